@@ -1,0 +1,93 @@
+"""The closed list of reasons why an item leaves the pipeline, and the exception types."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """How an item ended. Every item ends in exactly one of these."""
+
+    DONE = "done"
+    DROPPED = "dropped"  # the item itself is unfit; trying again gives the same answer
+    FAILED = "failed"  # something around the item went wrong; `--retry-failed` may heal it
+
+
+class Reason(StrEnum):
+    """Why an item was dropped or failed. A new reason needs a line in docs/data.md."""
+
+    # dropped: properties of the clip
+    UNDECODABLE = "undecodable"
+    NO_AUDIO = "no_audio"
+    NO_VIDEO = "no_video"
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    SILENT = "silent"
+    BLACK = "black_picture"
+    FROZEN = "frozen_picture"
+    LENGTHS_APART = "audio_video_lengths_apart"
+    DUPLICATE = "duplicate"
+    NO_FACE = "no_face"
+    FACE_TOO_SHORT = "face_too_short"
+    FACE_MOSTLY_MISSING = "face_mostly_missing"
+    # failed: circumstances
+    FILE_MISSING = "file_missing"
+    FILE_CHANGED = "file_changed"
+    UNREADABLE = "unreadable_file"
+    TIMED_OUT = "timed_out"
+    WORKER_DIED = "worker_died"
+    OUT_OF_SPACE = "out_of_space"
+    INTERNAL = "internal_error"
+
+    @property
+    def state(self) -> State:
+        """Whether this reason drops an item or marks it as failed."""
+        return State.FAILED if self in _FAILED else State.DROPPED
+
+
+_FAILED = frozenset(
+    {
+        Reason.FILE_MISSING,
+        Reason.FILE_CHANGED,
+        Reason.UNREADABLE,
+        Reason.TIMED_OUT,
+        Reason.WORKER_DIED,
+        Reason.OUT_OF_SPACE,
+        Reason.INTERNAL,
+    }
+)
+
+
+class ItemError(Exception):
+    """An item (a clip, a face track) cannot go on. Caught by the stage and put into the ledger.
+
+    Attributes:
+        reason: one of the closed list.
+        message: one sentence for a person.
+    """
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+
+class AvsepError(Exception):
+    """Base of the errors that end a command with one sentence and an exit code."""
+
+    exit_code = 1
+
+
+class CheckError(AvsepError):
+    """Something that was asked for is not true (exit code 1)."""
+
+    exit_code = 1
+
+
+class UsageError(AvsepError):
+    """The command, its options or params.yaml are wrong (exit code 2)."""
+
+    exit_code = 2

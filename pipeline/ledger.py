@@ -1,0 +1,182 @@
+"""The ledger: what became of every item of every stage, in one SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.errors import CheckError, Reason, State
+
+MESSAGE_LIMIT = 500  # characters; a message is one sentence, not a log
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS items (
+    stage TEXT NOT NULL,
+    item TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('done', 'dropped', 'failed')),
+    reason TEXT NOT NULL DEFAULT '',
+    message TEXT NOT NULL DEFAULT '',
+    attempts INTEGER NOT NULL DEFAULT 1,
+    seconds REAL NOT NULL DEFAULT 0,
+    updated_at REAL NOT NULL,
+    PRIMARY KEY (stage, item)
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one item of one stage ended.
+
+    Attributes:
+        item: the item's id (a clip id).
+        state: done, dropped or failed.
+        reason: None exactly when the state is done.
+        message: one sentence for a person; empty when done.
+        seconds: the item's share of the work, in seconds.
+    """
+
+    item: str
+    state: State
+    reason: Reason | None = None
+    message: str = ""
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (self.reason is None) != (self.state is State.DONE):
+            raise ValueError(f"outcome of {self.item}: {self.state} with reason {self.reason}")
+        if self.reason is not None and self.reason.state is not self.state:
+            raise ValueError(f"outcome of {self.item}: reason {self.reason} is not {self.state}")
+
+    @classmethod
+    def done(cls, item: str, seconds: float = 0.0) -> Outcome:
+        """An item that went through."""
+        return cls(item=item, state=State.DONE, seconds=seconds)
+
+    @classmethod
+    def ended(cls, item: str, reason: Reason, message: str, seconds: float = 0.0) -> Outcome:
+        """An item that was dropped or failed, which the reason decides."""
+        return cls(item=item, state=reason.state, reason=reason, message=message, seconds=seconds)
+
+
+@dataclass
+class Counts:
+    """How many items of a stage ended how; the three add up to the input."""
+
+    done: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> int:
+        """All items counted."""
+        return self.done + self.dropped.total() + self.failed.total()
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one outcome."""
+        if outcome.state is State.DONE:
+            self.done += 1
+        elif outcome.reason is not None:
+            side = self.dropped if outcome.state is State.DROPPED else self.failed
+            side[str(outcome.reason)] += 1
+
+    @classmethod
+    def of(cls, outcomes: Iterable[Outcome]) -> Counts:
+        """Count outcomes."""
+        counts = cls()
+        for outcome in outcomes:
+            counts.add(outcome)
+        return counts
+
+
+class Ledger:
+    """The ledger file. Safe for several processes (WAL) and for a kill at any moment."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._connect() as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise CheckError(
+                f"{path} is no ledger ({error}); move it away and run the stage again."
+            ) from error
+
+    @contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self.path, timeout=60)
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA synchronous=NORMAL")
+            with connection:
+                yield connection
+        finally:
+            connection.close()
+
+    def record(self, stage: str, outcomes: Iterable[Outcome]) -> None:
+        """Write outcomes in one transaction; an item that has a row gets one attempt more."""
+        now = time.time()
+        rows = [
+            (
+                stage,
+                outcome.item,
+                str(outcome.state),
+                str(outcome.reason or ""),
+                outcome.message[:MESSAGE_LIMIT],
+                outcome.seconds,
+                now,
+            )
+            for outcome in outcomes
+        ]
+        with self._connect() as connection:
+            connection.executemany(
+                "INSERT INTO items (stage, item, state, reason, message, seconds, updated_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (stage, item) DO UPDATE SET state=excluded.state,"
+                " reason=excluded.reason, message=excluded.message, seconds=excluded.seconds,"
+                " updated_at=excluded.updated_at, attempts=items.attempts + 1",
+                rows,
+            )
+
+    def outcomes(self, stage: str) -> dict[str, Outcome]:
+        """All outcomes of a stage, by item."""
+        with self._connect() as connection:
+            rows = connection.execute(
+                "SELECT item, state, reason, message, seconds FROM items WHERE stage = ?"
+                " ORDER BY item",
+                (stage,),
+            ).fetchall()
+        return {
+            row["item"]: Outcome(
+                item=row["item"],
+                state=State(row["state"]),
+                reason=Reason(row["reason"]) if row["reason"] else None,
+                message=row["message"],
+                seconds=row["seconds"],
+            )
+            for row in rows
+        }
+
+    def counts(self, stage: str) -> Counts:
+        """How many items of a stage ended how."""
+        return Counts.of(self.outcomes(stage).values())
+
+    def stages(self) -> list[str]:
+        """The stages that have rows."""
+        with self._connect() as connection:
+            rows = connection.execute("SELECT DISTINCT stage FROM items ORDER BY stage").fetchall()
+        return [row["stage"] for row in rows]
+
+    def keep_only(self, stage: str, items: Iterable[str]) -> None:
+        """Forget the items of a stage that are no longer among its inputs."""
+        wanted = set(items)
+        gone = [(stage, item) for item in self.outcomes(stage) if item not in wanted]
+        with self._connect() as connection:
+            connection.executemany("DELETE FROM items WHERE stage = ? AND item = ?", gone)

@@ -1,0 +1,243 @@
+"""The records that stages hand to each other: fields, units, shapes.
+
+Ids come from content (corpus, source, span), hold only `[A-Za-z0-9_-]`, and never a dot, since
+WebDataset cuts a key at the first one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FPS = 25  # video frames a second, everywhere after `extract`
+RATE_HZ = 16_000  # audio samples a second, everywhere after `extract`
+SAMPLES_PER_FRAME = RATE_HZ // FPS  # 640, exactly
+NUM_LANDMARKS = 68  # iBUG order
+LIPS_SIZE = 96  # side of the stored mouth crop, in pixels
+ANALYSIS_SIZE = 224  # side of the frame that landmarks are stored in, in pixels
+SAMPLE_VERSION = 1  # of the shard members below
+
+SPLITS = ("train", "val", "test")
+Split = Literal["train", "val", "test"]
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+
+
+def check_id(value: str) -> str:
+    """Return `value` when it can be an id.
+
+    Raises:
+        ValueError: a character outside `[A-Za-z0-9_-]`, empty, or longer than 200.
+    """
+    if not _ID.fullmatch(value):
+        raise ValueError(f"{value!r} is no id: 1 to 200 of the characters A-Z a-z 0-9 _ - only.")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawClip:
+    """One row of `data/raw.parquet`: a file of talking-face video as the corpus gave it.
+
+    Attributes:
+        clip_id: see the module docstring.
+        corpus: e.g. `demo`, `folder`.
+        speaker: speaker id, unique over corpora (`demo-s03`).
+        group: speakers of one group must be seen as related (they share a base voice, a
+            programme, a video); equal to `speaker` where nothing is known.
+        gender: `f`, `m` or empty.
+        split: `train`, `val`, `test`.
+        path: relative to `data/raw`, with forward slashes.
+        sha256: of the file.
+        size_bytes: of the file.
+        licence: SPDX id or a short text.
+        redistributable: whether the licence lets others have it.
+        text: transcript, or empty.
+    """
+
+    clip_id: str
+    corpus: str
+    speaker: str
+    group: str
+    gender: str
+    split: str
+    path: str
+    sha256: str
+    size_bytes: int
+    licence: str = ""
+    redistributable: bool = False
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        for value in (self.clip_id, self.speaker, self.group):
+            check_id(value)
+        if self.split not in SPLITS:
+            raise ValueError(f"split of {self.clip_id} is {self.split!r}, not one of {SPLITS}.")
+        if self.gender not in ("", "f", "m"):
+            raise ValueError(f"gender of {self.clip_id} is {self.gender!r}, not f, m or empty.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip(RawClip):
+    """One row of `data/clips/clips.parquet`: a raw clip after `clean` has judged it.
+
+    Attributes:
+        kept: whether `extract` takes it.
+        reason: why not; empty when kept.
+        message: one sentence; empty when kept.
+        start_s: first moment that both streams have, in seconds of presentation time.
+        end_s: last moment that both streams have.
+        width: of the picture as displayed (after rotation), in pixels.
+        height: likewise.
+        fps: average frames a second of the source.
+        audio_rate_hz: of the source.
+        channels: audio channels of the source.
+        level_dbfs: RMS level of the sound.
+        clipped_share: share of samples at full scale.
+        speech_share: share of time above the gated level.
+        snr_db: estimated level of speech over background.
+    """
+
+    kept: bool
+    reason: str = ""
+    message: str = ""
+    start_s: float = 0.0
+    end_s: float = 0.0
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    audio_rate_hz: int = 0
+    channels: int = 0
+    level_dbfs: float = float("nan")
+    clipped_share: float = float("nan")
+    speech_share: float = float("nan")
+    snr_db: float = float("nan")
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the usable span, in seconds."""
+        return self.end_s - self.start_s
+
+
+# How a landmark frame came about.
+MISSING, DETECTED, INTERPOLATED = 0, 1, 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Landmarks:
+    """68 landmarks a frame in the analysis frame, and how they were had. T frames.
+
+    The analysis frame is the smoothed square face box, 1.5 times its side, resized to 224 pixels.
+    Pixel centres are at integers, x to the right, y down, z in the same pixels (0 if 2-D).
+
+    Attributes:
+        points: (T, 68, 3) float16.
+        valid: (T,) uint8: 1 detected, 2 interpolated, 0 none.
+        score: (T,) float16, confidence of the backend in 0..1.
+        box: (T, 4) float32, the analysis square in the source picture: x, y, width, height over
+            the picture's width and height.
+        to_mean_face: (T, 2, 3) float32, affine from the analysis frame to the 256x256 frame of
+            the mean face.
+        crop_xy: (T, 2) int16, upper left corner of the mouth crop in the 256x256 frame.
+    """
+
+    points: np.ndarray
+    valid: np.ndarray
+    score: np.ndarray
+    box: np.ndarray
+    to_mean_face: np.ndarray
+    crop_xy: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """One tracked face with its sound: what a shard holds under one key. T frames.
+
+    Attributes:
+        key: `<clip_id>-t<n>`, n the number of the face track in the clip.
+        audio: (640 T,) int16 at 16 kHz.
+        lips: (T, 96, 96) uint8, grey.
+        landmarks: see `Landmarks`.
+        meta: the JSON member: at least `key`, `clip_id`, `corpus`, `speaker`, `group`, `gender`,
+            `split`, `num_frames`, `num_samples`, `multi_voice` (bool), `quality` (scores),
+            `licence`, `redistributable`, `text`, `backend`, `source` (sha256 and span).
+    """
+
+    key: str
+    audio: np.ndarray
+    lips: np.ndarray
+    landmarks: Landmarks
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return len(self.lips)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRecipe:
+    """One voice of a mixture.
+
+    Attributes:
+        key: sample key.
+        speaker: speaker id.
+        group: group id.
+        gender: `f`, `m` or empty.
+        start: first sample at 16 kHz; a multiple of 640, so that frames line up.
+        gain_db: gain applied to the stored audio.
+        level_db: measured active level (ITU-T P.56) of the window before the gain, in dBFS.
+        sha256: of the audio member, so that a changed shard is noticed.
+    """
+
+    key: str
+    speaker: str
+    group: str
+    gender: str
+    start: int
+    gain_db: float
+    level_db: float
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureRecipe:
+    """A mixture as a recipe, not as audio: rendering it is bit-stable.
+
+    Attributes:
+        mixture_id: unique in its list.
+        protocol: e.g. `strict-2mix`.
+        version: of the protocol.
+        seed: that this mixture was drawn with.
+        num_samples: length at 16 kHz; a multiple of 640.
+        scale: joint factor on all sources, 1.0 unless the peak would clip.
+        sources: the voices.
+    """
+
+    mixture_id: str
+    protocol: str
+    version: int
+    seed: int
+    num_samples: int
+    scale: float
+    sources: tuple[SourceRecipe, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cues:
+    """What a separator sees of the wanted speaker. B items, F frames at 25 a second.
+
+    Arrays for one item have no batch axis; both numpy arrays and tensors occur.
+
+    Attributes:
+        lips: (B, F, 96, 96) uint8.
+        landmarks: (B, F, 68, 3) float32, pixels of the 224 analysis frame.
+        valid: (B, F) uint8, see `Landmarks.valid`.
+    """
+
+    lips: Any
+    landmarks: Any
+    valid: Any

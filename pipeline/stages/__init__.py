@@ -1,0 +1,1 @@
+"""The stages, one module each: `plan` the batches, `work` a batch, `finish` the stage."""
