@@ -279,19 +279,19 @@ def map_items(
         broken = False
         for future in finished:
             item, _ = running.pop(future)
-            error = future.exception()
-            if isinstance(error, BrokenProcessPool):
+            failure = future.exception()
+            if isinstance(failure, BrokenProcessPool):
                 broken = True
                 if alone:
                     yield item, ItemError(Reason.WORKER_DIED, "its worker process was killed")
                 else:
                     suspects.append(item)
-            elif isinstance(error, ItemError):
-                yield item, error
-            elif isinstance(error, Exception):
-                yield item, _internal(error)
-            elif error is not None:
-                raise error
+            elif isinstance(failure, ItemError):
+                yield item, failure
+            elif isinstance(failure, Exception):
+                yield item, _internal(failure)
+            elif failure is not None:
+                raise failure
             else:
                 yield item, future.result()
         if broken:
