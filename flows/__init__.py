@@ -1,0 +1,19 @@
+"""Prefect flows: how the stages are run (batches, retries, cancellation, artifacts).
+
+A flow knows how a stage is run and nothing of what it does; `pipeline.stages` knows the rest.
+Importing this package sets what we ship: no telemetry, quiet logs. The user's own environment
+wins.
+"""
+
+import os
+
+for _name, _value in {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+    # A batch's result is on disk already; Prefect need not keep a second copy.
+    "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+}.items():
+    os.environ.setdefault(_name, _value)

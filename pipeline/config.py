@@ -82,9 +82,11 @@ def build(cls: type[T], values: Any, where: str) -> T:
     """
     if not isinstance(values, Mapping):
         raise UsageError(f"{where} must be a section of keys, not {values!r}.")
+    # `vovit-s1` is a model's name everywhere; as a field it is `vovit_s1`.
+    values = {str(key).replace("-", "_"): value for key, value in values.items()}
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
-    if unknown := sorted(str(key) for key in values if key not in fields):
+    if unknown := sorted(key for key in values if key not in fields):
         raise UsageError(
             f"{where} has the unknown key(s) {', '.join(unknown)};"
             f" known are {', '.join(sorted(fields))}."

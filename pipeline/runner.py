@@ -13,11 +13,13 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
@@ -37,6 +39,12 @@ Progress = Callable[[int], None]
 
 def no_progress(_: int) -> None:
     """Show nothing."""
+
+
+@contextmanager
+def hidden_progress(_title: str, _total: int) -> Iterator[Progress]:
+    """Yield a callback that shows nothing."""
+    yield no_progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +146,7 @@ def run_stage(
     workspace: Workspace,
     *,
     config: Any = None,
-    progress: Callable[[str, int], Progress] | None = None,
+    progress: Callable[[str, int], AbstractContextManager[Progress]] = hidden_progress,
 ) -> StageReport:
     """Run a stage here, without Prefect: plan, work batch by batch, finish.
 
@@ -146,19 +154,19 @@ def run_stage(
         stage: one of `pipeline.config.STAGES`.
         workspace: the project's folders.
         config: the stage's config; read from `params.yaml` when None.
-        progress: makes a progress callback from a title and a number of items.
+        progress: shows progress under a title, given the number of items.
     """
     module = stage_module(stage)
     if config is None:
         config = load_stage(workspace.root / "params.yaml", stage)
     started = time.monotonic()
     batches = module.plan(config, workspace)
-    advance = progress(stage, sum(len(b.items) for b in batches)) if progress else no_progress
     outcomes: list[Outcome] = []
-    for batch in batches:
-        results = module.work(config, workspace, batch, advance)
-        record_batch(workspace, stage, batch, results)
-        outcomes += results
+    with progress(stage, sum(len(b.items) for b in batches)) as advance:
+        for batch in batches:
+            results = module.work(config, workspace, batch, advance)
+            record_batch(workspace, stage, batch, results)
+            outcomes += results
     return finish_stage(stage, module, config, workspace, outcomes, started)
 
 
@@ -188,7 +196,15 @@ def finish_stage(
 _pools: dict[int, ProcessPoolExecutor] = {}
 
 
-def _start_worker() -> None:
+def _follow_parent(parent: int) -> None:
+    """End this worker when its parent has gone, even by SIGKILL: nobody else would."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _start_worker(parent: int) -> None:
+    threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
     # Ctrl-C goes to the parent, which stops the pool in order; one thread a process, since the
     # pool already fills the cores.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -201,7 +217,10 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     if workers not in _pools:
         # spawn: fork from a process with threads (Prefect, Arrow) can deadlock.
         _pools[workers] = ProcessPoolExecutor(
-            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(os.getpid(),),
         )
     return _pools[workers]
 

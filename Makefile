@@ -1,0 +1,63 @@
+# Everything a person types. `make help` lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Another package index for PyTorch, e.g. https://download.pytorch.org/whl/cpu: the default build
+# brings several GB of CUDA libraries.
+TORCH_INDEX_URL ?=
+CONSTRAINTS := requirements/constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+TORCH_FROM := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types install install-dev check clean-data
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+check: ## say what the machine lacks, in one line each
+	@command -v git >/dev/null || { echo "avsep: git is missing; install it first (Debian: apt-get install git)." >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "avsep: $(PYTHON) is missing; install Python 3.11 or newer." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "avsep: $(PYTHON) is older than 3.11; say PYTHON=python3.11 or newer." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "avsep: the module venv is missing (Debian: apt-get install python3-venv)." >&2; exit 1; }
+	@command -v cc >/dev/null || command -v gcc >/dev/null || { echo "avsep: a C compiler is missing, which pesq needs (Debian: apt-get install gcc)." >&2; exit 1; }
+	@$(PYTHON) -c 'import sysconfig, pathlib, sys; sys.exit(not (pathlib.Path(sysconfig.get_paths()["include"]) / "Python.h").is_file())' || { echo "avsep: Python.h is missing, which pesq needs (Debian: apt-get install python3-dev)." >&2; exit 1; }
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.pipeline: pyproject.toml $(CONSTRAINTS) | check $(BIN)/python
+	$(PIP) install -q $(TORCH_FROM) -c $(CONSTRAINTS) -e '.[pipeline]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | check $(BIN)/python
+	$(PIP) install -q $(TORCH_FROM) -c $(CONSTRAINTS) -e '.[dev,browser]'
+	@# face-alignment brings the OpenCV build with windows, which needs libGL; both write cv2/, so
+	@# the one without is written last.
+	$(PIP) install -q --no-deps --force-reinstall -c $(CONSTRAINTS) opencv-python-headless
+	@touch $@ $(VENV)/.pipeline
+
+install: $(VENV)/.pipeline ## make the virtual environment and install what the pipeline needs
+
+install-dev: $(VENV)/.dev ## the same with what development needs
+
+demo: install ## build the demo corpus, train and evaluate all models, show the table
+	@test -e .git || { echo "avsep: this is no git checkout, which DVC needs; clone the project." >&2; exit 1; }
+	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
+	@$(BIN)/avsep results
+	@echo "The page: $(CURDIR)/data/report/index.html"
+
+test: install-dev ## run the tests
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: install-dev ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install-dev ## check types
+	$(BIN)/mypy
+
+clean-data: ## remove all that the stages made, the cache included
+	rm -rf data/raw data/raw.parquet data/clips data/shards data/mixtures data/lipcoder data/runs \
+	  data/evaluations data/report data/.work data/ledger.sqlite* .dvc/cache .dvc/tmp dvc.lock

@@ -1,0 +1,207 @@
+"""One Prefect API for a whole run: the user's own, or one loopback server that all stages share.
+
+Starting a server takes 10 to 25 seconds, so the stages of one `dvc repro` must not start one
+each. The first stage starts it under a lock; every stage registers the process that its run
+belongs to (the `dvc` above it, or itself); a small supervisor stops the server when the last of
+these has gone, however it went.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+START_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 20.0
+POLL_S = 1.0
+
+
+def api_url(state_dir: Path) -> str:
+    """The URL of the Prefect API to use; starts the shared server when there is none.
+
+    `PREFECT_API_URL` wins where it is set.
+
+    Args:
+        state_dir: folder for the lock, the server's database and its log.
+
+    Raises:
+        RuntimeError: the server did not come up; the message names its log.
+    """
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with _locked(state_dir):
+        _register(state_dir, _run_owner())
+        url = _read_url(state_dir)
+        if url is None or not _healthy(url):
+            url = _start(state_dir)
+    return url
+
+
+@contextmanager
+def _locked(state_dir: Path) -> Iterator[None]:
+    with (state_dir / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _read_url(state_dir: Path) -> str | None:
+    try:
+        return str(json.loads((state_dir / "server.json").read_text("utf-8"))["url"])
+    except (FileNotFoundError, json.JSONDecodeError, KeyError):
+        return None
+
+
+def _healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:  # noqa: S310 loopback
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
+def _start(state_dir: Path) -> str:
+    """Start the supervisor detached from this stage and wait until the API answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    log = state_dir / "server.log"
+    with log.open("ab") as sink:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "flows.server", str(state_dir), str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and supervisor.poll() is None:
+        if _healthy(url):
+            (state_dir / "server.json").write_text(json.dumps({"url": url}), "utf-8")
+            return url
+        time.sleep(0.25)
+    supervisor.terminate()
+    raise RuntimeError(f"the Prefect server did not start; {log} says why.")
+
+
+# --- who a run belongs to ------------------------------------------------------------------------
+
+
+def _stat(pid: int) -> tuple[int, str] | None:
+    """Parent pid and start time of a process, or None when there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return None
+    after_name = text.rpartition(")")[2].split()  # a process name may hold anything
+    return int(after_name[1]), after_name[19]
+
+
+def _is_dvc(pid: int) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    names = [Path(os.fsdecode(word)).name for word in words[:3]]
+    return "dvc" in names
+
+
+def _run_owner() -> int:
+    """The outermost `dvc` above this process, else this process."""
+    owner, pid = os.getpid(), os.getpid()
+    while pid > 1 and (stat := _stat(pid)):
+        if _is_dvc(pid):
+            owner = pid
+        pid = stat[0]
+    return owner
+
+
+def _register(state_dir: Path, pid: int) -> None:
+    stat = _stat(pid)
+    assert stat is not None
+    owners = state_dir / "owners"
+    owners.mkdir(exist_ok=True)
+    # The start time tells a process from a later one with the same number.
+    (owners / f"{pid}-{stat[1]}").touch()
+
+
+def _living_owners(state_dir: Path) -> int:
+    living = 0
+    for path in sorted((state_dir / "owners").glob("*-*")):
+        pid, _, started = path.name.partition("-")
+        stat = _stat(int(pid))
+        if stat is not None and stat[1] == started:
+            living += 1
+        else:
+            path.unlink(missing_ok=True)
+    return living
+
+
+# --- the supervisor ------------------------------------------------------------------------------
+
+
+def supervise(state_dir: Path, port: int) -> int:
+    """Run the server until the last owner has gone; returns the exit code."""
+    environment = os.environ | {
+        "PREFECT_HOME": os.environ.get("PREFECT_HOME", str((state_dir / "home").resolve())),
+        "PREFECT_API_URL": "",
+    }
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "prefect", "server", "start", "--no-ui"),
+            *("--host", "127.0.0.1", "--port", str(port)),
+        ],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    stop_asked = False
+
+    def ask_stop(_signal: int, _frame: object) -> None:
+        nonlocal stop_asked
+        stop_asked = True
+
+    signal.signal(signal.SIGTERM, ask_stop)
+    signal.signal(signal.SIGINT, ask_stop)
+    while server.poll() is None and not stop_asked:
+        if not _living_owners(state_dir):
+            # Looked at again under the lock: a stage may be registering this moment.
+            with _locked(state_dir):
+                if not _living_owners(state_dir):
+                    (state_dir / "server.json").unlink(missing_ok=True)
+                    break
+        time.sleep(POLL_S)
+    _stop(server)
+    return 0
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if server.poll() is not None:
+            return
+        os.killpg(server.pid, number)
+        try:
+            server.wait(timeout=STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="supervise the shared Prefect server")
+    parser.add_argument("state_dir", type=Path)
+    parser.add_argument("port", type=int)
+    arguments = parser.parse_args()
+    sys.exit(supervise(arguments.state_dir, arguments.port))

@@ -1,0 +1,107 @@
+"""Completion markers: what a killed stage need not do again.
+
+A batch's marker is written last, after all its files, and holds the hash of its settings and
+inputs and the outcome of each item. Same hash: the batch is skipped. Other hash: it is done
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import CheckError, Reason, State
+from pipeline.ledger import Outcome
+from pipeline.runner import Batch
+from pipeline.storage import Workspace, read_json, write_json
+
+SUFFIX = ".done.json"
+
+
+def marker_path(workspace: Workspace, stage: str, name: str) -> Path:
+    """Where the marker of a batch lies."""
+    return workspace.work(stage) / f"{name}{SUFFIX}"
+
+
+def write_marker(
+    workspace: Workspace,
+    stage: str,
+    batch: Batch,
+    outcomes: Iterable[Outcome],
+    facts: dict[str, Any] | None = None,
+) -> None:
+    """Mark a batch as finished.
+
+    Args:
+        workspace: the project's folders.
+        stage: its name.
+        batch: the finished batch.
+        outcomes: one of each item.
+        facts: JSON-able values that the stage wants back, e.g. hashes of the files it wrote.
+    """
+    rows = [
+        [o.item, str(o.state), str(o.reason or ""), o.message]
+        for o in sorted(outcomes, key=lambda o: o.item)
+    ]
+    write_json(
+        marker_path(workspace, stage, batch.name),
+        {"settings": batch.settings, "outcomes": rows, "facts": facts or {}},
+    )
+
+
+def read_marker(
+    workspace: Workspace, stage: str, batch: Batch
+) -> tuple[list[Outcome], dict[str, Any]] | None:
+    """The outcomes and facts of a finished batch; None when it must be done (again)."""
+    content = _content(marker_path(workspace, stage, batch.name))
+    if content is None or content["settings"] != batch.settings:
+        return None
+    return _outcomes(content), content["facts"]
+
+
+def forget_failures(stage: str, workspace: Workspace) -> int:
+    """Remove the markers of batches with failed items; returns the number of such items."""
+    count = 0
+    for path in sorted(workspace.work(stage).glob(f"*{SUFFIX}")):
+        content = _content(path)
+        if content is None:
+            continue
+        failed = sum(outcome.state is State.FAILED for outcome in _outcomes(content))
+        if failed:
+            path.unlink()
+        count += failed
+    return count
+
+
+def forget_strangers(workspace: Workspace, stage: str, batches: Iterable[Batch]) -> list[str]:
+    """Remove the markers of batches that are no longer planned; returns their names."""
+    planned = {batch.name for batch in batches}
+    gone = []
+    for path in sorted(workspace.work(stage).glob(f"*{SUFFIX}")):
+        name = path.name.removesuffix(SUFFIX)
+        if name not in planned:
+            path.unlink()
+            gone.append(name)
+    return gone
+
+
+def _content(path: Path) -> dict[str, Any] | None:
+    try:
+        content = read_json(path)
+    except CheckError:  # missing, or cut by a full disk: the batch is not finished
+        return None
+    wanted = {"settings", "outcomes", "facts"}
+    return content if isinstance(content, dict) and wanted <= content.keys() else None
+
+
+def _outcomes(content: dict[str, Any]) -> list[Outcome]:
+    return [
+        Outcome(
+            item=item,
+            state=State(state),
+            reason=Reason(reason) if reason else None,
+            message=message,
+        )
+        for item, state, reason, message in content["outcomes"]
+    ]
