@@ -1,0 +1,83 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from pipeline.config import as_values, build, load_stage, read_params
+from pipeline.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    rate: float = 1.0
+    kind: Literal["a", "b"] = "a"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    steps: int
+    names: tuple[str, ...] = ()
+    limit: float | None = None
+    inner_part: Inner = field(default_factory=Inner)
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps is {self.steps}; it must be at least 1.")
+
+
+def test_values_become_the_dataclass():
+    config = build(
+        Outer,
+        {"steps": 3, "names": ["x", "y"], "limit": 2, "inner-part": {"rate": 1, "kind": "b"}},
+        "train",
+    )
+    assert config == Outer(
+        steps=3, names=("x", "y"), limit=2.0, inner_part=Inner(rate=1.0, kind="b")
+    )
+    assert as_values(config)["inner_part"] == {"rate": 1.0, "kind": "b"}
+
+
+def test_exponent_without_a_dot_is_a_number():
+    assert build(Outer, {"steps": 1, "limit": "1e-3"}, "train").limit == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"steps": 1, "stesp": 2}, "train has the unknown key(s) stesp"),
+        ({}, "train lacks the key(s) steps"),
+        ({"steps": True}, "train.steps must be of type int, not True"),
+        ({"steps": "many"}, "train.steps must be of type int"),
+        ({"steps": 0}, "steps is 0; it must be at least 1"),
+        ({"steps": 1, "inner_part": {"kind": "c"}}, "train.inner_part.kind is 'c'"),
+        ({"steps": 1, "names": "x"}, "train.names must be a list"),
+        ({"steps": 1, "limit": "fast"}, "train.limit must be of type float"),
+        (["steps"], "train must be a section of keys"),
+    ],
+)
+def test_nonsense_is_one_sentence_that_names_the_place(values, sentence):
+    with pytest.raises(UsageError) as caught:
+        build(Outer, values, "train")
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("clean: {a: [", "is not valid YAML"),
+        ("- a\n", "must hold one section a stage"),
+        ("cleen: {}\n", "unknown section(s) cleen"),
+    ],
+)
+def test_broken_params_file(tmp_path: Path, text, sentence):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        read_params(path)
+    assert sentence in str(caught.value)
+
+
+def test_missing_params_file_says_what_to_do(tmp_path: Path):
+    with pytest.raises(UsageError, match="avsep profile use demo"):
+        load_stage(tmp_path / "params.yaml", "clean")
