@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import os
 import signal
 import sys
 import threading
@@ -33,8 +35,8 @@ from pipeline.runner import (
     Batch,
     Progress,
     StageReport,
-    close_pools,
     finish_stage,
+    interrupt_items,
     record_batch,
     stage_module,
 )
@@ -155,10 +157,22 @@ def stage_flow(stage: str) -> Flow[Any, StageReport]:
     return run
 
 
-def _stop_children(number: int, _frame: FrameType | None) -> None:
-    """Leave at once on TERM; worker processes notice and the next run finishes the rest."""
-    close_pools()
-    raise SystemExit(128 + number)
+def _end(number: int, _frame: FrameType | None) -> None:
+    """End the run on TERM or INT: first what it started, so that no thread waits for it.
+
+    Prefect hears of it as a crash of the flow; the next run finishes the rest.
+    """
+    interrupt_items()
+    for child in _children():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+
+def _children() -> list[int]:
+    """The direct children of this process."""
+    tasks = Path("/proc/self/task")
+    return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
 
 
 def main(stage_run: Flow[Any, StageReport], stage: str) -> None:
@@ -170,7 +184,8 @@ def main(stage_run: Flow[Any, StageReport], stage: str) -> None:
     arguments = parser.parse_args()
     state_dir = Workspace(Path(arguments.root).resolve()).work("prefect")
     logging.getLogger("prefect").setLevel(logging.WARNING)
-    signal.signal(signal.SIGTERM, _stop_children)
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
     try:
         settings = {PREFECT_API_URL: api_url(state_dir), PREFECT_HOME: state_dir / "home"}
         with temporary_settings(updates=settings):
@@ -179,6 +194,6 @@ def main(stage_run: Flow[Any, StageReport], stage: str) -> None:
         print(f"avsep: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        close_pools()
+        print(f"avsep: {stage} was interrupted; the next run finishes the rest.", file=sys.stderr)
         sys.exit(130)
     print(report.sentence())

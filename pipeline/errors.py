@@ -30,6 +30,10 @@ class Reason(StrEnum):
     NO_FACE = "no_face"
     FACE_TOO_SHORT = "face_too_short"
     FACE_MOSTLY_MISSING = "face_mostly_missing"
+    # dropped: properties of a sample that keep it out of mixtures
+    MULTI_VOICE = "multi_voice"
+    POOR_QUALITY = "poor_quality"
+    LITTLE_SPEECH = "little_speech"
     # failed: circumstances
     FILE_MISSING = "file_missing"
     FILE_CHANGED = "file_changed"

@@ -194,6 +194,7 @@ def finish_stage(
 # --- a pool of processes for items -------------------------------------------------------------
 
 _pools: dict[int, ProcessPoolExecutor] = {}
+_interrupted = threading.Event()
 
 
 def _follow_parent(parent: int) -> None:
@@ -234,9 +235,19 @@ def _discard(workers: int) -> None:
 
 @atexit.register
 def close_pools() -> None:
-    """Stop all worker processes."""
+    """End all worker processes."""
     for workers in list(_pools):
         _discard(workers)
+
+
+def interrupt_items() -> None:
+    """End all worker processes, and every `map_items` under way in any thread, for good.
+
+    For a process that was asked to end: without it the loss of the workers would look like a
+    crash of theirs, and new ones would be started.
+    """
+    _interrupted.set()
+    close_pools()
 
 
 def default_workers() -> int:
@@ -275,6 +286,8 @@ def map_items(
     suspects: deque[In] = deque()  # were in flight when a worker died: run one at a time
     running: dict[Future[Out], tuple[In, float]] = {}
     while todo or suspects or running:
+        if _interrupted.is_set():
+            raise KeyboardInterrupt
         alone = bool(suspects) and not todo
         width = 1 if alone else workers
         source = suspects if alone else todo

@@ -1,0 +1,1 @@
+"""Judging raw clips: hard rejections with reason codes, cheap scores, duplicates."""

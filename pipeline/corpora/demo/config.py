@@ -1,0 +1,48 @@
+"""Settings of the demo corpus: how many clips, and which speakers are in which split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.corpora.demo.voices import CLIPS_PER_VOICE, NUM_SPEAKERS
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """Settings of the demo corpus.
+
+    The default splits keep the base voice `hibari` (speakers 6 and 10) wholly in test and
+    `kokoro-jf_gongitsune` (speaker 4) wholly in val, with both genders in each split.
+
+    Attributes:
+        clips_per_speaker: of 3 s each, 1 to 24.
+        train: numbers of the speakers (0 to 15) in the training split.
+        val: likewise for validation.
+        test: likewise for the test.
+    """
+
+    clips_per_speaker: int = 12
+    train: tuple[int, ...] = (0, 1, 2, 3, 8, 9, 12, 13, 14, 15)
+    val: tuple[int, ...] = (4, 7)
+    test: tuple[int, ...] = (5, 6, 10, 11)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.clips_per_speaker <= CLIPS_PER_VOICE:
+            raise ValueError(
+                f"clips_per_speaker is {self.clips_per_speaker}; each voice has 1 to"
+                f" {CLIPS_PER_VOICE} clips."
+            )
+        speakers = [speaker for speaker, _ in self.speakers()]
+        if not speakers:
+            raise ValueError("train, val and test are all empty; name at least one speaker.")
+        if twice := sorted({s for s in speakers if speakers.count(s) > 1}):
+            raise ValueError(f"speaker(s) {twice} stand in more than one place of the splits.")
+        if wrong := [s for s in speakers if not 0 <= s < NUM_SPEAKERS]:
+            raise ValueError(f"there is no speaker {wrong}; they are 0 to {NUM_SPEAKERS - 1}.")
+
+    def speakers(self) -> Iterator[tuple[int, str]]:
+        """Each speaker with its split."""
+        for split in ("train", "val", "test"):
+            for speaker in getattr(self, split):
+                yield speaker, split

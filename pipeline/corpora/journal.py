@@ -1,0 +1,53 @@
+"""Which raw files of a batch are there, so that a killed `download` goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.corpora.offer import Content, Offer
+from pipeline.storage import write_text
+
+
+class Journal:
+    """One line of JSON a finished file. A line that a kill cut short is as if never written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self, offers: Mapping[str, Offer]) -> dict[str, Content]:
+        """What the finished files hold, by clip id; of these offers and their sources as now."""
+        found: dict[str, Content] = {}
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return found
+        for line in lines:
+            try:
+                clip_id, stamp, sha256, size_bytes = json.loads(line)
+                offer = offers.get(clip_id)
+            except (ValueError, TypeError):
+                continue
+            if offer is not None and offer.stamp == stamp:
+                found[clip_id] = Content(sha256, size_bytes)
+        return found
+
+    def add(self, offer: Offer, content: Content) -> None:
+        """Note one finished file."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as handle:
+            # The line break comes first: it ends a line that a kill cut short.
+            handle.write(f"\n{_line(offer, content)}".encode())
+            handle.flush()
+            os.fsync(handle.fileno())
+
+    def rewrite(self, offers: Mapping[str, Offer], contents: Mapping[str, Content]) -> None:
+        """Keep these finished files and forget all others."""
+        lines = (_line(offers[clip_id], contents[clip_id]) for clip_id in sorted(contents))
+        write_text(self.path, "\n".join(lines))
+
+
+def _line(offer: Offer, content: Content) -> str:
+    return json.dumps([offer.clip_id, offer.stamp, content.sha256, content.size_bytes])

@@ -1,0 +1,104 @@
+"""The mouth crops of one track, made while its frames come in.
+
+A crop needs the landmarks of some frames to come (smoothing, and gaps that are bridged), so grey
+pictures wait here until these are known. Only a few dozen wait at any moment.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.faces.config import FacesConfig
+from pipeline.faces.crops import GreyCrop
+from pipeline.faces.geometry import (
+    ENDLESS,
+    analysis_affine,
+    analysis_squares,
+    compose,
+    face_boxes,
+    to_analysis,
+    window_mean,
+)
+from pipeline.faces.mouth import crop_corners, cut_mouth, mean_face_transforms
+
+BLOCK = 32  # frames that are made in one go
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Finished frames of a strip; see `pipeline.schema.Landmarks` for the fields.
+
+    Attributes:
+        points: (n, 68, 3) float16, in the analysis frame.
+        squares: (n, 3) float32, the analysis squares in source pixels: left, top, side.
+        to_mean_face: (n, 2, 3) float32.
+        crop_xy: (n, 2) int16.
+        lips: (n, 96, 96) uint8.
+    """
+
+    points: np.ndarray
+    squares: np.ndarray
+    to_mean_face: np.ndarray
+    crop_xy: np.ndarray
+    lips: np.ndarray
+
+
+class MouthStrip:
+    """Takes a grey picture a frame, gives blocks of mouth crops and analysis-frame landmarks."""
+
+    def __init__(self, config: FacesConfig) -> None:
+        self._box_window = config.box_window
+        self._mouth_window = config.mouth_window
+        self._pending: deque[GreyCrop] = deque()
+        self._blocks: list[Block] = []
+        self._done = 0
+
+    def push(self, crop: GreyCrop) -> None:
+        """Take the picture of the next frame."""
+        self._pending.append(crop)
+
+    def advance(self, points: np.ndarray) -> None:
+        """Make the frames whose landmarks, and those around them, are known.
+
+        Args:
+            points: (known, 68, 3) landmarks in source pixels, from the first frame on.
+        """
+        ready = len(points) - self._box_window - self._mouth_window
+        while ready - self._done >= BLOCK:
+            self._make(points, self._done + BLOCK, ENDLESS)
+
+    def finish(self, points: np.ndarray) -> Block:
+        """Make the rest of the track, and return all of it.
+
+        Args:
+            points: (T, 68, 3), T at least 1 and at most the number of pictures taken.
+        """
+        while self._done < len(points):
+            self._make(points, min(self._done + BLOCK, len(points)), len(points))
+        self._pending.clear()
+        names = Block.__dataclass_fields__
+        return Block(**{n: np.concatenate([getattr(b, n) for b in self._blocks]) for n in names})
+
+    def _make(self, points: np.ndarray, stop: int, total: int) -> None:
+        start = self._done
+        low = max(0, start - self._mouth_window)
+        high = min(stop + self._mouth_window, total)
+        first = max(0, low - self._box_window)
+        raw = face_boxes(points[first : min(high + self._box_window, total)])
+        boxes = window_mean(raw, self._box_window, start=low, stop=high, first=first, total=total)
+        squares = analysis_squares(boxes)
+        # Rounded first, so that the crops follow from the landmarks as they are stored.
+        analysis = to_analysis(points[low:high], squares).astype(np.float16)
+        to_mean = mean_face_transforms(
+            analysis, self._mouth_window, start=start, stop=stop, first=low, total=total
+        )
+        own = slice(start - low, stop - low)
+        corners = crop_corners(analysis[own], to_mean)
+        from_source = compose(to_mean.astype(np.float64), analysis_affine(squares[own]))
+        crops = [self._pending.popleft() for _ in range(stop - start)]
+        lips = [cut_mouth(*item) for item in zip(crops, from_source, corners, strict=True)]
+        self._blocks.append(Block(analysis[own], squares[own], to_mean, corners, np.stack(lips)))
+        self._done = stop

@@ -1,0 +1,90 @@
+"""Changes to training items. Each draws from the generator that it is given, and from nothing else.
+
+Lips: one random 88x88 cut and a mirror image, the same for the whole clip, as the field trains its
+mouth encoders. Landmarks: noise and a small shift in time. Sound: level, and speed with its video.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.schema import LIPS_SIZE
+
+CROP_SIZE = 88
+MARGIN = LIPS_SIZE - CROP_SIZE
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How training items are changed; all zero and false leaves them as they are.
+
+    Attributes:
+        crop: cut 88x88 pixels at a random place instead of the centre.
+        flip: probability of a mirror image.
+        shift_frames: largest shift of the landmarks against the sound, in frames.
+        noise_px: standard deviation of noise on each landmark coordinate, in pixels of the
+            analysis frame.
+        level_db: largest change of the level of the whole mixture, up or down.
+        speed: largest change of the speed of each voice with its video, as a share, e.g. 0.2; see
+            `pipeline.loading.speed`.
+    """
+
+    crop: bool = False
+    flip: float = 0.0
+    shift_frames: int = 0
+    noise_px: float = 0.0
+    level_db: float = 0.0
+    speed: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"flip is {self.flip:g}; it is a probability, 0 to 1.")
+        for name in ("shift_frames", "noise_px", "level_db"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative.")
+        if not 0 <= self.speed <= 0.5:
+            raise ValueError(f"speed is {self.speed:g}; it must be a share from 0 to 0.5.")
+
+    @property
+    def changes_lips(self) -> bool:
+        """Whether two visits to a clip may see different pictures."""
+        return self.crop or self.flip > 0
+
+
+def crop_lips(
+    lips: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Cut the mouth, (F, 96, 96) to (F, 88, 88), at one place for the whole clip; maybe mirror it.
+
+    Without `config.crop` the centre is cut, which is what the models do themselves.
+    """
+    top, left = rng.integers(0, MARGIN + 1, size=2) if config.crop else (MARGIN // 2, MARGIN // 2)
+    mirrored = rng.random() < config.flip
+    cut = lips[:, top : top + CROP_SIZE, left : left + CROP_SIZE]
+    return np.ascontiguousarray(cut[:, :, ::-1] if mirrored else cut)
+
+
+def shift_places(
+    places: NDArray[np.float32], last: int, config: AugmentConfig, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """The places of the landmark frames after a random shift, kept in 0..last."""
+    shift = int(rng.integers(-config.shift_frames, config.shift_frames + 1))
+    return np.clip(places + np.float32(shift), 0, last)
+
+
+def shake_landmarks(
+    points: NDArray[np.float32], config: AugmentConfig, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Add noise to landmarks, (F, 68, 3) in pixels."""
+    if not config.noise_px:
+        return points
+    noise = rng.standard_normal(points.shape, np.float32) * np.float32(config.noise_px)
+    return points + noise
+
+
+def level_factor(config: AugmentConfig, rng: np.random.Generator) -> np.float32:
+    """The factor of a random change of level, uniform in dB."""
+    return np.float32(10 ** (rng.uniform(-config.level_db, config.level_db) / 20))

@@ -1,0 +1,125 @@
+"""Write pictures and sound as an MP4 file."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.storage import atomic_path
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+AAC_FRAME = 1024  # samples
+AUDIO_BIT_RATE = 96_000
+_BT601 = 6  # code of SMPTE 170M, alike for primaries, transfer and matrix
+_LIMITED = 1  # code of the range 16..235
+
+
+def write_mp4(
+    path: Path,
+    frames: Iterable[NDArray[np.uint8]],
+    audio: NDArray[np.int16] | None,
+    *,
+    rate_hz: int = 16_000,
+    fps: int = 25,
+    crf: int = 20,
+) -> None:
+    """Encode H.264 (yuv420p, BT.601, limited range) and AAC into `path`, atomically.
+
+    The delay of the AAC encoder is taken back by an edit list, so a reader that goes by
+    presentation time gets the first sample at 0 s. The same input gives the same bytes: one
+    encoder thread, no clock and no library version in the file's own tags.
+
+    Args:
+        path: of the file to write, ending in `.mp4`.
+        frames: pictures (H, W, 3) uint8 RGB, all of one size, with even H and W; read once.
+        audio: (samples,) int16 mono from 0 s on, or None for a file without sound.
+        rate_hz: of the audio.
+        fps: frames a second.
+        crf: quality of the picture, 0 (best) to 51.
+
+    Raises:
+        ValueError: no frames, or a shape or type that cannot be encoded.
+    """
+    import av
+
+    iterator = iter(frames)
+    first = next(iterator, None)
+    if first is None:
+        raise ValueError("there are no frames to write; give at least one.")
+    height, width = _check_picture(first)
+    if audio is not None and (audio.ndim != 1 or str(audio.dtype) != "int16"):
+        raise ValueError(f"audio is {audio.dtype} {audio.shape}; give one-dimensional int16.")
+    with (
+        atomic_path(path) as temporary,
+        av.open(str(temporary), "w", format="mp4", options={"fflags": "+bitexact"}) as container,
+    ):
+        picture = container.add_stream("libx264", rate=fps)
+        picture.width, picture.height, picture.pix_fmt = width, height, "yuv420p"
+        picture.options = {"crf": str(crf), "preset": "veryfast", "threads": "1"}
+        picture.codec_context.thread_count = 1
+        _tag_colours(picture.codec_context)
+        sound = None
+        if audio is not None:
+            sound = container.add_stream("aac", rate=rate_hz)
+            sound.codec_context.layout = "mono"
+            sound.codec_context.bit_rate = AUDIO_BIT_RATE
+        written = 0  # samples
+        for index, frame in enumerate(itertools.chain([first], iterator)):
+            if _check_picture(frame) != (height, width):
+                raise ValueError(f"frame {index} is {frame.shape}, the first was {first.shape}.")
+            container.mux(picture.encode(_video_frame(frame, index, fps)))
+            # Sound goes beside the picture, so that the muxer has little to keep in memory.
+            due = (index + 1) * rate_hz // fps
+            while audio is not None and written < min(due, len(audio)):
+                written = _encode_audio(container, sound, audio, written, rate_hz)
+        while audio is not None and written < len(audio):
+            written = _encode_audio(container, sound, audio, written, rate_hz)
+        container.mux(picture.encode(None))
+        if sound is not None:
+            container.mux(sound.encode(None))
+
+
+def _check_picture(frame: NDArray[np.uint8]) -> tuple[int, int]:
+    if frame.ndim != 3 or frame.shape[2] != 3 or str(frame.dtype) != "uint8":
+        raise ValueError(f"a frame is {frame.dtype} {frame.shape}; give uint8 (H, W, 3).")
+    height, width = frame.shape[:2]
+    if height % 2 or width % 2 or not height or not width:
+        raise ValueError(f"a frame is {width} x {height}; both must be even and above 0.")
+    return height, width
+
+
+def _tag_colours(context: Any) -> None:
+    context.color_primaries = _BT601
+    context.color_trc = _BT601
+    context.colorspace = _BT601
+    context.color_range = _LIMITED
+
+
+def _video_frame(frame: NDArray[np.uint8], index: int, fps: int) -> Any:
+    import av
+    import numpy as np
+
+    converted = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
+        format="yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG"
+    )
+    converted.pts, converted.time_base = index, Fraction(1, fps)
+    return converted
+
+
+def _encode_audio(
+    container: Any, stream: Any, audio: NDArray[np.int16], start: int, rate_hz: int
+) -> int:
+    """Encode the next AAC frame; returns the number of samples written so far."""
+    import av
+
+    piece = audio[None, start : start + AAC_FRAME]
+    block = av.AudioFrame.from_ndarray(piece.copy(), format="s16", layout="mono")
+    block.sample_rate, block.pts, block.time_base = rate_hz, start, Fraction(1, rate_hz)
+    container.mux(stream.encode(block))
+    return start + piece.shape[1]

@@ -1,0 +1,1 @@
+"""Mixtures as recipes: speech level, voices, protocols that draw recipes, and their rendering."""

@@ -1,0 +1,196 @@
+"""Protocols draw recipes. `strict-2mix`: two voices, nothing shared, levels by active speech.
+
+Two samples of different speakers and different groups; speakers are drawn first, so that one with
+many clips is not heard more often. Windows start on video frames, where enough of their frames
+hold speech. The voices' levels keep their mean, so that mixtures are as loud as the recordings
+are, and differ by a uniform -5 to 5 dB of active level (ITU-T P.56). One joint factor is applied
+only where the peak would exceed 0.99 of full scale.
+
+Lists for validation and test measure the level of each window. Training draws by (seed, epoch,
+index) from a small table without opening any sound, and takes the level of the whole sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pipeline.mixing.draws import Draws
+from pipeline.mixing.level import active_level_dbfs
+from pipeline.mixing.recipes import MAX_GAIN_DB, content_id
+from pipeline.mixing.render import GetAudio, joint_scale, linear_gain
+from pipeline.mixing.voices import LEVEL_DIGITS, Voice, VoiceTable
+from pipeline.schema import RATE_HZ, SAMPLES_PER_FRAME, MixtureRecipe, SourceRecipe
+
+STRICT_2MIX = "strict-2mix"
+VERSION = 1
+MAX_RELATIVE_DB = 5.0
+
+_PAIR_TRIES = 10_000
+_LIST_TRIES = 400
+_NEW_PAIR_TRIES = 200  # of these: so long a pair of samples that was drawn already is refused
+
+Window = tuple[Voice, int]
+"""A voice and the frame where its window starts."""
+
+
+def draw_training(table: VoiceTable, seed: int, epoch: int, index: int) -> MixtureRecipe:
+    """Draw a training mixture: the same (seed, epoch, index) gives the same recipe, for ever.
+
+    Takes well below a millisecond. The recipe's scale is 1.0; `render` finds the joint factor.
+
+    Raises:
+        ValueError: the table has no two voices that may be mixed.
+    """
+    draws = Draws(STRICT_2MIX, VERSION, seed, "train", epoch, index)
+    windows = _windows(table, draws)
+    return _recipe(
+        windows,
+        levels_db=[voice.level_dbfs for voice, _ in windows],
+        relative_db=_relative_db(draws),
+        seed=seed,
+        num_samples=table.num_samples,
+        mixture_id=f"train-{seed}-{epoch}-{index}",
+    )
+
+
+def draw_list(
+    table: VoiceTable, get_audio: GetAudio, *, split: str, seed: int, count: int
+) -> list[MixtureRecipe]:
+    """Draw a fixed list of mixtures, each with the levels of its windows and its joint scale.
+
+    No two mixtures of a list are the same, and no pair of samples comes twice as long as new ones
+    are found. A longer list begins with the shorter one.
+
+    Args:
+        table: the voices of the split.
+        get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz.
+        split: `val` or `test`; part of the ids and of the randomness.
+        seed: of the list.
+        count: number of mixtures.
+
+    Raises:
+        ValueError: the table does not hold so many different mixtures.
+    """
+    recipes: list[MixtureRecipe] = []
+    ids: set[str] = set()
+    pairs: set[frozenset[str]] = set()
+    for index in range(count):
+        for attempt in range(_LIST_TRIES):
+            draws = Draws(STRICT_2MIX, VERSION, seed, split, index, attempt)
+            windows = _windows(table, draws)
+            pair = frozenset(voice.key for voice, _ in windows)
+            if pair in pairs and attempt < _NEW_PAIR_TRIES:
+                continue
+            recipe = _listed(windows, get_audio, draws, split, seed, table.num_samples)
+            if recipe is not None and recipe.mixture_id not in ids:
+                break
+        else:
+            raise ValueError(
+                f"the voices of {split} give only {index} of {count} different mixtures; ask for"
+                " fewer or lower min_activity."
+            )
+        recipes.append(recipe)
+        ids.add(recipe.mixture_id)
+        pairs.add(pair)
+    return recipes
+
+
+def relative_db(recipe: MixtureRecipe) -> float:
+    """How much louder the first voice of a recipe is than the second, in dB of active level."""
+    first, second = (source.level_db + source.gain_db for source in recipe.sources[:2])
+    return first - second
+
+
+def _listed(
+    windows: Sequence[Window],
+    get_audio: GetAudio,
+    draws: Draws,
+    split: str,
+    seed: int,
+    num_samples: int,
+) -> MixtureRecipe | None:
+    """A recipe with measured levels and scale; None when a window has no level."""
+    sounds = [
+        get_audio(voice.key)[start * SAMPLES_PER_FRAME :][:num_samples] for voice, start in windows
+    ]
+    levels_db = [round(active_level_dbfs(sound, RATE_HZ), LEVEL_DIGITS) for sound in sounds]
+    relative = _relative_db(draws)
+    if not all(math.isfinite(level) for level in levels_db):
+        return None
+    recipe = _recipe(
+        windows,
+        levels_db=levels_db,
+        relative_db=relative,
+        seed=seed,
+        num_samples=num_samples,
+        mixture_id="",
+    )
+    if any(abs(source.gain_db) > MAX_GAIN_DB for source in recipe.sources):
+        return None
+    gains = [linear_gain(source.gain_db) for source in recipe.sources]
+    scale = joint_scale([sound.astype(float) for sound in sounds], gains)
+    recipe = replace(recipe, scale=scale)
+    return replace(recipe, mixture_id=content_id(split, recipe))
+
+
+def _windows(table: VoiceTable, draws: Draws) -> tuple[Window, Window]:
+    """Two windows that may be mixed, uniform over ordered pairs of speakers."""
+    if not table.has_pairs:
+        raise ValueError(
+            "no two voices of the split have both other speakers and other groups; add speakers."
+        )
+    for _ in range(_PAIR_TRIES):
+        one, other = _voice(table, draws), _voice(table, draws)
+        if one.speaker != other.speaker and one.group != other.group:
+            return _window(table, one, draws), _window(table, other, draws)
+    raise ValueError("hardly any two voices of the split may be mixed; add speakers.")
+
+
+def _voice(table: VoiceTable, draws: Draws) -> Voice:
+    voices = table.voices_of(table.speakers[draws.below(len(table.speakers))])
+    return voices[draws.below(len(voices))]
+
+
+def _window(table: VoiceTable, voice: Voice, draws: Draws) -> Window:
+    starts = table.starts(voice)
+    return voice, int(starts[draws.below(len(starts))])
+
+
+def _relative_db(draws: Draws) -> float:
+    return MAX_RELATIVE_DB * (2 * draws.uniform() - 1)
+
+
+def _recipe(
+    windows: Sequence[Window],
+    *,
+    levels_db: Sequence[float],
+    relative_db: float,
+    seed: int,
+    num_samples: int,
+    mixture_id: str,
+) -> MixtureRecipe:
+    mean_db = sum(levels_db) / len(levels_db)
+    wanted_db = (mean_db + relative_db / 2, mean_db - relative_db / 2)
+    return MixtureRecipe(
+        mixture_id=mixture_id,
+        protocol=STRICT_2MIX,
+        version=VERSION,
+        seed=seed,
+        num_samples=num_samples,
+        scale=1.0,
+        sources=tuple(
+            SourceRecipe(
+                key=voice.key,
+                speaker=voice.speaker,
+                group=voice.group,
+                gender=voice.gender,
+                start=start * SAMPLES_PER_FRAME,
+                gain_db=round(wanted - level, LEVEL_DIGITS),
+                level_db=level,
+                sha256=voice.sha256,
+            )
+            for (voice, start), level, wanted in zip(windows, levels_db, wanted_db, strict=True)
+        ),
+    )

@@ -1,0 +1,105 @@
+"""A recipe into sound, the same bits on every machine.
+
+Samples are 16-bit integers and gains have 24 fractional bits, so every product and sum is exact
+in float64 and no order of operations, library or processor can change a result. Each voice is
+rounded to 16 bits once; the mixture is the exact sum of the rounded voices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.schema import MixtureRecipe, SourceRecipe
+
+PEAK_LIMIT = 0.99  # of full scale
+_FULL_SCALE = 32768.0
+_GAIN_STEPS = float(1 << 24)
+
+GetAudio = Callable[[str], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rendered:
+    """A mixture as sound, N samples at 16 kHz. All values are multiples of 2^-15.
+
+    Attributes:
+        mixture: (N,) float32 in -1..1: exactly the sum of the sources.
+        sources: (S, N) float32, the voices as they are in the mixture.
+        scale: joint factor that all voices had, 1.0 unless the peak would have exceeded 0.99.
+    """
+
+    mixture: np.ndarray
+    sources: np.ndarray
+    scale: float
+
+
+def render(recipe: MixtureRecipe, get_audio: GetAudio) -> Rendered:
+    """Mix the voices of a recipe.
+
+    A recipe from a list carries its joint scale; one that was drawn for training has scale 1.0 and
+    is scaled here where its peak would exceed 0.99.
+
+    Args:
+        recipe: what to mix.
+        get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz.
+
+    Raises:
+        ValueError: a window reaches beyond its sample, or sound that is not int16.
+    """
+    windows = [_window(source, recipe.num_samples, get_audio) for source in recipe.sources]
+    gains = [linear_gain(source.gain_db) for source in recipe.sources]
+    scale = min(recipe.scale, joint_scale(windows, gains))
+    sources = np.stack(
+        [
+            np.rint(window * _on_grid(gain * scale))
+            for window, gain in zip(windows, gains, strict=True)
+        ]
+    )
+    return Rendered(
+        mixture=(sources.sum(axis=0) / _FULL_SCALE).astype(np.float32),
+        sources=(sources / _FULL_SCALE).astype(np.float32),
+        scale=scale,
+    )
+
+
+def linear_gain(gain_db: float) -> float:
+    """A gain in dB as a factor with 24 fractional bits."""
+    return _on_grid(10.0 ** (gain_db / 20))
+
+
+def joint_scale(windows: Sequence[np.ndarray], gains: Sequence[float]) -> float:
+    """The factor that keeps the mixture and each voice within 0.99 of full scale; else 1.0.
+
+    Args:
+        windows: (N,) float64 each, integers of 16 bits.
+        gains: linear, from `linear_gain`.
+    """
+    voices = [window * gain for window, gain in zip(windows, gains, strict=True)]
+    mixture = np.sum(voices, axis=0)
+    peak = max(float(np.abs(signal).max(initial=0.0)) for signal in (mixture, *voices))
+    limit = PEAK_LIMIT * _FULL_SCALE
+    return 1.0 if peak <= limit else math.floor(limit / peak * _GAIN_STEPS) / _GAIN_STEPS
+
+
+def _on_grid(gain: float) -> float:
+    return round(gain * _GAIN_STEPS) / _GAIN_STEPS
+
+
+def _window(source: SourceRecipe, num_samples: int, get_audio: GetAudio) -> np.ndarray:
+    """(N,) float64, integers of 16 bits."""
+    audio = get_audio(source.key)
+    if audio.dtype != np.int16 or audio.ndim != 1:
+        raise ValueError(
+            f"the sound of {source.key} is {audio.dtype} of shape {audio.shape}, not int16 of one"
+            " channel."
+        )
+    if not 0 <= source.start <= len(audio) - num_samples:
+        raise ValueError(
+            f"the window {source.start} + {num_samples} reaches beyond the {len(audio)} samples of"
+            f" {source.key}; the shards have changed: run the stage `mix` again."
+        )
+    return audio[source.start : source.start + num_samples].astype(np.float64)

@@ -1,0 +1,130 @@
+"""Figures that others published, on their own data: for scale, never for comparison.
+
+Only figures that were read in a paper's or a repository's own table stand here; figures
+remembered or passed on by third parties do not. They come from other speakers, other mixtures and
+full-size models, so no figure of ours may be set against them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedScore:
+    """One line of somebody's result table.
+
+    Attributes:
+        model: as published.
+        data: test list; the 2Mix lists have 3,000 mixtures (VoxCeleb2: 2,965) of 2 s.
+        si_snri: in dB.
+        sdri: in dB; None where the source gives none.
+        pesq: None where the source gives none.
+        source: where it was read.
+    """
+
+    model: str
+    data: str
+    si_snri: float
+    sdri: float | None = None
+    pesq: float | None = None
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedCost:
+    """One line of somebody's cost table.
+
+    Attributes:
+        model: as published.
+        parameters: count.
+        macs: as published, with its input.
+        latency: as published, with its machine.
+        source: where it was read.
+    """
+
+    model: str
+    parameters: int
+    macs: str
+    latency: str
+    source: str
+
+
+_DOLPHIN_TABLE = "result table in the Dolphin repository"
+_DOLPHIN_README = "README of the Dolphin repository, released weights"
+
+SCORES = (
+    PublishedScore(
+        model="Dolphin",
+        data="LRS2-2Mix",
+        si_snri=16.8,
+        sdri=16.9,
+        pesq=3.29,
+        source=_DOLPHIN_TABLE,
+    ),
+    PublishedScore(
+        model="Dolphin",
+        data="LRS3-2Mix",
+        si_snri=18.8,
+        sdri=18.9,
+        pesq=3.36,
+        source=_DOLPHIN_TABLE,
+    ),
+    PublishedScore(
+        model="Dolphin",
+        data="VoxCeleb2-2Mix",
+        si_snri=14.6,
+        sdri=15.1,
+        pesq=3.17,
+        source=_DOLPHIN_TABLE,
+    ),
+    PublishedScore(
+        model="Dolphin",
+        data="VoxCeleb2-2Mix",
+        si_snri=16.1,
+        pesq=3.45,
+        source=_DOLPHIN_README,
+    ),
+    PublishedScore(model="IIANet", data="LRS2-2Mix", si_snri=16.0, source=_DOLPHIN_TABLE),
+    PublishedScore(model="IIANet", data="LRS3-2Mix", si_snri=18.3, source=_DOLPHIN_TABLE),
+    PublishedScore(model="IIANet", data="VoxCeleb2-2Mix", si_snri=13.6, source=_DOLPHIN_TABLE),
+)
+
+SCORE_NOTES = (
+    "The Dolphin repository gives two figures for VoxCeleb2-2Mix, 14.6 dB in its table and 16.1 dB"
+    " for its released weights; both are printed.",
+    "Two different benchmarks are called VoxCeleb2-2Mix; these figures belong to the one of"
+    " CTCNet, IIANet and Dolphin, whose first voice is always the louder one (0 to 10 dB).",
+    "VoViT's result tables (arXiv 2203.04099) are not reproduced here.",
+)
+
+COSTS = (
+    PublishedCost(
+        model="Dolphin",
+        parameters=7_000_448,
+        macs="10.89 G for 1 s (ptflops; dense DCT products not counted)",
+        latency="2118 ms on a CPU, 33 ms on a GPU (input and machine not stated)",
+        source=_DOLPHIN_TABLE,
+    ),
+    PublishedCost(
+        model="IIANet",
+        parameters=15_010_000,
+        macs="26.51 G for 1 s",
+        latency="",
+        source=_DOLPHIN_TABLE,
+    ),
+    PublishedCost(
+        model="VoViT stage 1",
+        parameters=51_978_024,
+        macs="",
+        latency="52.21 ms for 10 s (RTX 3090, batch of 100)",
+        source="VoViT's README; parameters counted on its code",
+    ),
+    PublishedCost(
+        model="VoViT",
+        parameters=60_076_585,
+        macs="",
+        latency="57.45 ms for 10 s (RTX 3090, batch of 100)",
+        source="VoViT's README; parameters counted on its code",
+    ),
+)

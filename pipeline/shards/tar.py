@@ -1,0 +1,139 @@
+"""The tar inside a shard: written the same way each time, and read without forgiving anything.
+
+`tarfile` takes a file that is cut between two members for a whole one; this reader does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+BLOCK = tarfile.BLOCKSIZE
+MAX_NAME = 100  # bytes of a name in a USTAR header
+
+_NAME = re.compile(r"([A-Za-z0-9_-]+)\.([a-z0-9.]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Where one member of a sample lies in its shard.
+
+    Attributes:
+        key: of the sample: the name up to the first dot.
+        suffix: the name after it.
+        offset: of the content, in bytes from the start of the file.
+        size: of the content, in bytes.
+    """
+
+    key: str
+    suffix: str
+    offset: int
+    size: int
+
+
+def header(name: str, size: int) -> bytes:
+    """A USTAR header that holds nothing but a name and a size (in bytes).
+
+    Raises:
+        ValueError: the name is too long.
+    """
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.mtime = size, 0o644, 0
+    info.uid = info.gid = 0
+    info.uname = info.gname = ""
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def write(path: Path, files: Iterable[tuple[str, bytes]]) -> tuple[int, str]:
+    """Write a tar of (name, content) pairs; the same pairs give the same bytes.
+
+    Returns:
+        The size of the file in bytes, and its sha256.
+    """
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as handle:
+        for chunk in _chunks(files):
+            handle.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+        # Two empty blocks end a tar, and it is filled up to whole records.
+        end = bytes(2 * BLOCK + -(size + 2 * BLOCK) % tarfile.RECORDSIZE)
+        handle.write(end)
+        digest.update(end)
+    return size + len(end), digest.hexdigest()
+
+
+def _chunks(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    for name, content in files:
+        yield header(name, len(content))
+        yield content
+        yield bytes(-len(content) % BLOCK)
+
+
+def scan(path: Path) -> list[Member]:
+    """The members of a shard, in file order, without reading their content.
+
+    Raises:
+        ValueError: cut, damaged, or holding something other than members of samples; the
+            sentence begins with what was met, not with the file's name.
+        OSError: the file cannot be opened.
+    """
+    members: list[Member] = []
+    with path.open("rb") as handle:
+        total = os.fstat(handle.fileno()).st_size
+        offset = 0
+        while True:
+            handle.seek(offset)
+            block = handle.read(BLOCK)
+            last = f"after {members[-1].key}.{members[-1].suffix}" if members else "at the start"
+            if len(block) < BLOCK:
+                raise ValueError(f"cut {last}: the end mark of the tar is missing.")
+            if not any(block):
+                _check_end(handle, last)
+                return members
+            member = _member(block, offset + BLOCK, last)
+            offset = member.offset + member.size + -member.size % BLOCK
+            if offset > total:
+                raise ValueError(f"cut inside {member.key}.{member.suffix}.")
+            members.append(member)
+
+
+def _member(block: bytes, offset: int, last: str) -> Member:
+    try:
+        info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
+    except (tarfile.TarError, UnicodeDecodeError) as error:
+        raise ValueError(f"damaged {last}: {error}.") from error
+    match = _NAME.fullmatch(info.name)
+    if not info.isreg() or match is None:
+        raise ValueError(f"{info.name!r} {last} is no member of a sample.")
+    return Member(match[1], match[2], offset, info.size)
+
+
+def _check_end(handle: io.BufferedReader, last: str) -> None:
+    """Pass when nothing but zeros follows, at least one block of them."""
+    rest = handle.read(tarfile.RECORDSIZE + 1)
+    if len(rest) < BLOCK or len(rest) > tarfile.RECORDSIZE or any(rest):
+        raise ValueError(f"damaged {last}: the end mark of the tar is not what follows.")
+
+
+def read(path: Path, member: Member) -> bytes:
+    """The content of a member. Safe from any thread or process: nothing is shared.
+
+    Raises:
+        ValueError: the file has become shorter.
+        OSError: the file cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = os.pread(descriptor, member.size, member.offset)
+    finally:
+        os.close(descriptor)
+    if len(content) != member.size:
+        raise ValueError(f"{path.name} is cut inside {member.key}.{member.suffix}.")
+    return content

@@ -1,0 +1,306 @@
+"""mix: measure the samples of the shards and draw the recipes of mixtures; writes no sound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.config import as_values, build
+from pipeline.errors import CheckError, ItemError, Reason, UsageError
+from pipeline.ledger import Counts, Outcome
+from pipeline.markers import forget_strangers, read_marker, write_marker
+from pipeline.mixing.wishes import Wishes
+from pipeline.runner import Batch, Progress, StageReport, default_workers, map_items
+from pipeline.schema import RATE_HZ, SAMPLES_PER_FRAME, SPLITS
+from pipeline.storage import (
+    Workspace,
+    fresh_directory,
+    read_jsonl,
+    settings_hash,
+    write_jsonl,
+)
+
+if TYPE_CHECKING:
+    from pipeline.mixing.voices import Voice, VoiceTable
+    from pipeline.schema import MixtureRecipe
+    from pipeline.shards.index import IndexRow
+    from pipeline.shards.store import ShardStore
+
+STAGE = "mix"
+VERSION = 1  # of the measuring; a new one measures every sample again
+LISTED = ("val", "test")
+SAMPLES_PER_WORKER = 250  # fewer are measured sooner than a process has started
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixConfig(Wishes):
+    """Settings of `mix`; what a sample must be like stands in `Wishes`.
+
+    Attributes:
+        protocol: how mixtures are drawn.
+        seed: of all lists and of training.
+        train_seconds: length of a training mixture, unless the training wants another; a
+            multiple of 0.04.
+        val_seconds: length of a validation mixture.
+        test_seconds: length of a test mixture.
+        val_mixtures: number of them.
+        test_mixtures: number of them.
+        speakers: take only these; all when empty.
+        require_all_splits: stop where a split has no two voices to mix; otherwise its list is
+            empty.
+        allow_shared_speakers: go on where a speaker occurs in two splits; results on such a test
+            list say nothing of new speakers.
+        workers: processes; None for as many as the samples are worth.
+        batch_size: samples in one unit of work.
+        item_timeout_s: for one sample.
+        max_failed_share: of samples that could not be measured; above it the stage fails.
+    """
+
+    protocol: Literal["strict-2mix"] = "strict-2mix"
+    seed: int = 0
+    train_seconds: float = 2.0
+    val_seconds: float = 2.0
+    test_seconds: float = 2.0
+    val_mixtures: int = 100
+    test_mixtures: int = 200
+    speakers: tuple[str, ...] = ()
+    require_all_splits: bool = True
+    allow_shared_speakers: bool = False
+    workers: int | None = None
+    batch_size: int = 1000
+    item_timeout_s: float = 60.0
+    max_failed_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for split in SPLITS:
+            self.num_samples(split)
+        for name, least in (("val_mixtures", 0), ("test_mixtures", 0), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"workers is {self.workers}; it must be 0 or more, or empty.")
+        if self.item_timeout_s <= 0:
+            raise ValueError(f"item_timeout_s is {self.item_timeout_s}; it must be above 0.")
+        if not 0 <= self.max_failed_share <= 1:
+            raise ValueError(f"max_failed_share is {self.max_failed_share}; it must be in 0..1.")
+
+    @property
+    def wishes(self) -> Wishes:
+        """What a sample must be like."""
+        return Wishes(**{f.name: getattr(self, f.name) for f in fields(Wishes)})
+
+    def num_samples(self, split: str) -> int:
+        """Length of a split's mixtures at 16 kHz.
+
+        Raises:
+            ValueError: no whole number of frames.
+        """
+        seconds = getattr(self, f"{split}_seconds")
+        num_samples = round(seconds * RATE_HZ)
+        if num_samples <= 0 or num_samples % SAMPLES_PER_FRAME:
+            raise ValueError(f"{split}_seconds is {seconds}; it must be a multiple of 0.04.")
+        return num_samples
+
+    def num_mixtures(self, split: str) -> int:
+        """Length of the list of `val` or `test`."""
+        return int(getattr(self, f"{split}_mixtures"))
+
+
+def plan(config: MixConfig, workspace: Workspace) -> list[Batch]:
+    """Batches of samples in the order of the index.
+
+    Raises:
+        CheckError: there are no shards, or a speaker or score that is asked for is not in them.
+    """
+    from pipeline.mixing.selection import unknown_scores
+
+    rows = _rows(config, workspace)
+    if unknown := unknown_scores(rows, config.wishes):
+        raise CheckError(f"no sample has the score {', '.join(unknown)}; see `avsep inspect`.")
+    lengths = [config.num_samples(split) for split in SPLITS]
+    batches = []
+    for first in range(0, len(rows), config.batch_size):
+        chunk = rows[first : first + config.batch_size]
+        settings = settings_hash(
+            STAGE, VERSION, as_values(config.wishes), lengths, [repr(row) for row in chunk]
+        )
+        batches.append(
+            Batch(
+                name=f"{first // config.batch_size:05d}",
+                items=tuple(sorted(row.key for row in chunk)),
+                settings=settings,
+            )
+        )
+    return batches
+
+
+def work(
+    config: MixConfig, workspace: Workspace, batch: Batch, progress: Progress
+) -> list[Outcome]:
+    """Measure the samples of a batch."""
+    if finished := read_marker(workspace, STAGE, batch):
+        progress(len(batch.items))
+        return finished[0]
+    wanted = set(batch.items)
+    todo = [row for row in _rows(config, workspace) if row.key in wanted]
+    voices: list[Voice] = []
+    outcomes: list[Outcome] = []
+    measure = partial(
+        _measure, directory=workspace.shards, frames=_window_frames(config), wishes=config.wishes
+    )
+    for row, result in map_items(
+        measure, todo, workers=_workers(config, len(todo)), timeout_s=config.item_timeout_s
+    ):
+        if isinstance(result, ItemError):
+            outcomes.append(Outcome.ended(row.key, result.reason, result.message))
+        else:
+            voices.append(result)
+            outcomes.append(Outcome.done(row.key))
+        progress(1)
+    voices.sort(key=lambda voice: voice.key)
+    outcomes.sort(key=lambda outcome: outcome.item)
+    write_jsonl(_voices_path(workspace, batch), [asdict(voice) for voice in voices])
+    write_marker(workspace, STAGE, batch, outcomes)
+    return outcomes
+
+
+def finish(config: MixConfig, workspace: Workspace, outcomes: Sequence[Outcome]) -> StageReport:
+    """Draw the lists and write them with the training table and the summary.
+
+    Raises:
+        CheckError: a split has no two voices to mix, or too few for its list, or a speaker is in
+            two splits.
+    """
+    from pipeline.mixing.publish import check_splits, publish
+
+    tables = _tables(config, workspace)
+    needed = ["train", *(split for split in LISTED if config.num_mixtures(split))]
+    check_splits(
+        tables,
+        needed if config.require_all_splits else [],
+        allow_shared_speakers=config.allow_shared_speakers,
+    )
+    lists = {split: _draw(config, workspace, split, tables[split]) for split in LISTED}
+    publish(fresh_directory(workspace.mixtures), tables, lists, seed=config.seed)
+    return StageReport(stage=STAGE, counts=Counts.of(outcomes), facts=_facts(tables, lists))
+
+
+def _facts(
+    tables: dict[str, VoiceTable],
+    lists: dict[str, list[MixtureRecipe]],
+) -> dict[str, str | int | float]:
+    from pipeline.mixing.summary import shared_between_splits
+
+    facts: dict[str, str | int | float] = {
+        "train voices": len(tables["train"].voices),
+        "train speakers": len(tables["train"].speakers),
+    }
+    for split, recipes in lists.items():
+        facts[f"{split} mixtures"] = len(recipes)
+    if empty := [split for split, table in tables.items() if not table.has_pairs]:
+        facts["without any pair to mix"] = ", ".join(empty)
+    if shared := shared_between_splits(tables)["groups"]:
+        facts["groups in several splits"] = len(shared)
+    return facts
+
+
+def _draw(
+    config: MixConfig, workspace: Workspace, split: str, table: VoiceTable
+) -> list[MixtureRecipe]:
+    from pipeline.mixing.protocols import draw_list
+
+    if not table.has_pairs:
+        return []
+    store = _open_store(workspace.shards)
+    try:
+        return draw_list(
+            table, store.audio, split=split, seed=config.seed, count=config.num_mixtures(split)
+        )
+    except ValueError as error:
+        raise CheckError(f"mix: {error}") from error
+
+
+def _tables(config: MixConfig, workspace: Workspace) -> dict[str, VoiceTable]:
+    """The voices of each split, from the finished batches."""
+    from pipeline.mixing.voices import Voice, VoiceTable
+
+    batches = plan(config, workspace)
+    _forget_old_work(workspace, batches)
+    split_of = {row.key: row.split for row in _rows(config, workspace)}
+    voices: dict[str, list[Voice]] = {split: [] for split in SPLITS}
+    for batch in batches:
+        path = _voices_path(workspace, batch)
+        try:
+            for values in read_jsonl(path):
+                voice = build(Voice, values, "voice")
+                voices[split_of[voice.key]].append(voice)
+        except (UsageError, KeyError) as error:
+            raise CheckError(
+                f"{path} is damaged ({error}); remove it and run mix again."
+            ) from error
+    return {
+        split: VoiceTable(voices[split], config.num_samples(split), config.min_activity)
+        for split in SPLITS
+    }
+
+
+def _rows(config: MixConfig, workspace: Workspace) -> list[IndexRow]:
+    rows = _open_store(workspace.shards).index
+    if not config.speakers:
+        return rows
+    wanted = set(config.speakers)
+    if unknown := sorted(wanted - {row.speaker for row in rows}):
+        raise CheckError(f"mix.speakers names {', '.join(unknown)}, of whom there is no sample.")
+    return [row for row in rows if row.speaker in wanted]
+
+
+def _window_frames(config: MixConfig) -> dict[str, int]:
+    return {split: config.num_samples(split) // SAMPLES_PER_FRAME for split in SPLITS}
+
+
+def _workers(config: MixConfig, count: int) -> int:
+    if config.workers is not None:
+        return config.workers
+    worth = min(default_workers(), count // SAMPLES_PER_WORKER)
+    return worth if worth > 1 else 0
+
+
+def _measure(row: IndexRow, *, directory: Path, frames: dict[str, int], wishes: Wishes) -> Voice:
+    from pipeline.mixing.selection import check_row, select_voice
+
+    num_frames = frames[row.split]
+    check_row(row, num_frames, wishes)  # before the sound is read
+    try:
+        audio = _open_store(directory).audio(row.key)
+    except CheckError as error:
+        raise ItemError(Reason.FILE_CHANGED, str(error)) from error
+    return select_voice(row, audio, num_frames, wishes)
+
+
+def _open_store(directory: Path) -> ShardStore:
+    manifest = directory / "manifest.json"
+    stamp = manifest.stat().st_mtime_ns if manifest.exists() else 0
+    return _store(directory, stamp)
+
+
+@lru_cache(maxsize=1)  # for each sample in a worker process; the stamp notices new shards
+def _store(directory: Path, stamp_ns: int) -> ShardStore:
+    from pipeline.shards.store import ShardStore
+
+    return ShardStore(directory)
+
+
+def _voices_path(workspace: Workspace, batch: Batch) -> Path:
+    return workspace.work(STAGE) / f"{batch.name}-{batch.settings}.jsonl"
+
+
+def _forget_old_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
+    forget_strangers(workspace, STAGE, batches)
+    wanted = {_voices_path(workspace, batch).name for batch in batches}
+    for path in sorted(workspace.work(STAGE).glob("*.jsonl")):
+        if path.name not in wanted:
+            path.unlink()

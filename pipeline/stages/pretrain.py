@@ -1,0 +1,111 @@
+"""Pretrain Dolphin's lip encoder (DP-LipCoder) on the lips and the speech of the train split.
+
+As `train`, the stage starts a child process that goes on from its last checkpoint when it is
+started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.config import as_values, build, load_stage
+from pipeline.ledger import Counts, Outcome
+from pipeline.runner import Batch, Progress, StageReport
+from pipeline.storage import Workspace, read_json, settings_hash, sha256_file
+from pipeline.training.launch import exit_code, follow_parent
+from pipeline.training.recipes import LipCoderRecipe
+from pipeline.training.settings import RunSettings
+from pipeline.training.stage_run import prepare_directory, publish, require, train_in_child
+
+STAGE = "pretrain"
+ITEM = "lipcoder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(RunSettings):
+    """How the lip encoder is pretrained.
+
+    Attributes:
+        lipcoder: see `LipCoderRecipe`; `size` and `overrides` must be those of `train.dolphin`.
+    """
+
+    lipcoder: LipCoderRecipe = field(default_factory=LipCoderRecipe)
+
+
+def plan(config: PretrainConfig, workspace: Workspace) -> list[Batch]:
+    """One batch with one item.
+
+    Raises:
+        CheckError: the shards are missing.
+    """
+    inputs = require({workspace.shards / "manifest.json": "extract"})
+    settings = settings_hash(as_values(config), {path.name: sha256_file(path) for path in inputs})
+    return [Batch(name=ITEM, items=(ITEM,), settings=settings)]
+
+
+def work(
+    config: PretrainConfig, workspace: Workspace, batch: Batch, progress: Progress
+) -> list[Outcome]:
+    """Pretrain in a child process, or go on with a training that was interrupted."""
+    outcome = train_in_child(workspace, STAGE, batch, as_values(config), devices=config.devices)
+    progress(1)
+    return [outcome]
+
+
+def finish(
+    config: PretrainConfig, workspace: Workspace, outcomes: Sequence[Outcome]
+) -> StageReport:
+    """Publish the encoder with its card, checkpoints, logs and metrics."""
+    counts = Counts.of(outcomes)
+    facts: dict[str, str | int | float] = {}
+    if counts.done:
+        publish(workspace.work(STAGE) / ITEM, workspace.lipcoder)
+        facts |= read_json(workspace.lipcoder / "metrics.json")
+    return StageReport(stage=STAGE, counts=counts, facts=facts)
+
+
+def train_here(config: PretrainConfig, workspace: Workspace, directory: Path) -> None:
+    """Pretrain in this process (one rank of possibly several).
+
+    Raises:
+        CheckError: an input is missing or damaged, or the training does not get on.
+    """
+    from pipeline.shards.store import ShardStore
+    from pipeline.training.train_lipcoder import train_lipcoder
+    from pipeline.training.trainer import set_up_process
+
+    set_up_process(seed=config.seed, threads=config.threads)
+    store = ShardStore(workspace.shards, cache_bytes=config.cache_mb << 20)
+    train_lipcoder(config.lipcoder, config, store, directory)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Pretrain in this process: `python -m pipeline.stages.pretrain --root .`."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.stages.pretrain")
+    parser.add_argument("--root", type=Path, default=Path(), help="the folder with params.yaml")
+    parser.add_argument("--config", type=Path, help="settings that the stage wrote, instead")
+    parser.add_argument("--parent", type=int, default=0, help="process to end with")
+    given = parser.parse_args(arguments)
+    follow_parent(given.parent)
+    return exit_code(lambda: _main(given))
+
+
+def _main(given: argparse.Namespace) -> None:
+    workspace = Workspace(given.root.resolve())
+    if given.config:
+        config = build(PretrainConfig, read_json(given.config)["config"], STAGE)
+        train_here(config, workspace, given.config.parent)
+        return
+    config = load_stage(workspace.root / "params.yaml", STAGE)
+    (batch,) = plan(config, workspace)
+    directory = workspace.work(STAGE) / batch.name
+    prepare_directory(directory, batch.settings, as_values(config))
+    train_here(config, workspace, directory)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""report: one self-contained HTML page of all results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import CheckError
+from pipeline.ledger import Counts, Outcome
+from pipeline.runner import Batch, Progress, StageReport
+from pipeline.storage import Workspace, fresh_directory, link_or_copy, write_text
+
+STAGE = "report"
+PAGE = "index.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """What the page shows.
+
+    Attributes:
+        title: of the page.
+        models: in the order of the tables.
+        max_examples: mixtures with players and pictures; each is a few hundred KiB.
+        max_size_mb: a larger page is an error, since browsers and mail choke on it.
+    """
+
+    title: str = "Two voices, one face: results"
+    models: tuple[str, ...] = ("dolphin", "vovit-s1", "vovit")
+    max_examples: int = 4
+    max_size_mb: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise ValueError("models is empty; name at least one.")
+        if self.max_examples < 0:
+            raise ValueError(f"max_examples is {self.max_examples}; it must not be negative.")
+        if self.max_size_mb <= 0:
+            raise ValueError(f"max_size_mb is {self.max_size_mb}; it must be above 0.")
+
+
+def plan(config: ReportConfig, workspace: Workspace) -> list[Batch]:
+    """One batch with one item: the page. It is quick, so it is always made anew."""
+    return [Batch(name="page", items=(PAGE,))]
+
+
+def work(
+    config: ReportConfig, workspace: Workspace, batch: Batch, progress: Progress
+) -> list[Outcome]:
+    """Render the page into the work folder.
+
+    Raises:
+        CheckError: an input is damaged, or the page is too large.
+    """
+    from pipeline.reporting.page import render_page
+
+    html = render_page(
+        workspace, models=config.models, title=config.title, max_examples=config.max_examples
+    )
+    size_mb = len(html.encode("utf-8")) / 1e6
+    if size_mb > config.max_size_mb:
+        raise CheckError(
+            f"the page has {size_mb:.1f} MB, more than report.max_size_mb"
+            f" ({config.max_size_mb:g}); lower report.max_examples."
+        )
+    write_text(workspace.work(STAGE) / PAGE, html)
+    progress(1)
+    return [Outcome.done(PAGE)]
+
+
+def finish(config: ReportConfig, workspace: Workspace, outcomes: Sequence[Outcome]) -> StageReport:
+    """Publish the page."""
+    page = workspace.work(STAGE) / PAGE
+    out = fresh_directory(workspace.report)
+    link_or_copy(page, out / PAGE)
+    size_mb = round(page.stat().st_size / 1e6, 2)
+    return StageReport(
+        stage=STAGE,
+        counts=Counts.of(outcomes),
+        facts={"page": str(out / PAGE), "MB": size_mb},
+    )

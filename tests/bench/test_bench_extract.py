@@ -1,0 +1,40 @@
+"""The bench of extract measures real work and accounts for all of its time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.bench.extract import STEPS, bench_extract
+from pipeline.errors import ItemError, Reason
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    from pipeline.corpora.demo.corpus import DemoClip, talk
+    from pipeline.media.encode import write_mp4
+
+    path = tmp_path_factory.mktemp("video") / "talk.mp4"
+    prepared = talk(DemoClip(speaker=2, number=0), seed=1, num_frames=26)
+    write_mp4(path, (picture for picture, _ in prepared.frames), prepared.audio)
+    return path
+
+
+def test_shares_add_up_and_each_step_took_time(video):
+    figures = bench_extract(video, repeats=1)
+    assert (figures["frames"], figures["faces"], figures["width"]) == (26, 1, 224)
+    shares = {name: value for name, value in figures.items() if name.endswith("_share")}
+    assert sum(shares.values()) == pytest.approx(1)
+    assert all(shares[f"{step}_share"] > 0 for step in STEPS)
+    assert shares["other_share"] < 0.2
+    assert figures["frames_per_cpu_s"] > 5
+
+
+def test_a_video_without_a_face_is_a_sentence(tmp_path):
+    from pipeline.media.encode import write_mp4
+
+    path = tmp_path / "wall.mp4"
+    write_mp4(path, np.full((30, 64, 64, 3), 90, np.uint8), np.ones(30 * 640, np.int16))
+    with pytest.raises(ItemError) as raised:
+        bench_extract(path, repeats=1)
+    assert raised.value.reason is Reason.NO_FACE

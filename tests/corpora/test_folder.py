@@ -1,0 +1,185 @@
+import os
+
+import pytest
+
+from pipeline.config import build
+from pipeline.corpora import folder
+from pipeline.corpora.folder import FolderConfig, slug, split_of
+from pipeline.errors import ItemError, Reason, UsageError
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """Two speakers with two clips each, one clip in the root, and things that are no videos."""
+    root = tmp_path / "videos"
+    for file in ("ann/one.mp4", "ann/two.MOV", "Bob B/talk/one.mkv", "Bob B/x.webm", "solo.avi"):
+        put(root / file)
+    put(root / "ann/notes.txt")
+    put(root / ".hidden.mp4")
+    return root
+
+
+def put(path, content=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content or path.name)
+
+
+def offers(root, seed=0, **settings):
+    project = root.parent / "project"
+    config = FolderConfig(root=str(root), **settings)
+    return folder.offers(config, project, project / "data" / "raw", seed)
+
+
+def by_source(root, found):
+    return {os.path.relpath(offer.source, root): offer for offer in found}
+
+
+def test_folders_name_the_speakers_and_files_in_the_root_are_speakers_of_their_own(videos):
+    found = by_source(videos, offers(videos))
+    assert sorted(found) == [
+        "Bob B/talk/one.mkv", "Bob B/x.webm", "ann/one.mp4", "ann/two.MOV", "solo.avi",
+    ]  # fmt: skip
+    assert found["ann/one.mp4"].speaker == found["ann/two.MOV"].speaker == "folder-ann"
+    assert found["Bob B/x.webm"].speaker == found["Bob B/talk/one.mkv"].speaker
+    assert found["solo.avi"].speaker == "folder-solo"
+    assert found["ann/two.MOV"].path.endswith(".mov")
+
+
+def test_ids_come_from_speaker_stem_and_path_and_stay_when_files_are_added(videos):
+    before = {offer.source: offer.clip_id for offer in offers(videos)}
+    put(videos / "aaa/first.mp4")
+    after = {offer.source: offer.clip_id for offer in offers(videos)}
+    assert before.items() <= after.items()
+    clip_id = before[str(videos / "ann/one.mp4")]
+    assert clip_id.startswith("folder-ann-one-")
+    assert len(clip_id.rsplit("-", 1)[1]) == 8
+
+
+def test_names_that_differ_only_in_odd_characters_stay_different_speakers(tmp_path):
+    for name in ("Ann B", "Ann-B", "Änn B", "日本", "中国"):
+        put(tmp_path / "v" / name / "one.mp4")
+    found = offers(tmp_path / "v")
+    assert len({offer.speaker for offer in found}) == 5
+    assert len({offer.clip_id for offer in found}) == 5
+    assert slug("日本") == "x"
+
+
+def test_a_split_is_that_of_the_whole_speaker_and_follows_the_shares(videos):
+    splits = {}
+    for offer in offers(videos, val_share=0.4, test_share=0.4):
+        assert splits.setdefault(offer.speaker, offer.split) == offer.split
+    drawn = [split_of(f"speaker {n}", 0, 0.2, 0.3) for n in range(2000)]
+    assert drawn.count("val") == pytest.approx(400, abs=60)
+    assert drawn.count("test") == pytest.approx(600, abs=60)
+    assert [split_of(f"speaker {n}", 1, 0.2, 0.3) for n in range(2000)] != drawn
+    assert {split_of(f"speaker {n}", 0, 0.0, 0.0) for n in range(50)} == {"train"}
+
+
+def test_a_csv_names_speaker_gender_split_group_and_text(videos):
+    rows = (
+        "file,speaker,gender,split,group,text\n"
+        'ann/one.mp4,Ann,female,,duo,"Yes, well"\n'
+        "ann/two.MOV,Ann,f,test,duo,\n"
+        "Bob B/talk/one.mkv,Bob,M,,duo,\n"
+        "Bob B/x.webm,Bob,,,duo,\n"
+        "solo.avi,Cid,,val,,\n"
+    )
+    put(videos / "speakers.csv", "\ufeff" + rows)
+    found = by_source(videos, offers(videos, csv="speakers.csv"))
+    first, second = found["ann/one.mp4"], found["ann/two.MOV"]
+    assert (first.speaker, first.gender, first.text) == ("folder-Ann", "f", "Yes, well")
+    assert first.split == second.split == "test"
+    assert first.group == found["Bob B/x.webm"].group == "folder-duo"
+    assert found["solo.avi"].split == "val"
+    assert found["solo.avi"].group == "folder-Cid"
+
+
+def test_speakers_of_one_group_get_one_split(videos):
+    rows = "file,speaker,group\nann/one.mp4,a,g\nann/two.MOV,b,g\nsolo.avi,c,g\n"
+    put(videos / "s.csv", rows)
+    for seed in range(5):
+        found = offers(videos, seed, csv="s.csv", only_listed=True, val_share=0.3, test_share=0.3)
+        assert len({offer.split for offer in found}) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ("speaker,path\na,b\n", "lacks the column file or speaker"),
+        ("file,speaker,colour\nsolo.avi,a,red\n", "unknown column 'colour'"),
+        ("file,speaker\nsolo.avi,\n", "line 2 .* has no speaker"),
+        ("file,speaker\nsolo.avi,a\nsolo.avi,b\n", "line 3 .* a second time"),
+        ("file,speaker\n../secret.mp4,a\n", "inside the folder"),
+        ("file,speaker\n/etc/x.mp4,a\n", "inside the folder"),
+        ("file,speaker\nann/notes.txt,a\n", "does not end in"),
+        ("file,speaker,gender\nsolo.avi,a,x\n", "gender 'x'"),
+        ("file,speaker,split\nsolo.avi,a,dev\n", "split 'dev'"),
+        ("file,speaker,split\nsolo.avi,a,val\nann/one.mp4,a,test\n", "one split only"),
+        ("file,speaker\nsolo.avi,a,b\n", "more fields than columns"),
+        ("file,speaker\nsolo.avi,a\n", "4 videos in .* are not in s.csv"),
+        ("file,speaker\n", "5 videos in .* are not in s.csv"),
+    ],
+)
+def test_a_wrong_csv_is_refused_with_a_sentence(videos, rows, sentence):
+    put(videos / "s.csv", rows)
+    with pytest.raises(UsageError, match=sentence):
+        offers(videos, csv="s.csv")
+
+
+def test_a_missing_or_binary_csv_is_refused(videos):
+    with pytest.raises(UsageError, match="cannot be read"):
+        offers(videos, csv="none.csv")
+    (videos / "b.csv").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(UsageError, match="no csv in UTF-8"):
+        offers(videos, csv="b.csv")
+
+
+def test_an_empty_or_missing_folder_and_one_around_the_project_are_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="holds no videos"):
+        offers(tmp_path / "empty")
+    with pytest.raises(UsageError, match="is no folder"):
+        offers(tmp_path / "none")
+    (tmp_path / "around/project/data/raw").mkdir(parents=True)
+    put(tmp_path / "around/x.mp4")
+    config = FolderConfig(root=str(tmp_path / "around"))
+    project = tmp_path / "around/project"
+    with pytest.raises(UsageError, match="lie in each other"):
+        folder.offers(config, project, project / "data/raw", 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"val_share": 1.5}, "val_share is 1.5"),
+        ({"val_share": 0.6, "test_share": 0.6}, "add up to 1.2"),
+        ({"only_listed": True}, "needs a csv"),
+    ],
+)
+def test_nonsense_settings_are_refused_with_a_sentence(values, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        build(FolderConfig, values, "download.folder")
+
+
+def test_links_to_folders_are_followed_once(videos):
+    (videos / "back").symlink_to(videos)
+    (videos.parent / "else").mkdir()
+    put(videos.parent / "else/far.mp4")
+    (videos / "cara").symlink_to(videos.parent / "else")
+    found = by_source(videos, offers(videos))
+    assert len(found) == 6
+    assert found["cara/far.mp4"].speaker == "folder-cara"
+
+
+def test_broken_links_pipes_and_unreadable_files_fail_alone(videos, tmp_path):
+    (videos / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    os.mkfifo(videos / "pipe.mp4")
+    raw = tmp_path / "raw"
+    reasons = {}
+    for file, offer in by_source(videos, offers(videos)).items():
+        try:
+            folder.link(offer, raw)
+        except ItemError as error:
+            reasons[file] = error.reason
+    assert reasons == {"gone.mp4": Reason.FILE_MISSING, "pipe.mp4": Reason.UNREADABLE}
+    assert len(list(raw.glob("folder/*"))) == 5

@@ -1,0 +1,27 @@
+"""Fixtures of the evaluation tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from evaluation_world import make_item, make_workspace
+
+from pipeline.evaluation.items import EvaluationItem
+from pipeline.storage import Workspace
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Workspace:
+    """A project before `evaluate`."""
+    return make_workspace(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def item_maker() -> Callable[..., EvaluationItem]:
+    return make_item
+
+
+@pytest.fixture(scope="session")
+def items() -> list[EvaluationItem]:
+    return [make_item(number) for number in range(5)]

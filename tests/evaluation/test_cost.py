@@ -1,0 +1,52 @@
+"""What a model costs is counted and measured, not guessed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from band_separator import load_band_separator, load_hungry_separator
+from torch import nn
+
+from pipeline.evaluation.cost import count_macs, example_input, measure, measure_in_child
+
+
+class Known(nn.Module):
+    """A network whose multiply-accumulates anybody can count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 8, 3, padding=1, bias=False)
+        self.out = nn.Conv1d(8, 1, 1, bias=False)
+
+    def estimate(self, mixture, cues):
+        torch.stft(mixture, 512, return_complex=True, window=torch.ones(512))  # not counted
+        return self.out(torch.relu(self.conv(mixture[:, None])))[:, 0]
+
+
+def test_macs_of_convolutions_are_exact_and_ffts_are_not_counted():
+    mixture, cues = example_input(0.4)
+    assert mixture.shape == (1, 6400)
+    assert cues.lips.shape == (1, 10, 96, 96)
+    assert count_macs(Known(), mixture, cues) == 6400 * (8 * 3 + 8)
+
+
+def test_measure_reports_sizes_times_and_the_machine():
+    cost = measure(load_band_separator, audio_s=0.4, runs=3, threads=1, device="cpu")
+    assert (cost.parameters, cost.trainable_parameters) == (41, 41)
+    assert cost.macs == 40
+    assert cost.audio_s == pytest.approx(0.4)
+    assert 0 < cost.best_s <= cost.latency_s
+    assert cost.real_time_factor == pytest.approx(cost.latency_s / 0.4)
+    assert "PyTorch" in cost.versions
+    assert cost.machine
+    assert None not in cost.as_values().values()
+
+
+def test_peak_memory_is_the_models_own_and_not_the_parents():
+    ballast = torch.ones(256 * (1 << 20) // 4)  # inherited by ru_maxrss, not by a fresh process
+    cost = measure_in_child(
+        load_hungry_separator, audio_s=0.4, runs=1, threads=1, device="cpu", timeout_s=120
+    )
+    assert ballast.sum() > 0
+    grown = cost.peak_memory_mb - cost.model_memory_mb
+    assert 290 < grown < 450

@@ -1,0 +1,209 @@
+"""The evaluate stage end to end, with real shards and recipes and a separator that truly looks."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from band_separator import load_for_stage
+from evaluation_world import make_workspace
+
+from pipeline.errors import CheckError, Reason, UsageError
+from pipeline.evaluation import batches
+from pipeline.evaluation.cost import measure
+from pipeline.evaluation.items import build_item
+from pipeline.evaluation.results import read_results
+from pipeline.ledger import Ledger
+from pipeline.mixing.recipes import read_recipes, write_recipes
+from pipeline.runner import record_batch, run_stage
+from pipeline.shards.reader import ShardStore
+from pipeline.stages import evaluate
+from pipeline.stages.evaluate import EvaluateConfig
+
+FAST = EvaluateConfig(
+    model="vovit",
+    perceptual=("stoi",),
+    bootstrap_samples=100,
+    example_count=2,
+    mixtures_per_batch=3,
+    workers=0,
+    cost=False,
+    batch=4,
+)
+DETERMINISTIC = ("results.parquet", "metrics.json", "plots/si_snri.csv")
+
+
+@pytest.fixture(autouse=True)
+def looking_separator(monkeypatch):
+    monkeypatch.setattr(batches, "load_separator", load_for_stage)
+    batches._model.cache_clear()
+
+
+def measure_here(load, *, timeout_s, **options):
+    """A child process costs seconds and has a test of its own; its argument must be picklable."""
+    assert timeout_s > 0
+    return measure(pickle.loads(pickle.dumps(load)), **options)
+
+
+@pytest.fixture(scope="module")
+def published(workspace):
+    """The published evaluation, with its cost."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(batches, "load_separator", load_for_stage)
+    patch.setattr(batches, "measure_in_child", measure_here)
+    config = replace(FAST, cost=True, cost_runs=2, cost_audio_s=0.4, threads=1)
+    report = run_stage("evaluate", workspace, config=config)
+    patch.undo()
+    return workspace.evaluation("vovit"), report
+
+
+def content(directory):
+    return {name: (directory / name).read_bytes() for name in DETERMINISTIC}
+
+
+def test_every_voice_of_every_mixture_is_evaluated_under_every_condition(published):
+    directory, report = published
+    rows = read_results(directory / "results.parquet")
+    assert len(rows) == 7 * 2 * 3
+    assert report.counts.done == 7 + 1
+    by_condition = {
+        name: [row.si_snri for row in rows if row.condition == name]
+        for name in ("own", "other", "none")
+    }
+    assert min(by_condition["own"]) > 10
+    assert max(by_condition["other"]) < -10
+    assert np.abs(by_condition["none"]).max() < 1e-3
+    assert report.facts["SI-SNRi"].endswith(" dB")
+
+
+def test_metrics_split_voices_that_training_never_met(published):
+    metrics = json.loads((published[0] / "metrics.json").read_text())
+    assert set(metrics["by_group"]["heard"]) == {"voice-0"}
+    assert set(metrics["by_group"]["unheard"]) == {"voice-1", "voice-2"}
+    assert metrics["mixtures"] == 7
+    assert (
+        metrics["overall"]["own"]["stoi"]["mean"]
+        > metrics["overall"]["own"]["stoi_mixture"]["mean"]
+    )
+    assert "stoi" not in metrics["overall"]["none"]
+    assert "pesq" not in metrics["overall"]["own"]
+
+
+def test_examples_and_cost_lie_beside_the_figures(published):
+    directory, _ = published
+    names = sorted(path.name for path in (directory / "examples").iterdir())
+    assert names == ["test-001", "test-005"]
+    assert (directory / "examples" / "test-001" / "estimate1-none.wav").is_file()
+    cost = json.loads((directory / "cost.json").read_text())
+    assert cost["parameters"] == 41
+    assert cost["peak_memory_mb"] >= cost["model_memory_mb"] > 0
+
+
+def test_a_killed_run_finishes_the_rest_and_gives_the_same_bytes(published, tmp_path, monkeypatch):
+    other = make_workspace(tmp_path)
+    planned = evaluate.plan(FAST, other)
+    assert [len(batch.items) for batch in planned] == [3, 3, 1]
+    record_batch(
+        other, "evaluate", planned[1], evaluate.work(FAST, other, planned[1], lambda _: None)
+    )
+    # killed while the next batch was writing its rows
+    (other.work("evaluate") / "vovit" / "vovit-0000.parquet").write_bytes(b"half")
+    worked = []
+    original = batches.evaluate_batch
+    monkeypatch.setattr(
+        batches,
+        "evaluate_batch",
+        lambda config, ws, batch, progress: (
+            worked.append(batch.name) or original(config, ws, batch, progress)
+        ),
+    )
+    run_stage("evaluate", other, config=FAST)
+    assert worked == ["vovit-0000", "vovit-0002"]
+    assert content(other.evaluation("vovit")) == content(published[0])
+    worked.clear()
+    run_stage("evaluate", other, config=FAST)
+    assert worked == []
+
+
+def test_changed_weights_or_settings_are_evaluated_again(workspace):
+    before = evaluate.plan(FAST, workspace)
+    assert evaluate.plan(replace(FAST, workers=3, timeout_s=5.0), workspace) == before
+    assert evaluate.plan(replace(FAST, sdr=False), workspace)[0].settings != before[0].settings
+    card = workspace.run("vovit") / "card.json"
+    original = card.read_text()
+    card.write_text(original.replace('"sha256": "0"', '"sha256": "1"'))
+    changed = evaluate.plan(FAST, workspace)
+    card.write_text(original)
+    assert changed[0].settings != before[0].settings
+
+
+def test_a_mixture_whose_sample_is_gone_fails_alone_with_its_reason(tmp_path):
+    workspace = make_workspace(tmp_path)
+    path = workspace.mixtures / "test.jsonl"
+    recipes = read_recipes(path)
+    gone = replace(recipes[0].sources[0], key="nobody-t0", speaker="nobody")
+    stale = replace(recipes[1].sources[0], sha256="f" * 64)
+    late = replace(recipes[2].sources[0], start=640 * 20)
+    for index, source in enumerate((gone, stale, late)):
+        recipes[index] = replace(recipes[index], sources=(source, recipes[index].sources[1]))
+    write_recipes(path, recipes)
+    report = run_stage("evaluate", workspace, config=replace(FAST, max_failed_share=0.5))
+    assert report.counts.done == 4
+    assert report.counts.failed == {
+        "file_missing": 1,
+        "file_changed": 1,
+        "unreadable_file": 1,
+    }
+    found = Ledger(workspace.ledger).outcomes("evaluate")
+    assert found["vovit:test-000"].reason is Reason.FILE_MISSING
+    assert "nobody-t0" in found["vovit:test-000"].message
+    with pytest.raises(CheckError, match="3 of 7 items failed"):
+        run_stage("evaluate", workspace, config=FAST)
+
+
+def test_video_and_sound_of_an_item_come_from_the_same_moment(workspace):
+    store = ShardStore(workspace.shards)
+    recipe = read_recipes(workspace.mixtures / "test.jsonl")[3]
+    item = build_item(store, {row.key: row.audio_sha256 for row in store.index}, recipe)
+    for source, sound, cues in zip(recipe.sources, item.sources, item.cues, strict=True):
+        first = source.start // 640
+        assert np.array_equal(cues.lips, store.lips(source.key)[first : first + 25])
+        stored = store.audio(source.key)[source.start : source.start + 16_000]
+        assert np.corrcoef(sound, stored)[0, 1] > 0.9999
+    assert np.array_equal(item.mixture, item.sources.sum(0))
+
+
+def test_a_cost_that_takes_too_long_is_said_and_harms_nothing(tmp_path, monkeypatch):
+    workspace = make_workspace(tmp_path)
+
+    def too_slow(*_args, **_kwargs):
+        raise TimeoutError
+
+    monkeypatch.setattr("pipeline.evaluation.batches.measure_in_child", too_slow)
+    config = replace(FAST, cost=True, max_failed_share=0.2)
+    report = run_stage("evaluate", workspace, config=config)
+    assert report.counts.failed == {"timed_out": 1}
+    cost = json.loads((workspace.evaluation("vovit") / "cost.json").read_text())
+    assert cost == {"problem": "took more than 600 s"}
+
+
+def test_missing_inputs_and_bad_settings_are_named(tmp_path, workspace):
+    from pipeline.storage import Workspace
+
+    with pytest.raises(UsageError, match="needs a model"):
+        evaluate.plan(EvaluateConfig(), workspace)
+    with pytest.raises(CheckError, match="holds no model"):
+        evaluate.plan(replace(FAST, model="dolphin"), workspace)
+    with pytest.raises(CheckError, match=r"test\.jsonl is missing"):
+        evaluate.plan(FAST, Workspace(tmp_path))
+    for values in ({"batch": 0}, {"model": "tasnet"}, {"timeout_s": 0}, {"conditions": ()}):
+        with pytest.raises(ValueError, match=next(iter(values))):
+            EvaluateConfig(**values)
+
+
+def test_part_of_the_list_is_spread_over_it(workspace):
+    planned = evaluate.plan(replace(FAST, max_mixtures=2), workspace)
+    assert planned[0].items == ("vovit:test-001", "vovit:test-005")

@@ -1,0 +1,78 @@
+"""One Prefect server for a run: shared by its stages, gone with the last of them."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from flows import server
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from flows.server import api_url
+print(api_url(Path(sys.argv[1])), flush=True)
+sys.stdin.read()
+"""
+
+
+def _stage(state: Path) -> subprocess.Popen[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(state)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_stages_share_one_server_that_ends_with_the_last_of_them(tmp_path: Path):
+    stages = [_stage(tmp_path), _stage(tmp_path)]
+    first, second = (stage.stdout.readline().strip() for stage in stages)
+    assert first == second
+    assert first.startswith("http://127.0.0.1:")
+    stages[0].kill()  # not asked to stop: nothing of its own can tell the server
+    stages[0].wait()
+    time.sleep(3 * server.POLL_S)
+    assert _answers(first), "the other stage still needs it"
+    stages[1].communicate("")
+    deadline = time.monotonic() + 60
+    while _answers(first) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not _answers(first)
+
+
+def test_the_users_own_server_is_used_and_none_started(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://prefect.example/api")
+    assert server.api_url(tmp_path / "state") == "http://prefect.example/api"
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_run_belongs_to_the_dvc_above_it(tmp_path: Path):
+    code = "from flows.server import _run_owner; import os; print(_run_owner(), os.getppid())"
+    # A process whose command line says `dvc`, with a stage below a shell below it.
+    fake = tmp_path / "dvc"
+    fake.write_text(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {code!r}])\n")
+    output = subprocess.run(
+        [sys.executable, str(fake), "repro"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    ).stdout.split()
+    assert output[0] == output[1]

@@ -1,0 +1,19 @@
+"""Fixtures of the report tests."""
+
+from __future__ import annotations
+
+import pytest
+from report_world import LEVELS, make_data, make_evaluation, make_run
+
+from pipeline.storage import Workspace
+
+
+@pytest.fixture(scope="session")
+def full_workspace(tmp_path_factory) -> Workspace:
+    """Everything there is to report."""
+    workspace = Workspace(tmp_path_factory.mktemp("full"))
+    for model in LEVELS:
+        make_evaluation(workspace, model)
+        make_run(workspace, model)
+    make_data(workspace)
+    return workspace

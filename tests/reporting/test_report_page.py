@@ -1,0 +1,253 @@
+"""The report page: whole, self-contained, escaped, honest about what is missing."""
+
+from __future__ import annotations
+
+import base64
+import json
+from html.parser import HTMLParser
+
+import pytest
+from report_world import LEVELS, make_data, make_evaluation, make_run
+
+from pipeline.errors import CheckError
+from pipeline.reporting.gather import gather_model, read_log
+from pipeline.reporting.media import sound_uri
+from pipeline.reporting.numbers import DASH, cell, number
+from pipeline.reporting.page import render_page
+from pipeline.reporting.table import summary_table
+from pipeline.stages import report
+from pipeline.stages.report import ReportConfig
+from pipeline.storage import Workspace, write_text
+
+VOID = {"meta", "link", "img", "br", "input", "hr"}
+LOADING = {"src", "href", "srcset", "poster", "data", "action", "xlink:href"}
+
+
+class Page(HTMLParser):
+    """Collects tags, checks nesting."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+def render(workspace: Workspace, **changes) -> str:
+    options = {"models": tuple(LEVELS), "title": "Results", "max_examples": 4} | changes
+    return render_page(workspace, **options)
+
+
+@pytest.fixture(scope="module")
+def html(full_workspace) -> str:
+    return render(full_workspace)
+
+
+@pytest.fixture(scope="module")
+def page(html) -> Page:
+    return Page(html)
+
+
+def test_every_picture_and_sound_is_inside_the_page_and_nothing_is_loaded(page, html):
+    pictures, sounds = page.all("img"), page.all("audio")
+    # 2 examples: the mixture, and for each of 2 voices the target and 3 models in 3 conditions
+    assert len(sounds) == 2 * (1 + 2 * (1 + 3 * 3))
+    assert len(pictures) >= 1 + 3 + 3 + 1 + 2 * (1 + 2 * (1 + 1 + 3))
+    for attributes in pictures + sounds:
+        assert attributes["src"].startswith("data:")
+    for _, attributes in page.tags:
+        for name in LOADING & attributes.keys():
+            assert attributes[name].startswith(("data:", "#")), attributes
+    assert "@import" not in html
+    assert "url(" not in html
+    policy = next(a["content"] for a in page.all("meta") if "http-equiv" in a)
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+
+
+def test_sounds_decode_to_what_was_evaluated(page, full_workspace):
+    import io
+
+    import numpy as np
+    import soundfile
+
+    from pipeline.reporting.media import read_wav
+
+    first = page.all("audio")[0]["src"]
+    kind, _, content = first.partition(";base64,")
+    assert kind == "data:audio/flac"
+    samples, rate = soundfile.read(io.BytesIO(base64.b64decode(content)), dtype="int16")
+    directory = full_workspace.evaluation("dolphin") / "examples" / "test-00000"
+    wanted, _ = read_wav(directory / "mixture.wav")
+    assert rate == 16_000
+    assert np.array_equal(samples, wanted)
+
+
+def test_without_soundfile_the_sounds_stay_wav(full_workspace, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    path = full_workspace.evaluation("dolphin") / "examples" / "test-00000" / "mixture.wav"
+    assert sound_uri(path).startswith("data:audio/wav;base64,UklGR")
+
+
+def test_the_page_says_the_figures_of_metrics_json(page, full_workspace):
+    for model in LEVELS:
+        metrics = json.loads((full_workspace.evaluation(model) / "metrics.json").read_text())
+        for condition in ("own", "other", "none"):
+            figure = metrics["overall"][condition]["si_snri"]
+            assert number(figure["mean"], 2) in page.words
+            assert f"{number(figure['low'], 2)} to {number(figure['high'], 2)}" in page.words
+    assert "VoViT minus VoViT stage 1, paired over 28 voices" in page.words
+    assert "voice-b" in page.words
+    assert "Base voices that occur only in the test set" in page.words
+
+
+def test_published_figures_are_marked_as_other_data(page):
+    words = page.words
+    assert "Other data, other mixtures, full-size models." in words
+    before, after = words.index("Published figures Other data"), words.index("Does it look? The")
+    for figure in ("16.8", "18.8", "14.6", "3.29"):
+        assert figure in words[before:after]
+
+
+def test_the_stage_publishes_one_small_file_and_the_same_one_each_time(html, full_workspace):
+    from pipeline.runner import run_stage
+
+    found = run_stage("report", full_workspace, config=ReportConfig(title="Results"))
+    assert [p.name for p in full_workspace.report.iterdir()] == ["index.html"]
+    assert (full_workspace.report / "index.html").read_text("utf-8") == html
+    assert found.counts.done == 1
+    assert found.facts["MB"] < 5
+
+
+def test_a_page_too_large_to_send_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.reporting.page.render_page", lambda *_, **__: "x" * 200_000)
+    config, workspace = ReportConfig(max_size_mb=0.1), Workspace(tmp_path)
+    with pytest.raises(CheckError, match=r"report\.max_size_mb"):
+        report.work(config, workspace, report.plan(config, workspace)[0], lambda _: None)
+
+
+def test_an_empty_project_gives_a_page_that_says_what_is_missing(tmp_path):
+    page = Page(render(Workspace(tmp_path)))
+    assert "No model has been evaluated yet" in page.words
+    assert "avsep run evaluate --model vovit-s1" in page.words
+    assert "No training log of Dolphin" in page.words
+    assert "There is no data yet." in page.words
+    assert "The clean stage has not run yet." in page.words
+    assert not page.all("audio")
+
+
+def test_one_missing_model_does_not_hide_the_others(tmp_path):
+    workspace = Workspace(tmp_path)
+    make_evaluation(workspace, "dolphin")
+    page = Page(render(workspace))
+    assert "not evaluated yet; `avsep run evaluate --model vovit` does it" in page.words
+    assert len(page.all("audio")) == 2 * (1 + 2 * (1 + 3))
+    metrics = json.loads((workspace.evaluation("dolphin") / "metrics.json").read_text())
+    assert number(metrics["overall"]["own"]["si_snri"]["mean"], 2) in page.words
+
+
+def test_hostile_names_are_text_and_never_markup(tmp_path):
+    hostile = '<script>alert(1)</script><img src=x onerror="alert(2)">'
+    workspace = Workspace(tmp_path)
+    make_evaluation(workspace, "dolphin", speaker=hostile)
+    make_run(workspace, "dolphin")
+    make_data(workspace, reason=hostile)
+    log = workspace.run("dolphin") / "log.csv"
+    write_text(log, log.read_text().replace("val_si_sdri", "val_<script>alert(3)</script>"))
+    html = render(workspace, title=hostile)
+    assert hostile not in html
+    page = Page(html)
+    assert hostile in page.words
+    assert len(page.all("script")) == 1
+    assert all("onerror" not in attributes for _, attributes in page.tags)
+    for attributes in page.all("img"):
+        kind, _, content = attributes["src"].partition(";base64,")
+        if kind == "data:image/svg+xml":
+            assert b"<script" not in base64.b64decode(content)
+
+
+def test_clips_that_must_not_be_passed_on_are_marked(tmp_path, html):
+    workspace = Workspace(tmp_path)
+    make_evaluation(workspace, "dolphin", redistributable=False)
+    assert "Not to be passed on" in render(workspace)
+    assert "Not to be passed on" not in html
+
+
+def test_damaged_inputs_are_named(tmp_path):
+    workspace = Workspace(tmp_path)
+    make_evaluation(workspace, "vovit")
+    example = workspace.evaluation("vovit") / "examples" / "test-00000"
+    write_text(example / "mixture.wav", "no sound")
+    with pytest.raises(CheckError, match=r"mixture\.wav is damaged"):
+        render(workspace)
+    write_text(workspace.evaluation("vovit") / "metrics.json", "{")
+    with pytest.raises(CheckError, match=r"metrics\.json is damaged"):
+        render(workspace)
+    write_text(tmp_path / "log.csv", "step,loss\n1,abc\n")
+    with pytest.raises(CheckError, match="loss is 'abc'"):
+        read_log(tmp_path / "log.csv")
+
+
+def test_a_cost_that_could_not_be_measured_says_why(tmp_path):
+    workspace = Workspace(tmp_path)
+    make_evaluation(workspace, "vovit")
+    write_text(workspace.evaluation("vovit") / "cost.json", '{"problem": "its process was killed"}')
+    model = gather_model(workspace, "vovit")
+    assert model.cost is None
+    assert model.cost_problem == "its process was killed"
+    assert "its process was killed" in Page(render(workspace)).words
+
+
+def test_the_terminal_table_has_a_row_for_each_model(full_workspace, tmp_path):
+    from rich.console import Console
+
+    def text(workspace: Workspace) -> str:
+        console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+        console.print(summary_table(workspace))
+        return console.export_text()
+
+    full = text(full_workspace)
+    assert "14 mixtures, 4 speakers" in full
+    metrics = json.loads((full_workspace.evaluation("vovit") / "metrics.json").read_text())
+    assert number(metrics["overall"]["own"]["si_snri"]["mean"], 2) in full
+    assert number(metrics["overall"]["other"]["si_snri"]["mean"], 2) in full
+    assert "not evaluated yet" in text(Workspace(tmp_path))
+
+
+def test_cells_show_intervals_missing_rows_and_dashes():
+    figure = {"mean": -0.001, "low": -1.5, "high": 1.25, "rows": 8, "excluded": 2}
+    shown = cell(figure, 2)
+    assert (shown.text, shown.interval) == ("0.00", "−1.50 to 1.25")
+    assert shown.note == "without 2 of 10"
+    assert cell(None, 2).text == DASH
+    assert number(float("nan"), 2) == DASH
+
+
+def test_nonsense_in_the_config_is_refused():
+    for values in ({"models": ()}, {"max_examples": -1}, {"max_size_mb": 0.0}):
+        with pytest.raises(ValueError, match=next(iter(values))):
+            ReportConfig(**values)

@@ -1,0 +1,173 @@
+"""The stages `pretrain` and `train` as a user runs them: child processes on real shards."""
+
+import dataclasses
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for synthetic_workspace
+from synthetic_workspace import make_workspace
+
+from pipeline.config import load_stage
+from pipeline.errors import CheckError, UsageError
+from pipeline.models import checkpoint
+from pipeline.runner import run_stage
+from pipeline.stages import train
+
+LIP = {"shrink": 8, "layers": ["compress_space"], "first_channels": 2, "first_kernel": [3, 3, 3]}
+DOLPHIN = {
+    "lip": LIP, "audio_channels": 16, "kernel": 64, "stride": 32, "channels": 8, "stages": 2,
+    "heads": 2, "local_kernel": 5, "video_channels": 4,
+}  # fmt: skip
+VOVIT = {
+    "graph": {"channels": [4]},
+    "audio_encoder": {"channels": 2, "out_channels": 1, "convs": [[1, 7, 1, 1]]},
+    "fusion": {"width": 16, "heads": 2, "feedforward": 16, "temporal_layers": 1,
+               "spectral_layers": 1, "decoder_layers": 1, "mask_hidden": 16},
+    "enhancer": {"channels": [2, 4]},
+}  # fmt: skip
+
+
+def fit(**changes):
+    return {"steps": 4, "val_every": 2, "batch": 2, "seconds": 2.0, "lr": 1e-3, **changes}
+
+
+RUN = {"precision": "fp32", "device": "cpu", "threads": 1}
+PARAMS = {
+    "pretrain": {**RUN, "lipcoder": {"overrides": DOLPHIN, "fit": fit(seconds=1.0)}},
+    "train": {
+        **RUN,
+        "dolphin": {"overrides": DOLPHIN, "fit": fit(seconds=1.0)},
+        "vovit_s1": {"overrides": VOVIT, "fit": fit()},
+        "vovit": {"fit": fit()},
+    },
+}
+
+
+def launch_here(module, arguments, *, devices):
+    """Train in this process, by the `main` that a child would run: starting one takes seconds."""
+    assert devices == 1
+    assert importlib.import_module(module).main(arguments) == 0
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def no_child(monkeypatch):
+    monkeypatch.setattr("pipeline.training.stage_run.launch", launch_here)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    space = make_workspace(tmp_path_factory.mktemp("project"))
+    (space.root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    return space
+
+
+def config_of(workspace, model, **changes):
+    config = load_stage(workspace.root / "params.yaml", "train")
+    return dataclasses.replace(config, model=model, **changes)
+
+
+def content(directory):
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.suffix != ".ckpt"
+    }
+
+
+def test_all_models_train_in_their_order_and_again_to_the_same_bytes(workspace, no_child, capsys):
+    with pytest.raises(CheckError, match="run `avsep run pretrain` first"):
+        train.plan(config_of(workspace, "dolphin"), workspace)
+    with pytest.raises(CheckError, match="run `avsep run train --model vovit-s1` first"):
+        train.plan(config_of(workspace, "vovit"), workspace)
+    assert run_stage("pretrain", workspace).counts.done == 1
+    assert checkpoint.read_card(workspace.lipcoder)["family"] == "lipcoder"
+    for model, family in (("dolphin", "dolphin"), ("vovit-s1", "vovit"), ("vovit", "vovit")):
+        report = run_stage("train", workspace, config=config_of(workspace, model))
+        assert report.facts["steps"] == 4
+        assert report.facts["model"] == model
+        names = set(content(workspace.run(model)))
+        assert {"card.json", "model.safetensors", "log.csv", "metrics.json"} <= names
+        assert (workspace.run(model) / "best.ckpt").exists()
+        assert checkpoint.load(workspace.run(model), family=family).card["recipe"]["fit"]
+    said = capsys.readouterr().out
+    assert "vovit-s1: step 4, train loss" in said
+
+    before = content(workspace.run("vovit-s1"))
+    changed = (workspace.run("vovit-s1") / "last.ckpt").stat().st_mtime_ns
+    run_stage("train", workspace, config=config_of(workspace, "vovit-s1"))  # its marker stands
+    assert (workspace.run("vovit-s1") / "last.ckpt").stat().st_mtime_ns == changed
+    (workspace.work("train") / "vovit-s1.done.json").unlink()
+    (workspace.work("train") / "vovit-s1" / "settings.json").unlink()
+    run_stage("train", workspace, config=config_of(workspace, "vovit-s1"))  # from nothing
+    assert content(workspace.run("vovit-s1")) == before
+
+
+def test_a_killed_stage_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+    space = make_workspace(tmp_path)
+    values = yaml.safe_load(yaml.safe_dump(PARAMS))
+    values["train"]["vovit_s1"]["fit"] = fit(steps=8)
+    (space.root / "params.yaml").write_text(yaml.safe_dump(values))
+    config = config_of(space, "vovit-s1")
+    code = (
+        "import sys; from pathlib import Path; from dataclasses import replace;"
+        "from pipeline.config import load_stage; from pipeline.runner import run_stage;"
+        "from pipeline.storage import Workspace; root = Path(sys.argv[1]);"
+        "run_stage('train', Workspace(root),"
+        " config=replace(load_stage(root / 'params.yaml', 'train'), model='vovit-s1'))"
+    )
+    root = str(Path(__file__).parents[2])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    last = space.work("train") / "vovit-s1" / "last.ckpt"
+    deadline = time.monotonic() + 60
+    while not last.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    time.sleep(1.2)  # the child notices within half a second
+    done = last.stat().st_mtime_ns
+    report = run_stage("train", space, config=config)
+    assert report.facts["steps"] == 8
+    assert last.stat().st_mtime_ns > done
+    monkeypatch.setattr("pipeline.training.stage_run.launch", launch_here)
+    unbroken = make_workspace(tmp_path / "unbroken")
+    run_stage("train", unbroken, config=config)
+    assert content(space.run("vovit-s1")) == content(unbroken.run("vovit-s1"))
+
+
+def test_a_failed_training_is_in_the_ledger_with_its_reason(workspace):
+    from pipeline.ledger import Ledger
+
+    space = workspace
+    config = config_of(space, "vovit-s1", seed=7)
+    shard = space.shards / "train-000000.tar"
+    before = shard.read_bytes()
+    shard.write_bytes(before[:-1])
+    try:
+        with pytest.raises(CheckError, match="1 of 1 items failed"):
+            run_stage("train", space, config=config)
+    finally:
+        shard.write_bytes(before)
+        (space.work("train") / "vovit-s1.done.json").unlink()
+    outcome = Ledger(space.ledger).outcomes("train")["vovit-s1"]
+    assert "train-000000.tar has" in outcome.message
+
+
+def test_a_model_must_be_named():
+    with pytest.raises(UsageError, match="train needs a model"):
+        train.plan(train.TrainConfig(), None)
+    with pytest.raises(ValueError, match="model is 'unet'"):
+        train.TrainConfig(model="unet")

@@ -1,0 +1,48 @@
+"""A bare GPU machine has torch, lightning, numpy, pyarrow and little else."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+CODE = """
+import sys
+
+MISSING = {
+    "prefect", "dvc", "dvclive", "webdataset", "av", "soundfile", "soxr", "safetensors", "cv2",
+    "numba", "ffmpeg", "imageio_ffmpeg", "matplotlib", "jinja2", "pesq", "pystoi", "ai_edge_litert",
+}
+
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in MISSING:
+            raise ModuleNotFoundError(f"{name} is not on a bare machine", name=name)
+
+
+sys.meta_path.insert(0, Absent())
+import pipeline.stages.train
+import pipeline.stages.pretrain
+assert "torch" not in sys.modules, "the command line would wait for torch"
+import pkgutil
+import importlib
+import pipeline.models, pipeline.training, pipeline.loading, pipeline.mixing
+names = 0
+for package in (pipeline.models, pipeline.training, pipeline.loading, pipeline.mixing):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+        names += 1
+from pipeline.shards.store import ShardStore
+print(names)
+"""
+
+
+def test_everything_for_training_imports_on_a_bare_machine():
+    done = subprocess.run(
+        [sys.executable, "-c", CODE],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) > 40

@@ -1,0 +1,146 @@
+import pytest
+import torch
+from synthetic_store import SyntheticStore
+
+from pipeline.errors import CheckError
+from pipeline.loading.augment import AugmentConfig
+from pipeline.loading.mixtures import TrainMixtures, collate
+from pipeline.models import checkpoint
+from pipeline.models.dolphin import prepare_lips
+from pipeline.training.dolphin_task import LipFeatureCache
+from pipeline.training.mixtures import Mixtures
+from pipeline.training.recipes import DolphinRecipe, LipCoderRecipe
+from pipeline.training.settings import FitSettings, RunSettings
+from pipeline.training.train_dolphin import dolphin_config, train_dolphin
+from pipeline.training.train_lipcoder import train_lipcoder
+from pipeline.training.trainer import set_up_process
+
+TINY = {
+    "lip": {
+        "shrink": 8, "layers": ["compress_space", "residual"], "first_channels": 2,
+        "first_kernel": [3, 3, 3], "quantiser": {"codes": 8, "code_size": 4},
+    },
+    "audio_channels": 32, "kernel": 64, "stride": 32, "channels": 16, "stages": 2, "heads": 2,
+    "local_kernel": 5, "video_channels": 8,
+}  # fmt: skip
+RUN = RunSettings(precision="fp32", device="cpu", threads=1)
+AUGMENT = AugmentConfig(crop=True, flip=0.5)
+
+
+def fit(**changes):
+    values = {"steps": 20, "val_every": 10, "batch": 4, "seconds": 1.0, "lr": 3e-3, **changes}
+    return FitSettings(**values)
+
+
+@pytest.fixture(scope="module")
+def data():
+    store = SyntheticStore()
+    return Mixtures(store=store, draw=store.draw(25), val=store.val(2, 25))
+
+
+@pytest.fixture(scope="module")
+def lipcoder(data, tmp_path_factory):
+    set_up_process(seed=1, threads=1)
+    directory = tmp_path_factory.mktemp("lipcoder")
+    recipe = LipCoderRecipe(overrides=TINY, fit=fit(steps=30, lr=1e-2), augment=AUGMENT)
+    return directory, train_lipcoder(recipe, RUN, data.store, directory)
+
+
+@pytest.fixture(scope="module")
+def dolphin(data, lipcoder, tmp_path_factory):
+    set_up_process(seed=1, threads=1)
+    directory = tmp_path_factory.mktemp("dolphin")
+    recipe = DolphinRecipe(overrides=TINY, fit=fit(steps=40, val_every=20, ema=0.9))
+    return directory, train_dolphin(recipe, RUN, data, lipcoder[0], directory)
+
+
+def test_the_lip_encoder_learns_and_is_exported_alone(lipcoder):
+    directory, task = lipcoder
+    losses = [row["train_loss"] for row in task.history]
+    assert losses[-1] < 0.7 * losses[0]
+    encoder = checkpoint.load(directory, family="lipcoder")
+    assert encoder.config == dolphin_config("demo", TINY).lip
+    assert bool(encoder.quantiser.initialised)
+    assert {"val_recon", "val_distill", "val_codes_used"} <= task.history[0].keys()
+
+
+def test_dolphin_learns_to_use_the_lips(dolphin):
+    _, task = dolphin
+    last = task.history[-1]
+    assert last["train_loss"] < task.history[0]["train_loss"] - 1
+    assert last["val_si_sdri"] > last["val_wrong_si_sdri"] + 1
+
+
+def test_the_lip_encoder_stays_frozen_and_its_codebook_does_not_move(dolphin, lipcoder):
+    ours = checkpoint.load(dolphin[0], family="dolphin").lip_encoder.state_dict()
+    for name, tensor in checkpoint.load(lipcoder[0]).state_dict().items():
+        assert torch.equal(ours[name], tensor), name
+    assert not dolphin[1].model.lip_encoder.training
+
+
+def test_the_exported_model_estimates_as_it_was_validated(dolphin, data):
+    from pipeline.evaluation.items import build_item
+    from pipeline.schema import Cues
+    from pipeline.training.losses import si_sdr
+
+    model = checkpoint.load(dolphin[0])
+    sha256_of = {row.key: row.audio_sha256 for row in data.store.index}
+    gains = []
+    for recipe in data.val:
+        item = build_item(data.store, sha256_of, recipe)
+        mixture = torch.from_numpy(item.mixture)[None]
+        for voice, cues in enumerate(item.cues):
+            lips = Cues(lips=torch.from_numpy(cues.lips)[None], landmarks=None, valid=None)
+            target = torch.from_numpy(item.sources[voice])[None]
+            with torch.no_grad():
+                estimate = model.estimate(mixture, lips)
+            gains.append(float(si_sdr(estimate, target) - si_sdr(mixture, target)))
+    # Cached features see beyond the window's ends; so they are close, not equal.
+    assert sum(gains) / len(gains) == pytest.approx(model.card["metrics"]["val_si_sdri"], abs=0.5)
+
+
+def test_fitting_the_lip_encoder_along_moves_it(data, lipcoder, tmp_path):
+    set_up_process(seed=1, threads=1)
+    recipe = DolphinRecipe(
+        overrides=TINY,
+        fit=fit(steps=4, val_every=2),
+        train_lip_encoder=True,
+        cache_lip_features=False,
+        augment=AUGMENT,
+    )
+    train_dolphin(recipe, RUN, data, lipcoder[0], tmp_path)
+    ours = checkpoint.load(tmp_path).lip_encoder.recon.first.weight
+    assert not torch.equal(ours, checkpoint.load(lipcoder[0]).recon.first.weight)
+
+
+def test_cached_features_are_those_of_the_encoder_and_stay_within_their_limit(data, lipcoder):
+    from pipeline.models.dolphin import Dolphin
+
+    model = Dolphin(dolphin_config("demo", TINY)).freeze_lip_encoder().eval()
+    model.lip_encoder.load_state_dict(checkpoint.load(lipcoder[0]).state_dict())
+    cache = LipFeatureCache(model, data.store, limit_bytes=20_000)
+    batch = collate([TrainMixtures(data.store, data.draw, seed=0, cues=())[n] for n in range(4)])
+    features = cache.at(batch["key"], batch["places"])
+    key, first = batch["key"][2], int(batch["places"][2, 0])
+    lips = torch.from_numpy(data.store.lips(key).copy())[None]
+    with torch.no_grad():
+        whole = model.encode_lips(prepare_lips(lips, 88))[0]
+    torch.testing.assert_close(features[2], whole[first : first + 25], atol=2e-3, rtol=2e-3)
+    assert cache._bytes <= 20_000
+
+
+def test_a_lip_encoder_of_other_sizes_is_refused(data, lipcoder, tmp_path):
+    with pytest.raises(CheckError, match="lip encoder of other sizes"):
+        train_dolphin(DolphinRecipe(fit=fit()), RUN, data, lipcoder[0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"train_lip_encoder": True}, "needs a frozen encoder"),
+        ({"augment": AugmentConfig(flip=0.5)}, "sees no augment"),
+    ],
+)
+def test_settings_that_exclude_each_other_are_refused(changes, word):
+    with pytest.raises(ValueError, match=word):
+        DolphinRecipe(**changes)

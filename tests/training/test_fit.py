@@ -1,0 +1,141 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from toy_fit import make_task, run
+
+from pipeline.errors import CheckError
+from pipeline.training.trainer import BEST, LAST, load_average, read_checkpoint
+
+SCRIPT = Path(__file__).with_name("toy_fit.py")
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("unbroken")
+    return directory, run(directory)
+
+
+def same_weights(one, other):
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_loss_falls_and_a_row_a_validation_is_kept(unbroken):
+    directory, task = unbroken
+    assert [row["step"] for row in task.history] == [4, 8, 12]
+    assert task.history[-1]["train_loss"] < task.history[0]["train_loss"] - 1
+    lines = (directory / "log.csv").read_text().splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("step,lr,train_loss")
+    metrics = json.loads((directory / "metrics.json").read_text())
+    assert metrics["steps"] == 12
+    assert (directory / "dvclive/plots/metrics/train_loss.tsv").read_text().count("\n") == 4
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_resuming_equals_not_stopping(unbroken, tmp_path, workers):
+    directory, whole = unbroken
+
+    class Killed(Exception):
+        pass
+
+    task = make_task()
+    loss = task.loss
+
+    def dies_in_step_ten(batch):
+        if task.steps_done == 9:
+            raise Killed
+        return loss(batch)
+
+    task.loss = dies_in_step_ten
+    with pytest.raises(Killed):
+        run(tmp_path, task, workers=workers)
+    assert read_checkpoint(tmp_path / LAST)["avsep"]["steps_done"] == 8
+    resumed = run(tmp_path, workers=workers)
+    assert resumed.steps_done == 12
+    same_weights(resumed.model.state_dict(), whole.model.state_dict())
+    same_weights(resumed.average.state_dict(), whole.average.state_dict())
+    assert (tmp_path / "log.csv").read_bytes() == (directory / "log.csv").read_bytes()
+    for name in (LAST, BEST):
+        ours, theirs = (read_checkpoint(d / name) for d in (tmp_path, directory))
+        same_weights(ours["state_dict"], theirs["state_dict"])
+
+
+def test_a_finished_run_is_not_trained_again(unbroken):
+    directory, whole = unbroken
+    again = run(directory)
+    assert again.steps_done == 12
+    same_weights(again.model.state_dict(), whole.model.state_dict())
+
+
+def test_the_same_run_twice_gives_the_same_files(unbroken, tmp_path):
+    directory, _ = unbroken
+    run(tmp_path)
+    for name in ("log.csv", "metrics.json"):
+        assert (tmp_path / name).read_bytes() == (directory / name).read_bytes()
+
+
+def test_a_non_finite_step_is_skipped_and_spoils_nothing(tmp_path):
+    task = run(tmp_path, poisoned=[13])  # in step 4
+    assert task.skipped == 1
+    assert task.history[0]["skipped"] == 1
+    assert all(torch.isfinite(v).all() for v in task.state_dict().values())
+    assert task.history[-1]["train_loss"] < task.history[0]["train_loss"]
+
+
+def test_many_non_finite_steps_stop_the_run(tmp_path):
+    task = make_task(max_skipped=2)
+    with pytest.raises(CheckError, match="3 training steps gave a non-finite"):
+        run(tmp_path, task, poisoned=range(0, 100, 4))
+
+
+def test_a_checkpoint_of_another_seed_is_refused(unbroken, tmp_path):
+    directory, _ = unbroken
+    (tmp_path / LAST).write_bytes((directory / LAST).read_bytes())
+    task = make_task()
+    task._seed = 4
+    with pytest.raises(CheckError, match="seed 3"):
+        run(tmp_path, task)
+
+
+def test_a_damaged_checkpoint_is_named(unbroken, tmp_path):
+    directory, _ = unbroken
+    content = (directory / LAST).read_bytes()
+    (tmp_path / LAST).write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckError, match=r"last\.ckpt is no readable checkpoint"):
+        run(tmp_path)
+
+
+def test_the_best_checkpoint_holds_the_average_that_was_validated(unbroken):
+    directory, whole = unbroken
+    best = max(whole.history, key=lambda row: row["val_si_sdr"])
+    task = make_task()
+    load_average(task, directory / BEST)
+    assert read_checkpoint(directory / BEST)["avsep"]["steps_done"] == best["step"]
+
+
+def test_early_stop_ends_the_run_when_nothing_improves(tmp_path):
+    task = make_task(lr=1e-12, patience=1, steps=40, ema=0.0)
+    assert run(tmp_path, task).steps_done < 40
+
+
+def test_two_processes_take_equal_steps_and_end_with_equal_weights(tmp_path):
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+        str(SCRIPT), str(tmp_path), "poisoned",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, other = (torch.load(tmp_path / f"rank{i}.pt", weights_only=True) for i in (0, 1))
+    assert one["steps"] == other["steps"] == 12
+    assert one["skipped"] == other["skipped"] == 1  # poisoned on one rank only
+    names = [name for name in one["model"] if "running" not in name and "num_" not in name]
+    assert len(names) == 7
+    for name in names:
+        assert torch.equal(one["model"][name], other["model"][name]), name
+        assert torch.equal(one["average"][name], other["average"][name]), name
+    assert one["history"] == other["history"]

@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from pipeline.errors import UsageError
+from pipeline.training.precision import Precision, choose
+
+
+@pytest.mark.parametrize(
+    ("fp32_s", "bf16_s", "wanted"),
+    [(0.03, 0.01, "bf16"), (0.01, 0.03, "fp32"), (0.02, 0.02, "fp32")],
+)
+def test_auto_takes_the_format_that_is_clearly_faster(monkeypatch, fp32_s, bf16_s, wanted):
+    clock = 0.0
+
+    def step(name):
+        nonlocal clock
+        clock += {"fp32": fp32_s, "bf16": bf16_s}[name]
+
+    monkeypatch.setattr("pipeline.training.precision.time.perf_counter", lambda: clock)
+    choice = choose("auto", step)
+    assert choice.name == wanted
+    assert f"{fp32_s:.3f} s in fp32 and {bf16_s:.3f} s in bf16" in choice.sentence
+
+
+def test_a_set_format_is_taken_without_timing():
+    assert choose("bf16", lambda name: pytest.fail("timed")).name == "bf16"
+
+
+def test_fp16_wants_a_gpu():
+    with pytest.raises(UsageError, match="fp16 needs a GPU"):
+        Precision("fp16", "cpu")
+
+
+def test_bf16_computes_in_bf16_and_fp32_does_not():
+    a = torch.ones(4, 4)
+    with Precision("bf16", "cpu").autocast():
+        assert (a @ a).dtype == torch.bfloat16
+    with Precision("fp32", "cpu").autocast():
+        assert (a @ a).dtype == torch.float32
+
+
+def test_a_checkpoint_of_another_format_is_refused():
+    with pytest.raises(UsageError, match="trained in bf16"):
+        Precision("fp32", "cpu").load(Precision("bf16", "cpu").state())
