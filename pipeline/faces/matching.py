@@ -15,9 +15,8 @@ SIZE_RATIO = 1.6  # by which a face may grow or shrink from one sighting to the 
 def is_near(track: FaceTrack, box: np.ndarray, share: float) -> bool:
     """Whether a box has about the place and size that a track had last."""
     ratio = float(box[2] / track.box[2])
-    return 1 / SIZE_RATIO <= ratio <= SIZE_RATIO and float(
-        np.hypot(*(box[:2] - track.box[:2]))
-    ) <= share * float(track.box[2])
+    distance = float(np.hypot(*(box[:2] - track.box[:2])))
+    return 1 / SIZE_RATIO <= ratio <= SIZE_RATIO and distance <= share * float(track.box[2])
 
 
 def one_place(a: np.ndarray, b: np.ndarray) -> bool:

@@ -1,7 +1,8 @@
 """Changes to training items. Each draws from the generator that it is given, and from nothing else.
 
 Lips: one random 88x88 cut and a mirror image, the same for the whole clip, as the field trains its
-mouth encoders. Landmarks: noise and a small shift in time. Sound: level, and speed with its video.
+mouth encoders. Landmarks: noise and a small shift in time. Sound: level, spectrum, and
+speed together with the video.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from pipeline.schema import LIPS_SIZE
 
 CROP_SIZE = 88
 MARGIN = LIPS_SIZE - CROP_SIZE
+EQ_POINTS = 6  # of the random curve
+EQ_BEND = 8.0  # how much denser the points lie at low frequencies
+EQ_TAIL = 256  # samples that a smooth curve's filter reaches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,8 @@ class AugmentConfig:
         noise_px: standard deviation of noise on each landmark coordinate, in pixels of the
             analysis frame.
         level_db: largest change of the level of the whole mixture, up or down.
+        eq_db: largest rise or fall of each voice's spectrum, at a few points between which it is
+            smooth: other throats and microphones.
         speed: largest change of the speed of each voice with its video, as a share, e.g. 0.2; see
             `pipeline.loading.speed`.
     """
@@ -37,12 +43,13 @@ class AugmentConfig:
     shift_frames: int = 0
     noise_px: float = 0.0
     level_db: float = 0.0
+    eq_db: float = 0.0
     speed: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1:
             raise ValueError(f"flip is {self.flip:g}; it is a probability, 0 to 1.")
-        for name in ("shift_frames", "noise_px", "level_db"):
+        for name in ("shift_frames", "noise_px", "level_db", "eq_db"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative.")
         if not 0 <= self.speed <= 0.5:
@@ -88,3 +95,21 @@ def shake_landmarks(
 def level_factor(config: AugmentConfig, rng: np.random.Generator) -> np.float32:
     """The factor of a random change of level, uniform in dB."""
     return np.float32(10 ** (rng.uniform(-config.level_db, config.level_db) / 20))
+
+
+def colour(
+    voice: NDArray[np.float32], config: AugmentConfig, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Filter a voice by a random smooth curve, (N,) to (N,); its energy stays about the same."""
+    if not config.eq_db:
+        return voice
+    # A power of two that leaves room for the filter's tail: no echo comes round the corner.
+    size = 1 << (len(voice) + EQ_TAIL - 1).bit_length()
+    place = np.log1p(np.arange(size // 2 + 1) / size * 2 * EQ_BEND) / np.log1p(EQ_BEND)
+    gains_db = rng.uniform(-config.eq_db, config.eq_db, EQ_POINTS)
+    curve = np.interp(place, np.linspace(0, 1, EQ_POINTS), gains_db)
+    spectrum = np.fft.rfft(voice, size) * 10 ** (curve / 20)
+    filtered = np.fft.irfft(spectrum, size)[: len(voice)]
+    energy = float(np.square(filtered).sum())
+    factor = np.sqrt(float(np.square(voice).sum()) / energy) if energy > 0 else 1.0
+    return (filtered * factor).astype(np.float32)

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from pipeline.errors import CheckError
 from pipeline.loading.augment import (
     AugmentConfig,
+    colour,
     crop_lips,
     level_factor,
     shake_landmarks,
@@ -23,7 +24,7 @@ from pipeline.loading.augment import (
 )
 from pipeline.loading.cues import Store, cut_landmarks, cut_lips
 from pipeline.loading.speed import NORMAL, Speeds, frame_places
-from pipeline.mixing.render import GetAudio, render
+from pipeline.mixing.render import render
 from pipeline.schema import SAMPLES_PER_FRAME, MixtureRecipe
 
 Cue = Literal["lips", "landmarks"]
@@ -75,10 +76,12 @@ class TrainMixtures(Dataset[Item]):
         recipe, speeds = self._speeds.change(self._draw(mixture), mixture)
         factor = level_factor(self._augment, np.random.default_rng([self._seed, mixture, 1]))
         speed_of = {s.key: n for s, n in zip(recipe.sources, speeds, strict=True)}
-        sound = _sound(recipe, target, lambda key: self._speeds.audio(key, speed_of[key]))
+        sources = render(recipe, lambda key: self._speeds.audio(key, speed_of[key])).sources
+        painter = np.random.default_rng([self._seed, mixture, 3])
+        voices = [factor * colour(voice, self._augment, painter) for voice in sources]
         return {
             "item": number,
-            **{name: signal * factor for name, signal in sound.items()},
+            **_sound(voices, target),
             **self._video(recipe, target, speeds[target], number),
         }
 
@@ -139,7 +142,7 @@ class ListedMixtures(Dataset[Item]):
             source.start // SAMPLES_PER_FRAME, recipe.num_samples // SAMPLES_PER_FRAME, NORMAL
         )
         item: Item = {"item": number, "key": source.key, "places": places}
-        item |= _sound(recipe, target, self._store.audio)
+        item |= _sound(render(recipe, self._store.audio).sources, target)
         if "lips" in self._cues:
             item["lips"] = cut_lips(self._store, source.key, places)
         if "landmarks" in self._cues:
@@ -167,8 +170,10 @@ def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return batch
 
 
-def _sound(recipe: MixtureRecipe, target: int, get_audio: GetAudio) -> dict[str, np.ndarray]:
-    rendered = render(recipe, get_audio)
-    sources = np.asarray(rendered.sources, np.float32)
-    mixture = np.asarray(rendered.mixture, np.float32)
-    return {"mixture": mixture, "target": sources[target], "other": mixture - sources[target]}
+def _sound(voices: Sequence[np.ndarray] | np.ndarray, target: int) -> Item:
+    others = [voice for number, voice in enumerate(voices) if number != target]
+    return {
+        "mixture": np.sum(voices, axis=0, dtype=np.float32),
+        "target": np.array(voices[target]),
+        "other": np.sum(others, axis=0, dtype=np.float32),
+    }

@@ -146,4 +146,5 @@ def _write_weights(state: dict[str, Tensor], directory: Path) -> str:
     # Two names of one tensor would be refused; clones are written in full.
     with atomic_path(directory / SAFETENSORS) as temporary:
         save_file({name: tensor.clone() for name, tensor in state.items()}, temporary)
+        temporary.chmod(0o644)  # safetensors writes for the owner alone
     return SAFETENSORS

@@ -197,5 +197,10 @@ def _tensorboard(directory: Path) -> Any:
 def _quiet() -> None:
     """Silence hints that do not concern a user of this project."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for text in (".*does not have many workers.*", ".*in eval mode.*", ".*directory .* exists.*"):
+    for text in (
+        ".*does not have many workers.*",
+        ".*in eval mode.*",
+        ".*directory .* exists.*",
+        ".*treespec.*is deprecated.*",  # Lightning 2.6 with torch 2.13
+    ):
         warnings.filterwarnings("ignore", message=text)

@@ -69,11 +69,11 @@ def load_for_stage(run: Path, device: str) -> nn.Module:
 
 
 def load_hungry_separator() -> nn.Module:
-    """One that holds 300 MiB while it runs."""
+    """One that holds 100 MiB while it runs."""
 
     class Hungry(BandSeparator):
         def estimate(self, mixture: torch.Tensor, cues: Cues) -> torch.Tensor:
-            held = torch.ones(300 * (1 << 20) // 4)
+            held = torch.ones(100 * (1 << 20) // 4)
             return super().estimate(mixture, cues) * held[0]
 
     return Hungry().eval()

@@ -43,10 +43,10 @@ def test_measure_reports_sizes_times_and_the_machine():
 
 
 def test_peak_memory_is_the_models_own_and_not_the_parents():
-    ballast = torch.ones(256 * (1 << 20) // 4)  # inherited by ru_maxrss, not by a fresh process
+    ballast = torch.ones(400 * (1 << 20) // 4)  # inherited by ru_maxrss, not by a fresh process
     cost = measure_in_child(
         load_hungry_separator, audio_s=0.4, runs=1, threads=1, device="cpu", timeout_s=120
     )
     assert ballast.sum() > 0
     grown = cost.peak_memory_mb - cost.model_memory_mb
-    assert 290 < grown < 450
+    assert 90 < grown < 250

@@ -137,11 +137,11 @@ def test_region_keeps_its_relation_to_the_landmarks(backend: FaceAlignmentBacken
 
 
 def test_faces_are_followed_in_batches(backend: FaceAlignmentBackend) -> None:
-    frames = [picture(100 + 2 * i, 100) for i in range(12)]
+    frames = [picture(100 + 2 * i, 100) for i in range(8)]
     config = FacesConfig(min_track_frames=5, min_face_px=32)
     (sample,) = extract_faces(iter(frames), config, backend)
-    assert sample.span == (0, 12)
-    assert sample.lips.shape == (12, 96, 96)
+    assert sample.span == (0, 8)
+    assert sample.lips.shape == (8, 96, 96)
 
 
 def test_peak_leans_a_quarter_cell_to_its_higher_neighbour() -> None:
@@ -162,7 +162,8 @@ def test_mirrored_pass_is_averaged() -> None:
         return pixels[:, :2, ::4, ::4]
 
     maps = fan.heatmaps(network, lambda mirrored: mirrored.flip(-1), inputs)
-    torch.testing.assert_close(maps, (network(inputs) + network(inputs.flip(-1)).flip(-1)) / 2)
+    expected = (network(inputs) + network(inputs.flip(-1)).flip(-1)) / 2
+    assert torch.allclose(maps, expected)
 
 
 def test_boxes_equal_the_package_s_own_decoding() -> None:
@@ -170,7 +171,7 @@ def test_boxes_equal_the_package_s_own_decoding() -> None:
     generator = torch.Generator().manual_seed(1)
     outputs: list[torch.Tensor] = []
     for level in range(6):
-        size = max(1, 40 >> level)
+        size = max(1, 24 >> level)
         outputs += [
             torch.randn(1, 2, size, size, generator=generator)
             - torch.tensor([[0.0, 2.0]])[..., None, None],

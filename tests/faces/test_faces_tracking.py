@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from pipeline.faces import FacesConfig, extract_faces
+from pipeline.faces.backends import Estimate, Region
 from pipeline.faces.extraction import FaceTrackSample
 from pipeline.schema import DETECTED, INTERPOLATED, MISSING
-from tests.faces.face_scene import ColourBackend, Pose, background, draw
+from tests.faces.face_scene import FACE, ColourBackend, Pose, background, draw
 
 SIZE = (320, 240)
 SHORT = FacesConfig(min_track_frames=5, max_gap=12)
@@ -186,6 +187,29 @@ def test_crossing_faces_are_never_swapped(config: FacesConfig) -> None:
         moving = np.abs(x - path[frames]) < 6
         assert still.all() or moving.all(), "a track went over to the other face"
     assert spans(samples)[0] == (0, 70)  # the one in front is never lost
+
+
+class DriftingBackend(ColourBackend):
+    """Landmarks that slide over to the next face when theirs is gone, a few pixels a frame."""
+
+    def _estimate(self, frame: np.ndarray, region: Region) -> Estimate:
+        found = super()._estimate(frame, replace(region, side=2 * region.side))
+        step = np.array([found.region.x - region.x, found.region.y - region.y])
+        x, y = np.array([region.x, region.y]) + np.clip(step, -10, 10)
+        points = FACE * region.side / 1.5 + np.array([x, y, 0])
+        return Estimate(points.astype(np.float32), found.score, replace(region, x=x, y=y))
+
+
+def test_track_that_slides_onto_another_face_ends_there() -> None:
+    def poses(i: int) -> list[Pose]:
+        return [Pose(4, 100, 120, 40)] + ([Pose(0, 150, 120, 40)] if i < 20 else [])
+
+    config = replace(CUTS_ALONE, min_face_px=30)
+    samples = extract_faces(scene(60, poses), config, DriftingBackend())
+    assert len(samples) == 2
+    assert samples[0].span == (0, 60)
+    assert centre_x(samples[0]) == pytest.approx(100, abs=1)
+    assert samples[1].span[1] < 25
 
 
 def test_walking_face_is_followed_without_a_new_detection() -> None:

@@ -13,7 +13,7 @@ from pipeline.faces import FacesConfig, extract_faces
 from pipeline.faces.backends import Region, create
 from pipeline.faces.backends.blazeface import merge, tile_sides, tile_starts
 from pipeline.faces.backends.mediapipe import MediaPipeBackend, next_region
-from pipeline.faces.backends.task_file import read_models
+from pipeline.faces.backends.task_file import DETECTOR, interpreter, read_models
 from pipeline.faces.ibug68 import MEDIAPIPE_INDEX
 from pipeline.faces.quality import inter_ocular
 from tests.faces.face_scene import GOLDEN
@@ -202,6 +202,11 @@ def test_extraction_of_a_still_head_centres_the_mouth(frames: np.ndarray) -> Non
 def test_damaged_task_file_is_refused() -> None:
     with pytest.raises(CheckError, match="is damaged"):
         read_models(b"not the file")
+
+
+def test_loading_a_model_leaves_the_terminal_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    interpreter(read_models()[DETECTOR])
+    assert capfd.readouterr().err == ""
 
 
 def test_unknown_backend_is_a_usage_error() -> None:

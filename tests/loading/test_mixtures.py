@@ -124,6 +124,25 @@ def test_a_voice_is_played_faster_or_slower_together_with_its_video(store):
     assert all(0.75 <= rate <= 1.25 for rate in rates)
 
 
+def test_voices_are_coloured_each_by_itself_and_stay_as_loud(store):
+    plain, changed = train(store), train(store, augment=AugmentConfig(eq_db=6))
+    tilts = []
+    for number in range(0, 12, 2):
+        before, after = plain[number], changed[number]
+        for name in ("target", "other"):
+            energy = [float(np.square(item[name]).sum()) for item in (before, after)]
+            assert energy[1] == pytest.approx(energy[0], rel=0.02)
+        shapes = [
+            np.abs(np.fft.rfft(after[name])) / (np.abs(np.fft.rfft(before[name])) + 1e-3)
+            for name in ("target", "other")
+        ]
+        tilts.append(np.abs(np.log(shapes[0][300:2000] / shapes[1][300:2000])).mean())
+        np.testing.assert_allclose(after["target"] + after["other"], after["mixture"], atol=1e-6)
+        same_mixture = changed[number + 1]
+        np.testing.assert_array_equal(after["mixture"], same_mixture["mixture"])
+    assert np.mean(tilts) > 0.1
+
+
 def test_speeds_keep_to_their_share_and_short_clips_are_left_alone():
     assert speeds_within(0.0) == [25]
     assert speeds_within(0.2) == list(range(21, 32))

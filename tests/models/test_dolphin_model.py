@@ -119,7 +119,16 @@ def test_a_frozen_lip_encoder_stays_as_it_is_in_training(demo):
 
 def test_a_few_steps_bring_the_estimate_nearer_to_the_target():
     torch.manual_seed(0)
-    config = replace(DolphinConfig.demo(), channels=32, audio_channels=32, stages=2)
+    config = replace(
+        DolphinConfig.demo(),
+        audio_channels=32,
+        kernel=32,
+        stride=16,
+        front_end="random",
+        mask=False,
+        channels=32,
+        stages=2,
+    )
     model = Dolphin(config).freeze_lip_encoder().train()
     mixture = 0.1 * torch.randn(2, 3200)
     target = 0.5 * mixture

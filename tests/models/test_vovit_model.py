@@ -1,5 +1,7 @@
 """The model's promises on any weights: shapes, independence, any length, bad input, freezing."""
 
+import dataclasses
+
 import pytest
 import torch
 from vovit_tiny import cues, face, moving_face, noise, tiny_config, tiny_model
@@ -9,6 +11,8 @@ from pipeline.models.vovit import VoViT, VoViTConfig, load_official
 from pipeline.models.vovit.chunks import plan_chunks
 from pipeline.models.vovit.config import AudioEncoderConfig, EnhancerConfig, SpectrumConfig
 from pipeline.models.vovit.inputs import as_float
+from pipeline.models.vovit.landmarks import smooth
+from pipeline.models.vovit.registration import register
 
 CLIP = 32_767
 
@@ -230,18 +234,21 @@ def test_estimate_follows_the_level(model):
     assert loud.abs().max() > 1e-3
 
 
-def test_estimate_smooths_the_landmarks(model):
-    mixture, landmarks = noise(1, 32_000), moving_face(1, 50)
-    sawtooth = landmarks.clone()
-    sawtooth[:, 0::3, 48:, 1] += 2.0
-    sawtooth[:, 1::3, 48:, 1] -= 1.0
-    sawtooth[:, 2::3, 48:, 1] -= 1.0
+def test_the_network_gets_smoothed_and_registered_landmarks(model):
+    landmarks = moving_face(1, 50) + 20.0
+    seen = []
+    hook = model.network.register_forward_pre_hook(lambda module, args: seen.append(args[1]))
     with torch.inference_mode():
-        plain = model.estimate(mixture, cues(landmarks))
-        shaken = model.estimate(mixture, cues(sawtooth))
-    inner = slice(4000, 28_000)
-    level = plain[:, inner].square().mean().sqrt()
-    assert (plain - shaken)[:, inner].square().mean().sqrt() < 0.1 * level
+        model.estimate(noise(1, 32_000), cues(landmarks))
+        rounding = dataclasses.replace(model.config, round_landmarks=True)
+        model.config, plain = rounding, model.config
+        model.estimate(noise(1, 32_000), cues(landmarks))
+        model.config = plain
+    hook.remove()
+    smoothed = smooth(landmarks)
+    assert torch.allclose(seen[0], register(smoothed, face())[..., :2], atol=1e-3)
+    assert torch.allclose(seen[1], register(smoothed.round(), face())[..., :2], atol=1e-3)
+    assert (seen[0] - register(landmarks, face())[..., :2]).abs().max() > 0.5
 
 
 def test_a_minute_is_joined_without_clicks_or_steps(model):

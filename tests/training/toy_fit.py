@@ -3,7 +3,7 @@
 Run as a script (by `torch.distributed.run`) it fits the task and saves each rank's weights.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline.loading.sampler import ListSampler, RoundSampler
+from pipeline.training.launch import follow_parent
 from pipeline.training.losses import negative_snr, si_sdr
 from pipeline.training.precision import Precision
 from pipeline.training.settings import FitSettings
@@ -88,10 +89,14 @@ def run(directory, task=None, poisoned=(), workers=0):
 
 
 if __name__ == "__main__":
-    out = Path(sys.argv[1])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--poisoned", type=int, nargs="*", default=[])
+    parser.add_argument("--parent", type=int, default=0)
+    given = parser.parse_args()
+    follow_parent(given.parent)
     set_up_process(seed=0, threads=1)
-    # The poisoned item is the second rank's alone.
-    fitted = run(out, poisoned=[6] if len(sys.argv) > 2 else ())
+    fitted = run(given.out, poisoned=given.poisoned)
     torch.save(
         {
             "model": fitted.model.state_dict(),
@@ -100,5 +105,5 @@ if __name__ == "__main__":
             "skipped": fitted.skipped,
             "history": fitted.history,
         },
-        out / f"rank{rank_and_ranks()[0]}.pt",
+        given.out / f"rank{rank_and_ranks()[0]}.pt",
     )

@@ -21,7 +21,6 @@ MIN_IOU = 0.3  # boxes that overlap more are one face
 REGION_SCALE = 1.5  # side of the landmark region over the side of the box
 SMALLEST_SHARE = 0.14  # of a tile, that a face must have to be found for certain (measured)
 LEVEL_FACTOR = 2.6  # most that one level of tiles is finer than the one before
-CUT_SHARE = 0.08  # of its side that a box may reach over the edge of a tile
 
 
 def _anchors() -> np.ndarray:
@@ -82,15 +81,6 @@ class BlazeFace:
     def _tile(self, level: np.ndarray, x: int, y: int, shape: tuple[int, ...]) -> np.ndarray:
         """Candidates of one tile of a shrunk picture, in pixels of the picture itself."""
         found = self._candidates(level[y : y + SIZE, x : x + SIZE])
-        # A face that the tile's edge cuts is whole in the next tile.
-        low = found[:, 1:3] - found[:, 3:5] / 2
-        high = found[:, 1:3] + found[:, 3:5] / 2
-        slack = CUT_SHARE * found[:, 3:5]
-        ends = np.array([level.shape[1], level.shape[0]])
-        inner_low = np.array([x, y]) > 0
-        inner_high = np.array([x, y]) + SIZE < ends
-        cut = (inner_low & (low < -slack)) | (inner_high & (high > SIZE + slack))
-        found = found[~cut.any(axis=1)]
         step = np.array([shape[1] / level.shape[1], shape[0] / level.shape[0]])
         found[:, 1:] = (found[:, 1:].reshape(-1, 8, 2) * step).reshape(-1, 16)
         origin = np.array([x, y]) * step

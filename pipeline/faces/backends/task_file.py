@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import sys
+import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -48,6 +53,29 @@ def interpreter(model: bytes) -> Interpreter:
     """
     from ai_edge_litert.interpreter import Interpreter
 
-    loaded = Interpreter(model_content=model, num_threads=1)
-    loaded.allocate_tensors()
+    with _without_info_lines():
+        loaded = Interpreter(model_content=model, num_threads=1)
+        loaded.allocate_tensors()
     return loaded
+
+
+@contextmanager
+def _without_info_lines() -> Iterator[None]:
+    """Keep `INFO:` lines that C++ code writes in the body off the terminal; others pass.
+
+    LiteRT says with each model, in each process, that XNNPACK is on, into the midst of progress
+    bars, and has no setting against it.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as lines:
+        os.dup2(lines.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            lines.seek(0)
+            for line in lines:
+                if not line.startswith(b"INFO:"):
+                    os.write(2, line)

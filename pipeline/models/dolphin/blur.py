@@ -41,8 +41,12 @@ def _float32_cosines(length: int, device: torch.device) -> Tensor:
         return matrix
 
 
-@functools.lru_cache(maxsize=64)
 def _exact_cosines(length: int, device: torch.device) -> Tensor:
+    make = _make_exact_cosines if torch.compiler.is_compiling() else _cached_exact_cosines
+    return make(length, device)
+
+
+def _make_exact_cosines(length: int, device: torch.device) -> Tensor:
     """The (T, T) orthonormal DCT-II matrix, computed in float64 and rounded once."""
     place = torch.arange(length, dtype=torch.float64) + 0.5
     number = torch.arange(length, dtype=torch.float64)
@@ -50,6 +54,9 @@ def _exact_cosines(length: int, device: torch.device) -> Tensor:
     matrix *= math.sqrt(2 / length)
     matrix[0] /= math.sqrt(2)
     return matrix.float().to(device)
+
+
+_cached_exact_cosines = functools.lru_cache(maxsize=64)(_make_exact_cosines)
 
 
 def _decay(k: Tensor, length: int, bins: int) -> Tensor:
@@ -120,8 +127,12 @@ def _mirror_convolve(x: Tensor, kernel: Tensor) -> Tensor:
     return correlate(mirrored, kernel[:, None], None)
 
 
-@functools.lru_cache(maxsize=32)
 def _taps_basis(radius: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    make = _make_taps_basis if torch.compiler.is_compiling() else _cached_taps_basis
+    return make(radius, device)
+
+
+def _make_taps_basis(radius: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Squared frequencies (G + 1,) and the cosine sums (G + 1, R + 1) that give the taps."""
     omega = torch.arange(_GRID + 1, dtype=torch.float64) * (math.pi / _GRID)
     weight = torch.full_like(omega, 1 / _GRID)
@@ -129,6 +140,9 @@ def _taps_basis(radius: int, device: torch.device) -> tuple[Tensor, Tensor]:
     lags = torch.arange(radius + 1, dtype=torch.float64)
     cosines = weight[:, None] * torch.cos(omega[:, None] * lags[None, :])
     return omega.square().float().to(device), cosines.float().to(device)
+
+
+_cached_taps_basis = functools.lru_cache(maxsize=32)(_make_taps_basis)
 
 
 def taps(k: Tensor, radius: int) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -41,13 +43,14 @@ class HeatDiffusion(nn.Module):
         self._planned_for = (-1, -1)
         self._radius: int | None = None
         self.plan()
+        self.register_load_state_dict_post_hook(_plan_after_loading)
 
     def plan(self) -> None:
         """Choose the filter width for the present diffusivities; cheap when they are unchanged.
 
-        Called by every uncompiled forward. A compiled model keeps the last choice (no graph
-        break), so training under `torch.compile` calls it after each optimizer step or now and
-        then (`Dolphin.plan_heat`).
+        Called by every uncompiled forward and after loading weights. A compiled model keeps the
+        last choice (no graph break), so training under `torch.compile` calls it after each
+        optimizer step or now and then (`Dolphin.plan_heat`).
         """
         # Tensors made in inference mode keep no count of their changes.
         changes = -1 if self.k.is_inference() else self.k._version
@@ -79,6 +82,10 @@ class HeatDiffusion(nn.Module):
         if self.mode == "fft" or radius is None or x.shape[1] <= max(radius, blur.SHORT_SIGNAL):
             return blur.exact(x, k)
         return blur.filtered(x, k, radius)
+
+
+def _plan_after_loading(layer: HeatDiffusion, _: Any) -> None:
+    layer.plan()
 
 
 def _twice(x: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class ConvLayer(nn.Module):
     def forward(self, x_BCTF: Tensor) -> Tensor:
         """(B, C, T, F) to (B, C', T, F / stride), in the dtype of the input."""
         if self.training:
-            return F.leaky_relu(self.norm(self.conv(x_BCTF)), NEGATIVE_SLOPE)
+            return F.leaky_relu(self.norm(self.conv(x_BCTF)), NEGATIVE_SLOPE, inplace=True)
         weight, bias = self._folded()
         y = F.conv2d(
             x_BCTF,
@@ -46,7 +46,7 @@ class ConvLayer(nn.Module):
             self.conv.padding,
             self.conv.dilation,
         )
-        return F.leaky_relu(y, NEGATIVE_SLOPE)
+        return F.leaky_relu(y, NEGATIVE_SLOPE, inplace=True)
 
     def _folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the convolution with the frozen normalisation taken in.
