@@ -1,7 +1,7 @@
 """Changes to training items. Each draws from the generator that it is given, and from nothing else.
 
 Lips: one random 88x88 cut and a mirror image, the same for the whole clip, as the field trains its
-mouth encoders. Landmarks: noise and a small shift in time. Sound: level, spectrum, and
+mouth encoders, and another light. Landmarks: noise and a small shift in time. Sound: level, spectrum, and
 speed together with the video.
 """
 
@@ -28,6 +28,8 @@ class AugmentConfig:
     Attributes:
         crop: cut 88x88 pixels at a random place instead of the centre.
         flip: probability of a mirror image.
+        light: how much the light may change: grey values are raised to a power between exp(-light)
+            and exp(light), which turns pale skin into dark and back; teeth stay bright.
         shift_frames: largest shift of the landmarks against the sound, in frames.
         noise_px: standard deviation of noise on each landmark coordinate, in pixels of the
             analysis frame.
@@ -40,6 +42,7 @@ class AugmentConfig:
 
     crop: bool = False
     flip: float = 0.0
+    light: float = 0.0
     shift_frames: int = 0
     noise_px: float = 0.0
     level_db: float = 0.0
@@ -49,7 +52,7 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1:
             raise ValueError(f"flip is {self.flip:g}; it is a probability, 0 to 1.")
-        for name in ("shift_frames", "noise_px", "level_db", "eq_db"):
+        for name in ("light", "shift_frames", "noise_px", "level_db", "eq_db"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative.")
         if not 0 <= self.speed <= 0.5:
@@ -58,20 +61,26 @@ class AugmentConfig:
     @property
     def changes_lips(self) -> bool:
         """Whether two visits to a clip may see different pictures."""
-        return self.crop or self.flip > 0
+        return self.crop or self.flip > 0 or self.light > 0
 
 
 def crop_lips(
     lips: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Cut the mouth, (F, 96, 96) to (F, 88, 88), at one place for the whole clip; maybe mirror it.
+    """Cut the mouth, (F, 96, 96) to (F, 88, 88); maybe mirror it, and light it otherwise.
 
-    Without `config.crop` the centre is cut, which is what the models do themselves.
+    All the same for the whole clip. Without `config.crop` the centre is cut, which is what the
+    models do themselves.
     """
     top, left = rng.integers(0, MARGIN + 1, size=2) if config.crop else (MARGIN // 2, MARGIN // 2)
     mirrored = rng.random() < config.flip
     cut = lips[:, top : top + CROP_SIZE, left : left + CROP_SIZE]
-    return np.ascontiguousarray(cut[:, :, ::-1] if mirrored else cut)
+    if mirrored:
+        cut = cut[:, :, ::-1]
+    if config.light:
+        power = np.exp(rng.uniform(-config.light, config.light))
+        cut = np.rint(255 * (np.arange(256) / 255) ** power).astype(np.uint8)[cut]
+    return np.ascontiguousarray(cut)
 
 
 def shift_places(

@@ -179,6 +179,15 @@ def test_speakers_and_groups_of_a_pair_differ():
     assert not VoiceTable([v for v in VOICES if v.speaker == "s5"], WINDOW, 0.3).has_pairs
 
 
+def test_one_speaker_of_many_groups_is_never_mixed_with_itself():
+    # As where a group is a video, and a speaker is in several of them.
+    voices = [replace(made, group=f"video-{made.key}") for made in VOICES]
+    for index in range(200):
+        one, other = draw_training(VoiceTable(voices[:6], WINDOW, 0.3), 0, 0, index).sources
+        assert one.speaker != other.speaker
+    assert not VoiceTable(voices[:3], WINDOW, 0.3).has_pairs
+
+
 def test_speakers_are_drawn_evenly_whatever_their_clips():
     many = [replace(voice("s5-0"), key=f"s5-{number}") for number in range(40)]
     few = [made for made in VOICES if made.speaker in ("s2", "s3", "s4")]

@@ -24,7 +24,7 @@ from pipeline.stages import train
 
 LIP = {"shrink": 8, "layers": ["compress_space"], "first_channels": 2, "first_kernel": [3, 3, 3]}
 DOLPHIN = {
-    "lip": LIP, "audio_channels": 16, "kernel": 64, "stride": 32, "channels": 8, "stages": 2,
+    "lip": LIP, "audio_channels": 128, "kernel": 64, "stride": 32, "channels": 8, "stages": 2,
     "heads": 2, "local_kernel": 5, "video_channels": 4,
 }  # fmt: skip
 VOVIT = {

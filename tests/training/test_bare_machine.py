@@ -9,7 +9,7 @@ import sys
 
 MISSING = {
     "prefect", "dvc", "dvclive", "webdataset", "av", "soundfile", "soxr", "safetensors", "cv2",
-    "numba", "ffmpeg", "imageio_ffmpeg", "matplotlib", "jinja2", "pesq", "pystoi", "ai_edge_litert",
+    "numba", "ffmpeg", "imageio_ffmpeg", "jinja2", "pesq", "pystoi", "ai_edge_litert",
 }
 
 

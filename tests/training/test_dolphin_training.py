@@ -20,7 +20,7 @@ TINY = {
         "shrink": 8, "layers": ["compress_space", "residual"], "first_channels": 2,
         "first_kernel": [3, 3, 3], "quantiser": {"codes": 8, "code_size": 4},
     },
-    "audio_channels": 32, "kernel": 64, "stride": 32, "channels": 16, "stages": 2, "heads": 2,
+    "audio_channels": 128, "kernel": 64, "stride": 32, "channels": 16, "stages": 2, "heads": 2,
     "local_kernel": 5, "video_channels": 8,
 }  # fmt: skip
 RUN = RunSettings(precision="fp32", device="cpu", threads=1)
