@@ -174,9 +174,20 @@ class Ledger:
             rows = connection.execute("SELECT DISTINCT stage FROM items ORDER BY stage").fetchall()
         return [row["stage"] for row in rows]
 
-    def keep_only(self, stage: str, items: Iterable[str]) -> None:
-        """Forget the items of a stage that are no longer among its inputs."""
+    def keep_only(self, stage: str, items: Iterable[str], model: str = "") -> None:
+        """Forget the items of a stage that are no longer among its inputs.
+
+        Args:
+            stage: its name.
+            items: what it still works on.
+            model: where a stage runs once a model, only the items `<model>` and `<model>:...` are
+                looked at, so that one model's run leaves the others' rows alone.
+        """
         wanted = set(items)
-        gone = [(stage, item) for item in self.outcomes(stage) if item not in wanted]
+        gone = [
+            (stage, item)
+            for item in self.outcomes(stage)
+            if item not in wanted and (not model or item.partition(":")[0] == model)
+        ]
         with self._connect() as connection:
             connection.executemany("DELETE FROM items WHERE stage = ? AND item = ?", gone)

@@ -179,7 +179,8 @@ def finish_stage(
     started: float,
 ) -> StageReport:
     """Forget vanished items, publish, and check the share of failures."""
-    Ledger(workspace.ledger).keep_only(stage, (o.item for o in outcomes))
+    items = [outcome.item for outcome in outcomes]
+    Ledger(workspace.ledger).keep_only(stage, items, getattr(config, "model", ""))
     counts = Counts.of(outcomes)
     check_failures(stage, counts, len(outcomes), getattr(config, "max_failed_share", 0.0))
     report = module.finish(config, workspace, outcomes)

@@ -131,7 +131,8 @@ class Landmarks:
     """68 landmarks a frame in the analysis frame, and how they were had. T frames.
 
     The analysis frame is the smoothed square face box, 1.5 times its side, resized to 224 pixels.
-    Pixel centres are at integers, x to the right, y down, z in the same pixels (0 if 2-D).
+    Pixel centres are at integers, x to the right, y down, z in the same pixels, growing towards
+    the camera from an arbitrary zero (0 if 2-D).
 
     Attributes:
         points: (T, 68, 3) float16.
@@ -190,7 +191,7 @@ class SourceRecipe:
         start: first sample at 16 kHz; a multiple of 640, so that frames line up.
         gain_db: gain applied to the stored audio.
         level_db: measured active level (ITU-T P.56) of the window before the gain, in dBFS.
-        sha256: of the audio member, so that a changed shard is noticed.
+        sha256: of the stored int16 samples, so that a changed shard is noticed.
     """
 
     key: str

@@ -38,6 +38,14 @@ def test_rows_survive_and_counts_add_up(tmp_path: Path):
     assert list(again.outcomes("extract")) == ["a"]
 
 
+def test_one_models_run_leaves_the_rows_of_the_others(tmp_path: Path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    rows = ["vovit", "vovit:m1", "vovit:m2", "vovit-s1", "vovit-s1:m1"]
+    ledger.record("evaluate", [Outcome.done(item) for item in rows])
+    ledger.keep_only("evaluate", ["vovit:m1"], model="vovit")
+    assert list(ledger.outcomes("evaluate")) == ["vovit-s1", "vovit-s1:m1", "vovit:m1"]
+
+
 def test_two_processes_write_at_once(tmp_path: Path):
     path = tmp_path / "ledger.sqlite"
     code = (

@@ -1,8 +1,8 @@
 """Changes to training items. Each draws from the generator that it is given, and from nothing else.
 
 Lips: one random 88x88 cut and a mirror image, the same for the whole clip, as the field trains its
-mouth encoders, and another light. Landmarks: noise and a small shift in time. Sound: level, spectrum, and
-speed together with the video.
+mouth encoders, and another light. Landmarks: noise and a small shift in time. Sound: level and
+spectrum. Sound and video together: speed.
 """
 
 from __future__ import annotations

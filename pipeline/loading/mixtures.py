@@ -38,8 +38,9 @@ class TrainMixtures(Dataset[Item]):
 
     An item is a dict: `item` its number, `mixture`, `target` and `other` (N,) float32 as they sound
     in the mixture, `key` of the target's sample, `places` (F,) float32 where in it the frames lie,
-    and with the cue `lips`: `lips` (F, 88, 88) uint8, cut and maybe mirrored; with `landmarks`:
-    `landmarks` (F, 68, 3) float32 and `valid` (F,) uint8. N = 640 F.
+    and `look`, which look of the clip is meant. With the cue `lips`: `lips` (F, 88, 88) uint8, cut
+    and maybe mirrored and lit; with `landmarks`: `landmarks` (F, 68, 3) float32 and `valid` (F,)
+    uint8. N = 640 F.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class TrainMixtures(Dataset[Item]):
         cues: Sequence[Cue],
         augment: AugmentConfig | None = None,
         paired: bool = True,
+        looks: int = 0,
     ) -> None:
         """Prepare items.
 
@@ -63,12 +65,14 @@ class TrainMixtures(Dataset[Item]):
             paired: item 2 i has the first voice of recipe i as target and 2 i + 1 the second, so
                 that a batch shows what difference the video makes; else item i has the first voice
                 of recipe i.
+            looks: how many looks of each clip there are besides the stored one, see
+                `pipeline.training.dolphin_task.LipFeatureCache`.
         """
         self._store, self._draw = store, draw
         self._seed, self._cues = seed, tuple(cues)
         self._augment = augment or AugmentConfig()
         self._speeds = Speeds(store, self._augment.speed, seed)
-        self._paired = paired
+        self._paired, self._looks = paired, looks
 
     def __getitem__(self, number: int) -> Item:
         # What belongs to the mixture is drawn by its number: both of its items get the same.
@@ -90,7 +94,8 @@ class TrainMixtures(Dataset[Item]):
         source, augment = recipe.sources[target], self._augment
         num_frames = recipe.num_samples // SAMPLES_PER_FRAME
         places = frame_places(source.start // SAMPLES_PER_FRAME, num_frames, speed)
-        item: Item = {"key": source.key, "places": places}
+        look = 1 + int(rng.integers(self._looks)) if self._looks else 0
+        item: Item = {"key": source.key, "places": places, "look": look}
         if "lips" in self._cues:
             item["lips"] = crop_lips(cut_lips(self._store, source.key, places), augment, rng)
         if "landmarks" in self._cues:
@@ -141,7 +146,7 @@ class ListedMixtures(Dataset[Item]):
         places = frame_places(
             source.start // SAMPLES_PER_FRAME, recipe.num_samples // SAMPLES_PER_FRAME, NORMAL
         )
-        item: Item = {"item": number, "key": source.key, "places": places}
+        item: Item = {"item": number, "key": source.key, "places": places, "look": 0}
         item |= _sound(render(recipe, self._store.audio).sources, target)
         if "lips" in self._cues:
             item["lips"] = cut_lips(self._store, source.key, places)

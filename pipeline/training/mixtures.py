@@ -27,9 +27,21 @@ class Mixtures:
     val: Sequence[MixtureRecipe]
 
     def items(
-        self, run: RunSettings, augment: AugmentConfig, cues: Sequence[Cue], *, paired: bool
+        self,
+        run: RunSettings,
+        augment: AugmentConfig,
+        cues: Sequence[Cue],
+        *,
+        paired: bool,
+        looks: int = 0,
     ) -> TrainMixtures:
         """The training items."""
         return TrainMixtures(
-            self.store, self.draw, seed=run.seed, cues=cues, augment=augment, paired=paired
+            self.store,
+            self.draw,
+            seed=run.seed,
+            cues=cues,
+            augment=augment,
+            paired=paired,
+            looks=looks,
         )

@@ -44,7 +44,10 @@ def train_dolphin(
     model.lip_encoder.load_state_dict(encoder.state_dict())
     if not recipe.train_lip_encoder:
         model.freeze_lip_encoder()
-    features = LipFeatureCache(model, data.store) if recipe.cache_lip_features else None
+    features, looks = None, 0
+    if recipe.cached_looks:
+        features = LipFeatureCache(model, data.store, recipe.augment, seed=run.seed)
+        looks = recipe.cached_looks if recipe.augment.changes_lips else 0
 
     def make_task(precision: Precision) -> DolphinTask:
         return DolphinTask(
@@ -57,10 +60,10 @@ def train_dolphin(
             features=features,
         )
 
-    cues: tuple[Cue, ...] = () if recipe.cache_lip_features else ("lips",)
+    cues: tuple[Cue, ...] = () if features else ("lips",)
     task = run_fit(
         make_task,
-        data.items(run, recipe.augment, cues, paired=recipe.paired),
+        data.items(run, recipe.augment, cues, paired=recipe.paired, looks=looks),
         ListedMixtures(data.store, data.val, cues=cues),
         run=run,
         settings=recipe.fit,

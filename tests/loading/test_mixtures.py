@@ -168,6 +168,21 @@ def test_lips_are_cut_at_one_place_for_the_whole_clip():
     assert {top for top, _, _ in seen} == {left for _, left, _ in seen} == set(range(9))
 
 
+def test_another_light_bends_the_greys_and_keeps_black_and_white():
+    ramp = np.tile(np.arange(96, dtype=np.uint8) * 2, (2, 96, 1))
+    ramp[:, :, 10] = 0
+    ramp[:, :, 20] = 255
+    middles = []
+    for seed in range(20):
+        cut = crop_lips(ramp, AugmentConfig(light=1.0), np.random.default_rng(seed))
+        assert cut[0, 0, 6] == 0
+        assert cut[0, 0, 16] == 255
+        assert (np.diff(cut[0, 0, 20:].astype(int)) >= 0).all()
+        middles.append(int(cut[0, 0, 50]))
+    assert min(middles) < 60
+    assert max(middles) > 140
+
+
 def test_without_augmentation_the_centre_is_cut(store):
     plain = train(store)[0]
     whole = store.lips(plain["key"])[int(plain["places"][0]) :][:30]

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from pipeline.models.dolphin import blur
 from pipeline.models.dolphin.heat import HeatDiffusion
-from pipeline.models.dolphin.sequence import GlobalNorm, depthwise, pool, stretch
+from pipeline.models.dolphin.sequence import GlobalNorm, depthwise, pool, pool_evenly, stretch
 
 
 def reference(x, k):
@@ -154,3 +154,15 @@ def test_pool_is_adaptive_average_pooling(old, new):
     x = torch.randn(2, old, 3)
     wanted = F.adaptive_avg_pool1d(x.transpose(1, 2), new).transpose(1, 2)
     assert torch.allclose(pool(x, new), wanted, atol=1e-6)
+    if old % new == 0 or new % old == 0:
+        assert torch.allclose(pool_evenly(x, new), wanted, atol=1e-6)
+
+
+def test_compiled_layers_take_any_length(monkeypatch):
+    # What a compiler traces must be the same, without a choice by the length.
+    x = torch.randn(2, 50, 3)
+    plain = [pool(x, 13), stretch(x, 100), stretch(x, 77)]
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    traced = [pool(x, 13), stretch(x, 100), stretch(x, 77)]
+    for ours, theirs in zip(traced, plain, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-6)

@@ -25,6 +25,7 @@ TINY = {
 }  # fmt: skip
 RUN = RunSettings(precision="fp32", device="cpu", threads=1)
 AUGMENT = AugmentConfig(crop=True, flip=0.5)
+LOOKS = AugmentConfig(crop=True, flip=0.5, light=1.0)
 
 
 def fit(**changes):
@@ -50,7 +51,9 @@ def lipcoder(data, tmp_path_factory):
 def dolphin(data, lipcoder, tmp_path_factory):
     set_up_process(seed=1, threads=1)
     directory = tmp_path_factory.mktemp("dolphin")
-    recipe = DolphinRecipe(overrides=TINY, fit=fit(steps=40, val_every=20, ema=0.9))
+    recipe = DolphinRecipe(
+        overrides=TINY, fit=fit(steps=60, val_every=20, ema=0.9), augment=LOOKS, cached_looks=2
+    )
     return directory, train_dolphin(recipe, RUN, data, lipcoder[0], directory)
 
 
@@ -105,7 +108,7 @@ def test_fitting_the_lip_encoder_along_moves_it(data, lipcoder, tmp_path):
         overrides=TINY,
         fit=fit(steps=4, val_every=2),
         train_lip_encoder=True,
-        cache_lip_features=False,
+        cached_looks=0,
         augment=AUGMENT,
     )
     train_dolphin(recipe, RUN, data, lipcoder[0], tmp_path)
@@ -118,15 +121,32 @@ def test_cached_features_are_those_of_the_encoder_and_stay_within_their_limit(da
 
     model = Dolphin(dolphin_config("demo", TINY)).freeze_lip_encoder().eval()
     model.lip_encoder.load_state_dict(checkpoint.load(lipcoder[0]).state_dict())
-    cache = LipFeatureCache(model, data.store, limit_bytes=20_000)
+    cache = LipFeatureCache(model, data.store, LOOKS, seed=3, limit_bytes=20_000)
     batch = collate([TrainMixtures(data.store, data.draw, seed=0, cues=())[n] for n in range(4)])
-    features = cache.at(batch["key"], batch["places"])
+    features = cache.at(batch["key"], batch["places"], batch["look"])
     key, first = batch["key"][2], int(batch["places"][2, 0])
     lips = torch.from_numpy(data.store.lips(key).copy())[None]
     with torch.no_grad():
         whole = model.encode_lips(prepare_lips(lips, 88))[0]
     torch.testing.assert_close(features[2], whole[first : first + 25], atol=2e-3, rtol=2e-3)
     assert cache._bytes <= 20_000
+
+
+def test_looks_differ_from_the_stored_clip_and_are_the_same_every_time(data, lipcoder):
+    from pipeline.models.dolphin import Dolphin
+
+    model = Dolphin(dolphin_config("demo", TINY)).freeze_lip_encoder().eval()
+    model.lip_encoder.load_state_dict(checkpoint.load(lipcoder[0]).state_dict())
+    items = TrainMixtures(data.store, data.draw, seed=0, cues=(), looks=3)
+    batch = collate([items[n] for n in range(12)])
+    assert set(batch["look"].tolist()) == {1, 2, 3}
+    places = batch["places"][:1].expand(4, -1)
+    one, other = (
+        LipFeatureCache(model, data.store, LOOKS, seed=3).at(["a0"] * 4, places, torch.arange(4))
+        for _ in range(2)
+    )
+    assert torch.equal(one, other)
+    assert all((one[i] - one[j]).abs().max() > 0.01 for i in range(4) for j in range(i))
 
 
 def test_a_lip_encoder_of_other_sizes_is_refused(data, lipcoder, tmp_path):
@@ -136,10 +156,7 @@ def test_a_lip_encoder_of_other_sizes_is_refused(data, lipcoder, tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "word"),
-    [
-        ({"train_lip_encoder": True}, "needs a frozen encoder"),
-        ({"augment": AugmentConfig(flip=0.5)}, "sees no augment"),
-    ],
+    [({"train_lip_encoder": True}, "needs a frozen lip encoder"), ({"cached_looks": -1}, "is -1")],
 )
 def test_settings_that_exclude_each_other_are_refused(changes, word):
     with pytest.raises(ValueError, match=word):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pipeline.models.dolphin.attention import SelfAttention
 from pipeline.models.dolphin.config import DolphinConfig
 from pipeline.models.dolphin.heat import HeatDiffusion
-from pipeline.models.dolphin.sequence import DepthwiseConv, GlobalNorm, pool
+from pipeline.models.dolphin.sequence import DepthwiseConv, GlobalNorm, pool_evenly
 
 
 class FeedForward(nn.Module):
@@ -51,7 +51,7 @@ class GlobalBlock(nn.Module):
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
         """(B, T, C) to the same shape; positions (2 P, d) for P tokens, where P divides T."""
         tokens = positions.shape[0] // 2
-        seen = self.attention(pool(x, tokens), positions)
+        seen = self.attention(pool_evenly(x, tokens), positions)
         gate = torch.sigmoid(self.gate(self.gate_norm(x)))
         windows = gate.unflatten(1, (tokens, -1)) * seen.unsqueeze(2)
         return self.feed_forward(x + windows.flatten(1, 2))

@@ -11,7 +11,7 @@ from pipeline.models.dolphin.attention import RelativePositions, SelfAttention
 from pipeline.models.dolphin.blocks import FeedForward, GlobalBlock, LocalBlock
 from pipeline.models.dolphin.config import DolphinConfig
 from pipeline.models.dolphin.inject import Inject
-from pipeline.models.dolphin.sequence import DepthwiseConv, GlobalNorm, pool
+from pipeline.models.dolphin.sequence import DepthwiseConv, GlobalNorm, pool_evenly
 
 INJECT_EPS = 1e-8
 
@@ -104,7 +104,7 @@ class Separator(nn.Module):
             skip = stage(x, positions)
             skips.append(skip)
             x = halve(skip)
-            pooled = pool(x, 2 * tokens)
+            pooled = pool_evenly(x, 2 * tokens)
             total = pooled if total is None else total + pooled
         outer = self.bottleneck(total)
         skips = [inject(skip, outer) for inject, skip in zip(self.inject, skips, strict=True)]

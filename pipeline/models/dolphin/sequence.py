@@ -175,34 +175,34 @@ class TimeBatchNorm(nn.BatchNorm1d):
 def stretch(x: Tensor, length: int) -> Tensor:
     """Resize over time to `length` by the nearest earlier vector: frame floor(i * T / length)."""
     old = x.shape[1]
-    if old == length:
-        return x
-    if length % old == 0:
-        return x.repeat_interleave(length // old, dim=1)
-    index = torch.arange(length, device=x.device) * old // length
-    return x.index_select(1, index)
+    if torch.compiler.is_compiling() or length % old:
+        index = torch.arange(length, device=x.device) * old // length
+        return x.index_select(1, index)
+    return x.repeat_interleave(length // old, dim=1) if length != old else x
 
 
 def pool(x: Tensor, length: int) -> Tensor:
     """Average over time to `length` vectors, windows floor(i T / n) to ceil((i + 1) T / n)."""
+    if torch.compiler.is_compiling():  # the library's layer would be compiled for one length
+        return _averages(x.shape[1], length, x) @ x
+    return F.adaptive_avg_pool1d(x.transpose(1, 2), length).transpose(1, 2)
+
+
+def pool_evenly(x: Tensor, length: int) -> Tensor:
+    """As `pool`, for a T that is a multiple of `length`, or the other way round."""
     old = x.shape[1]
     if old == length:
         return x
-    if length % old == 0:
+    if old < length:
         return x.repeat_interleave(length // old, dim=1)
-    if old % length == 0:
-        return x.unflatten(1, (length, old // length)).mean(2)
-    if torch.compiler.is_compiling():  # the library's layer would be compiled for one length
-        return _averages(old, length, x) @ x
-    return F.adaptive_avg_pool1d(x.transpose(1, 2), length).transpose(1, 2)
+    return x.unflatten(1, (length, old // length)).mean(2)
 
 
 def _averages(old: int, length: int, like: Tensor) -> Tensor:
     """Matrix (length, old) that averages the windows of `pool`."""
-    place = torch.arange(length, device=like.device)[:, None]
-    source = torch.arange(old, device=like.device)
-    inside = (source >= place * old // length) & (
-        source < ((place + 1) * old + length - 1) // length
-    )
+    first = torch.arange(length, device=like.device)[:, None] * old
+    place = torch.arange(old, device=like.device) * length
+    # Window i holds the places j with i T / n < j + 1 and j < (i + 1) T / n.
+    inside = (place + length > first) & (place < first + old)
     weight = inside.to(like.dtype)
     return weight / weight.sum(1, keepdim=True)
