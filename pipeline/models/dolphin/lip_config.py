@@ -61,7 +61,10 @@ class LipEncoderConfig:
 
     Attributes:
         image_size: side of the mouth picture, in pixels.
-        shrink: the picture is first averaged over squares of this side; 1 leaves it as it is.
+        motion_only: the mean picture of the clip is taken off first, so that only what moves is
+            seen. The released model sees the whole picture; a model that is trained on a few faces
+            separates new ones better without it, since it cannot know them by their looks.
+        shrink: the picture is averaged over squares of this side; 1 leaves it as it is.
         layers: what follows the first convolution, see `LAYER_KINDS`.
         first_channels: of the first convolution.
         max_channels: `compress_space` doubles the channels up to here.
@@ -75,6 +78,7 @@ class LipEncoderConfig:
     """
 
     image_size: int = 88
+    motion_only: bool = False
     shrink: int = 1
     layers: tuple[str, ...] = FULL_LAYERS
     first_channels: int = 4
@@ -103,6 +107,7 @@ class LipEncoderConfig:
     def demo(cls) -> LipEncoderConfig:
         """A small one: 57,502 parameters and 576 values a frame."""
         return cls(
+            motion_only=True,
             shrink=2,
             layers=(
                 "residual",

@@ -17,7 +17,7 @@ _LAST_KERNEL = (3, 3, 3)
 
 
 class LipDecoder(nn.Module):
-    """Features (B, F, D) to the video (B, 1, F, H, W) that the encoder saw (after `shrink`)."""
+    """Features (B, F, D) to the video (B, 1, F, h, w) that the encoder saw (`LipEncoder.shown`)."""
 
     def __init__(self, config: LipEncoderConfig) -> None:
         super().__init__()

@@ -79,7 +79,7 @@ class LipCoderPretraining(nn.Module):
             )
         seen = self.encoder.paths(lips)
         rebuilt = self.decoder(seen.total)
-        recon = F.mse_loss(rebuilt, shrunk(lips, self.config.lip.shrink))
+        recon = F.mse_loss(rebuilt, self.encoder.shown(lips))
         said = self.head(seen.quantised.features)
         if self.config.distill == "mse":
             distill = F.mse_loss(said, teacher)
@@ -100,11 +100,6 @@ class LipCoderPretraining(nn.Module):
             "codes_used": used,
             "perplexity": perplexity,
         }
-
-
-def shrunk(lips: Tensor, factor: int) -> Tensor:
-    """Average (B, 1, F, H, W) over squares of `factor` pixels."""
-    return F.avg_pool3d(lips, (1, factor, factor)) if factor > 1 else lips
 
 
 @torch.no_grad()
