@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -47,6 +48,7 @@ MODEL_STAGES = ("train", "evaluate")
 RETRIES = 2
 RETRY_DELAYS_S = [5.0, 30.0]
 PROGRESS_EVERY_S = 5.0
+GRACE_S = 10.0  # for Prefect to write down that a flow was ended
 
 
 def _can_heal(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -152,21 +154,46 @@ def stage_flow(stage: str) -> Flow[Any, StageReport]:
         validate_parameters=False,
     )
     def run(root: str = ".", model: str = "") -> StageReport:
-        return _run(stage, root, model)
+        with _children_end_first():
+            return _run(stage, root, model)
 
     return run
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
-    """End the run on TERM or INT: first what it started, so that no thread waits for it.
+@contextlib.contextmanager
+def _children_end_first() -> Iterator[None]:
+    """On TERM or INT, end what this process started before Prefect's own handler ends the flow.
 
-    Prefect hears of it as a crash of the flow; the next run finishes the rest.
+    Otherwise the flow's threads would wait for their children, which know of nothing. Prefect hears
+    of a crash of the flow; the next run finishes the rest.
     """
-    interrupt_items()
-    for child in _children():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGTERM)
-    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def end(number: int, frame: FrameType | None) -> None:
+        # Whatever still hangs then (a request to a server that is gone, say) is not waited for.
+        exit_timer = threading.Timer(GRACE_S, os._exit, (128 + number,))
+        exit_timer.daemon = True
+        exit_timer.start()
+        interrupt_items()
+        for child in _children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGTERM)
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+        else:
+            raise SystemExit(128 + number)
+
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _children() -> list[int]:
@@ -184,8 +211,6 @@ def main(stage_run: Flow[Any, StageReport], stage: str) -> None:
     arguments = parser.parse_args()
     state_dir = Workspace(Path(arguments.root).resolve()).work("prefect")
     logging.getLogger("prefect").setLevel(logging.WARNING)
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGINT, _end)
     try:
         settings = {PREFECT_API_URL: api_url(state_dir), PREFECT_HOME: state_dir / "home"}
         with temporary_settings(updates=settings):

@@ -206,6 +206,18 @@ def settings_hash(*values: Any) -> str:
     return sha256_text(dump_json(list(values), indent=None))[:16]
 
 
+def sources_sha256(*folders: str) -> str:
+    """The sha256 of all Python files in folders of this package, e.g. `models/dolphin`.
+
+    For work that takes so long that its marker must also know the code it was done with.
+    """
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in folders for path in (here / folder).rglob("*.py")):
+        digest.update(f"{path.relative_to(here)} {sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Make `target` the same file as `source`: a hard link where possible, else a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)

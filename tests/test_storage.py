@@ -58,3 +58,9 @@ def test_settings_hash_sees_every_value():
     one = storage.settings_hash({"a": 1}, [2])
     assert one == storage.settings_hash({"a": 1}, [2])
     assert one != storage.settings_hash({"a": 1}, [3])
+
+
+def test_the_hash_of_sources_is_of_the_named_folders_alone():
+    one = storage.sources_sha256("models/dolphin")
+    assert one == storage.sources_sha256("models/dolphin")
+    assert len({one, storage.sources_sha256("models/vovit"), storage.sources_sha256()}) == 3

@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.config import as_values, build, load_stage
 from pipeline.ledger import Counts, Outcome
 from pipeline.runner import Batch, Progress, StageReport
-from pipeline.storage import Workspace, read_json, settings_hash, sha256_file
+from pipeline.storage import Workspace, read_json, settings_hash, sha256_file, sources_sha256
 from pipeline.training.launch import exit_code, follow_parent
 from pipeline.training.recipes import LipCoderRecipe
 from pipeline.training.settings import RunSettings
@@ -43,7 +43,11 @@ def plan(config: PretrainConfig, workspace: Workspace) -> list[Batch]:
         CheckError: the shards are missing.
     """
     inputs = require({workspace.shards / "manifest.json": "extract"})
-    settings = settings_hash(as_values(config), {path.name: sha256_file(path) for path in inputs})
+    settings = settings_hash(
+        as_values(config),
+        {path.name: sha256_file(path) for path in inputs},
+        sources_sha256("models/dolphin", "training", "loading"),
+    )
     return [Batch(name=ITEM, items=(ITEM,), settings=settings)]
 
 

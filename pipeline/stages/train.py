@@ -17,7 +17,7 @@ from pipeline.config import as_values, build, load_stage
 from pipeline.errors import UsageError
 from pipeline.ledger import Counts, Outcome
 from pipeline.runner import Batch, Progress, StageReport
-from pipeline.storage import Workspace, read_json, settings_hash, sha256_file
+from pipeline.storage import Workspace, read_json, settings_hash, sha256_file, sources_sha256
 from pipeline.training.launch import exit_code, follow_parent
 from pipeline.training.recipes import DolphinRecipe, EnhancerRecipe, VoViTRecipe
 from pipeline.training.settings import RunSettings
@@ -82,6 +82,7 @@ def plan(config: TrainConfig, workspace: Workspace) -> list[Batch]:
         # Another model's recipe changes nothing here.
         {name: value for name, value in as_values(config).items() if name not in RECIPES},
         {path.name: sha256_file(path) for path in require(inputs)},
+        sources_sha256(f"models/{config.model.partition('-')[0]}", "training", "loading"),
     )
     return [Batch(name=config.model, items=(config.model,), settings=settings)]
 

@@ -1,0 +1,64 @@
+"""A stage as a Prefect flow: it ends when asked, and the next run goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SPEAKERS = "{clips_per_speaker: 1, train: [0, 1], val: [4], test: [5, 6]}"
+
+
+def _start(project: Path) -> subprocess.Popen[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.download", "--root", str(project)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task")
+    return [int(c) for task in tasks.iterdir() for c in (task / "children").read_text().split()]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_flow_that_is_asked_to_end_leaves_nothing_behind_and_goes_on_next_time(tmp_path: Path):
+    (tmp_path / "params.yaml").write_text(f"download: {{demo: {SPEAKERS}}}\n")
+    raw = tmp_path / "data" / "raw"
+    first = _start(tmp_path)
+    deadline = time.monotonic() + 240
+    while not list(raw.rglob("demo-*.mp4")) and time.monotonic() < deadline:
+        assert first.poll() is None, first.communicate()[0]
+        time.sleep(0.1)
+    done_before = {path: path.stat().st_mtime_ns for path in raw.rglob("demo-*.mp4")}
+    workers = _children(first.pid)
+    assert workers
+    first.send_signal(signal.SIGTERM)
+    output = first.communicate(timeout=60)[0]
+    assert first.returncode != 0, output
+    while any(map(_runs, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(_runs, workers))
+    assert not (tmp_path / "data" / "raw.parquet").exists()
+
+    second = _start(tmp_path)
+    output = second.communicate(timeout=240)[0]
+    assert second.returncode == 0, output
+    assert "download: 5 done" in output
+    assert done_before.items() <= {p: p.stat().st_mtime_ns for p in raw.rglob("demo-*.mp4")}.items()
