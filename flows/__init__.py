@@ -11,7 +11,8 @@ for _name, _value in {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
-    "PREFECT_LOGGING_LEVEL": "WARNING",
+    # We print the one sentence ourselves; Prefect keeps its traceback for its own page.
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
     # A batch's result is on disk already; Prefect need not keep a second copy.
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",

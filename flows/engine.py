@@ -210,7 +210,7 @@ def main(stage_run: Flow[Any, StageReport], stage: str) -> None:
         parser.add_argument("--model", required=True, help="dolphin, vovit-s1 or vovit")
     arguments = parser.parse_args()
     state_dir = Workspace(Path(arguments.root).resolve()).work("prefect")
-    logging.getLogger("prefect").setLevel(logging.WARNING)
+    logging.getLogger("prefect").setLevel(logging.CRITICAL)
     try:
         settings = {PREFECT_API_URL: api_url(state_dir), PREFECT_HOME: state_dir / "home"}
         with temporary_settings(updates=settings):
