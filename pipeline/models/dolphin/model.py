@@ -72,7 +72,8 @@ class Dolphin(nn.Module):
     def encode_lips(self, lips: Tensor) -> Tensor:
         """Lips (B, 1, F, H, W) to features (B, F, D), which may be kept and used again.
 
-        A frame's feature depends on 10 frames before and after it.
+        A frame's feature depends on a few frames before and after it (10 in the released model),
+        and with `lip.motion_only` also on the mean picture of the whole stretch that is shown.
         """
         return self.lip_encoder(lips)
 
