@@ -7,21 +7,19 @@ folder until it is published, since DVC removes a stage's outs before it runs.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.config import as_values, build, load_stage
+from pipeline.config import as_values
 from pipeline.errors import UsageError
 from pipeline.ledger import Counts, Outcome
 from pipeline.runner import Batch, Progress, StageReport
 from pipeline.storage import Workspace, read_json, settings_hash, sha256_file, sources_sha256
-from pipeline.training.launch import exit_code, follow_parent
 from pipeline.training.recipes import DolphinRecipe, EnhancerRecipe, VoViTRecipe
 from pipeline.training.settings import RunSettings
-from pipeline.training.stage_run import prepare_directory, publish, require, train_in_child
+from pipeline.training.stage_run import publish, require, run_child, train_in_child
 
 STAGE = "train"
 MODELS = ("dolphin", "vovit-s1", "vovit")
@@ -146,29 +144,7 @@ def train_here(config: TrainConfig, workspace: Workspace, directory: Path) -> No
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train in this process: `python -m pipeline.stages.train --root . --model dolphin`."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.stages.train")
-    parser.add_argument("--root", type=Path, default=Path(), help="the folder with params.yaml")
-    parser.add_argument("--model", choices=MODELS, help="which one, by params.yaml")
-    parser.add_argument("--config", type=Path, help="settings that the stage wrote, instead")
-    parser.add_argument("--parent", type=int, default=0, help="process to end with")
-    given = parser.parse_args(arguments)
-    follow_parent(given.parent)
-    return exit_code(lambda: _main(given))
-
-
-def _main(given: argparse.Namespace) -> None:
-    workspace = Workspace(given.root.resolve())
-    if given.config:
-        config = build(TrainConfig, read_json(given.config)["config"], STAGE)
-        train_here(config, workspace, given.config.parent)
-        return
-    if not given.model:
-        raise UsageError("name a model with --model.")
-    config = replace(load_stage(workspace.root / "params.yaml", STAGE), model=given.model)
-    (batch,) = plan(config, workspace)
-    directory = workspace.work(STAGE) / batch.name
-    prepare_directory(directory, batch.settings, as_values(config))
-    train_here(config, workspace, directory)
+    return run_child(TrainConfig, STAGE, plan, train_here, arguments, models=MODELS)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,10 @@ def launch(
         command[2:2] = [
             "torch.distributed.run", "--standalone", "--nproc_per_node", str(devices), "-m",
         ]  # fmt: skip
+        # Several ranks on one CPU: a thread each, and no hints about that and about DDP.
+        quiet = {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    else:
+        quiet = {}
     command += [*arguments, "--parent", str(os.getpid())]
     # A session of its own: a terminal's Ctrl-C reaches it once, through us.
     child = subprocess.Popen(
@@ -73,7 +77,7 @@ def launch(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**quiet, **os.environ, "PYTHONUNBUFFERED": "1"},
         start_new_session=True,
     )
     assert child.stdout is not None

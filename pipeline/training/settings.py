@@ -20,8 +20,10 @@ class RunSettings:
         precision: `auto` times a few steps in fp32 and bf16 on the machine at hand and takes bf16
             where it is clearly faster.
         device: `auto` takes a GPU where there is one.
-        devices: processes, one a GPU; on the CPU more than one is for tests.
-        threads: of each process on the CPU; 0 for one a core.
+        devices: processes, one a GPU. On a CPU, two processes of one thread train a small model
+            faster than one process of two threads: most of its operations are too short to share.
+        threads: of each process on the CPU; 0 for one a core, or for one if there are several
+            processes.
         workers: processes that load items; 0 loads in the training process.
         cache_mb: of decoded clips that each loading process keeps in memory.
     """

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pipeline.errors import CheckError, Reason
+from pipeline.config import as_values, build, load_stage
+from pipeline.errors import CheckError, Reason, UsageError
 from pipeline.ledger import Outcome
 from pipeline.markers import read_marker, write_marker
 from pipeline.runner import Batch
 from pipeline.storage import Workspace, fresh_directory, link_or_copy, read_json, write_json
-from pipeline.training.launch import ChildError, launch
+from pipeline.training.launch import ChildError, exit_code, follow_parent, launch
 
 SETTINGS = "settings.json"  # of the run, in its work folder
+C = TypeVar("C")
 
 
 def train_in_child(
@@ -49,6 +52,59 @@ def train_in_child(
     outcome = replace(outcome, seconds=time.monotonic() - started)
     write_marker(workspace, stage, batch, [outcome])
     return outcome
+
+
+def run_child(
+    config_type: type[C],
+    stage: str,
+    plan: Callable[[C, Workspace], list[Batch]],
+    train_here: Callable[[C, Workspace, Path], None],
+    arguments: Sequence[str] | None,
+    *,
+    models: Sequence[str] = (),
+) -> int:
+    """The `main` of a stage that trains: `python -m pipeline.stages.<stage> --root .`.
+
+    Started by the stage it is given the settings that the stage wrote; by hand it reads
+    `params.yaml` and prepares the work folder itself.
+
+    Args:
+        config_type: the stage's config class.
+        stage: `pretrain` or `train`.
+        plan: of the stage.
+        train_here: trains in this process, in the given folder.
+        arguments: of the command line; None for `sys.argv`.
+        models: values of `--model`, for a stage that has several.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m pipeline.stages.{stage}")
+    parser.add_argument("--root", type=Path, default=Path(), help="the folder with params.yaml")
+    if models:
+        parser.add_argument("--model", choices=models, help="which one, by params.yaml")
+    parser.add_argument("--config", type=Path, help="settings that the stage wrote, instead")
+    parser.add_argument("--parent", type=int, default=0, help="process to end with")
+    given = parser.parse_args(arguments)
+    follow_parent(given.parent)
+
+    def run() -> None:
+        workspace = Workspace(given.root.resolve())
+        if given.config:
+            config = build(config_type, read_json(given.config)["config"], stage)
+            train_here(config, workspace, given.config.parent)
+            return
+        config = load_stage(workspace.root / "params.yaml", stage)
+        if models:
+            if not given.model:
+                raise UsageError("name a model with --model.")
+            config = replace(config, model=given.model)
+        (batch,) = plan(config, workspace)
+        directory = workspace.work(stage) / batch.name
+        prepare_directory(directory, batch.settings, as_values(config))
+        train_here(config, workspace, directory)
+
+    return exit_code(run)
 
 
 def prepare_directory(directory: Path, settings: str, values: Mapping[str, Any]) -> None:

@@ -83,7 +83,7 @@ class FitTask(pl.LightningModule):
                 parameters, settings.lr, momentum=0.8, weight_decay=settings.weight_decay
             )
         kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-        return kind(parameters, settings.lr, weight_decay=settings.weight_decay)
+        return kind(parameters, settings.lr, weight_decay=settings.weight_decay, fused=True)
 
     def training_step(self, batch: Batch, _: int) -> None:
         """One step, or a skipped one when the loss or a gradient is not finite."""

@@ -196,11 +196,15 @@ def _tensorboard(directory: Path) -> Any:
 
 def _quiet() -> None:
     """Silence hints that do not concern a user of this project."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for text in (
         ".*does not have many workers.*",
         ".*in eval mode.*",
         ".*directory .* exists.*",
         ".*treespec.*is deprecated.*",  # Lightning 2.6 with torch 2.13
+        ".*all_gather is deprecated.*",  # likewise
+        ".*recommended to use .*sync_dist=True.*",  # what is logged is the same on all ranks
+        ".*Grad strides do not match bucket view.*",
     ):
         warnings.filterwarnings("ignore", message=text)

@@ -1,4 +1,6 @@
 import itertools
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,8 +56,18 @@ def test_default_splits_keep_speakers_apart_and_one_base_voice_wholly_in_test():
         assert not speakers[one] & speakers[other]
     assert all(genders[split] == {"f", "m"} for split in SPLITS)
     splits_of = {o.group: {p.split for p in offers if p.group == o.group} for o in offers}
-    assert splits_of["demo-voice-hibari"] == {"test"}
-    assert splits_of["demo-voice-kokoro-jf_gongitsune"] == {"val"}
+    assert splits_of.pop("demo-voice-hibari") == {"test"}
+    assert all("train" in splits for splits in splits_of.values())
+
+
+def test_speakers_that_are_held_out_may_have_fewer_clips():
+    config = DemoConfig(
+        clips_per_speaker=3, heldout_clips_per_speaker=2, train=(3,), val=(0,), test=(5,)
+    )
+    counts = Counter(offer.split for offer in demo.offers(config, 0))
+    assert counts == {"train": 3, "val": 2, "test": 2}
+    same = replace(config, heldout_clips_per_speaker=0)
+    assert Counter(offer.split for offer in demo.offers(same, 0))["test"] == 3
 
 
 SPLITS = ("train", "val", "test")
@@ -73,6 +85,7 @@ def test_ids_are_those_of_the_voice_clips_and_unique():
     ("values", "sentence"),
     [
         ({"clips_per_speaker": 25}, "clips_per_speaker is 25"),
+        ({"heldout_clips_per_speaker": 25}, "heldout_clips_per_speaker is 25"),
         ({"val": [0, 1]}, r"\[0, 1\] stand in more than one place"),
         ({"test": [16]}, r"no speaker \[16\]"),
         ({"train": [], "val": [], "test": []}, "all empty"),

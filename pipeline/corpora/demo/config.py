@@ -12,19 +12,23 @@ from pipeline.corpora.demo.voices import CLIPS_PER_VOICE, NUM_SPEAKERS
 class DemoConfig:
     """Settings of the demo corpus.
 
-    The default splits keep the base voice `hibari` (speakers 6 and 10) wholly in test and
-    `kokoro-jf_gongitsune` (speaker 4) wholly in val, with both genders in each split.
+    The default splits keep the base voice `hibari` (speakers 6 and 10) wholly in test; all six
+    others are heard in training, since few voices are what limits it. Both genders are in each
+    split.
 
     Attributes:
         clips_per_speaker: of 3 s each, 1 to 24.
+        heldout_clips_per_speaker: the same for speakers of val and test, which need fewer; 0 for as
+            many as in training.
         train: numbers of the speakers (0 to 15) in the training split.
         val: likewise for validation.
         test: likewise for the test.
     """
 
     clips_per_speaker: int = 12
-    train: tuple[int, ...] = (0, 1, 2, 3, 8, 9, 12, 13, 14, 15)
-    val: tuple[int, ...] = (4, 7)
+    heldout_clips_per_speaker: int = 0
+    train: tuple[int, ...] = (0, 1, 2, 3, 4, 8, 9, 12, 13, 15)
+    val: tuple[int, ...] = (7, 14)
     test: tuple[int, ...] = (5, 6, 10, 11)
 
     def __post_init__(self) -> None:
@@ -33,6 +37,11 @@ class DemoConfig:
                 f"clips_per_speaker is {self.clips_per_speaker}; each voice has 1 to"
                 f" {CLIPS_PER_VOICE} clips."
             )
+        if not 0 <= self.heldout_clips_per_speaker <= CLIPS_PER_VOICE:
+            raise ValueError(
+                f"heldout_clips_per_speaker is {self.heldout_clips_per_speaker}; each voice has 1"
+                f" to {CLIPS_PER_VOICE} clips, and 0 takes as many as in training."
+            )
         speakers = [speaker for speaker, _ in self.speakers()]
         if not speakers:
             raise ValueError("train, val and test are all empty; name at least one speaker.")
@@ -40,6 +49,11 @@ class DemoConfig:
             raise ValueError(f"speaker(s) {twice} stand in more than one place of the splits.")
         if wrong := [s for s in speakers if not 0 <= s < NUM_SPEAKERS]:
             raise ValueError(f"there is no speaker {wrong}; they are 0 to {NUM_SPEAKERS - 1}.")
+
+    def num_clips(self, split: str) -> int:
+        """Clips of each speaker of a split."""
+        held_out = split != "train" and self.heldout_clips_per_speaker
+        return self.heldout_clips_per_speaker if held_out else self.clips_per_speaker
 
     def speakers(self) -> Iterator[tuple[int, str]]:
         """Each speaker with its split."""

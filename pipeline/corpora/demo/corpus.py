@@ -67,9 +67,9 @@ def group_id(speaker: int) -> str:
     return f"{CORPUS}-voice-{load_voice(speaker).base}"
 
 
-def clips_of(config: DemoConfig, speaker: int) -> list[DemoClip]:
+def clips_of(config: DemoConfig, speaker: int, split: str) -> list[DemoClip]:
     """The clips of one speaker, in order."""
-    return [DemoClip(speaker=speaker, number=k) for k in range(config.clips_per_speaker)]
+    return [DemoClip(speaker=speaker, number=k) for k in range(config.num_clips(split))]
 
 
 @functools.lru_cache(maxsize=2)

@@ -24,7 +24,7 @@ def offers(config: DemoConfig, seed: int) -> list[Offer]:
     made = []
     for speaker, split in sorted(config.speakers()):
         voice = load_voice(speaker)
-        for clip in clips_of(config, speaker):
+        for clip in clips_of(config, speaker, split):
             made.append(
                 Offer(
                     clip_id=clip.clip_id,

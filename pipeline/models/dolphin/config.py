@@ -106,7 +106,7 @@ class DolphinConfig:
     def demo(cls) -> DolphinConfig:
         """A small one that trains on two CPU cores in minutes: about a million parameters.
 
-        The mouth is seen at 44 pixels, the sound in steps of 8 ms through a front end that starts
+        The mouth is seen at 22 pixels, the sound in steps of 8 ms through a front end that starts
         as a Fourier transform, the output is a mask, and the residual branches start awake.
         """
         return cls(
@@ -117,7 +117,7 @@ class DolphinConfig:
             mask=True,
             front_end="fourier",
             channels=64,
-            stages=4,
+            stages=3,
             encoder_blocks=1,
             decoder_blocks=1,
             heads=4,

@@ -105,19 +105,19 @@ class LipEncoderConfig:
 
     @classmethod
     def demo(cls) -> LipEncoderConfig:
-        """A small one: 57,502 parameters and 576 values a frame."""
+        """A small one that sees the mouth at 22 pixels: 72,222 parameters, 576 values a frame."""
         return cls(
             motion_only=True,
-            shrink=2,
+            shrink=4,
             layers=(
                 "residual",
                 "compress_space",
                 "residual",
                 "compress_space",
                 "residual",
-                "compress_space",
                 "attend_space",
             ),
+            first_channels=8,
             max_channels=16,
             first_kernel=(5, 5, 5),
             heads=4,
