@@ -18,6 +18,7 @@ from pipeline.storage import Workspace, fresh_directory, link_or_copy, read_json
 from pipeline.training.launch import ChildError, exit_code, follow_parent, launch
 
 SETTINGS = "settings.json"  # of the run, in its work folder
+TENSORBOARD = "tensorboard"  # folder of its event files there
 C = TypeVar("C")
 
 
@@ -115,11 +116,17 @@ def prepare_directory(directory: Path, settings: str, values: Mapping[str, Any])
 
 
 def publish(source: Path, target: Path) -> None:
-    """Make `target` hold what a finished run has to show, without the work folder's own files."""
+    """Make `target` hold what a finished run has to show, without the work folder's own files.
+
+    TensorBoard's files stay in the work folder: their names hold the machine's and the time, and
+    what they show is in `log.csv` too.
+    """
     fresh_directory(target)
     for path in sorted(source.rglob("*")):
-        if path.is_file() and path.name != SETTINGS and not path.name.startswith("."):
-            link_or_copy(path, target / path.relative_to(source))
+        inside = path.relative_to(source)
+        own = path.name == SETTINGS or path.name.startswith(".") or inside.parts[0] == TENSORBOARD
+        if path.is_file() and not own:
+            link_or_copy(path, target / inside)
 
 
 def require(inputs: Mapping[Path, str]) -> list[Path]:

@@ -170,7 +170,7 @@ class FitTask(pl.LightningModule):
         self._sums = np.zeros(2)
         self._plateau.update(row[self.monitor])
         self.history.append({name: float(value) for name, value in row.items()})
-        self.log(self.monitor, row[self.monitor])
+        self.log_dict({name: float(value) for name, value in row.items() if name != "step"})
 
     def _gather(self, values: Tensor) -> np.ndarray:
         if self.trainer.world_size > 1:

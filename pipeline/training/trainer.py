@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from pipeline.errors import CheckError
 from pipeline.training.logs import ProgressLines, RunFiles
+from pipeline.training.stage_run import TENSORBOARD
 from pipeline.training.task import FitTask
 
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -191,7 +192,7 @@ def _tensorboard(directory: Path) -> Any:
         return False
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    return TensorBoardLogger(directory, name="", version="tensorboard")
+    return TensorBoardLogger(directory, name="", version=TENSORBOARD)
 
 
 def _quiet() -> None:

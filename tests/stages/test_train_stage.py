@@ -97,6 +97,7 @@ def test_all_models_train_in_their_order_and_again_to_the_same_bytes(workspace, 
         assert report.facts["model"] == model
         names = set(content(workspace.run(model)))
         assert {"card.json", "model.safetensors", "log.csv", "metrics.json"} <= names
+        assert not any(name.startswith("tensorboard") for name in names)
         assert (workspace.run(model) / "best.ckpt").exists()
         assert checkpoint.load(workspace.run(model), family=family).card["recipe"]["fit"]
     said = capsys.readouterr().out

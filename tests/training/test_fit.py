@@ -1,4 +1,5 @@
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,9 @@ def test_the_loss_falls_and_a_row_a_validation_is_kept(unbroken):
     metrics = json.loads((directory / "metrics.json").read_text())
     assert metrics["steps"] == 12
     assert (directory / "dvclive/plots/metrics/train_loss.tsv").read_text().count("\n") == 4
+    if find_spec("tensorboardX") or find_spec("tensorboard"):
+        (events,) = (directory / "tensorboard").glob("events.out.tfevents.*")
+        assert b"val_si_sdr" in events.read_bytes()
 
 
 @pytest.mark.parametrize("workers", [0, 1])
