@@ -283,6 +283,7 @@ def count_macs(model: Dolphin, heat: HeatMode, inputs: tuple[Tensor, Tensor]) ->
         ran.append(_blur_macs(layer, "auto", arguments[0]))
         wanted.append(_blur_macs(layer, heat, arguments[0]))
 
+    model.plan_heat()
     layers = [module for module in model.modules() if isinstance(module, HeatDiffusion)]
     hooks = [layer.register_forward_pre_hook(note) for layer in layers]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -299,7 +300,10 @@ def _blur_macs(layer: HeatDiffusion, heat: HeatMode, x: Tensor) -> int:
     values, radius = batch * length * channels, layer.blur_radius(length, heat)
     if heat == "dense" or (radius is None and length <= blur.SHORT_SIGNAL):
         return 2 * values * length
-    return 0 if radius is None else values * (2 * radius + 1)
+    if radius is None:
+        return 0
+    making_taps = 2 * channels * (blur.GRID + 1) * (radius + 1)
+    return values * (2 * radius + 1) + making_taps
 
 
 def _side_by_side(settings: DolphinBench, audio_s: float) -> dict[str, dict[str, float]]:
