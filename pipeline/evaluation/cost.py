@@ -8,21 +8,17 @@ family come from `ptflops` and leave out its dense DCT matrices, so compare with
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from pipeline.bench.process import device_name, in_child, machine, memory_mb, synchronise, versions
 from pipeline.evaluation.separate import Separator
 from pipeline.schema import (
     ANALYSIS_SIZE,
@@ -32,9 +28,6 @@ from pipeline.schema import (
     SAMPLES_PER_FRAME,
     Cues,
 )
-from pipeline.training.launch import follow_parent
-
-MEBIBYTE = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +121,10 @@ def measure(
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     separator: Separator = model  # type: ignore[assignment]
     mixture, cues = example_input(audio_s, device)
-    before = _memory_mb("VmRSS", device)
+    before = memory_mb("now", device)
     with torch.inference_mode():
         times = [_timed(separator, mixture, cues, device) for _ in range(runs + 1)]
-    peak = _memory_mb("VmHWM", device)
+    peak = memory_mb("peak", device)
     median = statistics.median(times[1:])
     length_s = mixture.shape[-1] / RATE_HZ
     return Cost(
@@ -148,9 +141,9 @@ def measure(
         model_memory_mb=before,
         runs=runs,
         threads=torch.get_num_threads(),
-        device=torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
+        device=device_name(device),
         machine=machine(),
-        versions=f"Python {platform.python_version()}, PyTorch {torch.__version__}",
+        versions=versions(),
     )
 
 
@@ -178,63 +171,15 @@ def measure_in_child(
         BrokenProcessPool: it was killed, e.g. for want of memory.
     """
     job = partial(measure, load, audio_s=audio_s, runs=runs, threads=threads, device=device)
-    pool = ProcessPoolExecutor(
-        1,
-        mp_context=get_context("spawn"),
-        initializer=follow_parent,
-        initargs=(os.getpid(),),
-    )
-    try:
-        return pool.submit(job).result(timeout=timeout_s)
-    except TimeoutError:
-        for process in list((getattr(pool, "_processes", None) or {}).values()):
-            process.kill()
-        raise
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def machine() -> str:
-    """Processor and the cores this process may use, in words."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text("utf-8", "replace").splitlines():
-            if line.startswith("model name"):
-                name = line.split(":", 1)[1].strip()
-                break
-    return f"{name}, {len(os.sched_getaffinity(0))} cores"
+    return in_child(job, timeout_s=timeout_s)
 
 
 def _timed(model: Separator, mixture: torch.Tensor, cues: Cues, device: str) -> float:
-    def synchronise() -> None:
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-
-    synchronise()
+    synchronise(device)
     started = time.perf_counter()
     estimate = model.estimate(mixture, cues)
-    synchronise()
+    synchronise(device)
     elapsed = time.perf_counter() - started
     if not np.isfinite(elapsed) or estimate.shape != mixture.shape:
         raise ValueError(f"the model made {tuple(estimate.shape)} of {tuple(mixture.shape)}.")
     return elapsed
-
-
-def _memory_mb(field: str, device: str) -> float:
-    """Resident memory now (`VmRSS`) or at most so far (`VmHWM`), in MiB; NaN where unknown.
-
-    Not `ru_maxrss`: a child inherits that from the parent it was started from.
-    """
-    if device.startswith("cuda"):
-        peak = field == "VmHWM"
-        held = torch.cuda.max_memory_allocated() if peak else torch.cuda.memory_allocated()
-        return held / MEBIBYTE
-    try:
-        lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
-    except OSError:
-        return float("nan")
-    for line in lines:
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) / 1024
-    return float("nan")

@@ -72,6 +72,16 @@ def test_filter_gradients_are_those_of_the_exact_blur():
     assert torch.allclose(fast[1], exact[1], rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.parametrize("way", [blur.dense, blur.exact, lambda x, k: blur.filtered(x, k, 8)])
+def test_training_goes_on_where_inference_was_first(way):
+    x, k = torch.randn(1, 117, 2), torch.ones(2)  # a length that nothing else here has
+    with torch.inference_mode():
+        way(x, k)
+    k.requires_grad_()
+    way(x, k).sum().backward()
+    assert k.grad.isfinite().all()
+
+
 def test_layer_replans_when_its_diffusivity_changes():
     layer = HeatDiffusion(4, "auto", carry_unused=False)
     x = torch.randn(1, 300, 4)

@@ -7,7 +7,7 @@ from dolphin_rule import relative, rule_audio, rule_lips, tiny_config, tiny_dolp
 
 from pipeline.config import as_values, build
 from pipeline.models.dolphin import Dolphin, DolphinConfig, LipEncoderConfig, prepare_lips
-from pipeline.models.dolphin.attention import position_scores
+from pipeline.models.dolphin.attention import SelfAttention, position_scores
 from pipeline.models.dolphin.lip_attention import taylor_attention
 from pipeline.schema import Cues
 
@@ -87,6 +87,10 @@ def test_other_rates_and_nan_are_refused(tiny):
     lips = torch.zeros(1, 1, 1, 6, 24, 24)
     with pytest.raises(ValueError, match="resample to 16000"):
         tiny.separate(torch.zeros(1, 4000), lips, rate_hz=8000)
+    with pytest.raises(ValueError, match="mixture holds NaN"):
+        tiny(torch.full((1, 4000), float("inf")), lips[0])
+    with pytest.raises(ValueError, match="lips holds NaN"):
+        tiny(torch.zeros(1, 4000), lips[0] * float("nan"))
     with pytest.raises(ValueError, match="NaN"):
         tiny.separate(torch.full((1, 4000), float("nan")), lips)
     with pytest.raises(ValueError, match="uint8"):
@@ -164,6 +168,28 @@ def test_relative_scores_are_read_off_the_table():
         for j in range(length):
             row = positions[length - 1 - (i - j)]
             assert torch.allclose(scores[:, :, i, j], query[:, :, i] @ row, atol=1e-5)
+
+
+def test_training_keeps_no_scores_and_has_the_same_gradients():
+    torch.manual_seed(0)
+    layer = SelfAttention(16, 2, dropout=0.0, layer_scale=1.0)
+    x, positions = torch.randn(2, 40, 16), torch.randn(80, 8)
+    probe = torch.randn(2, 40, 16)
+    gradients, kept = {}, {}
+    for training in (False, True):
+        layer.train(training).zero_grad()
+        sizes = []
+        keep = torch.autograd.graph.saved_tensors_hooks(
+            lambda t, sizes=sizes: sizes.append(t.numel()) or t, lambda t: t
+        )
+        with keep:
+            out = layer(x, positions)
+        kept[training] = max(sizes)
+        (out * probe).sum().backward()
+        gradients[training] = [p.grad.clone() for p in layer.parameters()]
+    for ours, plain in zip(gradients[True], gradients[False], strict=True):
+        assert torch.allclose(ours, plain, atol=1e-5)
+    assert kept[True] <= x.numel() < 40 * 40 * 2 <= kept[False]
 
 
 def test_taylor_attention_is_the_quadratic_sum():

@@ -165,6 +165,7 @@ def test_silence_stays_silent_and_finite(model):
         (noise(1, CLIP + 1), moving_face(1, 50), "32767"),
         (noise(1, CLIP)[0], moving_face(1, 50), "32767"),
         (noise(2, CLIP), moving_face(1, 50), "one for each face"),
+        (noise(1, CLIP) * torch.nan, moving_face(1, 50), "mixture holds NaN"),
         (noise(1, CLIP), moving_face(1, 53), "50 landmark frames"),
         (noise(1, CLIP), moving_face(1, 60), "frame rate"),
         (noise(1, CLIP), moving_face(1, 50).transpose(2, 3), "last axis"),
@@ -176,6 +177,19 @@ def test_silence_stays_silent_and_finite(model):
 def test_bad_input_is_refused_with_a_sentence(model, mixture, landmarks, message):
     with pytest.raises(ValueError, match=message):
         run(model, mixture, landmarks)
+
+
+def test_bad_sound_is_refused_at_any_length(model):
+    landmarks = moving_face(1, 1)
+    for call in (model.separate, lambda sound, points: model.estimate(sound, cues(points))):
+        with pytest.raises(ValueError, match="empty"):
+            call(torch.zeros(1, 0), landmarks)
+        with pytest.raises(ValueError, match="NaN"):
+            call(torch.full((1, 640), torch.inf), landmarks)
+        with pytest.raises(ValueError, match=r"one for each face|mixtures came"):
+            call(torch.zeros(2, 640), landmarks)
+        with pytest.raises(ValueError, match="68, 3"):
+            call(torch.zeros(1, 640), landmarks[:, :0])
 
 
 def test_sound_at_another_rate_is_refused(model):
@@ -350,7 +364,7 @@ def test_official_loading_needs_the_right_parts():
 def test_damaged_files_are_refused(tmp_path):
     path = tmp_path / "vovit_speech.pth"
     path.write_bytes(b"not a checkpoint")
-    with pytest.raises(ValueError, match="no readable checkpoint"):
+    with pytest.raises(ValueError, match="cannot be read as weights"):
         load_official(path, variant="speech-s1")
     torch.save({"epoch": 3}, path)
     with pytest.raises(ValueError, match="no state dict"):

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class RelativePositions(nn.Module):
@@ -73,12 +74,23 @@ class SelfAttention(nn.Module):
             rearrange(linear(y), "b t (h d) -> b h t d", h=self.heads)
             for linear in (self.query, self.key, self.value)
         )
+        inputs = query, key, value, positions
+        if self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            # Scores are computed again for the backward pass: kept, those of all blocks would take
+            # a quarter of a training step's memory; they are little of its work.
+            y = checkpoint(self._attend, *inputs, use_reentrant=False)
+        else:
+            y = self._attend(*inputs)
+        y = self.out(rearrange(y, "b h t d -> b t (h d)"))
+        return F.dropout(y, self.dropout, self.training) * self.scale
+
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor | None
+    ) -> Tensor:
         bias = None
         if positions is not None:
             scaled = query * (query.shape[-1] ** -0.5)
             bias = position_scores(scaled, positions.to(scaled.dtype))
-        y = F.scaled_dot_product_attention(
+        return F.scaled_dot_product_attention(
             query, key, value, attn_mask=bias, dropout_p=self.dropout if self.training else 0.0
         )
-        y = self.out(rearrange(y, "b h t d -> b t (h d)"))
-        return F.dropout(y, self.dropout, self.training) * self.scale

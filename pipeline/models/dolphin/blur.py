@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,11 +27,21 @@ from pipeline.models.dolphin.sequence import correlate
 SHORT_SIGNAL = 128  # up to here a small accurate matrix beats two FFTs
 FILTER_ERROR = 5e-4  # largest RMS of what a filter leaves out of a channel's response
 RADII = (6, 8, 12, 16, 24, 32, 48)  # filter half widths to choose from
-_GRID = 256  # frequency steps from 0 to pi in the integral that gives the filter
+GRID = 256  # frequency steps from 0 to pi in the integral that gives the filter
 
 
-@functools.lru_cache(maxsize=8)
-def _float32_cosines(length: int, device: torch.device) -> Tensor:
+def _cached(make: Callable[..., Any], size: int) -> Callable[..., Any]:
+    """`make` with a memory, whose tensors serve training even if inference asked for them first."""
+
+    @functools.lru_cache(maxsize=size)
+    def remembered(*arguments: Any) -> Any:
+        with torch.inference_mode(False):
+            return make(*arguments)
+
+    return remembered
+
+
+def _make_float32_cosines(length: int, device: torch.device) -> Tensor:
     """The released (T, T) matrix: each step rounded to float32, in the released order."""
     with torch.no_grad():
         place = (torch.arange(length, device=device, dtype=torch.float32) + 0.5) / length
@@ -39,6 +50,9 @@ def _float32_cosines(length: int, device: torch.device) -> Tensor:
         matrix = matrix.mul_(math.pi).cos_().mul_(math.sqrt(2 / length))
         matrix[0] /= math.sqrt(2)
         return matrix
+
+
+_float32_cosines = _cached(_make_float32_cosines, 8)
 
 
 def _exact_cosines(length: int, device: torch.device) -> Tensor:
@@ -56,7 +70,7 @@ def _make_exact_cosines(length: int, device: torch.device) -> Tensor:
     return matrix.float().to(device)
 
 
-_cached_exact_cosines = functools.lru_cache(maxsize=64)(_make_exact_cosines)
+_cached_exact_cosines = _cached(_make_exact_cosines, 64)
 
 
 def _decay(k: Tensor, length: int, bins: int) -> Tensor:
@@ -134,15 +148,15 @@ def _taps_basis(radius: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 def _make_taps_basis(radius: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Squared frequencies (G + 1,) and the cosine sums (G + 1, R + 1) that give the taps."""
-    omega = torch.arange(_GRID + 1, dtype=torch.float64) * (math.pi / _GRID)
-    weight = torch.full_like(omega, 1 / _GRID)
-    weight[0] = weight[-1] = 0.5 / _GRID
+    omega = torch.arange(GRID + 1, dtype=torch.float64) * (math.pi / GRID)
+    weight = torch.full_like(omega, 1 / GRID)
+    weight[0] = weight[-1] = 0.5 / GRID
     lags = torch.arange(radius + 1, dtype=torch.float64)
     cosines = weight[:, None] * torch.cos(omega[:, None] * lags[None, :])
     return omega.square().float().to(device), cosines.float().to(device)
 
 
-_cached_taps_basis = functools.lru_cache(maxsize=32)(_make_taps_basis)
+_cached_taps_basis = _cached(_make_taps_basis, 32)
 
 
 def taps(k: Tensor, radius: int) -> tuple[Tensor, Tensor]:

@@ -74,14 +74,17 @@ class HeatDiffusion(nn.Module):
             blurred = self.norm(self._blur(values.float()))
         return self.leave(blurred * F.silu(gates))
 
+    def blur_radius(self, length: int, mode: HeatMode) -> int | None:
+        """Half width of the filter that a mode takes for a signal, or None where it takes none."""
+        radius = None if mode in ("dense", "fft") else self._radius
+        return radius if radius is not None and length > max(radius, blur.SHORT_SIGNAL) else None
+
     def _blur(self, x: Tensor) -> Tensor:
         k = self.k.float()
         if self.mode == "dense":
             return blur.dense(x, k)
-        radius = self._radius
-        if self.mode == "fft" or radius is None or x.shape[1] <= max(radius, blur.SHORT_SIGNAL):
-            return blur.exact(x, k)
-        return blur.filtered(x, k, radius)
+        radius = self.blur_radius(x.shape[1], self.mode)
+        return blur.exact(x, k) if radius is None else blur.filtered(x, k, radius)
 
 
 def _plan_after_loading(layer: HeatDiffusion, _: Any) -> None:

@@ -64,9 +64,12 @@ class Dolphin(nn.Module):
             (B, 1, L) float32, at the level of the mixture.
 
         Raises:
-            ValueError: shapes that do not fit.
+            ValueError: shapes that do not fit; outside training and compiled code also values
+                that are not finite.
         """
         self._check(mixture, lips)
+        if not (self.training or torch.compiler.is_compiling()):
+            _check_finite(mixture=mixture, lips=lips)
         return self.separate_features(mixture, self.encode_lips(lips))
 
     def encode_lips(self, lips: Tensor) -> Tensor:

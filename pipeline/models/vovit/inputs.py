@@ -47,6 +47,23 @@ def peak_of(audio_BN: Tensor, peak: Peak) -> Tensor:
     return torch.where(largest > 0, largest, 1.0)
 
 
+def check_audio(audio_BN: Tensor, num_faces: int) -> None:
+    """Refuse sound of another layout, empty sound, and sound that is not finite.
+
+    Raises:
+        ValueError: says which.
+    """
+    shape = tuple(audio_BN.shape)
+    if audio_BN.ndim != 2 or shape[0] != num_faces:
+        raise ValueError(
+            f"the mixture must be ({num_faces}, samples), one for each face, not {shape}."
+        )
+    if shape[1] == 0:
+        raise ValueError("the mixture is empty; it needs at least one sample.")
+    if not bool(audio_BN.isfinite().all()):
+        raise ValueError("the mixture holds NaN or infinite values; drop or repair the clip.")
+
+
 def check_lengths(sound_frames: float, num_frames: int) -> None:
     """Refuse sound and landmarks of different lengths, both in landmark frames.
 

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from pipeline.models.vovit.chunks import cut_audio, cut_frames, join, plan_chunks
 from pipeline.models.vovit.config import FPS, RATE_HZ, EnhancerConfig, VoViTConfig
-from pipeline.models.vovit.inputs import Clips, Peak, as_float, check_lengths, peak_of
+from pipeline.models.vovit.inputs import (
+    Clips,
+    Peak,
+    as_float,
+    check_audio,
+    check_lengths,
+    peak_of,
+)
 from pipeline.models.vovit.landmarks import (
     check_finite,
     check_order,
@@ -220,6 +227,7 @@ class VoViT(nn.Module):
             ValueError: wrong shape, not finite, or sound and landmarks of different lengths.
         """
         landmarks, valid = self._cues(mixture, cues)
+        check_audio(mixture, len(landmarks))
         check_lengths(mixture.shape[-1] / SAMPLES_PER_FRAME, landmarks.shape[1])
         check_finite(landmarks)
         audio = to_model_rate(mixture)
@@ -265,11 +273,7 @@ class VoViT(nn.Module):
 
     def _check(self, audio: Tensor, landmarks: Tensor) -> None:
         check_shape(landmarks, self.config.landmark_dimensions)
-        if audio.ndim != 2 or audio.shape[0] != landmarks.shape[0]:
-            raise ValueError(
-                f"the mixture must be ({landmarks.shape[0]}, samples), one for each face, not"
-                f" {tuple(audio.shape)}."
-            )
+        check_audio(audio, len(landmarks))
         check_finite(landmarks)
         check_lengths(audio.shape[1] * FPS / RATE_HZ, landmarks.shape[1])
         if self.config.registers:
