@@ -11,6 +11,7 @@ import click
 import typer
 
 from pipeline import __version__
+from pipeline.cli.audit import audit
 from pipeline.cli.bench import bench_app
 from pipeline.cli.ledger import ledger_app
 from pipeline.cli.profile import profile_app
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(profile_app, name="profile")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(bench_app, name="bench")
+app.command()(audit)
 
 Root = Annotated[Path, typer.Option("--root", help="The project folder with params.yaml.")]
 
