@@ -13,8 +13,10 @@ import typer
 from pipeline import __version__
 from pipeline.cli.audit import audit
 from pipeline.cli.bench import bench_app
+from pipeline.cli.export import export
 from pipeline.cli.ledger import ledger_app
 from pipeline.cli.profile import profile_app
+from pipeline.cli.shards import shards_app
 from pipeline.config import STAGES
 from pipeline.errors import AvsepError, CheckError, UsageError
 
@@ -28,7 +30,9 @@ app = typer.Typer(
 app.add_typer(profile_app, name="profile")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(bench_app, name="bench")
+app.add_typer(shards_app, name="shards")
 app.command()(audit)
+app.command()(export)
 
 Root = Annotated[Path, typer.Option("--root", help="The project folder with params.yaml.")]
 

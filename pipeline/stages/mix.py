@@ -53,6 +53,8 @@ class MixConfig(Wishes):
             empty.
         allow_shared_speakers: go on where a speaker occurs in two splits; results on such a test
             list say nothing of new speakers.
+        grow_lists: draw the lists of val and test from clips too that were added to the set later;
+            otherwise these lists stay what they are however the set grows.
         workers: processes; None for as many as the samples are worth.
         batch_size: samples in one unit of work.
         item_timeout_s: for one sample.
@@ -69,6 +71,7 @@ class MixConfig(Wishes):
     speakers: tuple[str, ...] = ()
     require_all_splits: bool = True
     allow_shared_speakers: bool = False
+    grow_lists: bool = False
     workers: int | None = None
     batch_size: int = 1000
     item_timeout_s: float = 60.0
@@ -230,14 +233,17 @@ def _tables(config: MixConfig, workspace: Workspace) -> dict[str, VoiceTable]:
 
     batches = plan(config, workspace)
     _forget_old_work(workspace, batches)
-    split_of = {row.key: row.split for row in _rows(config, workspace)}
+    rows = _rows(config, workspace)
+    split_of = {row.key: row.split for row in rows}
+    later = set() if config.grow_lists else _added_later(rows)
     voices: dict[str, list[Voice]] = {split: [] for split in SPLITS}
     for batch in batches:
         path = _voices_path(workspace, batch)
         try:
             for values in read_jsonl(path):
                 voice = build(Voice, values, "voice")
-                voices[split_of[voice.key]].append(voice)
+                if voice.key not in later:
+                    voices[split_of[voice.key]].append(voice)
         except (UsageError, KeyError) as error:
             raise CheckError(
                 f"{path} is damaged ({error}); remove it and run mix again."
@@ -245,6 +251,18 @@ def _tables(config: MixConfig, workspace: Workspace) -> dict[str, VoiceTable]:
     return {
         split: VoiceTable(voices[split], config.num_samples(split), config.min_activity)
         for split in SPLITS
+    }
+
+
+def _added_later(rows: Sequence[IndexRow]) -> set[str]:
+    """The samples of val and test that are not of the first batch that brought any."""
+    from pipeline.shards.growth import batch_of
+
+    first: dict[str, int] = {}
+    for row in rows:
+        first[row.split] = min(batch_of(row.shard), first.get(row.split, batch_of(row.shard)))
+    return {
+        row.key for row in rows if row.split in LISTED and batch_of(row.shard) > first[row.split]
     }
 
 
