@@ -190,7 +190,8 @@ class SourceRecipe:
         gender: `f`, `m` or empty.
         start: first sample at 16 kHz; a multiple of 640, so that frames line up.
         gain_db: gain applied to the stored audio.
-        level_db: measured active level (ITU-T P.56) of the window before the gain, in dBFS.
+        level_db: measured level before the gain, in dBFS: the active level (ITU-T P.56) of the
+            window, unless the protocol measures otherwise.
         sha256: of the stored int16 samples, so that a changed shard is noticed.
     """
 

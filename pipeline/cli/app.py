@@ -17,6 +17,7 @@ from pipeline.cli.export import export
 from pipeline.cli.ledger import ledger_app
 from pipeline.cli.profile import profile_app
 from pipeline.cli.shards import shards_app
+from pipeline.cli.station import down, up
 from pipeline.config import STAGES
 from pipeline.errors import AvsepError, CheckError, UsageError
 
@@ -33,6 +34,8 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(shards_app, name="shards")
 app.command()(audit)
 app.command()(export)
+app.command()(up)
+app.command()(down)
 
 Root = Annotated[Path, typer.Option("--root", help="The project folder with params.yaml.")]
 

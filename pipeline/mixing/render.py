@@ -16,7 +16,9 @@ import numpy as np
 from pipeline.schema import MixtureRecipe, SourceRecipe
 
 PEAK_LIMIT = 0.99  # of full scale
-_FULL_SCALE = 32768.0
+# Protocols that bring their mixtures to full scale on purpose.
+_PEAK_LIMITS = {"muse-2mix": 1.0}
+FULL_SCALE = 32768.0
 _GAIN_STEPS = float(1 << 24)
 
 GetAudio = Callable[[str], np.ndarray]
@@ -52,7 +54,8 @@ def render(recipe: MixtureRecipe, get_audio: GetAudio) -> Rendered:
     """
     windows = [_window(source, recipe.num_samples, get_audio) for source in recipe.sources]
     gains = [linear_gain(source.gain_db) for source in recipe.sources]
-    scale = min(recipe.scale, joint_scale(windows, gains))
+    limit = _PEAK_LIMITS.get(recipe.protocol, PEAK_LIMIT)
+    scale = min(recipe.scale, joint_scale(windows, gains, limit))
     sources = np.stack(
         [
             np.rint(window * _on_grid(gain * scale))
@@ -60,8 +63,8 @@ def render(recipe: MixtureRecipe, get_audio: GetAudio) -> Rendered:
         ]
     )
     return Rendered(
-        mixture=(sources.sum(axis=0) / _FULL_SCALE).astype(np.float32),
-        sources=(sources / _FULL_SCALE).astype(np.float32),
+        mixture=(sources.sum(axis=0) / FULL_SCALE).astype(np.float32),
+        sources=(sources / FULL_SCALE).astype(np.float32),
         scale=scale,
     )
 
@@ -71,17 +74,20 @@ def linear_gain(gain_db: float) -> float:
     return _on_grid(10.0 ** (gain_db / 20))
 
 
-def joint_scale(windows: Sequence[np.ndarray], gains: Sequence[float]) -> float:
-    """The factor that keeps the mixture and each voice within 0.99 of full scale; else 1.0.
+def joint_scale(
+    windows: Sequence[np.ndarray], gains: Sequence[float], peak_limit: float = PEAK_LIMIT
+) -> float:
+    """The factor that keeps the mixture and each voice within a limit; else 1.0.
 
     Args:
         windows: (N,) float64 each, integers of 16 bits.
         gains: linear, from `linear_gain`.
+        peak_limit: of full scale.
     """
     voices = [window * gain for window, gain in zip(windows, gains, strict=True)]
     mixture = np.sum(voices, axis=0)
     peak = max(float(np.abs(signal).max(initial=0.0)) for signal in (mixture, *voices))
-    limit = PEAK_LIMIT * _FULL_SCALE
+    limit = peak_limit * FULL_SCALE
     return 1.0 if peak <= limit else math.floor(limit / peak * _GAIN_STEPS) / _GAIN_STEPS
 
 

@@ -40,7 +40,12 @@ class MixConfig(Wishes):
     """Settings of `mix`; what a sample must be like stands in `Wishes`.
 
     Attributes:
-        protocol: how mixtures are drawn.
+        protocol: how the lists of val and test are drawn, see `pipeline.mixing.named`; training
+            always draws by `strict-2mix`.
+        val_list: a published list (`.scp` or `.csv`, maybe `.gz`) in place of a drawn one,
+            relative to the project folder.
+        test_list: likewise.
+        max_missing_share: of mixtures of a published list that the shards cannot make.
         seed: of all lists and of training.
         train_seconds: length of a training mixture, unless the training wants another; a
             multiple of 0.04.
@@ -61,7 +66,12 @@ class MixConfig(Wishes):
         max_failed_share: of samples that could not be measured; above it the stage fails.
     """
 
-    protocol: Literal["strict-2mix"] = "strict-2mix"
+    protocol: Literal[
+        "strict-2mix", "ctcnet-2mix", "muse-2mix", "visualvoice-2mix", "strict-3mix"
+    ] = "strict-2mix"
+    val_list: str = ""
+    test_list: str = ""
+    max_missing_share: float = 0.0
     seed: int = 0
     train_seconds: float = 2.0
     val_seconds: float = 2.0
@@ -88,8 +98,9 @@ class MixConfig(Wishes):
             raise ValueError(f"workers is {self.workers}; it must be 0 or more, or empty.")
         if self.item_timeout_s <= 0:
             raise ValueError(f"item_timeout_s is {self.item_timeout_s}; it must be above 0.")
-        if not 0 <= self.max_failed_share <= 1:
-            raise ValueError(f"max_failed_share is {self.max_failed_share}; it must be in 0..1.")
+        for name in ("max_failed_share", "max_missing_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be in 0..1.")
 
     @property
     def wishes(self) -> Wishes:
@@ -181,7 +192,10 @@ def finish(config: MixConfig, workspace: Workspace, outcomes: Sequence[Outcome])
     from pipeline.mixing.publish import check_splits, publish
 
     tables = _tables(config, workspace)
-    needed = ["train", *(split for split in LISTED if config.num_mixtures(split))]
+    needed = ["train"]
+    for split in LISTED:
+        if config.num_mixtures(split) and not getattr(config, f"{split}_list"):
+            needed.append(split)
     check_splits(
         tables,
         needed if config.require_all_splits else [],
@@ -214,14 +228,30 @@ def _facts(
 def _draw(
     config: MixConfig, workspace: Workspace, split: str, table: VoiceTable
 ) -> list[MixtureRecipe]:
+    from pipeline.mixing.importing import import_list
+    from pipeline.mixing.named import PROTOCOLS
     from pipeline.mixing.protocols import draw_list
 
+    store = _open_store(workspace.shards)
+    if published := getattr(config, f"{split}_list"):
+        return import_list(
+            workspace.root / published,
+            store.index,
+            store.audio,
+            split=split,
+            num_samples=config.num_samples(split),
+            max_missing_share=config.max_missing_share,
+        )
     if not table.has_pairs:
         return []
-    store = _open_store(workspace.shards)
     try:
         return draw_list(
-            table, store.audio, split=split, seed=config.seed, count=config.num_mixtures(split)
+            table,
+            store.audio,
+            split=split,
+            seed=config.seed,
+            count=config.num_mixtures(split),
+            protocol=PROTOCOLS[config.protocol],
         )
     except ValueError as error:
         raise CheckError(f"mix: {error}") from error
