@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-START_TIMEOUT_S = 180.0
+START_TIMEOUT_S = 600.0  # it takes 15 s, but a machine may be busy with its work
 STOP_TIMEOUT_S = 20.0
 POLL_S = 1.0
 

@@ -25,7 +25,7 @@ from pipeline.storage import Workspace, read_json, write_json
 
 POOL = "local"
 PORT = 4200
-START_TIMEOUT_S = 180.0
+START_TIMEOUT_S = 600.0  # it takes 15 s, but a machine may be busy with its work
 GRACE_S = 15.0
 PARTS = ("server", "worker")
 
@@ -60,7 +60,7 @@ def up(root: Path, port: int) -> str:
         words = ("server", "start", "--host", "127.0.0.1", "--port", str(port))
         known["server"] = _start(state, "server", words, root, alone) | {"port": port}
         write_json(state / "station.json", known)
-        _wait_for(url, known["server"]["pid"], state / "server.log")
+    _wait_for(url, known["server"]["pid"], state / "server.log")
     _prefect(root, environment, "work-pool", "create", POOL, "--type", "process", "--overwrite")
     _prefect(root, environment, "--no-prompt", "deploy", "--all")
     if "worker" not in known:
