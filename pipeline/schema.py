@@ -228,6 +228,41 @@ class MixtureRecipe:
     sources: tuple[SourceRecipe, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class NoiseRecipe:
+    """The noise of a mixture.
+
+    Attributes:
+        path: of the stretch as FLAC, relative to the folder of the list in the file; absolute in
+            a recipe that was read.
+        source: name of the file that it was cut from.
+        licence: of that file.
+        start: first sample of the stretch in the source, at 16 kHz.
+        gain_db: gain applied to the stretch.
+        level_db: mean power of the stretch, in dBFS.
+        sha256: of the stretch's int16 samples.
+    """
+
+    path: str
+    source: str
+    licence: str
+    start: int
+    gain_db: float
+    level_db: float
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisyRecipe(MixtureRecipe):
+    """A mixture with noise under its voices.
+
+    Attributes:
+        noise: see there.
+    """
+
+    noise: NoiseRecipe
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cues:
     """What a separator sees of the wanted speaker. B items, F frames at 25 a second.

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.errors import UsageError
 from pipeline.exporting.source import ExportSource, Mixture
-from pipeline.schema import RATE_HZ
+from pipeline.schema import RATE_HZ, NoisyRecipe
 from pipeline.shards.audio import encode_wav
 from pipeline.shards.lips import encode_mp4
 from pipeline.storage import write_bytes, write_text
@@ -28,6 +29,8 @@ def export(source: ExportSource, out: Path) -> int:
     lines = []
     for split in source.splits:
         for mixture in source.mixed(split):
+            if isinstance(mixture.recipe, NoisyRecipe):
+                raise UsageError("MuSE mixes its list itself and knows no noise; draw one without.")
             lines.append(_write(mixture, out))
     write_text(out / LIST, "".join(f"{line}\n" for line in lines))
     return len(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +12,7 @@ from pipeline.config import as_values, build
 from pipeline.errors import CheckError, ItemError, Reason, UsageError
 from pipeline.ledger import Counts, Outcome
 from pipeline.markers import forget_strangers, read_marker, write_marker
+from pipeline.mixing.noise_config import NoiseConfig
 from pipeline.mixing.wishes import Wishes
 from pipeline.runner import Batch, Progress, StageReport, default_workers, map_items
 from pipeline.schema import RATE_HZ, SAMPLES_PER_FRAME, SPLITS
@@ -53,6 +54,7 @@ class MixConfig(Wishes):
         test_seconds: length of a test mixture.
         val_mixtures: number of them.
         test_mixtures: number of them.
+        noise: a folder of noise to lie under the mixtures of both lists.
         speakers: take only these; all when empty.
         require_all_splits: stop where a split has no two voices to mix; otherwise its list is
             empty.
@@ -78,6 +80,7 @@ class MixConfig(Wishes):
     test_seconds: float = 2.0
     val_mixtures: int = 100
     test_mixtures: int = 200
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
     speakers: tuple[str, ...] = ()
     require_all_splits: bool = True
     allow_shared_speakers: bool = False
@@ -202,7 +205,21 @@ def finish(config: MixConfig, workspace: Workspace, outcomes: Sequence[Outcome])
         allow_shared_speakers=config.allow_shared_speakers,
     )
     lists = {split: _draw(config, workspace, split, tables[split]) for split in LISTED}
-    publish(fresh_directory(workspace.mixtures), tables, lists, seed=config.seed)
+    out = fresh_directory(workspace.mixtures)
+    if config.noise.folder:
+        from pipeline.mixing.noise import noisy_list
+
+        get_audio, folder = (
+            _open_store(workspace.shards).audio,
+            workspace.root / config.noise.folder,
+        )
+        lists = {
+            split: noisy_list(
+                lists[split], get_audio, folder, out, split=split, config=config.noise
+            )
+            for split in LISTED
+        }
+    publish(out, tables, lists, seed=config.seed)
     return StageReport(stage=STAGE, counts=Counts.of(outcomes), facts=_facts(tables, lists))
 
 
