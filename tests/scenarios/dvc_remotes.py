@@ -36,12 +36,14 @@ def run(folder: Path, *words: str) -> str:
     """Run a command; its output."""
     environment = os.environ | KEYS
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    started = time.monotonic()
+    started, before = time.monotonic(), os.times()
     done = subprocess.run(
         words, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
-    seconds = time.monotonic() - started
-    print(f"{seconds:6.1f} s  {folder.name}$ {' '.join(words)}", flush=True)
+    seconds, after = time.monotonic() - started, os.times()
+    used = after.children_user + after.children_system
+    used -= before.children_user + before.children_system
+    print(f"{seconds:6.1f} s, CPU {used:5.1f} s  {folder.name}$ {' '.join(words)}", flush=True)
     if done.returncode:
         sys.exit(f"{done.stdout}\n{done.stderr}")
     return done.stdout + done.stderr

@@ -58,3 +58,12 @@ def test_the_package_loads_nothing_until_it_is_asked():
         "assert callable(shards.open_shards) and shards.ShardStore\n"
     )
     subprocess.run([sys.executable, "-I", "-c", code], check=True, timeout=120)
+
+
+def test_every_key_and_member_that_is_promised_is_described():
+    from pipeline.shards.codecs import MEMBERS, META_KEYS
+
+    text = (ROOT / "docs" / "shards.md").read_text("utf-8")
+    assert [key for key in sorted(META_KEYS) if f"`{key}`" not in text] == []
+    suffixes = {suffix for names in MEMBERS.values() for suffix in names}
+    assert [suffix for suffix in sorted(suffixes) if f"`.{suffix}`" not in text] == []
