@@ -112,11 +112,12 @@ def test_silence_no_sound_and_no_licence_are_refused(folder):
         soundfile.write(path, np.zeros(20_000), 16_000)
     with pytest.raises(CheckError, match="hardly anything but silence"):
         noisy(folder)
-    for path in folder.iterdir():
-        path.write_bytes(b"no sound")
+    for path in list(folder.iterdir()):
+        path.unlink()
+        path.with_name(f"no-{path.name}").write_bytes(b"no sound")
     with pytest.raises(CheckError, match="cannot be read as sound"):
         noisy(folder)
-    for path in folder.iterdir():
+    for path in list(folder.iterdir()):
         path.unlink()
     with pytest.raises(CheckError, match="holds no noise"):
         noise_files(folder, "val")
