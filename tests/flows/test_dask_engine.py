@@ -96,7 +96,7 @@ def test_a_worker_that_dies_costs_nothing_and_changes_nothing(tmp_path, clips):
     )
     processes = [scheduler]
     try:
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + 1800
         while not address_file.exists() and time.monotonic() < deadline:
             assert scheduler.poll() is None
             time.sleep(0.2)
@@ -106,7 +106,7 @@ def test_a_worker_that_dies_costs_nothing_and_changes_nothing(tmp_path, clips):
             for name in ("one", "two")
         ]
         processes += workers
-        environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"} | {
+        environment = os.environ | {
             "AVSEP_ENGINE": "dask",
             "AVSEP_DASK_SCHEDULER": json.loads(address_file.read_text())["address"],
         }
@@ -121,7 +121,7 @@ def test_a_worker_that_dies_costs_nothing_and_changes_nothing(tmp_path, clips):
         end(workers[0])  # not asked to stop, with its nanny
         finished_before = {path: path.stat().st_mtime_ns for path in done.glob("*.done.json")}
         assert len(finished_before) < 8, "killed too late to mean anything"
-        output = flow.communicate(timeout=600)[0]
+        output = flow.communicate(timeout=1800)[0]
         assert flow.returncode == 0, output
     finally:
         for process in processes:
