@@ -58,17 +58,19 @@ def audit(
 
 
 def _show(result: Audit) -> None:
+    from dataclasses import fields
+
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        *("list", "mixtures", "hours", "utterances", "speakers", "programmes"),
-        *("most reuse", "same speaker", "genders"),
-    )
-    for s in result.summaries:
-        genders = ", ".join(f"{pair} {count}" for pair, count in s.genders.items())
-        figures = (s.mixtures, s.hours or "", s.utterances, s.speakers or "", s.programmes or "")
-        table.add_row(s.name, *map(str, (*figures, s.max_reuse, s.same_speaker)), genders)
+    from pipeline.mixing.audit import Summary
+
+    # A column a list: there are few lists and many figures.
+    table = Table("", *(summary.name for summary in result.summaries))
+    for field in fields(Summary):
+        if field.name != "name":
+            values = [getattr(summary, field.name) for summary in result.summaries]
+            table.add_row(field.name.replace("_", " "), *map(_cell, values))
     console = Console()
     console.print(table)
     for pair, counts in result.shared.items():
@@ -76,3 +78,10 @@ def _show(result: Audit) -> None:
             f"{count} {kind.removeprefix('shared-')}s" for kind, count in counts.items()
         )
         console.print(f"{pair} share {said}.", soft_wrap=True)
+
+
+def _cell(value: object) -> str:
+    """A figure, or the pairs of a dict; nothing for what is unknown."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {number}" for key, number in value.items())
+    return str(value)

@@ -211,7 +211,7 @@ def _summary(listing: Listing, genders: Mapping[str, str]) -> Summary:
     voices = list(listing.voices())
     reuse = Counter(voice.utterance for voice in voices)
     pairs = Counter(
-        "".join(sorted(genders.get(voice.speaker) or "?" for voice in mixture.voices))
+        "".join(sorted(_gender(voice, genders) for voice in mixture.voices))
         for mixture in listing.mixtures
     )
     seconds = sum(m.seconds for m in listing.mixtures if m.seconds == m.seconds)
@@ -226,6 +226,10 @@ def _summary(listing: Listing, genders: Mapping[str, str]) -> Summary:
         genders=dict(sorted(pairs.items())) if set(pairs) - {"??", "???"} else {},
         hours=round(seconds / 3600, 1),
     )
+
+
+def _gender(voice: ListedVoice, genders: Mapping[str, str]) -> str:
+    return voice.gender or genders.get(voice.speaker) or "?"
 
 
 def _read(path: Path) -> list[Listing]:
@@ -259,6 +263,7 @@ def _own(path: Path) -> list[ListedMixture]:
                     programme=_programme(source),
                     level_db=source.level_db + source.gain_db,
                     sha256=source.sha256,
+                    gender=source.gender,
                 )
                 for source in recipe.sources
             ),

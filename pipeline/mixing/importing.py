@@ -39,7 +39,7 @@ def import_list(
         rows: of the index; all of them may be meant, whatever their split.
         get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz.
         split: `val` or `test`.
-        num_samples: length of a mixture; MuSE's are as long as their shorter voice.
+        num_samples: length of a mixture; MuSE's in test are as long as their shorter voice.
         max_missing_share: of mixtures whose utterances are not among the samples.
 
     Raises:
@@ -51,19 +51,19 @@ def import_list(
         raise CheckError(f"{path} has no mixtures of the split {split}.")
     listed = published[split] if protocol == MUSE else next(iter(published.values()))
     known = _by_tail(rows)
+    length = 0 if protocol == MUSE and split == "test" else num_samples
     recipes: dict[str, MixtureRecipe] = {}
     missing: list[str] = []
     for mixture in listed:
         found = [known.get(_tail(voice)) for voice in mixture.voices]
-        least = 1 if protocol == MUSE else num_samples
         gone = [
             voice.utterance
             for voice, row in zip(mixture.voices, found, strict=True)
-            if row is None or row.num_frames * SAMPLES_PER_FRAME < least
+            if row is None or row.num_frames * SAMPLES_PER_FRAME < max(1, length)
         ]
         windows = [(_voice(row), 0) for row in found if row is not None]
         make = muse_recipe if protocol == MUSE else ctcnet_recipe
-        made = None if gone else make(windows, get_audio, _offsets(mixture), num_samples)
+        made = None if gone else make(windows, get_audio, _offsets(mixture), length)
         if made is None:
             missing += gone[:1] or [mixture.voices[0].utterance]
             continue

@@ -5,8 +5,8 @@ Training always draws by `strict-2mix`; what a list is tested by is a matter of 
 - `ctcnet-2mix` (CTCNet, IIANet, RTFS-Net, Dolphin): the first seconds of each voice; active level
   by ITU-T P.56 of the sound at 8 kHz; the first voice x dB up, the second x dB down, x uniform in
   0..5; one joint factor brings the largest of mixture and voices to 0.9.
-- `muse-2mix` (MuSE, USEV, ClearerVoice): as long as the shorter voice, from its beginning; the
-  second voice at -10 to 10 dB of the first by the power of the whole; the mixture at full scale.
+- `muse-2mix` (MuSE, USEV, ClearerVoice): as long as the shorter voice, from its beginning (in
+  validation cut to one length, since training batches it); the second voice at -10 to 10 dB of the first by the power of the whole; the mixture at full scale.
 - `visualvoice-2mix`: random windows of two videos (of one speaker, perhaps) at the same RMS level,
   0.1 of full scale, and their mean. Windows are whole frames: 2.56 s where it has 2.55 s.
 - `strict-3mix`: as `strict-2mix` with three voices, each -2.5 to 2.5 dB off their mean.
@@ -84,14 +84,18 @@ def ctcnet_recipe(
 
 
 def muse_recipe(
-    windows: Sequence[Window], get_audio: GetAudio, offsets_db: Sequence[float], _: int
+    windows: Sequence[Window], get_audio: GetAudio, offsets_db: Sequence[float], num_samples: int
 ) -> MixtureRecipe | None:
     """The recipe of voices at given levels, as MuSE's script mixes; None for silence.
 
-    Levels are those of the whole samples; the mixture is as long as the shortest.
+    Levels are those of the whole samples; the mixture is as long as the shortest where
+    `num_samples` is 0.
     """
     whole = [get_audio(voice.key) for voice, _ in windows]
-    num_samples = min(map(len, whole)) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME
+    shortest = min(map(len, whole)) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME
+    num_samples = num_samples or shortest
+    if num_samples > shortest:
+        return None
     levels_db = [round(power_dbfs(sound), LEVEL_DIGITS) for sound in whole]
     if not all(map(math.isfinite, levels_db)):
         return None
@@ -179,6 +183,7 @@ class _Named:
     draw_recipe: Callable[[Sequence[Window], GetAudio, Draws, int], MixtureRecipe | None]
     differ: Differ = _all_differ
     at_start: bool = False
+    whole_in_test: bool = False
 
     def windows(self, table: VoiceTable, draws: Draws) -> tuple[Window, ...]:
         """The voices of a mixture, and where in them it starts."""
@@ -195,7 +200,8 @@ class _Named:
         num_samples: int,
     ) -> MixtureRecipe | None:
         """The recipe of a list; None where a voice has no level."""
-        made = self.draw_recipe(windows, get_audio, draws, num_samples)
+        length = 0 if self.whole_in_test and split == "test" else num_samples
+        made = self.draw_recipe(windows, get_audio, draws, length)
         if made is None:
             return None
         made = replace(made, seed=seed, version=self.version)
@@ -205,7 +211,7 @@ class _Named:
 PROTOCOLS: dict[str, ListProtocol] = {
     STRICT.name: STRICT,
     CTCNET: _Named(CTCNET, 1, 2, _drawn_ctcnet, at_start=True),
-    MUSE: _Named(MUSE, 1, 2, _drawn_muse, at_start=True),
+    MUSE: _Named(MUSE, 1, 2, _drawn_muse, at_start=True, whole_in_test=True),
     VISUALVOICE: _Named(VISUALVOICE, 1, 2, _drawn_visualvoice, differ=_other_video),
     STRICT_3MIX: _Named(STRICT_3MIX, 1, 3, _drawn_three),
 }

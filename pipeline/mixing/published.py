@@ -43,6 +43,7 @@ class ListedVoice:
         programme: the video, talk or broadcast it is from; of our own samples, their group.
         level_db: as the list says.
         sha256: of its sound, or empty where unknown.
+        gender: `f`, `m` or empty.
     """
 
     utterance: str
@@ -50,6 +51,7 @@ class ListedVoice:
     programme: str = ""
     level_db: float = 0.0
     sha256: str = ""
+    gender: str = ""
 
     @property
     def identity(self) -> str:

@@ -106,6 +106,13 @@ def test_muse_mixes_whole_voices_by_their_power_at_full_scale():
         assert np.abs(ours - theirs).max() < 2e-3
 
 
+def test_muse_lists_for_validation_have_one_length():
+    recipes = draw_list(
+        TABLE, AUDIO.__getitem__, split="val", seed=3, count=5, protocol=PROTOCOLS["muse-2mix"]
+    )
+    assert {recipe.num_samples for recipe in recipes} == {WINDOW}
+
+
 def test_visualvoice_means_windows_of_equal_rms_from_two_videos():
     speakers = set()
     for recipe in drawn("visualvoice-2mix", 40):
