@@ -6,7 +6,8 @@ Training always draws by `strict-2mix`; what a list is tested by is a matter of 
   by ITU-T P.56 of the sound at 8 kHz; the first voice x dB up, the second x dB down, x uniform in
   0..5; one joint factor brings the largest of mixture and voices to 0.9.
 - `muse-2mix` (MuSE, USEV, ClearerVoice): as long as the shorter voice, from its beginning (in
-  validation cut to one length, since training batches it); the second voice at -10 to 10 dB of the first by the power of the whole; the mixture at full scale.
+  validation cut to one length, since training batches it); the second voice at -10 to 10 dB of
+  the first by the power of the whole; the mixture at full scale.
 - `visualvoice-2mix`: random windows of two videos (of one speaker, perhaps) at the same RMS level,
   0.1 of full scale, and their mean. Windows are whole frames: 2.56 s where it has 2.55 s.
 - `strict-3mix`: as `strict-2mix` with three voices, each -2.5 to 2.5 dB off their mean.
