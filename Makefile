@@ -59,5 +59,5 @@ types: install-dev ## check types
 	$(BIN)/mypy
 
 clean-data: ## remove all that the stages made, the cache included
-	rm -rf data/raw data/raw.parquet data/clips data/shards data/mixtures data/lipcoder data/runs \
+	rm -rf data/raw data/raw.parquet data/clips data/plan.parquet data/shards data/mixtures data/lipcoder data/runs \
 	  data/evaluations data/report data/.work data/ledger.sqlite* .dvc/cache .dvc/tmp dvc.lock

@@ -26,8 +26,8 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect.states import State
-from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.runners import engine, task_runner
 from flows.server import api_url
 from pipeline.config import load_stage
 from pipeline.errors import AvsepError
@@ -38,6 +38,7 @@ from pipeline.runner import (
     StageReport,
     finish_stage,
     interrupt_items,
+    no_progress,
     record_batch,
     stage_module,
 )
@@ -95,15 +96,14 @@ class _ProgressArtifact:
 def work_batch(
     stage: str, config: Any, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
-    """Do one batch and write its outcomes into the ledger."""
-    outcomes = stage_module(stage).work(config, workspace, batch, progress)
-    record_batch(workspace, stage, batch, outcomes)
-    return outcomes
+    """Do one batch, here or on another machine."""
+    return stage_module(stage).work(config, workspace, batch, progress)
 
 
 def _run(stage: str, root: str, model: str) -> StageReport:
     """The body of every stage flow."""
     started = time.monotonic()
+    far = engine() != "local"
     workspace = Workspace(Path(root).resolve())
     config = load_stage(workspace.root / "params.yaml", stage)
     if model:
@@ -118,10 +118,19 @@ def _run(stage: str, root: str, model: str) -> StageReport:
             bar(count)
             artifact(count)
 
+        # A worker of Dask cannot reach the bar: there it moves when a batch has ended.
+        inside = no_progress if far else progress
         futures = [
-            work_batch.submit(stage, config, workspace, batch, progress) for batch in batches
+            (batch, work_batch.submit(stage, config, workspace, batch, inside)) for batch in batches
         ]
-        outcomes = [outcome for future in futures for outcome in future.result()]
+        outcomes: list[Outcome] = []
+        for batch, future in futures:
+            ended = future.result()
+            # The ledger has one writer, and need not lie where machines could share it.
+            record_batch(workspace, stage, batch, ended)
+            outcomes += ended
+            if far:
+                progress(len(ended))
     report = finish_stage(stage, module, config, workspace, outcomes, started)
     create_table_artifact(
         key=f"{stage}-summary",
@@ -146,22 +155,21 @@ def _summary_rows(report: StageReport) -> list[dict[str, Any]]:
 def stage_flow(stage: str) -> Flow[Any, StageReport]:
     """The Prefect flow of a stage: `root` is the project folder, `model` only where it counts."""
 
-    # One batch at a time on one machine: the batch's own process pool fills the cores.
     @flow(
         name=stage,
-        task_runner=ThreadPoolTaskRunner(max_workers=1),  # type: ignore[arg-type]
+        task_runner=task_runner(),
         persist_result=False,
         validate_parameters=False,
     )
     def run(root: str = ".", model: str = "") -> StageReport:
-        with _children_end_first():
+        with children_end_first():
             return _run(stage, root, model)
 
     return run
 
 
 @contextlib.contextmanager
-def _children_end_first() -> Iterator[None]:
+def children_end_first() -> Iterator[None]:
     """On TERM or INT, end what this process started before Prefect's own handler ends the flow.
 
     Otherwise the flow's threads would wait for their children, which know of nothing. Prefect hears

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-START_TIMEOUT_S = 180.0
+START_TIMEOUT_S = 600.0  # it takes 15 s, but a machine may be busy with its work
 STOP_TIMEOUT_S = 20.0
 POLL_S = 1.0
 
@@ -45,7 +45,7 @@ def api_url(state_dir: Path) -> str:
     with _locked(state_dir):
         _register(state_dir, _run_owner())
         url = _read_url(state_dir)
-        if url is None or not _healthy(url):
+        if url is None or not healthy(url):
             url = _start(state_dir)
     return url
 
@@ -64,7 +64,8 @@ def _read_url(state_dir: Path) -> str | None:
         return None
 
 
-def _healthy(url: str) -> bool:
+def healthy(url: str) -> bool:
+    """Whether a Prefect API answers at the URL."""
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:  # noqa: S310 loopback
             return bool(answer.status == 200)
@@ -89,7 +90,7 @@ def _start(state_dir: Path) -> str:
         )
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and supervisor.poll() is None:
-        if _healthy(url):
+        if healthy(url):
             (state_dir / "server.json").write_text(json.dumps({"url": url}), "utf-8")
             return url
         time.sleep(0.25)
@@ -100,7 +101,7 @@ def _start(state_dir: Path) -> str:
 # --- who a run belongs to ------------------------------------------------------------------------
 
 
-def _stat(pid: int) -> tuple[int, str] | None:
+def process_stat(pid: int) -> tuple[int, str] | None:
     """Parent pid and start time of a process, or None when there is no such process."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
@@ -122,7 +123,7 @@ def _is_dvc(pid: int) -> bool:
 def _run_owner() -> int:
     """The outermost `dvc` above this process, else this process."""
     owner, pid = os.getpid(), os.getpid()
-    while pid > 1 and (stat := _stat(pid)):
+    while pid > 1 and (stat := process_stat(pid)):
         if _is_dvc(pid):
             owner = pid
         pid = stat[0]
@@ -130,7 +131,7 @@ def _run_owner() -> int:
 
 
 def _register(state_dir: Path, pid: int) -> None:
-    stat = _stat(pid)
+    stat = process_stat(pid)
     assert stat is not None
     owners = state_dir / "owners"
     owners.mkdir(exist_ok=True)
@@ -142,7 +143,7 @@ def _living_owners(state_dir: Path) -> int:
     living = 0
     for path in sorted((state_dir / "owners").glob("*-*")):
         pid, _, started = path.name.partition("-")
-        stat = _stat(int(pid))
+        stat = process_stat(int(pid))
         if stat is not None and stat[1] == started:
             living += 1
         else:

@@ -190,7 +190,8 @@ class SourceRecipe:
         gender: `f`, `m` or empty.
         start: first sample at 16 kHz; a multiple of 640, so that frames line up.
         gain_db: gain applied to the stored audio.
-        level_db: measured active level (ITU-T P.56) of the window before the gain, in dBFS.
+        level_db: measured level before the gain, in dBFS: the active level (ITU-T P.56) of the
+            window, unless the protocol measures otherwise.
         sha256: of the stored int16 samples, so that a changed shard is noticed.
     """
 
@@ -225,6 +226,41 @@ class MixtureRecipe:
     num_samples: int
     scale: float
     sources: tuple[SourceRecipe, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseRecipe:
+    """The noise of a mixture.
+
+    Attributes:
+        path: of the stretch as FLAC, relative to the folder of the list in the file; absolute in
+            a recipe that was read.
+        source: name of the file that it was cut from.
+        licence: of that file.
+        start: first sample of the stretch in the source, at 16 kHz.
+        gain_db: gain applied to the stretch.
+        level_db: mean power of the stretch, in dBFS.
+        sha256: of the stretch's int16 samples.
+    """
+
+    path: str
+    source: str
+    licence: str
+    start: int
+    gain_db: float
+    level_db: float
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisyRecipe(MixtureRecipe):
+    """A mixture with noise under its voices.
+
+    Attributes:
+        noise: see there.
+    """
+
+    noise: NoiseRecipe
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -57,6 +57,11 @@ class Workspace:
         return self.data / "shards"
 
     @property
+    def shard_plan(self) -> Path:
+        """`extract`: which clip is in which shard, so that a set grows without changing."""
+        return self.data / "plan.parquet"
+
+    @property
     def mixtures(self) -> Path:
         """`mix`: recipes of mixtures."""
         return self.data / "mixtures"

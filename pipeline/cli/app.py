@@ -11,9 +11,13 @@ import click
 import typer
 
 from pipeline import __version__
+from pipeline.cli.audit import audit
 from pipeline.cli.bench import bench_app
+from pipeline.cli.export import export
 from pipeline.cli.ledger import ledger_app
 from pipeline.cli.profile import profile_app
+from pipeline.cli.shards import shards_app
+from pipeline.cli.station import down, up
 from pipeline.cli.weights import weights_app
 from pipeline.config import STAGES
 from pipeline.errors import AvsepError, CheckError, UsageError
@@ -29,6 +33,11 @@ app.add_typer(profile_app, name="profile")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(bench_app, name="bench")
 app.add_typer(weights_app, name="weights")
+app.add_typer(shards_app, name="shards")
+app.command()(audit)
+app.command()(export)
+app.command()(up)
+app.command()(down)
 
 Root = Annotated[Path, typer.Option("--root", help="The project folder with params.yaml.")]
 

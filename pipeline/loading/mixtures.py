@@ -147,7 +147,9 @@ class ListedMixtures(Dataset[Item]):
             source.start // SAMPLES_PER_FRAME, recipe.num_samples // SAMPLES_PER_FRAME, NORMAL
         )
         item: Item = {"item": number, "key": source.key, "places": places, "look": 0}
-        item |= _sound(render(recipe, self._store.audio).sources, target)
+        rendered = render(recipe, self._store.audio)
+        item |= _sound(rendered.sources, target)
+        item["mixture"] = rendered.mixture  # with its noise, if it has any
         if "lips" in self._cues:
             item["lips"] = cut_lips(self._store, source.key, places)
         if "landmarks" in self._cues:

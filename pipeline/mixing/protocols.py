@@ -15,6 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
 
 from pipeline.mixing.draws import Draws
 from pipeline.mixing.level import active_level_dbfs
@@ -55,12 +58,79 @@ def draw_training(table: VoiceTable, seed: int, epoch: int, index: int) -> Mixtu
     )
 
 
+class ListProtocol(Protocol):
+    """How the mixtures of a list are drawn."""
+
+    @property
+    def name(self) -> str:
+        """Of the protocol, as it stands in the recipes."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Raised when the same seed gives other mixtures."""
+        ...
+
+    def windows(self, table: VoiceTable, draws: Draws) -> tuple[Window, ...]:
+        """The voices of a mixture, and the frames where it starts in them.
+
+        Raises:
+            ValueError: no voices of the table may be mixed.
+        """
+        ...
+
+    def recipe(
+        self,
+        windows: Sequence[Window],
+        get_audio: GetAudio,
+        draws: Draws,
+        *,
+        split: str,
+        seed: int,
+        num_samples: int,
+    ) -> MixtureRecipe | None:
+        """The recipe with measured levels; None when a window has no level."""
+        ...
+
+
+class _Strict:
+    """`strict-2mix` as `draw_list` wants it."""
+
+    name, version = STRICT_2MIX, VERSION
+
+    def windows(self, table: VoiceTable, draws: Draws) -> tuple[Window, ...]:
+        """Two windows that may be mixed."""
+        return _windows(table, draws)
+
+    def recipe(
+        self,
+        windows: Sequence[Window],
+        get_audio: GetAudio,
+        draws: Draws,
+        *,
+        split: str,
+        seed: int,
+        num_samples: int,
+    ) -> MixtureRecipe | None:
+        """The recipe with measured levels; None when a window has no level."""
+        return _listed(windows, get_audio, draws, split, seed, num_samples)
+
+
+STRICT: ListProtocol = _Strict()
+
+
 def draw_list(
-    table: VoiceTable, get_audio: GetAudio, *, split: str, seed: int, count: int
+    table: VoiceTable,
+    get_audio: GetAudio,
+    *,
+    split: str,
+    seed: int,
+    count: int,
+    protocol: ListProtocol = STRICT,
 ) -> list[MixtureRecipe]:
     """Draw a fixed list of mixtures, each with the levels of its windows and its joint scale.
 
-    No two mixtures of a list are the same, and no pair of samples comes twice as long as new ones
+    No two mixtures of a list are the same, and no set of samples comes twice as long as new ones
     are found. A longer list begins with the shorter one.
 
     Args:
@@ -69,6 +139,7 @@ def draw_list(
         split: `val` or `test`; part of the ids and of the randomness.
         seed: of the list.
         count: number of mixtures.
+        protocol: how a mixture is drawn.
 
     Raises:
         ValueError: the table does not hold so many different mixtures.
@@ -78,12 +149,14 @@ def draw_list(
     pairs: set[frozenset[str]] = set()
     for index in range(count):
         for attempt in range(_LIST_TRIES):
-            draws = Draws(STRICT_2MIX, VERSION, seed, split, index, attempt)
-            windows = _windows(table, draws)
+            draws = Draws(protocol.name, protocol.version, seed, split, index, attempt)
+            windows = protocol.windows(table, draws)
             pair = frozenset(voice.key for voice, _ in windows)
             if pair in pairs and attempt < _NEW_PAIR_TRIES:
                 continue
-            recipe = _listed(windows, get_audio, draws, split, seed, table.num_samples)
+            recipe = protocol.recipe(
+                windows, get_audio, draws, split=split, seed=seed, num_samples=table.num_samples
+            )
             if recipe is not None and recipe.mixture_id not in ids:
                 break
         else:
@@ -127,12 +200,63 @@ def _listed(
         num_samples=num_samples,
         mixture_id="",
     )
+    scaled = _scaled(recipe, sounds)
+    return None if scaled is None else replace(scaled, mixture_id=content_id(split, scaled))
+
+
+def level_recipe(
+    windows: Sequence[Window],
+    sounds: Sequence[np.ndarray],
+    levels_db: Sequence[float],
+    gains_db: Sequence[float],
+    *,
+    protocol: str,
+    num_samples: int,
+) -> MixtureRecipe | None:
+    """A recipe of given gains with the joint scale that its peak needs; None for wild gains.
+
+    Args:
+        windows: voices and the frames where they start.
+        sounds: (N,) int16 each, the windows.
+        levels_db: as the protocol measures them.
+        gains_db: of the voices.
+        protocol: its name.
+        num_samples: N.
+    """
+    made = recipe_of(windows, levels_db, gains_db, protocol=protocol, num_samples=num_samples)
+    return None if made is None else _scaled(made, sounds)
+
+
+def recipe_of(
+    windows: Sequence[Window],
+    levels_db: Sequence[float],
+    gains_db: Sequence[float],
+    *,
+    protocol: str,
+    num_samples: int,
+) -> MixtureRecipe | None:
+    """A recipe of given gains, without seed and id; None for wild gains."""
+    if any(abs(gain) > MAX_GAIN_DB for gain in gains_db):
+        return None
+    return MixtureRecipe(
+        mixture_id="",
+        protocol=protocol,
+        version=VERSION,
+        seed=0,
+        num_samples=num_samples,
+        scale=1.0,
+        sources=tuple(
+            _source(window, level, gain)
+            for window, level, gain in zip(windows, levels_db, gains_db, strict=True)
+        ),
+    )
+
+
+def _scaled(recipe: MixtureRecipe, sounds: Sequence[np.ndarray]) -> MixtureRecipe | None:
     if any(abs(source.gain_db) > MAX_GAIN_DB for source in recipe.sources):
         return None
     gains = [linear_gain(source.gain_db) for source in recipe.sources]
-    scale = joint_scale([sound.astype(float) for sound in sounds], gains)
-    recipe = replace(recipe, scale=scale)
-    return replace(recipe, mixture_id=content_id(split, recipe))
+    return replace(recipe, scale=joint_scale([sound.astype(float) for sound in sounds], gains))
 
 
 def _windows(table: VoiceTable, draws: Draws) -> tuple[Window, Window]:
@@ -142,18 +266,20 @@ def _windows(table: VoiceTable, draws: Draws) -> tuple[Window, Window]:
             "no two voices of the split have both other speakers and other groups; add speakers."
         )
     for _ in range(_PAIR_TRIES):
-        one, other = _voice(table, draws), _voice(table, draws)
+        one, other = draw_voice(table, draws), draw_voice(table, draws)
         if one.speaker != other.speaker and one.group != other.group:
-            return _window(table, one, draws), _window(table, other, draws)
+            return draw_window(table, one, draws), draw_window(table, other, draws)
     raise ValueError("hardly any two voices of the split may be mixed; add speakers.")
 
 
-def _voice(table: VoiceTable, draws: Draws) -> Voice:
+def draw_voice(table: VoiceTable, draws: Draws) -> Voice:
+    """A voice: its speaker first, so that one with many samples is not heard more often."""
     voices = table.voices_of(table.speakers[draws.below(len(table.speakers))])
     return voices[draws.below(len(voices))]
 
 
-def _window(table: VoiceTable, voice: Voice, draws: Draws) -> Window:
+def draw_window(table: VoiceTable, voice: Voice, draws: Draws) -> Window:
+    """A window of a voice with enough speech in it."""
     starts = table.starts(voice)
     return voice, int(starts[draws.below(len(starts))])
 
@@ -181,16 +307,21 @@ def _recipe(
         num_samples=num_samples,
         scale=1.0,
         sources=tuple(
-            SourceRecipe(
-                key=voice.key,
-                speaker=voice.speaker,
-                group=voice.group,
-                gender=voice.gender,
-                start=start * SAMPLES_PER_FRAME,
-                gain_db=round(wanted - level, LEVEL_DIGITS),
-                level_db=level,
-                sha256=voice.sha256,
-            )
-            for (voice, start), level, wanted in zip(windows, levels_db, wanted_db, strict=True)
+            _source(window, level, wanted - level)
+            for window, level, wanted in zip(windows, levels_db, wanted_db, strict=True)
         ),
+    )
+
+
+def _source(window: Window, level_db: float, gain_db: float) -> SourceRecipe:
+    voice, start = window
+    return SourceRecipe(
+        key=voice.key,
+        speaker=voice.speaker,
+        group=voice.group,
+        gender=voice.gender,
+        start=start * SAMPLES_PER_FRAME,
+        gain_db=round(gain_db, LEVEL_DIGITS),
+        level_db=level_db,
+        sha256=voice.sha256,
     )

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pipeline.config import build
 from pipeline.errors import CheckError, UsageError
-from pipeline.schema import SAMPLES_PER_FRAME, MixtureRecipe, check_id
+from pipeline.schema import SAMPLES_PER_FRAME, MixtureRecipe, NoisyRecipe, check_id
 from pipeline.storage import dump_json, read_jsonl, sha256_text, write_jsonl
 
+# These demand two videos only, or are published lists that have slips.
+ONE_SPEAKER_ALLOWED = frozenset({"visualvoice-2mix", "ctcnet-2mix"})
+NOISE_SUFFIX = "+noise"
 MAX_GAIN_DB = 60.0  # the arithmetic of `render` is exact up to here
 
 
@@ -42,7 +46,7 @@ def read_recipes(path: Path) -> list[MixtureRecipe]:
     recipes = []
     for number, values in enumerate(read_jsonl(path), start=1):
         try:
-            recipes.append(build(MixtureRecipe, values, "recipe"))
+            recipes.append(_parse(values, path.parent))
         except (UsageError, ValueError) as error:
             raise CheckError(f"{path}, line {number}: {error}") from error
     try:
@@ -50,6 +54,16 @@ def read_recipes(path: Path) -> list[MixtureRecipe]:
     except ValueError as error:
         raise CheckError(f"{path}: {error}") from error
     return recipes
+
+
+def _parse(values: Any, folder: Path) -> MixtureRecipe:
+    if not isinstance(values, dict) or "noise" not in values:
+        return build(MixtureRecipe, values, "recipe")
+    recipe = build(NoisyRecipe, values, "recipe")
+    place = PurePosixPath(recipe.noise.path)
+    if place.is_absolute() or ".." in place.parts:
+        raise ValueError(f"{recipe.mixture_id}: the noise {place} lies outside the list's folder.")
+    return replace(recipe, noise=replace(recipe.noise, path=str(folder / place)))
 
 
 def check_recipes(recipes: Sequence[MixtureRecipe]) -> None:
@@ -66,6 +80,11 @@ def check_recipes(recipes: Sequence[MixtureRecipe]) -> None:
         seen.add(recipe.mixture_id)
 
 
+def _base(recipe: MixtureRecipe) -> str:
+    """The protocol that the voices were drawn by."""
+    return recipe.protocol.removesuffix(NOISE_SUFFIX)
+
+
 def _check(recipe: MixtureRecipe) -> None:
     check_id(recipe.mixture_id)
     name = recipe.mixture_id
@@ -78,8 +97,10 @@ def _check(recipe: MixtureRecipe) -> None:
     if len(recipe.sources) < 2:
         raise ValueError(f"{name} has {len(recipe.sources)} voices; a mixture has at least 2.")
     speakers = [source.speaker for source in recipe.sources]
-    if len(set(speakers)) < len(speakers):
+    if len(set(speakers)) < len(speakers) and _base(recipe) not in ONE_SPEAKER_ALLOWED:
         raise ValueError(f"{name} has the speaker {speakers[0]} twice.")
+    if isinstance(recipe, NoisyRecipe) and not abs(recipe.noise.gain_db) <= MAX_GAIN_DB:
+        raise ValueError(f"{name}: its noise has a gain of {recipe.noise.gain_db} dB.")
     for source in recipe.sources:
         if source.start < 0 or source.start % SAMPLES_PER_FRAME:
             raise ValueError(

@@ -10,13 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from pipeline.schema import MixtureRecipe, SourceRecipe
+from pipeline.schema import MixtureRecipe, NoisyRecipe, SourceRecipe
 
 PEAK_LIMIT = 0.99  # of full scale
-_FULL_SCALE = 32768.0
+# Protocols that bring their mixtures to full scale on purpose.
+_PEAK_LIMITS = {"muse-2mix": 1.0}
+FULL_SCALE = 32768.0
 _GAIN_STEPS = float(1 << 24)
 
 GetAudio = Callable[[str], np.ndarray]
@@ -27,14 +30,16 @@ class Rendered:
     """A mixture as sound, N samples at 16 kHz. All values are multiples of 2^-15.
 
     Attributes:
-        mixture: (N,) float32 in -1..1: exactly the sum of the sources.
+        mixture: (N,) float32 in -1..1: exactly the sum of the sources, and of the noise if any.
         sources: (S, N) float32, the voices as they are in the mixture.
         scale: joint factor that all voices had, 1.0 unless the peak would have exceeded 0.99.
+        noise: (N,) float32, or None.
     """
 
     mixture: np.ndarray
     sources: np.ndarray
     scale: float
+    noise: np.ndarray | None = None
 
 
 def render(recipe: MixtureRecipe, get_audio: GetAudio) -> Rendered:
@@ -48,21 +53,31 @@ def render(recipe: MixtureRecipe, get_audio: GetAudio) -> Rendered:
         get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz.
 
     Raises:
-        ValueError: a window reaches beyond its sample, or sound that is not int16.
+        ValueError: a window reaches beyond its sample, sound that is not int16, or the noise is
+            missing or damaged.
     """
     windows = [_window(source, recipe.num_samples, get_audio) for source in recipe.sources]
     gains = [linear_gain(source.gain_db) for source in recipe.sources]
-    scale = min(recipe.scale, joint_scale(windows, gains))
+    limit = _PEAK_LIMITS.get(recipe.protocol, PEAK_LIMIT)
+    scale = min(recipe.scale, joint_scale(windows, gains, limit))
     sources = np.stack(
         [
             np.rint(window * _on_grid(gain * scale))
             for window, gain in zip(windows, gains, strict=True)
         ]
     )
+    if not isinstance(recipe, NoisyRecipe):
+        return Rendered(
+            mixture=(sources.sum(axis=0) / FULL_SCALE).astype(np.float32),
+            sources=(sources / FULL_SCALE).astype(np.float32),
+            scale=scale,
+        )
+    noise = np.rint(_noise(recipe) * _on_grid(linear_gain(recipe.noise.gain_db) * scale))
     return Rendered(
-        mixture=(sources.sum(axis=0) / _FULL_SCALE).astype(np.float32),
-        sources=(sources / _FULL_SCALE).astype(np.float32),
+        mixture=((sources.sum(axis=0) + noise) / FULL_SCALE).astype(np.float32),
+        sources=(sources / FULL_SCALE).astype(np.float32),
         scale=scale,
+        noise=(noise / FULL_SCALE).astype(np.float32),
     )
 
 
@@ -71,22 +86,40 @@ def linear_gain(gain_db: float) -> float:
     return _on_grid(10.0 ** (gain_db / 20))
 
 
-def joint_scale(windows: Sequence[np.ndarray], gains: Sequence[float]) -> float:
-    """The factor that keeps the mixture and each voice within 0.99 of full scale; else 1.0.
+def joint_scale(
+    windows: Sequence[np.ndarray], gains: Sequence[float], peak_limit: float = PEAK_LIMIT
+) -> float:
+    """The factor that keeps the mixture and each voice within a limit; else 1.0.
 
     Args:
         windows: (N,) float64 each, integers of 16 bits.
         gains: linear, from `linear_gain`.
+        peak_limit: of full scale.
     """
     voices = [window * gain for window, gain in zip(windows, gains, strict=True)]
     mixture = np.sum(voices, axis=0)
     peak = max(float(np.abs(signal).max(initial=0.0)) for signal in (mixture, *voices))
-    limit = PEAK_LIMIT * _FULL_SCALE
+    limit = peak_limit * FULL_SCALE
     return 1.0 if peak <= limit else math.floor(limit / peak * _GAIN_STEPS) / _GAIN_STEPS
 
 
 def _on_grid(gain: float) -> float:
     return round(gain * _GAIN_STEPS) / _GAIN_STEPS
+
+
+def _noise(recipe: NoisyRecipe) -> np.ndarray:
+    """(N,) float64, integers of 16 bits."""
+    from pipeline.shards.audio import decode_flac, pcm_sha256
+
+    try:
+        stretch = decode_flac(Path(recipe.noise.path).read_bytes())
+    except OSError as error:
+        raise ValueError(f"the noise of {recipe.mixture_id} cannot be read: {error}") from error
+    if len(stretch) != recipe.num_samples or pcm_sha256(stretch) != recipe.noise.sha256:
+        raise ValueError(
+            f"{recipe.noise.path} is not the noise of {recipe.mixture_id}; run `mix` again."
+        )
+    return stretch.astype(np.float64)
 
 
 def _window(source: SourceRecipe, num_samples: int, get_audio: GetAudio) -> np.ndarray:

@@ -92,8 +92,16 @@ def read_training(path: Path, *, num_samples: int | None = None) -> TrainingDraw
         CheckError: missing, damaged, of another protocol, or no two voices may be mixed.
         ValueError: `num_samples` is no multiple of 640.
     """
+    return TrainingDraw(read_training_list(path), num_samples=num_samples)
+
+
+def read_training_list(path: Path) -> TrainingList:
+    """Read the content of `train.json`.
+
+    Raises:
+        CheckError: missing, damaged or of another protocol.
+    """
     try:
-        listed = build(TrainingList, read_json(path), "train.json")
+        return build(TrainingList, read_json(path), "train.json")
     except UsageError as error:
         raise CheckError(f"{path} is damaged: {error}") from error
-    return TrainingDraw(listed, num_samples=num_samples)

@@ -120,6 +120,18 @@ class ShardStore:
             meta=self.meta(key),
         )
 
+    def raw(self, key: str, suffix: str) -> bytes:
+        """The bytes of a member of a sample as they are stored; not cached.
+
+        Raises:
+            CheckError: there is no such sample or member, or the shard is damaged.
+        """
+        path, member = self._member(key, suffix)
+        try:
+            return tar.read(path, member)
+        except (ValueError, OSError) as error:
+            raise CheckError(f"{self._place(key)}.{suffix}: {error}") from error
+
     def _load_audio(self, key: str) -> tuple[NDArray[np.int16], int]:
         audio = self._decode(key, AUDIO[self.manifest.storage])
         row = self.row(key)
@@ -150,16 +162,22 @@ class ShardStore:
             raise CheckError(f"{self._place(key)}: {num_frames} frames, not {wanted}.")
 
     def _decode(self, key: str, suffix: str) -> Any:
-        row = self.row(key)
-        number = self._position[key] - self._first[row.shard]
-        column = MEMBERS[self.manifest.storage].index(suffix)
-        offset, size = self._layout(row.shard)[number, column]
-        path = self.directory / row.shard
+        content = self.raw(key, suffix)
         try:
-            content = tar.read(path, tar.Member(key, suffix, int(offset), int(size)))
             return decode_member(suffix, content)
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             raise CheckError(f"{self._place(key)}.{suffix}: {error}") from error
+
+    def _member(self, key: str, suffix: str) -> tuple[Path, tar.Member]:
+        """Where a member lies."""
+        row = self.row(key)
+        names = MEMBERS[self.manifest.storage]
+        if suffix not in names:
+            raise CheckError(f"{self.directory} has no members .{suffix}.")
+        offset, size = self._layout(row.shard)[
+            self._position[key] - self._first[row.shard], names.index(suffix)
+        ]
+        return self.directory / row.shard, tar.Member(key, suffix, int(offset), int(size))
 
     def _layout(self, shard: str) -> NDArray[np.int64]:
         """Offsets and sizes of a shard's members, (samples, members, 2), in index order."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.errors import CheckError
 from pipeline.shards import tar
+from pipeline.shards.card import CARD_NAME
 from pipeline.shards.codecs import JSON, MEMBERS, Storage, check_members, decode_json, decode_sample
 from pipeline.shards.index import INDEX_NAME, IndexRow, read_index, row_of, same_row
 from pipeline.shards.manifest import MANIFEST_NAME, Manifest, read_manifest
@@ -57,7 +58,7 @@ def verify_set(directory: Path, *, deep: bool = False) -> list[Problem]:
 
 
 def _strangers(directory: Path, manifest: Manifest) -> Iterator[Problem]:
-    known = {MANIFEST_NAME, INDEX_NAME, *(shard.name for shard in manifest.shards)}
+    known = {MANIFEST_NAME, INDEX_NAME, CARD_NAME, *(shard.name for shard in manifest.shards)}
     for path in sorted(directory.iterdir()):
         if path.name not in known:
             yield Problem(path.name, "is not in the manifest.")

@@ -8,11 +8,12 @@ keys, so its bytes do not depend on who was ready first.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,9 @@ from pipeline.faces.config import FacesConfig
 from pipeline.ledger import Counts, Outcome
 from pipeline.markers import marker_path, read_marker, write_marker
 from pipeline.runner import Batch, Progress, StageReport, default_workers, map_items
-from pipeline.schema import FPS, SPLITS, Clip
+from pipeline.schema import FPS, Clip
+from pipeline.shards.card import write_card
+from pipeline.shards.growth import PlannedClip, plan_shards, read_plan, write_plan
 from pipeline.shards.index import rows_of_shard, write_index
 from pipeline.shards.job import ClipJob, extract_clip
 from pipeline.shards.manifest import write_manifest
@@ -48,7 +51,8 @@ class ExtractConfig:
     Attributes:
         storage: `compact` (FLAC and H.264) or `plain` (WAV and npy, which tarfile and numpy alone
             can read; 25 times the size for the mouths).
-        clips_per_shard: clips of one split in one shard; also the unit of work.
+        clips_per_shard: clips of one split in one new shard; also the unit of work. Shards that
+            exist stay as they are; without `data/plan.parquet` the set is cut anew.
         lips_crf: quality of the mouth video of `compact`, 1 (best) to 51.
         backend: what finds faces and landmarks: `mediapipe` (CPU) or `face_alignment` (GPU).
         backend_options: of the backend, e.g. `device` and `weights` of `face_alignment`.
@@ -82,27 +86,17 @@ class ExtractConfig:
 
 
 def plan(config: ExtractConfig, workspace: Workspace) -> list[Batch]:
-    """One batch a shard: the kept clips of a split in the order of their ids' hashes."""
-    batches, settings = [], clip_settings(config)
-    clips = [clip for clip in _clips(workspace) if clip.kept]
-    for split in SPLITS:
-        ordered = sorted(
-            (clip for clip in clips if clip.split == split),
-            # Neighbours of one corpus or speaker are spread over the shards.
-            key=lambda clip: hashlib.sha256(clip.clip_id.encode()).hexdigest(),
+    """One batch a shard: those of the last plan, then those of the clips that are new."""
+    settings = clip_settings(config)
+    clips = {clip.clip_id: clip for clip in _clips(workspace) if clip.kept}
+    return [
+        Batch(
+            name=shard,
+            items=tuple(items := [row.clip_id for row in rows]),
+            settings=settings_hash([clip_hash(settings, clips[clip_id]) for clip_id in items]),
         )
-        for number, first in enumerate(range(0, len(ordered), config.clips_per_shard)):
-            part = sorted(
-                ordered[first : first + config.clips_per_shard], key=lambda clip: clip.clip_id
-            )
-            batches.append(
-                Batch(
-                    name=f"{split}-{number:06d}",
-                    items=tuple(clip.clip_id for clip in part),
-                    settings=settings_hash([clip_hash(settings, clip) for clip in part]),
-                )
-            )
-    return batches
+        for shard, rows in groupby(_plan(config, workspace), key=attrgetter("shard"))
+    ]
 
 
 def work(
@@ -148,6 +142,8 @@ def finish(config: ExtractConfig, workspace: Workspace, outcomes: Sequence[Outco
         settings=settings_hash([batch.settings for batch in batches]),
         tools=dict(tool_versions(config.storage, config.backend)),
     )
+    write_card(out, manifest, rows, _clips(workspace), outcomes)
+    write_plan(workspace.shard_plan, _plan(config, workspace))
     _remove_strangers(workspace, batches)
     return StageReport(
         stage=STAGE,
@@ -159,6 +155,15 @@ def finish(config: ExtractConfig, workspace: Workspace, outcomes: Sequence[Outco
             "minutes": round(manifest.num_frames / FPS / 60, 1),
             "MB": round(manifest.size_bytes / 1e6, 1),
         },
+    )
+
+
+def _plan(config: ExtractConfig, workspace: Workspace) -> list[PlannedClip]:
+    """The place of each kept clip; published with the shards, so a killed run plans the same."""
+    return plan_shards(
+        (clip for clip in _clips(workspace) if clip.kept),
+        read_plan(workspace.shard_plan),
+        config.clips_per_shard,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +12,7 @@ from pipeline.config import as_values, build
 from pipeline.errors import CheckError, ItemError, Reason, UsageError
 from pipeline.ledger import Counts, Outcome
 from pipeline.markers import forget_strangers, read_marker, write_marker
+from pipeline.mixing.noise_config import NoiseConfig
 from pipeline.mixing.wishes import Wishes
 from pipeline.runner import Batch, Progress, StageReport, default_workers, map_items
 from pipeline.schema import RATE_HZ, SAMPLES_PER_FRAME, SPLITS
@@ -40,7 +41,12 @@ class MixConfig(Wishes):
     """Settings of `mix`; what a sample must be like stands in `Wishes`.
 
     Attributes:
-        protocol: how mixtures are drawn.
+        protocol: how the lists of val and test are drawn, see `pipeline.mixing.named`; training
+            always draws by `strict-2mix`.
+        val_list: a published list (`.scp` or `.csv`, maybe `.gz`) in place of a drawn one,
+            relative to the project folder.
+        test_list: likewise.
+        max_missing_share: of mixtures of a published list that the shards cannot make.
         seed: of all lists and of training.
         train_seconds: length of a training mixture, unless the training wants another; a
             multiple of 0.04.
@@ -48,27 +54,37 @@ class MixConfig(Wishes):
         test_seconds: length of a test mixture.
         val_mixtures: number of them.
         test_mixtures: number of them.
+        noise: a folder of noise to lie under the mixtures of both lists.
         speakers: take only these; all when empty.
         require_all_splits: stop where a split has no two voices to mix; otherwise its list is
             empty.
         allow_shared_speakers: go on where a speaker occurs in two splits; results on such a test
             list say nothing of new speakers.
+        grow_lists: draw the lists of val and test from clips too that were added to the set later;
+            otherwise these lists stay what they are however the set grows.
         workers: processes; None for as many as the samples are worth.
         batch_size: samples in one unit of work.
         item_timeout_s: for one sample.
         max_failed_share: of samples that could not be measured; above it the stage fails.
     """
 
-    protocol: Literal["strict-2mix"] = "strict-2mix"
+    protocol: Literal[
+        "strict-2mix", "ctcnet-2mix", "muse-2mix", "visualvoice-2mix", "strict-3mix"
+    ] = "strict-2mix"
+    val_list: str = ""
+    test_list: str = ""
+    max_missing_share: float = 0.0
     seed: int = 0
     train_seconds: float = 2.0
     val_seconds: float = 2.0
     test_seconds: float = 2.0
     val_mixtures: int = 100
     test_mixtures: int = 200
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
     speakers: tuple[str, ...] = ()
     require_all_splits: bool = True
     allow_shared_speakers: bool = False
+    grow_lists: bool = False
     workers: int | None = None
     batch_size: int = 1000
     item_timeout_s: float = 60.0
@@ -85,8 +101,9 @@ class MixConfig(Wishes):
             raise ValueError(f"workers is {self.workers}; it must be 0 or more, or empty.")
         if self.item_timeout_s <= 0:
             raise ValueError(f"item_timeout_s is {self.item_timeout_s}; it must be above 0.")
-        if not 0 <= self.max_failed_share <= 1:
-            raise ValueError(f"max_failed_share is {self.max_failed_share}; it must be in 0..1.")
+        for name in ("max_failed_share", "max_missing_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be in 0..1.")
 
     @property
     def wishes(self) -> Wishes:
@@ -178,14 +195,31 @@ def finish(config: MixConfig, workspace: Workspace, outcomes: Sequence[Outcome])
     from pipeline.mixing.publish import check_splits, publish
 
     tables = _tables(config, workspace)
-    needed = ["train", *(split for split in LISTED if config.num_mixtures(split))]
+    needed = ["train"]
+    for split in LISTED:
+        if config.num_mixtures(split) and not getattr(config, f"{split}_list"):
+            needed.append(split)
     check_splits(
         tables,
         needed if config.require_all_splits else [],
         allow_shared_speakers=config.allow_shared_speakers,
     )
     lists = {split: _draw(config, workspace, split, tables[split]) for split in LISTED}
-    publish(fresh_directory(workspace.mixtures), tables, lists, seed=config.seed)
+    out = fresh_directory(workspace.mixtures)
+    if config.noise.folder:
+        from pipeline.mixing.noise import noisy_list
+
+        get_audio, folder = (
+            _open_store(workspace.shards).audio,
+            workspace.root / config.noise.folder,
+        )
+        lists = {
+            split: noisy_list(
+                lists[split], get_audio, folder, out, split=split, config=config.noise
+            )
+            for split in LISTED
+        }
+    publish(out, tables, lists, seed=config.seed)
     return StageReport(stage=STAGE, counts=Counts.of(outcomes), facts=_facts(tables, lists))
 
 
@@ -211,14 +245,30 @@ def _facts(
 def _draw(
     config: MixConfig, workspace: Workspace, split: str, table: VoiceTable
 ) -> list[MixtureRecipe]:
+    from pipeline.mixing.importing import import_list
+    from pipeline.mixing.named import PROTOCOLS
     from pipeline.mixing.protocols import draw_list
 
+    store = _open_store(workspace.shards)
+    if published := getattr(config, f"{split}_list"):
+        return import_list(
+            workspace.root / published,
+            store.index,
+            store.audio,
+            split=split,
+            num_samples=config.num_samples(split),
+            max_missing_share=config.max_missing_share,
+        )
     if not table.has_pairs:
         return []
-    store = _open_store(workspace.shards)
     try:
         return draw_list(
-            table, store.audio, split=split, seed=config.seed, count=config.num_mixtures(split)
+            table,
+            store.audio,
+            split=split,
+            seed=config.seed,
+            count=config.num_mixtures(split),
+            protocol=PROTOCOLS[config.protocol],
         )
     except ValueError as error:
         raise CheckError(f"mix: {error}") from error
@@ -230,14 +280,17 @@ def _tables(config: MixConfig, workspace: Workspace) -> dict[str, VoiceTable]:
 
     batches = plan(config, workspace)
     _forget_old_work(workspace, batches)
-    split_of = {row.key: row.split for row in _rows(config, workspace)}
+    rows = _rows(config, workspace)
+    split_of = {row.key: row.split for row in rows}
+    later = set() if config.grow_lists else _added_later(rows)
     voices: dict[str, list[Voice]] = {split: [] for split in SPLITS}
     for batch in batches:
         path = _voices_path(workspace, batch)
         try:
             for values in read_jsonl(path):
                 voice = build(Voice, values, "voice")
-                voices[split_of[voice.key]].append(voice)
+                if voice.key not in later:
+                    voices[split_of[voice.key]].append(voice)
         except (UsageError, KeyError) as error:
             raise CheckError(
                 f"{path} is damaged ({error}); remove it and run mix again."
@@ -245,6 +298,18 @@ def _tables(config: MixConfig, workspace: Workspace) -> dict[str, VoiceTable]:
     return {
         split: VoiceTable(voices[split], config.num_samples(split), config.min_activity)
         for split in SPLITS
+    }
+
+
+def _added_later(rows: Sequence[IndexRow]) -> set[str]:
+    """The samples of val and test that are not of the first batch that brought any."""
+    from pipeline.shards.growth import batch_of
+
+    first: dict[str, int] = {}
+    for row in rows:
+        first[row.split] = min(batch_of(row.shard), first.get(row.split, batch_of(row.shard)))
+    return {
+        row.key for row in rows if row.split in LISTED and batch_of(row.shard) > first[row.split]
     }
 
 

@@ -139,7 +139,7 @@ def test_two_workers_and_none_give_the_same_bytes_in_another_folder(project, unb
     run_stage("extract", workspace, config=HERE)
     assert hashes(workspace) == hashes(unbroken)
     tars = ["test-000000.tar", "train-000000.tar"]  # that of the wall would be empty
-    assert list(hashes(workspace)) == ["index.parquet", "manifest.json", *tars]
+    assert list(hashes(workspace)) == ["card.md", "index.parquet", "manifest.json", *tars]
 
 
 def test_shards_are_whole_and_hold_what_the_clip_shows(unbroken, talks):
@@ -286,7 +286,12 @@ def test_what_nobody_planned_is_removed(project):
     run_stage("extract", workspace, config=HERE)
     names = sorted(path.name for path in workspace.work("extract").iterdir())
     assert names == ["train-000000.clips.json", "train-000000.done.json", "train-000000.tar"]
-    assert list(hashes(workspace)) == ["index.parquet", "manifest.json", "train-000000.tar"]
+    assert list(hashes(workspace)) == [
+        "card.md",
+        "index.parquet",
+        "manifest.json",
+        "train-000000.tar",
+    ]
 
 
 def test_a_face_that_comes_late_keeps_its_own_part_of_the_sound(tmp_path, talks, raw):

@@ -1,0 +1,211 @@
+"""The protocols of others, each held to what its authors' scripts do, on sound of known levels."""
+
+import math
+
+import numpy as np
+import pytest
+
+from pipeline.errors import CheckError
+from pipeline.mixing.importing import import_list
+from pipeline.mixing.level import active_level_dbfs, speech_level
+from pipeline.mixing.named import PROTOCOLS, level_at_8_khz, power_dbfs
+from pipeline.mixing.protocols import draw_list, relative_db
+from pipeline.mixing.recipes import write_recipes
+from pipeline.mixing.render import render
+from pipeline.mixing.voices import Voice, VoiceTable, find_activity
+from pipeline.shards.index import IndexRow
+
+WINDOW = 32_000
+FULL = 32_768
+
+
+def tone(seconds: float, level_dbfs: float, pitch_hz: float) -> np.ndarray:
+    """A sine of an RMS level, (samples,) int16 at 16 kHz."""
+    time_s = np.arange(round(seconds * 16_000)) / 16_000
+    wave = 10 ** (level_dbfs / 20) * math.sqrt(2) * np.sin(2 * np.pi * pitch_hz * time_s)
+    return np.rint(wave * FULL).astype(np.int16)
+
+
+def talk(number: int, seconds: float = 3.0) -> np.ndarray:
+    """Half of the time a tone, half silence, each voice at a level and a pitch of its own."""
+    half = tone(seconds / 2, -30 + 2 * number, 200 + 70 * number)
+    return np.concatenate([half, np.zeros(round(seconds * 16_000) - len(half), np.int16)])
+
+
+AUDIO = {f"s{n}-{clip}": talk(n, 3.0 + 0.4 * clip) for n in range(6) for clip in range(2)}
+
+
+def voice(key: str) -> Voice:
+    level_dbfs, active = find_activity(AUDIO[key])
+    speaker = key.split("-")[0]
+    return Voice(
+        key=key, speaker=speaker, group=f"video-{key}", gender="", level_dbfs=level_dbfs,
+        num_frames=len(AUDIO[key]) // 640, sha256="", active=active,
+    )  # fmt: skip
+
+
+TABLE = VoiceTable([voice(key) for key in AUDIO], WINDOW, 0.3)
+
+
+def drawn(name: str, count: int = 12):
+    return draw_list(
+        TABLE, AUDIO.__getitem__, split="test", seed=3, count=count, protocol=PROTOCOLS[name]
+    )
+
+
+def rendered(recipe):
+    made = render(recipe, AUDIO.__getitem__)
+    return made.mixture, made.sources
+
+
+@pytest.mark.parametrize("activity", [1.0, 0.5, 0.25])
+def test_active_level_at_8_khz_does_not_count_the_pauses(activity):
+    active = tone(4.0 * activity, -26, 440)
+    sound = np.concatenate([active, np.zeros(64_000 - len(active), np.int16)])
+    # The hangover of 200 ms counts as speech, as the recommendation has it.
+    heard = min(4.0, 4.0 * activity + 0.2 + 0.05)
+    expected = -26 + 10 * math.log10(4.0 * activity / heard)
+    assert level_at_8_khz(sound) == pytest.approx(expected, abs=0.12)
+    assert power_dbfs(sound) == pytest.approx(-26 + 10 * math.log10(activity), abs=0.01)
+    assert speech_level(sound, 16_000).activity == pytest.approx(heard / 4.0, abs=0.03)
+
+
+def test_ctcnet_mixes_first_seconds_up_to_ten_decibel_apart_at_a_peak_of_nine_tenths():
+    apart = []
+    for recipe in drawn("ctcnet-2mix", 20):
+        mixture, sources = rendered(recipe)
+        assert [source.start for source in recipe.sources] == [0, 0]
+        assert len({source.speaker for source in recipe.sources}) == 2
+        peak = max(np.abs(signal).max() for signal in (mixture, *sources))
+        assert peak == pytest.approx(0.9, abs=2e-4)
+        levels = [level_at_8_khz(np.rint(s * FULL).astype(np.int16)) for s in sources]
+        apart.append(levels[0] - levels[1])
+        assert apart[-1] == pytest.approx(relative_db(recipe), abs=0.05)
+    assert min(apart) >= -0.05
+    assert max(apart) < 10.05
+    assert max(apart) - min(apart) > 5
+
+
+def test_muse_mixes_whole_voices_by_their_power_at_full_scale():
+    for recipe in drawn("muse-2mix"):
+        mixture, _ = rendered(recipe)
+        whole = [AUDIO[source.key] for source in recipe.sources]
+        assert recipe.num_samples == min(map(len, whole)) // 640 * 640
+        powers = [power_dbfs(w) + s.gain_db for w, s in zip(whole, recipe.sources, strict=True)]
+        assert -10 <= powers[1] - powers[0] <= 10
+        assert relative_db(recipe) == pytest.approx(powers[0] - powers[1], abs=1e-3)
+        if recipe.scale == 1.0:
+            assert np.abs(mixture).max() == pytest.approx(32767 / FULL, abs=3e-4)
+        # As MuSE's script does it, in floating point from the sound in the files.
+        first, second = (w.astype(float) / 32767 for w in whole)
+        ratio = np.sqrt(np.mean(first**2) / np.mean(second**2))
+        second = 10 ** ((powers[1] - powers[0]) / 20) * ratio * second
+        theirs = first[: recipe.num_samples] + second[: recipe.num_samples]
+        theirs /= np.abs(theirs).max()
+        ours = mixture / np.abs(mixture).max()
+        assert np.abs(ours - theirs).max() < 2e-3
+
+
+def test_muse_lists_for_validation_have_one_length():
+    recipes = draw_list(
+        TABLE, AUDIO.__getitem__, split="val", seed=3, count=5, protocol=PROTOCOLS["muse-2mix"]
+    )
+    assert {recipe.num_samples for recipe in recipes} == {WINDOW}
+
+
+def test_visualvoice_means_windows_of_equal_rms_from_two_videos():
+    speakers = set()
+    for recipe in drawn("visualvoice-2mix", 40):
+        _, sources = rendered(recipe)
+        one, other = recipe.sources
+        assert one.group != other.group
+        speakers.add(one.speaker == other.speaker)
+        for source in sources:
+            rms = np.sqrt(np.mean(source.astype(float) ** 2))
+            assert rms == pytest.approx(0.05 * recipe.scale, rel=2e-3)
+    assert speakers == {True, False}  # the same speaker is not excluded there
+
+
+def test_three_voices_differ_and_lie_within_five_decibel():
+    for recipe in drawn("strict-3mix"):
+        mixture, sources = rendered(recipe)
+        assert len({source.speaker for source in recipe.sources}) == 3
+        np.testing.assert_allclose(mixture, sources.sum(axis=0), atol=1e-7)
+        after = [source.level_db + source.gain_db for source in recipe.sources]
+        assert max(after) - min(after) <= 5.001
+        for sound, level in zip(sources, after, strict=True):
+            measured = active_level_dbfs(sound.astype(float), 16_000)
+            assert measured == pytest.approx(level + 20 * math.log10(recipe.scale), abs=0.2)
+
+
+@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+def test_lists_are_repeatable_writable_and_named_after_their_protocol(name, tmp_path):
+    recipes = drawn(name, 6)
+    assert recipes == drawn(name, 9)[:6]
+    assert {recipe.protocol for recipe in recipes} == {name}
+    assert len({recipe.mixture_id for recipe in recipes}) == 6
+    write_recipes(tmp_path / "test.jsonl", recipes)
+
+
+# --- published lists over our samples ------------------------------------------------------------
+
+CLIPS = {
+    "vox2-id00012-_abcdefghi--00003": 0,
+    "vox2-id00015-ABCDEFGHIJK-00001": 1,
+    "lrs2-main-6326553828952690654-00001": 2,
+    "lrs2-main-6303167732026041278-00004": 3,
+}
+SOUNDS = {f"{clip}-t0": talk(n) for clip, n in CLIPS.items()}
+ROWS = [
+    IndexRow(
+        key=f"{clip}-t0", shard="test-000000.tar", clip_id=clip, corpus="x", speaker=f"sp{n}",
+        group=f"g{n}", gender="", split="test", num_frames=75, multi_voice=False,
+        level_dbfs=-26.0, audio_sha256=f"sha{n}", text="",
+    )
+    for clip, n in CLIPS.items()
+]  # fmt: skip
+VOX2 = "/a/id00012__abcdefghi-_00003.wav 2.5 /b/id00015_ABCDEFGHIJK_00001.wav -2.5\n"
+LRS2 = "6326553828952690654_00001.wav 1.25 6303167732026041278_00004.wav -1.25\n"
+GONE = "/a/id00012__abcdefghi-_00004.wav 2.5 /b/id00015_ABCDEFGHIJK_00001.wav -2.5\n"
+
+
+def imported(path, missing: float = 0.0, num_samples: int = WINDOW):
+    return import_list(
+        path, ROWS, SOUNDS.__getitem__, split="test", num_samples=num_samples,
+        max_missing_share=missing,
+    )  # fmt: skip
+
+
+def test_a_list_of_ctcnet_becomes_recipes_of_the_same_mixtures(tmp_path):
+    path = tmp_path / "tt.scp"
+    path.write_text(VOX2 + LRS2)
+    vox2, lrs2 = imported(path)
+    assert [source.key for source in vox2.sources] == list(SOUNDS)[:2]
+    assert relative_db(vox2) == pytest.approx(5.0, abs=1e-3)
+    assert relative_db(lrs2) == pytest.approx(2.5, abs=1e-3)
+    assert vox2.sources[0].sha256 == "sha0"
+    made = render(vox2, SOUNDS.__getitem__)
+    peak = max(np.abs(made.mixture).max(), np.abs(made.sources).max())
+    assert peak == pytest.approx(0.9, abs=2e-4)
+
+
+def test_a_list_of_muse_becomes_recipes_of_its_split(tmp_path):
+    path = tmp_path / "mix.csv"
+    line = "{0},test,id00012,_abcdefghi-/00003,0,test,id00015,ABCDEFGHIJK/00001,-7.5,3.0\n"
+    path.write_text(line.format("train") + line.format("test"))
+    (recipe,) = imported(path)
+    assert recipe.num_samples == 48_000
+    assert relative_db(recipe) == pytest.approx(7.5, abs=1e-3)
+    path.write_text(line.format("train"))
+    with pytest.raises(CheckError, match="no mixtures of the split test"):
+        imported(path)
+
+
+def test_utterances_that_are_not_there_or_too_short_are_named(tmp_path):
+    path = tmp_path / "tt.scp"
+    path.write_text(VOX2 + GONE)
+    with pytest.raises(CheckError, match=r"1 of 2 mixtures of tt.scp .* id00012__abcdefghi-_00004"):
+        imported(path)
+    assert len(imported(path, missing=0.5)) == 1
+    with pytest.raises(CheckError, match="2 of 2"):
+        imported(path, num_samples=64_000)

@@ -1,0 +1,69 @@
+"""Other projects read shards as docs/shards.md says, with nothing of ours or with `open_shards`."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SNIPPETS = re.findall(
+    r"```python\n(.*?)```", (ROOT / "docs" / "shards.md").read_text("utf-8"), re.DOTALL
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, make_set) -> Path:
+    """A project whose `data/shards` has one shard for each of two splits."""
+    root = tmp_path_factory.mktemp("elsewhere")
+    shards = root / "data" / "shards"
+    make_set(shards, "compact")
+    (shards / "test-000000.tar").write_bytes((shards / "train-000000.tar").read_bytes())
+    return root
+
+
+def run(code: str, folder: Path, *, with_ours: bool) -> list[str]:
+    # -I: neither PYTHONPATH nor the working directory, so `pipeline` is not there to be found.
+    start = "" if with_ours else "import sys; sys.modules['pipeline'] = None\n"
+    path = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n" if with_ours else ""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", start + path + code],
+        cwd=folder, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_ten_lines_of_the_document_read_a_shard(folder):
+    code = next(s for s in SNIPPETS if "webdataset" in s)
+    assert not re.search(r"pipeline|avsep", code)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 11
+    lines = run(code, folder, with_ours=False)
+    assert len(lines) == 2
+    assert lines[0] == "clip-00-t0 (3840,) (6, 96, 96) (6, 68, 3)"
+
+
+def test_open_shards_reads_the_set(folder):
+    (folder / "data" / "shards" / "test-000000.tar").unlink(missing_ok=True)
+    code = next(s for s in SNIPPETS if "open_shards" in s)
+    assert run(code, folder, with_ours=True)[0] == "clip-00-t0 (3840,) (6, 96, 96)"
+
+
+def test_the_package_loads_nothing_until_it_is_asked():
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "import pipeline.shards as shards\n"
+        "assert not {'webdataset', 'av', 'numpy'} & set(sys.modules)\n"
+        "assert callable(shards.open_shards) and shards.ShardStore\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", code], check=True, timeout=120)
+
+
+def test_every_key_and_member_that_is_promised_is_described():
+    from pipeline.shards.codecs import MEMBERS, META_KEYS
+
+    text = (ROOT / "docs" / "shards.md").read_text("utf-8")
+    assert [key for key in sorted(META_KEYS) if f"`{key}`" not in text] == []
+    suffixes = {suffix for names in MEMBERS.values() for suffix in names}
+    assert [suffix for suffix in sorted(suffixes) if f"`.{suffix}`" not in text] == []
