@@ -39,6 +39,8 @@ class Outcome:
         reason: None exactly when the state is done.
         message: one sentence for a person; empty when done.
         seconds: the item's share of the work, in seconds.
+        attempts: how often it was tried just now; 0 for one that was found as it is, or that
+            could not be tried.
     """
 
     item: str
@@ -46,6 +48,7 @@ class Outcome:
     reason: Reason | None = None
     message: str = ""
     seconds: float = 0.0
+    attempts: int = field(default=1, compare=False)
 
     def __post_init__(self) -> None:
         if (self.reason is None) != (self.state is State.DONE):
@@ -57,6 +60,11 @@ class Outcome:
     def done(cls, item: str, seconds: float = 0.0) -> Outcome:
         """An item that went through."""
         return cls(item=item, state=State.DONE, seconds=seconds)
+
+    @classmethod
+    def found(cls, item: str) -> Outcome:
+        """An item that went through in an earlier run."""
+        return cls(item=item, state=State.DONE, attempts=0)
 
     @classmethod
     def ended(cls, item: str, reason: Reason, message: str, seconds: float = 0.0) -> Outcome:
@@ -121,7 +129,7 @@ class Ledger:
             connection.close()
 
     def record(self, stage: str, outcomes: Iterable[Outcome]) -> None:
-        """Write outcomes in one transaction; an item that has a row gets one attempt more."""
+        """Write outcomes in one transaction; the attempts of an item add up."""
         now = time.time()
         rows = [
             (
@@ -130,6 +138,7 @@ class Ledger:
                 str(outcome.state),
                 str(outcome.reason or ""),
                 outcome.message[:MESSAGE_LIMIT],
+                outcome.attempts,
                 outcome.seconds,
                 now,
             )
@@ -137,11 +146,12 @@ class Ledger:
         ]
         with self._connect() as connection:
             connection.executemany(
-                "INSERT INTO items (stage, item, state, reason, message, seconds, updated_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)"
+                "INSERT INTO items"
+                " (stage, item, state, reason, message, attempts, seconds, updated_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (stage, item) DO UPDATE SET state=excluded.state,"
                 " reason=excluded.reason, message=excluded.message, seconds=excluded.seconds,"
-                " updated_at=excluded.updated_at, attempts=items.attempts + 1",
+                " updated_at=excluded.updated_at, attempts=items.attempts + excluded.attempts",
                 rows,
             )
 

@@ -102,7 +102,12 @@ def _sample(
     num_frames = len(track.lips)
     start = track.start_frame * SAMPLES_PER_FRAME
     audio = clip_audio[start : start + num_frames * SAMPLES_PER_FRAME]
-    scores = {**track.scores, **sound_scores(track.landmarks, audio)}
+    # What the corpus says of the clip stands beside our own scores, so that one expression picks.
+    scores = {
+        **shared.get("annotation", {}),
+        **track.scores,
+        **sound_scores(track.landmarks, audio),
+    }
     key = sample_key(shared["clip_id"], number)
     own = {
         "version": SAMPLE_VERSION,

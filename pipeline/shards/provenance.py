@@ -55,8 +55,19 @@ class ClipSettings:
 
 
 def clip_facts(clip: Clip) -> dict[str, Any]:
-    """What the samples take over from their clip, as it stands in their JSON member."""
-    return {
+    """What the samples take over from their clip, as it stands in their JSON member.
+
+    `video`, `origin`, `annotation` and `words` (word, start, end in seconds of the clip's file)
+    are there only where the corpus has them.
+    """
+    spans = zip(clip.words, clip.word_times_s[::2], clip.word_times_s[1::2], strict=True)
+    known = {
+        "video": clip.video,
+        "origin": clip.origin,
+        "annotation": dict(clip.annotation),
+        "words": [list(span) for span in spans],
+    }
+    return {name: value for name, value in known.items() if value} | {
         "clip_id": clip.clip_id,
         "corpus": clip.corpus,
         "speaker": clip.speaker,
