@@ -92,7 +92,10 @@ class ItemError(Exception):
     Attributes:
         reason: one of the closed list.
         message: one sentence for a person.
+        attempts: 0 where nothing was tried; that counts as no attempt.
     """
+
+    attempts = 1
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(reason, message)

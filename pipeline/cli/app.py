@@ -61,7 +61,7 @@ def run(
     from dataclasses import replace
 
     from pipeline.config import load_stage
-    from pipeline.markers import forget_failures
+    from pipeline.retry import retry
     from pipeline.runner import run_stage
     from pipeline.storage import Workspace
     from pipeline.terminal import stage_progress
@@ -75,7 +75,7 @@ def run(
     elif model:
         raise UsageError(f"the stage {stage} has no --model.")
     if retry_failed:
-        forget_failures(stage, workspace)
+        retry(stage, workspace)
     report = run_stage(stage, workspace, config=config, progress=stage_progress)
     typer.echo(report.sentence())
 

@@ -14,6 +14,7 @@ from pipeline.corpora.lrs2 import Lrs2, Lrs2Config
 from pipeline.corpora.lrs3 import Lrs3, Lrs3Config
 from pipeline.corpora.offer import Content, Offer, read_content
 from pipeline.corpora.voxceleb2 import VoxCeleb2, VoxCeleb2Config
+from pipeline.corpora.youtube.config import TERMS, YouTubeConfig
 from pipeline.errors import ItemError
 from pipeline.runner import map_items
 from pipeline.storage import Workspace
@@ -32,6 +33,7 @@ class CorpusChoice:
         voxceleb2: settings of VoxCeleb2.
         lrs2: settings of LRS2.
         lrs3: settings of LRS3.
+        youtube: settings of downloads from YouTube, which are off.
     """
 
     corpus: Literal["demo", "folder", "voxceleb2", "lrs2", "lrs3"] = "demo"
@@ -41,6 +43,7 @@ class CorpusChoice:
     voxceleb2: VoxCeleb2Config = field(default_factory=VoxCeleb2Config)
     lrs2: Lrs2Config = field(default_factory=Lrs2Config)
     lrs3: Lrs3Config = field(default_factory=Lrs3Config)
+    youtube: YouTubeConfig = field(default_factory=YouTubeConfig)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -48,6 +51,12 @@ class CorpusChoice:
         if self.corpus != "demo" and not getattr(self, self.corpus).root:
             what = "your videos" if self.corpus == "folder" else "your copy of the corpus"
             raise ValueError(f"{self.corpus}.root is empty; set it to the folder with {what}.")
+        if (
+            self.corpus == "voxceleb2"
+            and self.voxceleb2.route == "youtube"
+            and not self.youtube.allowed
+        ):
+            raise ValueError(f"downloads from YouTube are off. {TERMS}")
 
 
 class Corpus(Protocol):
@@ -85,14 +94,17 @@ def open_corpus(choice: CorpusChoice, workspace: Workspace) -> Corpus:
         return Lrs2(choice.lrs2, workspace)
     if choice.corpus == "lrs3":
         return Lrs3(choice.lrs3, workspace, choice.seed)
-    return VoxCeleb2(choice.voxceleb2, workspace, choice.seed)
+    return VoxCeleb2(choice.voxceleb2, workspace, choice.seed, choice.youtube)
 
 
 def fetch_all(
     corpus: Corpus, offers: Iterable[Offer], *, workers: int, timeout_s: float
 ) -> Iterator[tuple[Offer, Content | ItemError]]:
     """Bring many clips; yields what became of each, as they come."""
-    yield from map_items(corpus.fetch, offers, workers=workers, timeout_s=timeout_s)
+    if isinstance(corpus, VoxCeleb2):
+        yield from corpus.fetch_all(offers, workers=workers, timeout_s=timeout_s)
+    else:
+        yield from map_items(corpus.fetch, offers, workers=workers, timeout_s=timeout_s)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,11 @@ from pipeline.corpora.checksums import VOXCELEB2_MD5, check_archives
 from pipeline.corpora.offer import Content, Notes, Offer, item_error, write_content
 from pipeline.corpora.vox2_meta import Person, read_vox2_meta
 from pipeline.corpora.walk import files_below
+from pipeline.corpora.youtube.config import YouTubeConfig
+from pipeline.corpora.youtube.session import fetch_videos
 from pipeline.errors import CheckError, ItemError, Reason, UsageError
+from pipeline.ledger import Ledger
+from pipeline.runner import map_items
 from pipeline.storage import Workspace
 
 CORPUS = "voxceleb2"
@@ -105,11 +109,13 @@ class VoxCeleb2:
         config: its settings.
         workspace: the project's folders.
         seed: of the splits.
+        youtube: settings of downloads.
     """
 
     config: VoxCeleb2Config
     workspace: Workspace
     seed: int
+    youtube: YouTubeConfig = field(default_factory=YouTubeConfig)
     name: str = field(default=CORPUS, init=False)
 
     @cached_property
@@ -183,6 +189,7 @@ class VoxCeleb2:
         Raises:
             ItemError: the clip or its annotation is missing or damaged.
         """
+        assert self.config.route != "youtube", "clips of YouTube are had a video at a time"
         note = self.note(offer)
         notes = Notes(annotation=clip_scores(note), text=note.text) if note else None
         if offer.member is None:
@@ -192,9 +199,27 @@ class VoxCeleb2:
             content = write_content(self.workspace.raw / offer.path, pieces)
         return Content(content.sha256, content.size_bytes, notes)
 
+    def fetch_all(
+        self, offers: Iterable[Offer], *, workers: int, timeout_s: float
+    ) -> Iterator[tuple[Offer, Content | ItemError]]:
+        """Bring many clips; yields what became of each, as they come."""
+        if self.config.route != "youtube":
+            yield from map_items(self.fetch, offers, workers=workers, timeout_s=timeout_s)
+            return
+        yield from fetch_videos(
+            offers,
+            self.youtube,
+            read_note=self.note,
+            ledger=Ledger(self.workspace.ledger),
+            raw=self.workspace.raw,
+            work=self.workspace.work("download"),
+            workers=workers,
+            timeout_s=timeout_s,
+        )
+
     def is_there(self, offer: Offer, content: Content) -> bool:
         """Whether the raw file of an offer is there; `clean` looks at its bytes."""
-        if offer.member is None:
+        if self.config.route == "tree":
             return folder.linked(offer, self.workspace.raw)
         path = self.workspace.raw / offer.path
         return path.is_file() and path.stat().st_size == content.size_bytes

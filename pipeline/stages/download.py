@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pipeline.corpora.catalogue import Corpus, CorpusChoice, fetch_all, open_corpus
@@ -81,7 +81,11 @@ def work(
         for outcome in known_outcomes(workspace, STAGE, batch)
         if outcome.state is not State.DONE and outcome.item not in contents
     ]
-    outcomes += [Outcome.found(item) for item in batch.items if item in contents]
+    outcomes += [
+        Outcome.found(item, source=offers[item].video, sha256=contents[item].sha256)
+        for item in batch.items
+        if item in contents
+    ]
     progress(len(outcomes))
     ended = {outcome.item for outcome in outcomes}
     todo = []
@@ -100,11 +104,13 @@ def work(
         timeout_s=config.item_timeout_s,
     ):
         if isinstance(result, ItemError):
-            outcomes.append(Outcome.ended(offer.clip_id, result.reason, result.message))
+            ended_now = Outcome.ended(offer.clip_id, result.reason, result.message)
+            outcomes.append(replace(ended_now, attempts=result.attempts, source=offer.video))
         else:
             journal.add(offer, result)
             contents[offer.clip_id] = result
-            outcomes.append(Outcome.done(offer.clip_id))
+            done = Outcome.done(offer.clip_id)
+            outcomes.append(replace(done, source=offer.video, sha256=result.sha256))
         progress(1)
     journal.rewrite(offers, contents)
     outcomes.sort(key=lambda outcome: outcome.item)
