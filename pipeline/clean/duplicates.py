@@ -47,7 +47,7 @@ def find_split_crossers(clips: Iterable[Clip]) -> dict[str, str]:
     for clip in clips:
         if clip.kept and clip.video:
             by_video[clip.corpus, clip.video].append(clip)
-    crossers = {}
+    crossers: dict[str, str] = {}
     for pieces in by_video.values():
         home = min((clip.split for clip in pieces), key=_RANK.__getitem__)
         crossers |= {clip.clip_id: home for clip in pieces if clip.split != home}

@@ -42,7 +42,7 @@ def find_unselected(clips: Iterable[Clip], select: Expression) -> dict[str, str]
             f"clean.select asks for {', '.join(unknown)}, which no clip has; there are"
             f" {', '.join(sorted(known))}."
         )
-    why = {}
+    why: dict[str, str] = {}
     for clip_id, values in scores.items():
         try:
             selected = select.selects(values)

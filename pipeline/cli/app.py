@@ -110,6 +110,25 @@ def inspect(
 
 
 @app.command()
+def doctor(
+    profile: Annotated[str, typer.Option(help="A profile's name; params.yaml if left out.")] = "",
+    root: Root = Path(),
+) -> None:
+    """Say what this machine has and lacks for the chosen settings; exits 1 if they cannot run."""
+    from pipeline.config import read_params
+    from pipeline.doctor import examine
+    from pipeline.storage import Workspace
+
+    path = root / "profiles" / f"{profile}.yaml" if profile else root / "params.yaml"
+    missing = 0
+    for line in examine(Workspace(root.resolve()), read_params(path)):
+        typer.echo(line)
+        missing += line.state == "missing"
+    if missing:
+        raise CheckError(f"{missing} thing(s) that {path.name} needs are missing.")
+
+
+@app.command()
 def results(root: Root = Path()) -> None:
     """Print the table of the evaluated models."""
     from rich.console import Console
