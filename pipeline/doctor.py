@@ -132,10 +132,11 @@ def _gpu(*, needed: bool) -> Line:
 
 def _weights(extract: Any) -> Line:
     def look() -> str:
-        from pipeline.shards.provenance import check_backend
-        from pipeline.stages.extract import clip_settings
+        from pipeline.shards.provenance import ClipSettings, check_backend
 
-        check_backend(clip_settings(extract))
+        check_backend(
+            ClipSettings(backend=extract.backend, backend_options=extract.backend_options)
+        )
         if extract.backend == "mediapipe":
             from pipeline.faces.backends.task_file import read_models
 

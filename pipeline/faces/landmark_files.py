@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import codecs
 import io
+import math
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from pipeline.errors import ItemError, Reason
 from pipeline.schema import NUM_LANDMARKS
 
 MAX_BYTES = 512 << 20
+_NUMBER = re.compile(r"[<>|=]?[biuf][1248]")
 MAX_FRAMES = 4 * 3600 * 25
 
 
@@ -78,12 +81,10 @@ class _Shell(np.ndarray):
         return super().__new__(cls, (0,), np.uint8)
 
     def __setstate__(self, state: Any) -> None:
-        _, shape, dtype, _, raw = state
-        if not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(raw, bytes):
-            raise pickle.UnpicklingError("an array in it is not of plain numbers")
-        if any(n < 0 for n in shape) or int(np.prod(shape)) * dtype.itemsize != len(raw):
-            raise pickle.UnpicklingError("an array in it has another size than it says")
-        super().__setstate__(state)
+        version, shape, dtype, by_columns, raw = state
+        content = raw.encode("latin1") if isinstance(raw, str) else raw  # of Python 2
+        _check(content, dtype, shape)
+        super().__setstate__((version, shape, dtype, by_columns, content))
 
 
 def _array(_kind: Any, _shape: Any, _code: Any) -> _Shell:
@@ -91,16 +92,32 @@ def _array(_kind: Any, _shape: Any, _code: Any) -> _Shell:
     return _Shell()
 
 
-def _dtype(code: Any, _align: Any = False, _copy: Any = False) -> np.dtype[Any]:
-    if not isinstance(code, str) or len(code) > 4 or np.dtype(code).hasobject:
+def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    """Stand-in for numpy's `_frombuffer`, of protocol 5."""
+    _check(raw, dtype, shape)
+    return np.frombuffer(raw, dtype).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _check(raw: Any, dtype: Any, shape: Any) -> None:
+    """Pass for the bytes of an array of numbers that has the size it says."""
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf":
         raise pickle.UnpicklingError("an array in it is not of plain numbers")
-    return np.dtype(code)
+    if not isinstance(raw, bytes | bytearray) or not isinstance(shape, tuple):
+        raise pickle.UnpicklingError("an array in it is none")
+    if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != len(raw):
+        raise pickle.UnpicklingError("an array in it has another size than it says")
+
+
+def _dtype(code: Any, _align: Any = False, _copy: Any = False) -> np.dtype[Any]:
+    if not isinstance(code, str) or not _NUMBER.fullmatch(code):
+        raise pickle.UnpicklingError("an array in it is not of plain numbers")
+    # A copy: what the pickle says of the byte order must not change numpy's own.
+    return np.dtype(code, align=False, copy=True)
 
 
 def _scalar(dtype: np.dtype[Any], raw: bytes | str = b"") -> Any:
     content = raw.encode("latin1") if isinstance(raw, str) else raw
-    if not isinstance(dtype, np.dtype) or dtype.hasobject or len(content) != dtype.itemsize:
-        raise pickle.UnpicklingError("a number in it is none")
+    _check(content, dtype, ())
     return np.frombuffer(content, dtype)[0]
 
 
@@ -114,6 +131,7 @@ def _encode(text: str, encoding: str) -> bytes:
 _KNOWN: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _array,
     ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): _dtype,
     ("_codecs", "encode"): _encode,

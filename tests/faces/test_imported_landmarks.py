@@ -17,11 +17,11 @@ def face(x: float, y: float) -> np.ndarray:
     """68 points around (x, y), 80 pixels wide, with eyes, a nose and a mouth where they belong."""
     rng = np.random.default_rng(0)
     points = rng.uniform(-40, 40, (68, 2))
-    points[36:42] = [-20, -15] + rng.uniform(-4, 4, (6, 2))
-    points[42:48] = [20, -15] + rng.uniform(-4, 4, (6, 2))
+    points[36:42] = rng.uniform(-4, 4, (6, 2)) + np.array([-20, -15])
+    points[42:48] = rng.uniform(-4, 4, (6, 2)) + np.array([20, -15])
     points[33] = [0, 8]
-    points[48:68] = [0, 25] + rng.uniform(-10, 10, (20, 2))
-    return (points + [x, y]).astype(np.float32)
+    points[48:68] = rng.uniform(-10, 10, (20, 2)) + np.array([0, 25])
+    return (points + np.array([x, y])).astype(np.float32)
 
 
 def track(count: int, missing: tuple[int, ...] = ()) -> list:
