@@ -12,6 +12,7 @@ import typer
 
 from pipeline import __version__
 from pipeline.cli.bench import bench_app
+from pipeline.cli.fetch import fetch
 from pipeline.cli.ledger import ledger_app
 from pipeline.cli.profile import profile_app
 from pipeline.config import STAGES
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(profile_app, name="profile")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(bench_app, name="bench")
+app.command()(fetch)
 
 Root = Annotated[Path, typer.Option("--root", help="The project folder with params.yaml.")]
 

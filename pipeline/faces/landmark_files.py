@@ -48,8 +48,6 @@ def read_landmarks(path: Path) -> list[np.ndarray | None]:
             raise ValueError("it is no list of frames")
         return [_points(frame) for frame in frames]
     except Exception as error:  # a damaged pickle raises whatever comes to its mind
-        if isinstance(error, MemoryError | ItemError):
-            raise
         raise ItemError(Reason.BAD_ANNOTATION, f"{path.name}: {error}.") from error
 
 

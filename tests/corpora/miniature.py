@@ -36,6 +36,12 @@ def tiny_clip(path: Path, number: int) -> None:
     make_clip(path, pictures=moving_pictures(30, seed=number), audio=speech_like(1.2, seed=number))
 
 
+def fake_clip(path: Path, number: int) -> None:
+    """Bytes that are no video, for what does not look into clips."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes([number % 256]) * 4000)
+
+
 def vox2_keys() -> list[tuple[str, str, str]]:
     return [(s, v, u) for s, videos in VIDEOS.items() for v in videos for u in UTTERANCES]
 

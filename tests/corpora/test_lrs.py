@@ -9,7 +9,7 @@ from pipeline.stages.download import DownloadConfig
 from pipeline.storage import Workspace
 from pipeline.tables import read_rows
 from tests.corpora import miniature
-from tests.corpora.test_voxceleb2 import fake_clip
+from tests.corpora.miniature import fake_clip
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -13,24 +12,7 @@ from pipeline.stages.download import DownloadConfig
 from pipeline.storage import Workspace
 from pipeline.tables import read_rows
 from tests.corpora import miniature
-from tests.corpora.miniature import vox2_note
-
-
-def fake_clip(path: Path, number: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(bytes([number % 256]) * 4000)
-
-
-@pytest.fixture
-def tree(tmp_path):
-    miniature.vox2_tree(tmp_path / "copy", fake_clip)
-    return tmp_path / "copy"
-
-
-@pytest.fixture
-def archives(tmp_path):
-    miniature.vox2_archives(tmp_path / "archives", tmp_path / "scratch", fake_clip)
-    return tmp_path / "archives"
+from tests.corpora.miniature import fake_clip, vox2_note
 
 
 @pytest.fixture

@@ -91,11 +91,11 @@ def states(workspace) -> dict[str, str]:
 
 def test_clips_are_cut_to_the_frame_and_the_sample(server, workspace, copy):
     server.videos = dict.fromkeys((A, B, C, D), video_bytes())
-    annotate(copy, A, "00002", first=25, count=30)  # overlaps with the first
+    annotate(copy, A, "00002", first=20, count=30)  # overlaps with the first
     run_stage("download", workspace, config=of(copy))
     rows = {row.clip_id: row for row in read_rows(workspace.raw_table, RawClip)}
     assert len(rows) == 5
-    for utterance, first in (("00001", 10), ("00002", 25)):
+    for utterance, first in (("00001", 10), ("00002", 20)):
         row = rows[f"vox2-id00012-{A}-{utterance}"]
         path = workspace.raw / row.path
         frames = list(read_frames(path, 0.0, 30))

@@ -18,6 +18,8 @@ class VideoServer:
         answers: for an id, what the next requests get: a status, or "cut" for half an answer;
             when they are used up, the video.
         asked: how often each id was asked for.
+        hang: id of a video that is not answered until `release` is set; `hanging` says that it
+            was asked for.
         busy_after: from this request on, everything is answered with 429 for `busy_for` requests.
     """
 
@@ -29,6 +31,7 @@ class VideoServer:
         self.headers: list[str] = []
         self.busy_after, self.busy_for = 10**9, 0
         self.total = 0
+        self.hang, self.hanging, self.release = "", threading.Event(), threading.Event()
         self.lock = threading.Lock()
         self.address = ""
 
@@ -59,6 +62,11 @@ class _Handler(BaseHTTPRequestHandler):
             answer = 429 if busy else (state.answers.get(video) or [200]).pop(0)
             if not busy and video not in state.videos:
                 answer = 404
+        if video == state.hang:
+            state.hanging.set()
+            state.release.wait(600)
+            self.close_connection = True
+            return
         if isinstance(answer, int) and answer != 200:
             self.send_error(answer)
             return

@@ -106,7 +106,9 @@ def fetch_video(
             raise VideoError(Trouble.WAITING, "everything waits") from error
         text = str(error)
         raise VideoError(classify(text), tidy(text, secrets())) from error
-    done = [Path(entry["filepath"]) for entry in (info or {}).get("requested_downloads") or ()]
+    # What was left out for its size is listed as well, without a path.
+    entries = (info or {}).get("requested_downloads") or ()
+    done = [Path(entry["filepath"]) for entry in entries if entry.get("filepath")]
     files = [path for path in done if path.is_file() and path.parent == folder]
     if not files:
         text = " ".join(reasons or log.lines) or "there is no file in the end"
