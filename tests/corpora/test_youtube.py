@@ -104,7 +104,8 @@ def test_clips_are_cut_to_the_frame_and_the_sample(server, workspace, copy):
         assert click_time(audio) == pytest.approx(1.0 - first / 25, abs=0.003)
         assert row.annotation["asd_conf"] == 4.5
         assert row.annotation["source_width"] == 64
-    assert server.whole == dict.fromkeys((A, B, C, D), 1)  # one download a video
+    # One download a video: the generic extractor looks first, then the file is fetched.
+    assert server.asked == dict.fromkeys((A, B, C, D), 2)
     source = Ledger(workspace.ledger).sources("download")[A]
     assert source.state is State.DONE
     assert len(source.facts["sha256"]) == 64

@@ -27,7 +27,6 @@ class VideoServer:
         self.videos: dict[str, bytes] = {}
         self.answers: dict[str, list] = {}
         self.asked: Counter[str] = Counter()
-        self.whole: Counter[str] = Counter()
         self.headers: list[str] = []
         self.busy_after, self.busy_for = 10**9, 0
         self.total = 0
@@ -88,8 +87,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return
         self.wfile.write(body)
-        with state.lock:
-            state.whole[video] += 1
 
 
 class _Http(ThreadingHTTPServer):
