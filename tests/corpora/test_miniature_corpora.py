@@ -12,8 +12,8 @@ from pipeline.corpora.demo.corpus import DemoClip
 from pipeline.ledger import Ledger
 from pipeline.media.encode import write_mp4
 from pipeline.schema import Clip
-from pipeline.shards import open_shards
 from pipeline.shards.index import read_index
+from pipeline.shards.reader import open_shards
 from pipeline.storage import Workspace
 from pipeline.tables import read_rows
 from tests.corpora import miniature

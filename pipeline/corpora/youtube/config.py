@@ -27,6 +27,7 @@ class YouTubeConfig:
         max_megabytes: of one video.
         max_duration_s: of one video.
         rate_limit_mb_s: megabytes a second for one worker.
+        at_once: most videos at a time, however many workers the stage has.
         sleep_s: least and most pause before each video.
         tries: attempts at a video that meets trouble which may pass.
         unknown_tries: attempts at one whose trouble is unknown, before it is parked.
@@ -48,6 +49,7 @@ class YouTubeConfig:
     max_megabytes: int = 2000
     max_duration_s: float = 4 * 3600.0
     rate_limit_mb_s: float = 4.0
+    at_once: int = 2
     sleep_s: tuple[float, float] = (5.0, 10.0)
     tries: int = 4
     unknown_tries: int = 2
@@ -64,8 +66,8 @@ class YouTubeConfig:
     keep_sources: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("max_height", "max_megabytes", "tries", "unknown_tries", "burst", "max_pauses",
-                     "broken_after"):  # fmt: skip
+        for name in ("max_height", "max_megabytes", "at_once", "tries", "unknown_tries", "burst",
+                     "max_pauses", "broken_after"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
         for name in ("max_duration_s", "rate_limit_mb_s", "max_pause_s", "socket_timeout_s"):

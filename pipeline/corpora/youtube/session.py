@@ -25,7 +25,7 @@ from pipeline.corpora.youtube.config import YouTubeConfig
 from pipeline.corpora.youtube.cut import Cut, check_source, cut_clips
 from pipeline.corpora.youtube.fetch import Site, VideoError
 from pipeline.corpora.youtube.messages import Trouble
-from pipeline.errors import CheckError, ItemError, Reason, State
+from pipeline.errors import CheckError, ItemError, Reason, State, UsageError
 from pipeline.ledger import Ledger, SourceRow
 from pipeline.runner import map_items
 
@@ -163,7 +163,8 @@ class Session:
         tries = {job.video: known[job.video].attempts for job in pending if job.video in known}
         rounds = 0
         while pending:
-            if self._breaker.pauses > self._config.max_pauses:
+            # In a later run, when the last pause is over, it is tried again.
+            if self._breaker.pauses > self._config.max_pauses and self._breaker.left_s > 0:
                 for job in pending:
                     message = f"everything waited {self._config.max_pauses} times for YouTube."
                     self._note(job, Trouble.THROTTLED, message, attempts=0)
@@ -315,6 +316,12 @@ def fetch_videos(
 ) -> Iterator[tuple[Offer, Content | ItemError]]:
     """Have the videos of some clips and cut the clips; yields what became of each."""
     fetch.read_cookies()  # here, where a wrong file ends the run with a sentence
+    site = site or SITE
+    if site.extractors == ("youtube",) and not fetch.found_runtimes():
+        raise UsageError(
+            "yt-dlp needs a JavaScript runtime for YouTube, and there is none; install deno, or"
+            " node 20 or newer."
+        )
     by_video: dict[str, list[Offer]] = defaultdict(list)
     for offer in offers:
         by_video[offer.video].append(offer)
@@ -324,7 +331,7 @@ def fetch_videos(
             video=video,
             offers=tuple(of_video),
             config=config,
-            site=site or SITE,
+            site=site,
             raw=raw,
             work=folder,
         )
@@ -336,7 +343,7 @@ def fetch_videos(
         ledger,
         breaker,
         run=partial(run_video, read_note=read_note),
-        workers=workers,
+        workers=min(workers, config.at_once),
         timeout_s=timeout_s,
     )
     yield from session.fetch(jobs)
