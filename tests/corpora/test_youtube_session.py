@@ -162,3 +162,29 @@ def test_what_was_seen_as_gone_stays_so_in_the_next_run(tmp_path):
 def test_nonsense_settings_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         YouTubeConfig(**settings)
+
+
+def test_after_too_many_pauses_a_later_run_tries_again(tmp_path):
+    clock, asked = Clock(), []
+
+    def run(job: VideoJob) -> VideoResult:
+        asked.append(job.video)
+        return VideoResult(video=job.video, trouble=Trouble.THROTTLED, message="429")
+
+    def go() -> ItemError:
+        breaker = Breaker(tmp_path, pause_s=100, max_pause_s=400, now=clock.now, sleep=clock.sleep)
+        session = Session(
+            CONFIG, Ledger(tmp_path / "l.sqlite"), breaker, run=run, workers=0, timeout_s=9
+        )
+        [(_, error)] = session.fetch([job(tmp_path, 0)])
+        assert isinstance(error, ItemError)
+        return error
+
+    assert go().reason is Reason.THROTTLED
+    tries = len(asked)
+    assert tries == CONFIG.max_pauses + 1
+    assert go().attempts == 0
+    assert len(asked) == tries  # the pause is not over
+    clock.time += 1000
+    go()
+    assert len(asked) == tries + 1

@@ -110,7 +110,11 @@ def run_video(job: VideoJob, *, read_note: ReadNote) -> VideoResult:
         if error.trouble is Trouble.CHANGED and not job.config.keep_sources:
             fetch.forget_video(job.folder)
         return VideoResult(video=job.video, trouble=error.trouble, message=error.message)
-    facts = {"width": width, "height": height, "duration_s": round(seconds, 3)}
+    facts: dict[str, Any] = {
+        "width": width,
+        "height": height,
+        "duration_s": round(seconds, 3),
+    }
     for clip_id, result in cut_clips(path, cuts, job.config):
         if isinstance(result, Content):
             scores = {**notes[clip_id].scores, "crop_scale": job.config.box_scale}
