@@ -30,6 +30,11 @@ class Reason(StrEnum):
     NO_FACE = "no_face"
     FACE_TOO_SHORT = "face_too_short"
     FACE_MOSTLY_MISSING = "face_mostly_missing"
+    BAD_ANNOTATION = "bad_annotation"
+    NOT_SELECTED = "not_selected"
+    # dropped: what became of a video on the web
+    VIDEO_GONE = "video_gone"
+    VIDEO_CHANGED = "video_changed"
     # dropped: properties of a sample that keep it out of mixtures
     MULTI_VOICE = "multi_voice"
     POOR_QUALITY = "poor_quality"
@@ -42,24 +47,43 @@ class Reason(StrEnum):
     WORKER_DIED = "worker_died"
     OUT_OF_SPACE = "out_of_space"
     INTERNAL = "internal_error"
+    # failed: what a download met
+    RESTRICTED = "video_restricted"
+    THROTTLED = "throttled"
+    NETWORK = "network_trouble"
+    CUT_FAILED = "cut_failed"
+    PARKED = "parked"
 
     @property
     def state(self) -> State:
         """Whether this reason drops an item or marks it as failed."""
-        return State.FAILED if self in _FAILED else State.DROPPED
+        return State.FAILED if self in _KINDS else State.DROPPED
+
+    @property
+    def kind(self) -> str:
+        """What could heal a failure: one of `FAILURE_KINDS`; empty for a reason that drops."""
+        return _KINDS.get(self, "")
 
 
-_FAILED = frozenset(
-    {
-        Reason.FILE_MISSING,
-        Reason.FILE_CHANGED,
-        Reason.UNREADABLE,
-        Reason.TIMED_OUT,
-        Reason.WORKER_DIED,
-        Reason.OUT_OF_SPACE,
-        Reason.INTERNAL,
-    }
-)
+_KINDS = {
+    Reason.FILE_MISSING: "file",
+    Reason.FILE_CHANGED: "file",
+    Reason.UNREADABLE: "file",
+    Reason.TIMED_OUT: "transient",
+    Reason.WORKER_DIED: "transient",
+    Reason.OUT_OF_SPACE: "machine",
+    Reason.INTERNAL: "internal",
+    Reason.RESTRICTED: "conditional",
+    Reason.THROTTLED: "throttled",
+    Reason.NETWORK: "transient",
+    Reason.CUT_FAILED: "cut",
+    Reason.PARKED: "parked",
+}
+
+FAILURE_KINDS = tuple(sorted(set(_KINDS.values())))
+"""`file`: put it (back); `transient`, `throttled`: time; `conditional`: cookies or another
+country; `cut`: another try on this machine; `machine`: room on the disk; `internal`: a bug of ours
+that was mended; `parked`: an unknown message that stayed, so a person should look."""
 
 
 class ItemError(Exception):
@@ -68,7 +92,10 @@ class ItemError(Exception):
     Attributes:
         reason: one of the closed list.
         message: one sentence for a person.
+        attempts: 0 where nothing was tried; that counts as no attempt.
     """
+
+    attempts = 1
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(reason, message)

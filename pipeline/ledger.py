@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections import Counter
@@ -9,9 +10,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import CheckError, Reason, State
 
+PENDING = "pending"  # of a video that is to be tried again
 MESSAGE_LIMIT = 500  # characters; a message is one sentence, not a log
 
 _SCHEMA = """
@@ -24,9 +27,26 @@ CREATE TABLE IF NOT EXISTS items (
     attempts INTEGER NOT NULL DEFAULT 1,
     seconds REAL NOT NULL DEFAULT 0,
     updated_at REAL NOT NULL,
+    source TEXT NOT NULL DEFAULT '',
+    sha256 TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (stage, item)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sources (
+    stage TEXT NOT NULL,
+    source TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('done', 'dropped', 'failed', 'pending')),
+    reason TEXT NOT NULL DEFAULT '',
+    message TEXT NOT NULL DEFAULT '',
+    attempts INTEGER NOT NULL DEFAULT 0,
+    tool TEXT NOT NULL DEFAULT '',
+    facts TEXT NOT NULL DEFAULT '{}',
+    first_at REAL NOT NULL,
+    updated_at REAL NOT NULL,
+    PRIMARY KEY (stage, source)
+) WITHOUT ROWID;
 """
+# Columns that a ledger of an earlier version lacks.
+_ADDED = {"items": ("source", "sha256")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +59,10 @@ class Outcome:
         reason: None exactly when the state is done.
         message: one sentence for a person; empty when done.
         seconds: the item's share of the work, in seconds.
+        attempts: how often it was tried just now; 0 for one that was found as it is, or that
+            could not be tried.
+        source: id of the video that it is a piece of, or empty.
+        sha256: of the file that was made, or empty.
     """
 
     item: str
@@ -46,6 +70,9 @@ class Outcome:
     reason: Reason | None = None
     message: str = ""
     seconds: float = 0.0
+    attempts: int = field(default=1, compare=False)
+    source: str = field(default="", compare=False)
+    sha256: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if (self.reason is None) != (self.state is State.DONE):
@@ -59,9 +86,37 @@ class Outcome:
         return cls(item=item, state=State.DONE, seconds=seconds)
 
     @classmethod
+    def found(cls, item: str, *, source: str = "", sha256: str = "") -> Outcome:
+        """An item that went through in an earlier run."""
+        return cls(item=item, state=State.DONE, attempts=0, source=source, sha256=sha256)
+
+    @classmethod
     def ended(cls, item: str, reason: Reason, message: str, seconds: float = 0.0) -> Outcome:
         """An item that was dropped or failed, which the reason decides."""
         return cls(item=item, state=reason.state, reason=reason, message=message, seconds=seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRow:
+    """What became of one video that items are cut from.
+
+    Attributes:
+        source: its id.
+        state: done, dropped or failed; None while it is to be tried again.
+        reason: why not done; None when done or pending.
+        message: one sentence.
+        attempts: so far, when read; further ones, when written.
+        tool: name and version of what fetched it.
+        facts: width, height, duration, sha256 and the like.
+    """
+
+    source: str
+    state: State | None
+    reason: Reason | None = None
+    message: str = ""
+    attempts: int = 0
+    tool: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -104,6 +159,12 @@ class Ledger:
             with self._connect() as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.executescript(_SCHEMA)
+                for table, columns in _ADDED.items():
+                    rows = connection.execute(f"PRAGMA table_info({table})")
+                    for column in set(columns) - {row["name"] for row in rows}:
+                        connection.execute(
+                            f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT ''"
+                        )
         except sqlite3.DatabaseError as error:
             raise CheckError(
                 f"{path} is no ledger ({error}); move it away and run the stage again."
@@ -121,7 +182,7 @@ class Ledger:
             connection.close()
 
     def record(self, stage: str, outcomes: Iterable[Outcome]) -> None:
-        """Write outcomes in one transaction; an item that has a row gets one attempt more."""
+        """Write outcomes in one transaction; the attempts of an item add up."""
         now = time.time()
         rows = [
             (
@@ -130,18 +191,27 @@ class Ledger:
                 str(outcome.state),
                 str(outcome.reason or ""),
                 outcome.message[:MESSAGE_LIMIT],
+                outcome.attempts,
                 outcome.seconds,
                 now,
+                outcome.source,
+                outcome.sha256,
             )
             for outcome in outcomes
         ]
         with self._connect() as connection:
             connection.executemany(
-                "INSERT INTO items (stage, item, state, reason, message, seconds, updated_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)"
+                "INSERT INTO items"
+                " (stage, item, state, reason, message, attempts, seconds, updated_at,"
+                " source, sha256)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (stage, item) DO UPDATE SET state=excluded.state,"
                 " reason=excluded.reason, message=excluded.message, seconds=excluded.seconds,"
-                " updated_at=excluded.updated_at, attempts=items.attempts + 1",
+                " updated_at=excluded.updated_at, attempts=items.attempts + excluded.attempts,"
+                # What an earlier run knew of an item that is as it was stays known.
+                " source=COALESCE(NULLIF(excluded.source, ''), items.source),"
+                " sha256=CASE WHEN excluded.state = 'done' AND excluded.sha256 = ''"
+                " THEN items.sha256 ELSE excluded.sha256 END",
                 rows,
             )
 
@@ -149,7 +219,8 @@ class Ledger:
         """All outcomes of a stage, by item."""
         with self._connect() as connection:
             rows = connection.execute(
-                "SELECT item, state, reason, message, seconds FROM items WHERE stage = ?"
+                "SELECT item, state, reason, message, seconds, attempts, source, sha256"
+                " FROM items WHERE stage = ?"
                 " ORDER BY item",
                 (stage,),
             ).fetchall()
@@ -160,6 +231,9 @@ class Ledger:
                 reason=Reason(row["reason"]) if row["reason"] else None,
                 message=row["message"],
                 seconds=row["seconds"],
+                attempts=row["attempts"],
+                source=row["source"],
+                sha256=row["sha256"],
             )
             for row in rows
         }
@@ -173,6 +247,61 @@ class Ledger:
         with self._connect() as connection:
             rows = connection.execute("SELECT DISTINCT stage FROM items ORDER BY stage").fetchall()
         return [row["stage"] for row in rows]
+
+    def record_source(self, stage: str, row: SourceRow) -> None:
+        """Write what became of a video; its attempts add up."""
+        now = time.time()
+        values = (
+            stage,
+            row.source,
+            str(row.state or PENDING),
+            str(row.reason or ""),
+            row.message[:MESSAGE_LIMIT],
+            row.attempts,
+            row.tool,
+            json.dumps(row.facts, sort_keys=True),
+            now,
+            now,
+        )
+        with self._connect() as connection:
+            connection.execute(
+                "INSERT INTO sources (stage, source, state, reason, message, attempts, tool, facts,"
+                " first_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (stage, source) DO UPDATE SET state=excluded.state,"
+                " reason=excluded.reason, message=excluded.message, tool=excluded.tool,"
+                " facts=excluded.facts, updated_at=excluded.updated_at,"
+                " attempts=sources.attempts + excluded.attempts",
+                values,
+            )
+
+    def sources(self, stage: str) -> dict[str, SourceRow]:
+        """The videos of a stage, by id."""
+        with self._connect() as connection:
+            rows = connection.execute(
+                "SELECT * FROM sources WHERE stage = ? ORDER BY source", (stage,)
+            ).fetchall()
+        return {
+            row["source"]: SourceRow(
+                source=row["source"],
+                state=None if row["state"] == PENDING else State(row["state"]),
+                reason=Reason(row["reason"]) if row["reason"] else None,
+                message=row["message"],
+                attempts=row["attempts"],
+                tool=row["tool"],
+                facts=json.loads(row["facts"]),
+            )
+            for row in rows
+        }
+
+    def forgive_sources(self, stage: str, reasons: Iterable[Reason]) -> int:
+        """Let failed videos be tried again, from the first attempt; returns how many."""
+        wanted = [(PENDING, stage, str(r)) for r in reasons if r.state is State.FAILED]
+        with self._connect() as connection:
+            return connection.executemany(
+                "UPDATE sources SET state = ?, attempts = 0"
+                " WHERE stage = ? AND state = 'failed' AND reason = ?",
+                wanted,
+            ).rowcount
 
     def keep_only(self, stage: str, items: Iterable[str], model: str = "") -> None:
         """Forget the items of a stage that are no longer among its inputs.

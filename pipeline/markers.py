@@ -7,7 +7,7 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +57,48 @@ def read_marker(
     content = _content(marker_path(workspace, stage, batch.name))
     if content is None or content["settings"] != batch.settings:
         return None
-    return _outcomes(content), content["facts"]
+    outcomes = _outcomes(content)
+    return (outcomes, content["facts"]) if len(outcomes) == len(batch.items) else None
 
 
-def forget_failures(stage: str, workspace: Workspace) -> int:
-    """Remove the markers of batches with failed items; returns the number of such items."""
+def known_outcomes(workspace: Workspace, stage: str, batch: Batch) -> list[Outcome]:
+    """What the marker of a batch knows, also when some of its items are to be tried again."""
+    content = _content(marker_path(workspace, stage, batch.name))
+    if content is None or content["settings"] != batch.settings:
+        return []
+    return _outcomes(content)
+
+
+def forget_failures(
+    stage: str, workspace: Workspace, reasons: Collection[Reason] | None = None
+) -> int:
+    """Take failed items out of the markers, so that they are tried again.
+
+    What was done or dropped stays as it is.
+
+    Args:
+        stage: its name.
+        workspace: the project's folders.
+        reasons: of the failures to forget; None for all.
+
+    Returns:
+        The number of items taken out.
+    """
     count = 0
     for path in sorted(workspace.work(stage).glob(f"*{SUFFIX}")):
         content = _content(path)
         if content is None:
             continue
-        failed = sum(outcome.state is State.FAILED for outcome in _outcomes(content))
-        if failed:
-            path.unlink()
-        count += failed
+        outcomes = _outcomes(content)
+        kept = [
+            row
+            for row, outcome in zip(content["outcomes"], outcomes, strict=True)
+            if outcome.state is not State.FAILED
+            or not (reasons is None or outcome.reason in reasons)
+        ]
+        if len(kept) < len(outcomes):
+            write_json(path, {**content, "outcomes": kept})
+            count += len(outcomes) - len(kept)
     return count
 
 
@@ -102,6 +130,7 @@ def _outcomes(content: dict[str, Any]) -> list[Outcome]:
             state=State(state),
             reason=Reason(reason) if reason else None,
             message=message,
+            attempts=0,
         )
         for item, state, reason, message in content["outcomes"]
     ]

@@ -56,6 +56,12 @@ class RawClip:
         licence: SPDX id or a short text.
         redistributable: whether the licence lets others have it.
         text: transcript, or empty.
+        video: id of the video or programme it is a piece of; empty if unknown. Pieces of one
+            video must not be in two splits.
+        origin: its name inside the corpus, without suffix (`id00012/<video>/00001`), or empty.
+        annotation: scores that came with the corpus, e.g. `asd_conf`, `av_offset`.
+        words: of the transcript, where their times are known.
+        word_times_s: start and end of each of them (2 a word), in seconds of the clip.
     """
 
     clip_id: str
@@ -70,6 +76,11 @@ class RawClip:
     licence: str = ""
     redistributable: bool = False
     text: str = ""
+    video: str = ""
+    origin: str = ""
+    annotation: dict[str, float] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
+    word_times_s: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for value in (self.clip_id, self.speaker, self.group):
@@ -78,6 +89,11 @@ class RawClip:
             raise ValueError(f"split of {self.clip_id} is {self.split!r}, not one of {SPLITS}.")
         if self.gender not in ("", "f", "m"):
             raise ValueError(f"gender of {self.clip_id} is {self.gender!r}, not f, m or empty.")
+        if len(self.word_times_s) != 2 * len(self.words):
+            raise ValueError(
+                f"{self.clip_id} has {len(self.words)} words and {len(self.word_times_s)} times;"
+                " each word has a start and an end."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,6 +74,9 @@ def _verdict(line: bytes) -> Verdict | None:
         return None
     try:
         content: dict[str, Any] = json.loads(line)
-        return Verdict(clip=Clip(**content["clip"]), sound_sha256=content["sound_sha256"])
+        clip = content["clip"]
+        for name in ("words", "word_times_s"):  # JSON knows no tuples
+            clip[name] = tuple(clip[name])
+        return Verdict(clip=Clip(**clip), sound_sha256=content["sound_sha256"])
     except (ValueError, TypeError, KeyError):
         return None

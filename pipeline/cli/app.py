@@ -14,6 +14,7 @@ from pipeline import __version__
 from pipeline.cli.audit import audit
 from pipeline.cli.bench import bench_app
 from pipeline.cli.export import export
+from pipeline.cli.fetch import fetch
 from pipeline.cli.ledger import ledger_app
 from pipeline.cli.profile import profile_app
 from pipeline.cli.shards import shards_app
@@ -38,6 +39,7 @@ app.command()(audit)
 app.command()(export)
 app.command()(up)
 app.command()(down)
+app.command()(fetch)
 
 Root = Annotated[Path, typer.Option("--root", help="The project folder with params.yaml.")]
 
@@ -72,7 +74,7 @@ def run(
     from dataclasses import replace
 
     from pipeline.config import load_stage
-    from pipeline.markers import forget_failures
+    from pipeline.retry import retry
     from pipeline.runner import run_stage
     from pipeline.storage import Workspace
     from pipeline.terminal import stage_progress
@@ -86,7 +88,7 @@ def run(
     elif model:
         raise UsageError(f"the stage {stage} has no --model.")
     if retry_failed:
-        forget_failures(stage, workspace)
+        retry(stage, workspace)
     report = run_stage(stage, workspace, config=config, progress=stage_progress)
     typer.echo(report.sentence())
 
@@ -118,6 +120,25 @@ def inspect(
 
     for path in inspect_set(directory, out, limit=limit):
         typer.echo(path)
+
+
+@app.command()
+def doctor(
+    profile: Annotated[str, typer.Option(help="A profile's name; params.yaml if left out.")] = "",
+    root: Root = Path(),
+) -> None:
+    """Say what this machine has and lacks for the chosen settings; exits 1 if they cannot run."""
+    from pipeline.config import read_params
+    from pipeline.doctor import examine
+    from pipeline.storage import Workspace
+
+    path = root / "profiles" / f"{profile}.yaml" if profile else root / "params.yaml"
+    missing = 0
+    for line in examine(Workspace(root.resolve()), read_params(path)):
+        typer.echo(line)
+        missing += line.state == "missing"
+    if missing:
+        raise CheckError(f"{missing} thing(s) that {path.name} needs are missing.")
 
 
 @app.command()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import State
-from pipeline.ledger import Ledger
-from pipeline.markers import forget_failures
+from pipeline.errors import FAILURE_KINDS, CheckError, Reason, State
+from pipeline.ledger import Ledger, SourceRow
+from pipeline.retry import failures_of, retry
 from pipeline.storage import Workspace
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 ledger_app = typer.Typer(help="What became of every item.", no_args_is_help=True)
 
@@ -36,29 +40,84 @@ def summary(root: Root = Path()) -> None:
             for side in (counts.dropped, counts.failed)
         ]
         table.add_row(stage, str(counts.total), str(counts.done), *sides)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for stage in ledger.stages():
+        if videos := ledger.sources(stage):
+            _print_videos(console, stage, list(videos.values()))
+
+
+def _print_videos(console: Console, stage: str, videos: list[SourceRow]) -> None:
+    """Alive, gone and unsure videos, with their shares."""
+    from rich.table import Table
+
+    table = Table("videos", "reason", "count", "share", title=f"videos of {stage}")
+    counts = Counter(
+        (str(video.state or "pending"), str(video.reason or "") if video.state else "")
+        for video in videos
+    )
+    for (state, reason), count in sorted(counts.items()):
+        table.add_row(state, reason, str(count), f"{count / len(videos):.1%}")
+    console.print(table)
+
+
+Class = Annotated[
+    str,
+    typer.Option("--class", help=f"Only these: {', '.join(FAILURE_KINDS)}, or a reason code."),
+]
 
 
 @ledger_app.command()
 def failures(
     stage: Annotated[str, typer.Argument(help="A stage; all of them if left out.")] = "",
+    kind: Class = "",
     root: Root = Path(),
 ) -> None:
     """Name the items that failed or were dropped, and why, one a line."""
     ledger = _ledger(root)
+    wanted = set(failures_of(kind)) if kind else set(Reason)
     for name in [stage] if stage else ledger.stages():
         for outcome in ledger.outcomes(name).values():
-            if outcome.state is not State.DONE:
+            if outcome.state is not State.DONE and outcome.reason in wanted:
                 typer.echo(
                     f"{name}\t{outcome.item}\t{outcome.state}\t{outcome.reason}\t{outcome.message}"
                 )
 
 
-@ledger_app.command()
-def retry(
+@ledger_app.command("retry")
+def retry_command(
     stage: Annotated[str, typer.Argument(help="The stage whose failed items may run again.")],
+    kind: Class = "",
     root: Root = Path(),
 ) -> None:
-    """Let the next run of a stage try its failed items again."""
-    count = forget_failures(stage, Workspace(root.resolve()))
+    """Let the next run of a stage try its failed items again; dropped ones stay dropped."""
+    count = retry(stage, Workspace(root.resolve()), kind)
     typer.echo(f"{count} item(s) of {stage} will be tried again.")
+
+
+@ledger_app.command()
+def check(
+    deep: Annotated[bool, typer.Option("--deep", help="Compare the sha256 of all files.")] = False,
+    root: Root = Path(),
+) -> None:
+    """Compare the ledger with the tables and the files; exits 1 where they do not agree."""
+    from pipeline.ledger_check import check_ledger
+
+    problems = check_ledger(Workspace(root.resolve()), deep=deep)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if problems:
+        raise CheckError(f"the ledger and the disk differ in {len(problems)} place(s).")
+    typer.echo("the ledger, the tables and the files agree.")
+
+
+@ledger_app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="A folder for items.parquet and sources.parquet.")],
+    root: Root = Path(),
+) -> None:
+    """Write the ledger as parquet tables."""
+    from pipeline.ledger_export import export_ledger
+
+    for path in export_ledger(_ledger(root), out):
+        typer.echo(path)

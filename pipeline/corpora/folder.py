@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pipeline.corpora.offer import Content, Offer, item_error, read_content
 from pipeline.corpora.speaker_list import Listed, read_speaker_list
+from pipeline.corpora.walk import files_below
 from pipeline.errors import CheckError, UsageError
 from pipeline.storage import sha256_text
 
@@ -75,7 +76,7 @@ def offers(config: FolderConfig, project: Path, raw: Path, seed: int) -> list[Of
         UsageError: no such folder, no videos in it, or a csv that does not fit it.
         CheckError: two files with the same id.
     """
-    root = _checked_root(config, project, raw)
+    root = checked_root("download.folder.root", config.root, project, raw)
     found = sorted(_videos(root))
     if config.csv:
         listed = read_speaker_list(root, config.csv, EXTENSIONS)
@@ -124,35 +125,35 @@ def linked(offer: Offer, raw: Path) -> bool:
     return target.is_symlink() and str(target.readlink()) == offer.source
 
 
-def _checked_root(config: FolderConfig, project: Path, raw: Path) -> Path:
-    root = (project / Path(config.root).expanduser()).resolve()
-    if not config.root or not root.is_dir():
+def checked_root(setting: str, value: str, project: Path, raw: Path) -> Path:
+    """The folder that a corpus's `root` names.
+
+    Args:
+        setting: dotted name of the setting, for the sentence of an error.
+        value: of the setting.
+        project: what a relative value is relative to.
+        raw: the folder of raw clips.
+
+    Raises:
+        UsageError: no such folder, or it lies in the folder of raw clips or around it.
+    """
+    root = (project / Path(value).expanduser()).resolve()
+    if not value or not root.is_dir():
         raise UsageError(
-            f"download.folder.root is {config.root!r}, which is no folder; set it to the folder"
-            " with your videos."
+            f"{setting} is {value!r}, which is no folder; set it to the folder with your videos."
         )
     ours = raw.resolve()
     if ours.is_relative_to(root) or root.is_relative_to(ours):
         raise UsageError(
-            f"download.folder.root {root} and the project's {ours} lie in each other; keep your"
-            " videos elsewhere."
+            f"{setting} {root} and the project's {ours} lie in each other; keep your videos"
+            " elsewhere."
         )
     return root
 
 
 def _videos(root: Path) -> Iterator[str]:
-    """Relative paths of all videos, through links to folders too; hidden names are left out."""
-    seen: set[tuple[int, int]] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in seen:  # a link back to where we were
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS:
-                yield (Path(folder) / name).relative_to(root).as_posix()
+    """Relative paths of all videos."""
+    return (file for file in files_below(root) if Path(file).suffix.lower() in EXTENSIONS)
 
 
 def _speaker_name(file: str) -> str:
@@ -162,8 +163,7 @@ def _speaker_name(file: str) -> str:
 
 def _offer(config: FolderConfig, root: Path, file: str, entry: Listed, seed: int) -> Offer:
     source, path = root / file, Path(file)
-    digest = hashlib.sha256(os.fsencode(file)).hexdigest()[:8]
-    clip_id = f"{CORPUS}-{slug(entry.speaker)}-{slug(path.stem)}-{digest}"
+    clip_id = f"{CORPUS}-{slug(entry.speaker)}-{slug(path.stem)}-{digest_of(file)}"
     group = entry.group or entry.speaker
     return Offer(
         clip_id=clip_id,
@@ -177,11 +177,12 @@ def _offer(config: FolderConfig, root: Path, file: str, entry: Listed, seed: int
         redistributable=config.redistributable,
         text=entry.text,
         source=str(source),
-        stamp=_stamp(source),
+        stamp=stamp_of(source),
     )
 
 
-def _stamp(source: Path) -> str:
+def stamp_of(source: Path) -> str:
+    """A text that changes when a file does; empty where there is none."""
     try:
         status = source.stat()
     except OSError:
@@ -204,8 +205,18 @@ def _unique_id(name: str) -> str:
 
 def split_of(group: str, seed: int, val_share: float, test_share: float) -> str:
     """The split of a group by the hash of its name: the same whatever else there is."""
-    key = f"{seed}:{group}".encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    place = int(sha256_text(key)[:13], 16) / 16**13
+    place = place_of(group, seed)
     if place < test_share:
         return "test"
     return "val" if place < test_share + val_share else "train"
+
+
+def place_of(name: str, seed: int) -> float:
+    """A place in 0..1 for a name, by its hash."""
+    key = f"{seed}:{name}".encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return int(sha256_text(key)[:13], 16) / 16**13
+
+
+def digest_of(name: str) -> str:
+    """Eight hexadecimal digits that tell names apart, also on disks that do not tell case."""
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:8]

@@ -6,8 +6,9 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from pipeline.corpora.offer import Content, Offer
+from pipeline.corpora.offer import Content, Notes, Offer
 from pipeline.storage import write_text
 
 
@@ -26,12 +27,13 @@ class Journal:
             return found
         for line in lines:
             try:
-                clip_id, stamp, sha256, size_bytes = json.loads(line)
+                clip_id, stamp, sha256, size_bytes, *rest = json.loads(line)
                 offer = offers.get(clip_id)
-            except (ValueError, TypeError):
+                notes = _notes(rest[0]) if rest else None
+            except (ValueError, TypeError, KeyError):
                 continue
             if offer is not None and offer.stamp == stamp:
-                found[clip_id] = Content(sha256, size_bytes)
+                found[clip_id] = Content(sha256, size_bytes, notes)
         return found
 
     def add(self, offer: Offer, content: Content) -> None:
@@ -50,4 +52,10 @@ class Journal:
 
 
 def _line(offer: Offer, content: Content) -> str:
-    return json.dumps([offer.clip_id, offer.stamp, content.sha256, content.size_bytes])
+    rest = [vars(content.notes)] if content.notes else []
+    return json.dumps([offer.clip_id, offer.stamp, content.sha256, content.size_bytes, *rest])
+
+
+def _notes(values: dict[str, Any]) -> Notes:
+    tuples = {name: tuple(values[name]) for name in ("words", "word_times_s")}
+    return Notes(annotation=values["annotation"], text=values["text"], **tuples)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.corpora.archives import Member
 from pipeline.errors import ItemError, Reason
 from pipeline.schema import RawClip
-from pipeline.storage import sha256_file
+from pipeline.storage import atomic_path, sha256_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,11 @@ class Offer:
         text: transcript, or empty.
         source: where it comes from: a file, or empty for one that is made here.
         stamp: changes when the source does; part of the settings of its batch.
+        video: id of the video or programme, or empty.
+        origin: its name inside the corpus, or empty.
+        member: where in an archive it is, where it comes from one.
+        note: file of its annotation, or empty.
+        note_member: likewise for an annotation in an archive.
     """
 
     clip_id: str
@@ -45,13 +53,40 @@ class Offer:
     text: str = ""
     source: str = ""
     stamp: str = ""
+    video: str = ""
+    origin: str = ""
+    member: Member | None = None
+    note: str = ""
+    note_member: Member | None = None
 
     def raw_clip(self, content: Content) -> RawClip:
         """The row of the raw table, once the file is there."""
         values: dict[str, Any] = {
-            name: value for name, value in vars(self).items() if name not in ("source", "stamp")
+            name: value for name, value in vars(self).items() if name not in _NOT_IN_THE_TABLE
         }
+        if content.notes:
+            values |= vars(content.notes) | {"text": content.notes.text or self.text}
         return RawClip(**values, sha256=content.sha256, size_bytes=content.size_bytes)
+
+
+_NOT_IN_THE_TABLE = frozenset({"source", "stamp", "member", "note", "note_member"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notes:
+    """What the corpus says of one clip; see `RawClip`.
+
+    Attributes:
+        annotation: scores by name.
+        text: transcript.
+        words: of it.
+        word_times_s: two a word.
+    """
+
+    annotation: dict[str, float] = field(default_factory=dict)
+    text: str = ""
+    words: tuple[str, ...] = ()
+    word_times_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,10 +96,12 @@ class Content:
     Attributes:
         sha256: of its bytes.
         size_bytes: of the file.
+        notes: what the corpus says of it, where it says anything.
     """
 
     sha256: str
     size_bytes: int
+    notes: Notes | None = None
 
 
 def read_content(path: Path) -> Content:
@@ -84,6 +121,24 @@ def read_content(path: Path) -> Content:
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise ItemError(Reason.FILE_CHANGED, f"{path} changed while it was read.")
     return Content(digest, after.st_size)
+
+
+def write_content(path: Path, pieces: Iterable[bytes]) -> Content:
+    """Write a file piece by piece, atomically; returns what it holds.
+
+    Raises:
+        ItemError: it cannot be written; or whatever the pieces raise, and nothing is written.
+    """
+    digest, size_bytes = hashlib.sha256(), 0
+    try:
+        with atomic_path(path) as temporary, temporary.open("wb") as handle:
+            for piece in pieces:
+                handle.write(piece)
+                digest.update(piece)
+                size_bytes += len(piece)
+    except OSError as error:
+        raise item_error(error, path) from error
+    return Content(digest.hexdigest(), size_bytes)
 
 
 def item_error(error: OSError, path: Path) -> ItemError:

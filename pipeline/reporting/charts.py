@@ -71,7 +71,7 @@ def box_plot(models: Sequence[ModelResults]) -> str | None:
             axes.plot([], [], color=_COLOURS[condition], linewidth=6, label=condition.label)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3)
 
-    return _svg_uri(draw, (7.2, 3.6), (0.6, 0.65, 0.1, 0.1))
+    return svg_uri(draw, (7.2, 3.6), (0.6, 0.65, 0.1, 0.1))
 
 
 def scatter_plot(model: ModelResults) -> str | None:
@@ -101,7 +101,7 @@ def scatter_plot(model: ModelResults) -> str | None:
         axes.set_ylabel("SI-SNRi (dB)")
         axes.set_title(model.title)
 
-    return _svg_uri(draw, (3.6, 2.9), (0.6, 0.5, 0.1, 0.3))
+    return svg_uri(draw, (3.6, 2.9), (0.6, 0.5, 0.1, 0.3))
 
 
 def training_curves(model: ModelResults) -> str | None:
@@ -126,7 +126,7 @@ def training_curves(model: ModelResults) -> str | None:
             axes.set_xlabel("step")
             axes.legend(fontsize=8)
 
-    return _svg_uri(draw, (7.2, 2.6))
+    return svg_uri(draw, (7.2, 2.6))
 
 
 def drop_bars(reasons: Sequence[tuple[str, int]]) -> str | None:
@@ -142,7 +142,7 @@ def drop_bars(reasons: Sequence[tuple[str, int]]) -> str | None:
         axes.set_xlabel("clips")
         axes.grid(visible=False, axis="y")
 
-    return _svg_uri(draw, (7.2, 0.7 + 0.3 * len(reasons)), (1.8, 0.5, 0.4, 0.1))
+    return svg_uri(draw, (7.2, 0.7 + 0.3 * len(reasons)), (1.8, 0.5, 0.4, 0.1))
 
 
 def _finite(model: ModelResults, condition: Condition) -> list[float]:
@@ -153,7 +153,7 @@ def _finite(model: ModelResults, condition: Condition) -> list[float]:
     ]
 
 
-def _svg_uri(
+def svg_uri(
     draw: Callable[[Figure], None],
     size: tuple[float, float],
     margins: tuple[float, float, float, float] = (0.6, 0.5, 0.1, 0.15),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.reporting import charts, corpus, published, tables
+from pipeline.reporting import charts, corpus, published, scores, tables
 from pipeline.reporting.gather import ModelResults, gather_models
 from pipeline.reporting.listening import gather_examples
 from pipeline.reporting.numbers import METRICS, number, scaled
@@ -94,6 +94,7 @@ def render_page(
         drop_bars=charts.drop_bars([(line.reason, line.clips) for line in drops.lines])
         if drops
         else None,
+        score_histograms=scores.histograms(scores.gather_scores(workspace)),
         ledger=corpus.ledger_lines(workspace),
         costs=tables.cost_lines(results),
         versions=versions(),

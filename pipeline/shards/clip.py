@@ -79,7 +79,14 @@ def clip_samples(path: Path, clip: Clip, settings: ClipSettings, timer: StepTime
     with timer.step("decode"):
         audio = read_audio(path, clip.start_s, num_frames * SAMPLES_PER_FRAME)
     frames = _timed(read_frames(path, clip.start_s, num_frames), timer)
-    backend = loaded_backend(settings)
+    if settings.backend == "imported":
+        from pipeline.faces.backends.imported import open_imported
+
+        imported = open_imported(dict(settings.backend_options), clip, num_frames)
+        backend: FaceBackend = imported
+        frames = imported.watched(frames)
+    else:
+        backend = loaded_backend(settings)
     tracks = extract_faces(frames, settings.faces, backend, timer)
     if not tracks:
         raise ItemError(
@@ -102,7 +109,12 @@ def _sample(
     num_frames = len(track.lips)
     start = track.start_frame * SAMPLES_PER_FRAME
     audio = clip_audio[start : start + num_frames * SAMPLES_PER_FRAME]
-    scores = {**track.scores, **sound_scores(track.landmarks, audio)}
+    # What the corpus says of the clip stands beside our own scores, so that one expression picks.
+    scores = {
+        **shared.get("annotation", {}),
+        **track.scores,
+        **sound_scores(track.landmarks, audio),
+    }
     key = sample_key(shared["clip_id"], number)
     own = {
         "version": SAMPLE_VERSION,

@@ -15,9 +15,10 @@ from pipeline.faces.config import FacesConfig
 from pipeline.schema import ANALYSIS_SIZE, LIPS_SIZE, Clip
 from pipeline.storage import settings_hash
 
+_IMPORTED_OPTIONS = frozenset({"root", "made_by"})
 _FAN_OPTIONS = frozenset({"device", "mirror", "three_d", "weights", "window"})
 # Options that say where the work is done; a shard does not tell about the machine it was made on.
-_PLACES = frozenset({"device", "weights"})
+_PLACES = frozenset({"device", "weights", "root"})
 
 CODE_VERSION = 1  # raise it when the same settings give other samples
 
@@ -32,6 +33,7 @@ _BY_STORAGE = {"compact": {"soundfile": ("soundfile",)}, "plain": {}}
 _BY_BACKEND = {
     "mediapipe": {"litert": ("ai-edge-litert",)},
     "face_alignment": {"face-alignment": ("face-alignment",), "torch": ("torch",)},
+    "imported": {},
 }
 
 
@@ -55,8 +57,19 @@ class ClipSettings:
 
 
 def clip_facts(clip: Clip) -> dict[str, Any]:
-    """What the samples take over from their clip, as it stands in their JSON member."""
-    return {
+    """What the samples take over from their clip, as it stands in their JSON member.
+
+    `video`, `origin`, `annotation` and `words` (word, start, end in seconds of the clip's file)
+    are there only where the corpus has them.
+    """
+    spans = zip(clip.words, clip.word_times_s[::2], clip.word_times_s[1::2], strict=True)
+    known = {
+        "video": clip.video,
+        "origin": clip.origin,
+        "annotation": dict(clip.annotation),
+        "words": [list(span) for span in spans],
+    }
+    return {name: value for name, value in known.items() if value} | {
         "clip_id": clip.clip_id,
         "corpus": clip.corpus,
         "speaker": clip.speaker,
@@ -107,6 +120,8 @@ def backend_facts(settings: ClipSettings) -> dict[str, Any]:
         from pipeline.faces.backends.task_file import SHA256
 
         return {"name": settings.backend, "options": options, "weights": [SHA256]}
+    if settings.backend == "imported":
+        return {"name": settings.backend, "options": options, "weights": []}
     # Its files carry the beginning of their sha256 in their names, which is checked on loading.
     return {"name": settings.backend, "options": options, "weights": _fan_files(settings)}
 
@@ -118,18 +133,27 @@ def check_backend(settings: ClipSettings) -> None:
         UsageError: no such backend, an option that it does not have, or its package or weights
             are missing.
     """
-    package = {"mediapipe": "ai_edge_litert", "face_alignment": "face_alignment"}
+    # The imported one needs OpenCV for the crops, as all do.
+    package = {
+        "mediapipe": "ai_edge_litert",
+        "face_alignment": "face_alignment",
+        "imported": "cv2",
+    }
     name, options = settings.backend, dict(settings.backend_options)
     if name not in package:
         raise UsageError(f"there is no face backend {name!r}; there are {', '.join(package)}.")
     if find_spec(package[name]) is None:
         raise UsageError(f"the face backend {name} needs the package {package[name]}.")
-    known = _FAN_OPTIONS if name == "face_alignment" else frozenset()
+    known = {"face_alignment": _FAN_OPTIONS, "imported": _IMPORTED_OPTIONS}.get(name, frozenset())
     if unknown := sorted(options.keys() - known):
         raise UsageError(
             f"the face backend {name} has no option {', '.join(unknown)};"
             f" it has {', '.join(sorted(known)) or 'none'}."
         )
+    if name == "imported":
+        from pipeline.faces.backends.imported import checked_root
+
+        checked_root(options)
     if name == "face_alignment":
         from pipeline.faces.backends.fan_weights import find_weights
 

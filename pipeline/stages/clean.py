@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache, partial
 from itertools import pairwise
@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.clean.drops import drop_report
-from pipeline.clean.duplicates import find_duplicates
+from pipeline.clean.duplicates import find_duplicates, find_split_crossers
 from pipeline.clean.journal import Journal
 from pipeline.clean.judge import Limits, Verdict, judge
+from pipeline.clean.select import find_unselected
 from pipeline.config import as_values
 from pipeline.errors import CheckError, ItemError, Reason
+from pipeline.expression import Expression
 from pipeline.ledger import Counts, Ledger, Outcome
 from pipeline.markers import forget_strangers, read_marker, write_marker
 from pipeline.runner import Batch, Progress, StageReport, default_workers, map_items
@@ -32,12 +34,16 @@ class CleanConfig(Limits):
     """Settings of `clean`; the thresholds are those of `Limits`.
 
     Attributes:
+        select: which of the fit clips are wanted, by an expression over their scores, e.g.
+            `asd_conf > 1 and abs(av_offset) <= 3`; see `pipeline.expression`. Empty: all. Scores
+            of the face are known after `extract` alone; `mix` picks by them.
         workers: processes; None for one a core, 0 to work in the main process.
         batch_size: clips in one unit of work.
         item_timeout_s: for one clip.
         max_failed_share: of clips that could not be judged; above it the stage fails.
     """
 
+    select: str = ""
     workers: int | None = None
     batch_size: int = 200
     item_timeout_s: float = 120.0
@@ -45,6 +51,7 @@ class CleanConfig(Limits):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        Expression(self.select)
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"workers is {self.workers}; it must be 0 or more, or empty.")
         if self.batch_size < 1:
@@ -126,20 +133,30 @@ def finish(config: CleanConfig, workspace: Workspace, outcomes: Sequence[Outcome
         with _journal(workspace, batch) as journal:
             verdicts |= {verdict.clip.clip_id: verdict for verdict in journal.verdicts()}
     ended = {outcome.item: outcome for outcome in outcomes}
-    duplicates = find_duplicates({i: v.sound_sha256 for i, v in verdicts.items()})
-    clips = []
-    for row in sorted(_raw_clips(workspace), key=lambda row: row.clip_id):
-        clip = _clip(row, verdicts.get(row.clip_id), ended[row.clip_id])
-        if original := duplicates.get(row.clip_id):
-            clip = replace(
-                clip,
-                kept=False,
-                reason=str(Reason.DUPLICATE),
-                message=f"its sound is that of {original}.",
-            )
-            ended[row.clip_id] = _outcome(clip, ended[row.clip_id].seconds)
-        clips.append(clip)
-    Ledger(workspace.ledger).record(STAGE, [ended[clip_id] for clip_id in sorted(duplicates)])
+    clips = [
+        _clip(row, verdicts.get(row.clip_id), ended[row.clip_id])
+        for row in sorted(_raw_clips(workspace), key=lambda row: row.clip_id)
+    ]
+    # The wish comes first, so that a clip nobody wants does not drive out its double.
+    unselected = find_unselected(clips, Expression(config.select))
+    clips = _dropped(clips, Reason.NOT_SELECTED, unselected)
+    crossers = find_split_crossers(clips)
+    clips = _dropped(
+        clips,
+        Reason.DUPLICATE,
+        {i: f"its video is in the {split} split too." for i, split in crossers.items()},
+    )
+    sounds = {c.clip_id: verdicts[c.clip_id].sound_sha256 for c in clips if c.kept}
+    clips = _dropped(
+        clips,
+        Reason.DUPLICATE,
+        {i: f"its sound is that of {other}." for i, other in find_duplicates(sounds).items()},
+    )
+    for clip in clips:
+        if not clip.kept and ended[clip.clip_id].reason is None:
+            ended[clip.clip_id] = _outcome(clip, ended[clip.clip_id].seconds)
+    changed = [ended[clip.clip_id] for clip in clips if clip.clip_id in verdicts]
+    Ledger(workspace.ledger).record(STAGE, [replace(outcome, attempts=0) for outcome in changed])
     folder = fresh_directory(workspace.clips)
     write_rows(folder / "clips.parquet", clips, Clip)
     report = drop_report(clips)
@@ -152,6 +169,16 @@ def finish(config: CleanConfig, workspace: Workspace, outcomes: Sequence[Outcome
             "hours in": round(report["total"]["hours"], 3),
         },
     )
+
+
+def _dropped(clips: Sequence[Clip], reason: Reason, why: Mapping[str, str]) -> list[Clip]:
+    """The same clips; those with a sentence in `why` are no longer kept."""
+    return [
+        replace(clip, kept=False, reason=str(reason), message=why[clip.clip_id])
+        if clip.clip_id in why
+        else clip
+        for clip in clips
+    ]
 
 
 def _judge_timed(row: RawClip, *, folder: Path, limits: Limits) -> tuple[Verdict, float]:

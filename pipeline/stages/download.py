@@ -1,64 +1,48 @@
 """download: bring the raw clips of a corpus into `data/raw` and write their table.
 
-The demo corpus is rendered, the videos of a folder are linked. A batch is a speaker of the demo
-corpus, or some hundred files of a folder. Raw files stay from run to run: one that is there and
-right is not made again.
+The demo corpus is rendered, clips that lie in a folder are linked, those in archives are written
+out. A batch is a speaker of the demo corpus, or some hundred clips of another. Raw files stay
+from run to run: one that is there and right is not made again.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from pipeline.corpora import folder
-from pipeline.corpora.demo import offers as demo
-from pipeline.corpora.demo.config import DemoConfig
-from pipeline.corpora.folder import FolderConfig
+from pipeline.corpora.catalogue import Corpus, CorpusChoice, fetch_all, open_corpus
 from pipeline.corpora.journal import Journal
-from pipeline.corpora.offer import Content, Offer, read_content
+from pipeline.corpora.offer import Offer
 from pipeline.errors import CheckError, ItemError, Reason, State
 from pipeline.ledger import Counts, Outcome
-from pipeline.markers import forget_strangers, read_marker, write_marker
-from pipeline.runner import Batch, Progress, StageReport, default_workers, map_items
+from pipeline.markers import forget_strangers, known_outcomes, write_marker
+from pipeline.runner import Batch, Progress, StageReport, default_workers
 from pipeline.schema import SPLITS, RawClip
 from pipeline.storage import Workspace, settings_hash, sha256_text
 from pipeline.tables import write_rows
 
 STAGE = "download"
-FILES_A_BATCH = 500  # of a folder, at most on average
+FILES_A_BATCH = 500  # at most on average; a video's clips stay together
 
 
 @dataclass(frozen=True, kw_only=True)
-class DownloadConfig:
-    """Settings of `download`.
+class DownloadConfig(CorpusChoice):
+    """Settings of `download`; which corpus is in `CorpusChoice`.
 
     Attributes:
-        corpus: `demo` is rendered here, `folder` is a folder of your own videos.
-        seed: of the demo corpus's pictures, and of the splits of a folder.
-        demo: settings of the demo corpus.
-        folder: settings of a folder.
         workers: processes; None for one a core, 0 to work in the main process.
         item_timeout_s: most time for one clip, in seconds.
         max_failed_share: share of clips that may fail before the stage does.
     """
 
-    corpus: Literal["demo", "folder"] = "demo"
-    seed: int = 0
-    demo: DemoConfig = field(default_factory=DemoConfig)
-    folder: FolderConfig = field(default_factory=FolderConfig)
     workers: int | None = None
     item_timeout_s: float = 600.0
     max_failed_share: float = 0.02
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; it must be 0 or more.")
-        if self.corpus == "folder" and not self.folder.root:
-            raise ValueError("folder.root is empty; set it to the folder with your videos.")
+        super().__post_init__()
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"workers is {self.workers}; it must be 0 or more, or empty.")
         if self.item_timeout_s <= 0:
@@ -76,7 +60,7 @@ def plan(config: DownloadConfig, workspace: Workspace) -> list[Batch]:
     _looked_up.clear()
     return [
         Batch(name=name, items=tuple(offers), settings=_settings(offers))
-        for name, offers in sorted(_offers(config, workspace).items())
+        for name, offers in sorted(_opened(config, workspace)[1].items())
     ]
 
 
@@ -84,40 +68,49 @@ def work(
     config: DownloadConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
     """Bring the files of a batch that are not there yet."""
-    offers = _offers(config, workspace).get(batch.name, {})
+    corpus, by_batch = _opened(config, workspace)
+    offers = by_batch.get(batch.name, {})
     journal = _journal(workspace, batch.name)
     contents = {
         clip_id: content
         for clip_id, content in journal.read(offers).items()
-        if _is_right(config, workspace, offers[clip_id], content)
+        if corpus.is_there(offers[clip_id], content)
     }
-    finished = read_marker(workspace, STAGE, batch)
-    if finished is not None and {o.item for o in finished[0] if o.state is State.DONE} <= set(
-        contents
-    ):
-        progress(len(batch.items))
-        return finished[0]
-    outcomes = [Outcome.done(item) for item in batch.items if item in contents]
+    outcomes = [
+        outcome
+        for outcome in known_outcomes(workspace, STAGE, batch)
+        if outcome.state is not State.DONE and outcome.item not in contents
+    ]
+    outcomes += [
+        Outcome.found(item, source=offers[item].video, sha256=contents[item].sha256)
+        for item in batch.items
+        if item in contents
+    ]
     progress(len(outcomes))
+    ended = {outcome.item for outcome in outcomes}
     todo = []
     for item in batch.items:
+        if item in ended:
+            continue
         if item in offers:
-            todo += [offers[item]] if item not in contents else []
+            todo.append(offers[item])
         else:
             message = "it is gone since the stage began"
             outcomes.append(Outcome.ended(item, Reason.FILE_MISSING, message))
-    for offer, result in map_items(
-        _fetch(config, workspace),
+    for offer, result in fetch_all(
+        corpus,
         todo,
         workers=default_workers() if config.workers is None else config.workers,
         timeout_s=config.item_timeout_s,
     ):
         if isinstance(result, ItemError):
-            outcomes.append(Outcome.ended(offer.clip_id, result.reason, result.message))
+            ended_now = Outcome.ended(offer.clip_id, result.reason, result.message)
+            outcomes.append(replace(ended_now, attempts=result.attempts, source=offer.video))
         else:
             journal.add(offer, result)
             contents[offer.clip_id] = result
-            outcomes.append(Outcome.done(offer.clip_id))
+            done = Outcome.done(offer.clip_id)
+            outcomes.append(replace(done, source=offer.video, sha256=result.sha256))
         progress(1)
     journal.rewrite(offers, contents)
     outcomes.sort(key=lambda outcome: outcome.item)
@@ -133,7 +126,7 @@ def finish(
     Raises:
         CheckError: nothing was brought, or a finished file is gone again.
     """
-    offers = _offers(config, workspace)
+    _, offers = _opened(config, workspace)
     rows: list[RawClip] = []
     done = {outcome.item for outcome in outcomes if outcome.state is State.DONE}
     for name, of_batch in offers.items():
@@ -145,7 +138,7 @@ def finish(
         raise CheckError("there is not one raw clip; `avsep ledger failures download` says why.")
     rows.sort(key=lambda row: row.clip_id)
     _forget_old_work(workspace, offers)
-    _remove_strangers(workspace.raw / config.corpus, {Path(row.path).name for row in rows})
+    _remove_strangers(workspace.raw / config.corpus, {workspace.raw / row.path for row in rows})
     write_rows(workspace.raw_table, rows, RawClip)
     splits = Counter(row.split for row in rows)
     return StageReport(
@@ -162,58 +155,41 @@ def finish(
 Offers = dict[str, dict[str, Offer]]
 """By batch name, then by clip id, both sorted."""
 
-_looked_up: dict[tuple[DownloadConfig, Workspace], Offers] = {}
+_looked_up: dict[tuple[DownloadConfig, Workspace], tuple[Corpus, Offers]] = {}
 
 
-def _offers(config: DownloadConfig, workspace: Workspace) -> Offers:
-    """What the corpus offers, in batches; looked up once for all batches of a run."""
+def _opened(config: DownloadConfig, workspace: Workspace) -> tuple[Corpus, Offers]:
+    """The corpus and what it offers, in batches; looked up once for all batches of a run."""
     key = (config, workspace)
     if key not in _looked_up:
-        if config.corpus == "demo":
-            found = demo.offers(config.demo, config.seed)
-        else:
-            found = folder.offers(config.folder, workspace.root, workspace.raw, config.seed)
+        corpus = open_corpus(config, workspace)
+        found = corpus.offers()
         batches: Offers = defaultdict(dict)
         names = _batch_names(found)
         for offer, name in sorted(zip(found, names, strict=True), key=lambda pair: pair[0].clip_id):
             batches[name][offer.clip_id] = offer
-        _looked_up[key] = dict(sorted(batches.items()))
+        _looked_up[key] = corpus, dict(sorted(batches.items()))
     return _looked_up[key]
 
 
 def _batch_names(offers: Sequence[Offer]) -> list[str]:
     """Which batch each offer is in.
 
-    A folder's files are spread by the hash of their ids over a power of two of batches, so that
-    a file more or less hardly moves the others.
+    Clips are spread by the hash of their video, or of their ids, over a power of two of batches,
+    so that a file more or less hardly moves the others.
     """
     if all(offer.corpus == "demo" for offer in offers):
         return [offer.speaker for offer in offers]
     count = 1
     while len(offers) > count * FILES_A_BATCH:
         count *= 2
-    places = (sha256_text(offer.clip_id)[:8] for offer in offers)
-    return [f"folder-{int(place, 16) % count:05d}-of-{count:05d}" for place in places]
+    places = (sha256_text(offer.video or offer.clip_id)[:8] for offer in offers)
+    corpus = offers[0].corpus
+    return [f"{corpus}-{int(place, 16) % count:05d}-of-{count:05d}" for place in places]
 
 
 def _settings(offers: dict[str, Offer]) -> str:
     return settings_hash(STAGE, [asdict(offer) for offer in offers.values()])
-
-
-def _fetch(config: DownloadConfig, workspace: Workspace) -> Callable[[Offer], Content]:
-    if config.corpus == "demo":
-        return partial(demo.render, raw=workspace.raw, seed=config.seed)
-    return partial(folder.link, raw=workspace.raw)
-
-
-def _is_right(config: DownloadConfig, workspace: Workspace, offer: Offer, content: Content) -> bool:
-    """Whether the raw file is there as the journal says."""
-    if config.corpus == "folder":
-        return folder.linked(offer, workspace.raw)
-    try:
-        return read_content(workspace.raw / offer.path) == content
-    except ItemError:
-        return False
 
 
 def _journal(workspace: Workspace, name: str) -> Journal:
@@ -227,8 +203,11 @@ def _forget_old_work(workspace: Workspace, offers: Offers) -> None:
             path.unlink()
 
 
-def _remove_strangers(raw: Path, wanted: set[str]) -> None:
+def _remove_strangers(raw: Path, wanted: set[Path]) -> None:
     """Remove clips and links of earlier settings, and what a kill left behind."""
-    for path in sorted(raw.iterdir()):
-        if path.name not in wanted and (path.is_file() or path.is_symlink()):
-            path.unlink()
+    for path in sorted(raw.rglob("*"), reverse=True):  # what is in a folder comes before it
+        if path.is_symlink() or path.is_file():
+            if path not in wanted:
+                path.unlink()
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()

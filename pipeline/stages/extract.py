@@ -54,8 +54,10 @@ class ExtractConfig:
         clips_per_shard: clips of one split in one new shard; also the unit of work. Shards that
             exist stay as they are; without `data/plan.parquet` the set is cut anew.
         lips_crf: quality of the mouth video of `compact`, 1 (best) to 51.
-        backend: what finds faces and landmarks: `mediapipe` (CPU) or `face_alignment` (GPU).
-        backend_options: of the backend, e.g. `device` and `weights` of `face_alignment`.
+        backend: what finds faces and landmarks: `mediapipe` (CPU), `face_alignment` (GPU), or
+            `imported` for ready landmark files of auto_avsr or AV-HuBERT.
+        backend_options: of the backend, e.g. `device` and `weights` of `face_alignment`, or
+            `root` (the folder of the files) and `made_by` (a name for them) of `imported`.
         faces: detection, tracking and cropping.
         workers: processes; None for one a core, 0 to work in the main process.
         item_timeout_s: most time for one clip, in seconds.
@@ -65,7 +67,7 @@ class ExtractConfig:
     storage: Literal["compact", "plain"] = "compact"
     clips_per_shard: int = 1000
     lips_crf: int = 18
-    backend: Literal["mediapipe", "face_alignment"] = "mediapipe"
+    backend: Literal["mediapipe", "face_alignment", "imported"] = "mediapipe"
     backend_options: dict[str, Any] = field(default_factory=dict)
     faces: FacesConfig = field(default_factory=FacesConfig)
     workers: int | None = None

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.config import build
+from pipeline.corpora import folder
 from pipeline.corpora.demo import corpus
 from pipeline.corpora.demo.config import DemoConfig
 from pipeline.corpora.folder import FolderConfig
@@ -190,9 +191,9 @@ def test_an_added_and_a_changed_file_are_the_only_ones_read(workspace, videos, m
     (videos / "bob/two.mp4").write_text("new")
     (videos / "solo.mkv").write_text("longer than before")
     linked = []
-    link = download.folder.link
+    link = folder.link
     monkeypatch.setattr(
-        download.folder, "link", lambda offer, raw: linked.append(offer.source) or link(offer, raw)
+        folder, "link", lambda offer, raw: linked.append(offer.source) or link(offer, raw)
     )
     run_stage("download", workspace, config=of_folder(videos))
     assert sorted(linked) == [str(videos / "bob/two.mp4"), str(videos / "solo.mkv")]

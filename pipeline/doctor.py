@@ -1,0 +1,189 @@
+"""What the machine has and what the chosen settings need, one line each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import urllib.parse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.config import STAGES, build, config_class
+from pipeline.errors import AvsepError, UsageError
+from pipeline.storage import Workspace
+
+MIN_FREE_GB = 5.0
+GB_PER_HOUR = 0.145  # of finished shards, of faces like VoxCeleb2's: see docs/data.md
+CONNECT_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that was looked at.
+
+    Attributes:
+        name: of it.
+        state: `ok`; `missing`, and the settings need it; `absent`, and they do not.
+        detail: a few words.
+    """
+
+    name: str
+    state: Literal["ok", "missing", "absent"]
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.state:8} {self.name:12} {self.detail}"
+
+
+def examine(workspace: Workspace, values: dict[str, Any]) -> Iterator[Line]:
+    """Look at the machine.
+
+    Args:
+        workspace: the project's folders.
+        values: of `params.yaml` or of a profile.
+    """
+    config = {stage: build(config_class(stage), values.get(stage) or {}, stage) for stage in STAGES}
+    download, extract = config["download"], config["extract"]
+    youtube = download.corpus == "voxceleb2" and download.voxceleb2.route == "youtube"
+    yield _ffmpeg(needed=youtube)
+    yield from _packages(extract.backend, youtube)
+    yield _runtime(needed=youtube)
+    yield _disk(workspace.root)
+    yield _gpu(needed=str(extract.backend_options.get("device", "")).startswith("cuda"))
+    yield _weights(extract)
+    yield _libegl()
+    yield _corpus(download, workspace)
+    yield from _servers(youtube)
+
+
+def _checked(name: str, needed: bool, look: Callable[[], str]) -> Line:
+    try:
+        return Line(name, "ok", look())
+    except (AvsepError, OSError, subprocess.SubprocessError, ImportError, ValueError) as error:
+        return Line(name, "missing" if needed else "absent", str(error))
+
+
+def _ffmpeg(*, needed: bool) -> Line:
+    def look() -> str:
+        from pipeline.media.ffmpeg import binary
+
+        done = subprocess.run(
+            [binary(), "-version"], capture_output=True, text=True, timeout=20, check=True
+        )
+        return " ".join(done.stdout.split()[:3])
+
+    return _checked("ffmpeg", needed, look)
+
+
+def _packages(backend: str, youtube: bool) -> Iterator[Line]:
+    wanted = {
+        "av": "pictures and sound",
+        "cv2": "crops",
+        "soxr": "resampling",
+        "soundfile": "shards",
+    }
+    if backend == "mediapipe":
+        wanted["ai_edge_litert"] = "the face backend mediapipe"
+    if backend == "face_alignment":
+        wanted["face_alignment"] = "the face backend face_alignment"
+    if youtube:
+        wanted["yt_dlp"] = "YouTube"
+    missing = [f"{name} ({use})" for name, use in wanted.items() if find_spec(name) is None]
+    if missing:
+        yield Line("packages", "missing", f"not installed: {', '.join(missing)}")
+    else:
+        yield Line("packages", "ok", ", ".join(wanted))
+
+
+def _runtime(*, needed: bool) -> Line:
+    def look() -> str:
+        from pipeline.corpora.youtube.fetch import found_runtimes
+
+        if not (found := found_runtimes()):
+            raise UsageError("no JavaScript runtime (deno 2, node 20 or newer, bun, quickjs)")
+        return ", ".join(found)
+
+    return _checked("js runtime", needed, look)
+
+
+def _disk(root: Path) -> Line:
+    free_gb = shutil.disk_usage(root).free / 1e9
+    hours = free_gb / GB_PER_HOUR
+    detail = f"{free_gb:.0f} GB free, room for shards of about {hours:,.0f} h"
+    return Line("disk", "ok" if free_gb >= MIN_FREE_GB else "missing", detail)
+
+
+def _gpu(*, needed: bool) -> Line:
+    def look() -> str:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UsageError("none; the models train on the CPU")
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return ", ".join(names)
+
+    return _checked("gpu", needed, look)
+
+
+def _weights(extract: Any) -> Line:
+    def look() -> str:
+        from pipeline.shards.provenance import ClipSettings, check_backend
+
+        check_backend(
+            ClipSettings(backend=extract.backend, backend_options=extract.backend_options)
+        )
+        if extract.backend == "mediapipe":
+            from pipeline.faces.backends.task_file import read_models
+
+            read_models()
+        return f"of {extract.backend}"
+
+    return _checked("weights", True, look)
+
+
+def _libegl() -> Line:
+    def look() -> str:
+        import ctypes.util
+
+        if (found := ctypes.util.find_library("EGL")) is None:
+            raise UsageError("no libEGL; only the reference tests with MediaPipe's package need it")
+        return found
+
+    return _checked("libegl", False, look)
+
+
+def _corpus(download: Any, workspace: Workspace) -> Line:
+    def look() -> str:
+        if download.corpus == "demo":
+            return "demo, rendered here"
+        root = Path(getattr(download, download.corpus).root).expanduser()
+        path = (workspace.root / root).resolve()
+        if not path.is_dir():
+            raise UsageError(f"download.{download.corpus}.root {path} is no folder")
+        return f"{download.corpus} in {path}"
+
+    return _checked("corpus", True, look)
+
+
+def _servers(youtube: bool) -> Iterator[Line]:
+    addresses = ["https://www.youtube.com"] if youtube else []
+    if server := os.environ.get("PREFECT_API_URL"):
+        addresses.append(server)
+    for address in addresses:
+        parts = urllib.parse.urlsplit(address)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        host = parts.hostname or ""
+
+        def look(host: str = host, port: int = port) -> str:
+            try:
+                socket.create_connection((host, port), CONNECT_TIMEOUT_S).close()
+            except OSError as error:
+                raise UsageError(f"{host}:{port} cannot be reached: {error}") from error
+            return f"{host}:{port} answers"
+
+        yield _checked("server", True, look)

@@ -1,0 +1,102 @@
+import hashlib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pipeline.corpora.archives import (
+    Archive,
+    find_archives,
+    list_members,
+    md5_of,
+    read_member,
+)
+from pipeline.corpora.checksums import check_archives, read_checksums
+from pipeline.errors import CheckError, ItemError, Reason, UsageError
+from tests.corpora.miniature import split_archive
+
+
+@pytest.fixture(params=[zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"])
+def packed(tmp_path, request):
+    """An archive in five parts, and what is in it."""
+    files = {f"dev/mp4/{n}.mp4": bytes([n]) * (3000 + n) + hashlib.sha256(bytes([n])).digest() * 90
+             for n in range(7)}  # fmt: skip
+    files["dev/empty.txt"] = b""
+    path = tmp_path / "vox2_dev_mp4.zip"
+    with zipfile.ZipFile(path, "w", request.param) as archive:
+        archive.mkdir("dev")
+        for name, content in files.items():
+            archive.writestr(name, content)
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    split_archive(path, 5)
+    return tmp_path, files, md5
+
+
+def whole(folder: Path) -> Archive:
+    [archive] = find_archives(folder.iterdir())
+    return archive
+
+
+def test_parts_are_read_as_one_file_where_they_lie(packed):
+    folder, files, md5 = packed
+    archive = whole(folder)
+    assert (archive.name, len(archive.parts)) == ("vox2_dev_mp4.zip", 5)
+    members = {member.name: member for member in list_members(archive)}
+    read = {name: b"".join(read_member(archive, member)) for name, member in members.items()}
+    assert read == files
+    assert md5_of(archive) == md5
+    assert sorted(p.name[-2:] for p in folder.iterdir()) == ["aa", "ab", "ac", "ad", "ae"]
+
+
+def test_a_missing_part_is_named_in_the_middle_and_noticed_at_the_end(packed):
+    folder, _, _ = packed
+    (folder / "vox2_dev_mp4_partae").unlink()
+    with pytest.raises(CheckError, match="in 4 parts is no whole zip file"):
+        list(list_members(whole(folder)))
+    (folder / "vox2_dev_mp4_partab").unlink()
+    with pytest.raises(CheckError, match=r"lacks its part\(s\) ab"):
+        whole(folder)
+
+
+def test_a_damaged_member_fails_alone(packed):
+    folder, files, _ = packed
+    archive = whole(folder)
+    members = {member.name: member for member in list_members(archive)}
+    part = folder / "vox2_dev_mp4_partaa"
+    content = bytearray(part.read_bytes())
+    content[members["dev/mp4/0.mp4"].offset + 60] ^= 0xFF
+    part.write_bytes(content)
+    with pytest.raises(ItemError, match="is damaged") as caught:
+        list(read_member(archive, members["dev/mp4/0.mp4"]))
+    assert caught.value.reason is Reason.UNREADABLE
+    assert b"".join(read_member(archive, members["dev/mp4/6.mp4"])) == files["dev/mp4/6.mp4"]
+
+
+def test_a_member_that_is_longer_than_it_says_is_not_written_out(packed):
+    folder, _, _ = packed
+    archive = whole(folder)
+    member = next(m for m in list_members(archive) if m.name.endswith("3.mp4"))
+    lying = type(member)(**{**vars(member), "size_bytes": 100})
+    with pytest.raises(ItemError, match=r"longer than it says|checksum is wrong"):
+        list(read_member(archive, lying))
+
+
+def test_checksums_are_compared_once_and_a_wrong_one_is_named(packed, tmp_path, monkeypatch):
+    folder, _, md5 = packed
+    archive, work = whole(folder), tmp_path / "work"
+    check_archives([archive], {archive.name: md5}, None, work)
+    monkeypatch.setattr("pipeline.corpora.checksums.md5_of", lambda _: pytest.fail("hashed again"))
+    check_archives([archive], {archive.name: md5}, None, work)
+    with pytest.raises(CheckError, match=f"has the MD5 {md5}, not 0123"):
+        check_archives([archive], {archive.name: "0123"}, None, work)
+    with pytest.raises(UsageError, match=r"no checksum of vox2_dev_mp4\.zip is known"):
+        check_archives([archive], {}, None, work)
+
+
+def test_a_file_of_checksums_is_read_as_md5sum_writes_it(tmp_path):
+    path = tmp_path / "md5.txt"
+    path.write_text(f"{'a' * 32}  ./x/vox2_test_mp4.zip\n{'b' * 32} *y.zip\n\n")
+    assert read_checksums(path) == {"vox2_test_mp4.zip": "a" * 32, "y.zip": "b" * 32}
+    path.write_text("not a checksum\n")
+    with pytest.raises(UsageError, match="line 1"):
+        read_checksums(path)

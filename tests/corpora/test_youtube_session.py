@@ -1,0 +1,190 @@
+import random
+
+import pytest
+
+from pipeline.corpora.offer import Content, Offer
+from pipeline.corpora.youtube.breaker import Breaker, is_open
+from pipeline.corpora.youtube.config import YouTubeConfig
+from pipeline.corpora.youtube.fetch import Site
+from pipeline.corpora.youtube.messages import Trouble
+from pipeline.corpora.youtube.session import Session, VideoJob, VideoResult
+from pipeline.errors import ItemError, Reason, State
+from pipeline.ledger import Counts, Ledger, Outcome
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time, self.slept = 1000.0, []
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.time += seconds
+
+
+def test_the_pause_doubles_up_to_its_cap_and_a_success_ends_that(tmp_path):
+    clock = Clock()
+    breaker = Breaker(tmp_path, pause_s=10, max_pause_s=35, now=clock.now, sleep=clock.sleep)
+    pauses = []
+    for _ in range(4):
+        pauses.append(breaker.trip())
+        assert breaker.trip() == pauses[-1]  # a second worker's complaint is the same pause
+        assert is_open(tmp_path)
+        breaker.wait()
+        assert not is_open(tmp_path)
+    assert pauses == [10, 20, 35, 35]
+    assert sum(clock.slept) == 100
+    breaker.succeeded()
+    assert breaker.trip() == 10
+
+
+def test_a_run_that_was_killed_while_waiting_waits_on(tmp_path):
+    clock = Clock()
+    settings = {"pause_s": 100, "max_pause_s": 1000, "now": clock.now, "sleep": clock.sleep}
+    Breaker(tmp_path, **settings).trip()
+    clock.time += 40
+    again = Breaker(tmp_path, **settings)
+    assert again.is_open
+    assert (again.pauses, again.left_s) == (1, 60)
+    clock.time -= 10**9  # a clock that was set back
+    assert again.left_s == 1000
+
+
+def job(tmp_path, number: int) -> VideoJob:
+    video = f"v{number:010d}"
+    offers = tuple(
+        Offer(clip_id=f"c-{video}-{u}", corpus="x", speaker="s", group="s", gender="",
+              split="train", path=f"x/{video}-{u}.mp4", video=video)
+        for u in range(1 + number % 3)
+    )  # fmt: skip
+    return VideoJob(
+        video=video, offers=offers, config=CONFIG, site=Site(), raw=tmp_path, work=tmp_path
+    )
+
+
+CONFIG = YouTubeConfig(allowed=True, retry_delay_s=0, pause_s=0.0, tries=3)
+
+
+def test_of_a_thousand_videos_three_in_ten_dead_every_clip_is_counted_once(tmp_path):
+    rng = random.Random(1)
+    fate = {}
+    for number in range(1000):
+        draw = rng.random()
+        fate[f"v{number:010d}"] = (
+            Trouble.GONE if draw < 0.3 else Trouble.CHANGED if draw < 0.34
+            else Trouble.RESTRICTED if draw < 0.38 else Trouble.UNKNOWN if draw < 0.40
+            else Trouble.TRANSIENT if draw < 0.45 else None
+        )  # fmt: skip
+    asked: list[str] = []
+
+    def run(job: VideoJob) -> VideoResult:
+        asked.append(job.video)
+        if len(asked) % 97 == 0:
+            return VideoResult(video=job.video, trouble=Trouble.THROTTLED, message="429")
+        trouble = fate[job.video]
+        if trouble is not None:
+            return VideoResult(video=job.video, trouble=trouble, message=str(trouble))
+        clips = {o.clip_id: Content("0" * 64, 1) for o in job.offers}
+        return VideoResult(video=job.video, clips=clips)
+
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    jobs = [job(tmp_path, number) for number in range(1000)]
+
+    def go() -> dict[str, Outcome]:
+        clock = Clock()
+        breaker = Breaker(tmp_path, pause_s=1, max_pause_s=9, now=clock.now, sleep=clock.sleep)
+        session = Session(
+            CONFIG, ledger, breaker, run=run, workers=0, timeout_s=9, sleep=clock.sleep
+        )
+        ended = {}
+        for offer, result in session.fetch(jobs):
+            assert offer.clip_id not in ended
+            ended[offer.clip_id] = (
+                Outcome.ended(offer.clip_id, result.reason, result.message)
+                if isinstance(result, ItemError)
+                else Outcome.done(offer.clip_id)
+            )
+        return ended
+
+    ended = go()
+    counts = Counts.of(ended.values())
+    assert counts.total == sum(len(job.offers) for job in jobs)
+    wanted = {
+        reason: sum(len(j.offers) for j in jobs if fate[j.video] is trouble)
+        for trouble, reason in [
+            (Trouble.GONE, "video_gone"), (Trouble.CHANGED, "video_changed"),
+            (Trouble.RESTRICTED, "video_restricted"), (Trouble.UNKNOWN, "parked"),
+            (Trouble.TRANSIENT, "network_trouble"), (None, ""),
+        ]
+    }  # fmt: skip
+    assert counts.done == wanted.pop("")
+    assert {**counts.dropped, **counts.failed} == wanted
+    tries = {video: asked.count(video) for video in fate}
+    assert {tries[v] for v, t in fate.items() if t is Trouble.TRANSIENT} <= {3, 4, 5}
+
+    # Only what can heal is asked again.
+    for trouble in (Trouble.TRANSIENT, Trouble.THROTTLED):
+        ledger.forgive_sources("download", [trouble.reason])
+    before = dict(fate)
+    fate.update({v: None for v, t in before.items() if t is Trouble.TRANSIENT})
+    asked.clear()
+    jobs = [j for j in jobs if before[j.video] is not None]
+    again = go()
+    assert not {v for v in asked if before[v] in (Trouble.GONE, Trouble.CHANGED)}
+    healed = [i for i, o in again.items() if o.state is State.DONE]
+    assert len(healed) == wanted["network_trouble"]
+
+
+def test_what_was_seen_as_gone_stays_so_in_the_next_run(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    calls = []
+
+    def run(job: VideoJob) -> VideoResult:
+        calls.append(job.video)
+        return VideoResult(video=job.video, trouble=Trouble.GONE, message="private")
+
+    for _ in range(2):
+        breaker = Breaker(tmp_path, pause_s=1, max_pause_s=9)
+        session = Session(CONFIG, ledger, breaker, run=run, workers=0, timeout_s=9)
+        [(_, error)] = session.fetch([job(tmp_path, 0)])
+        assert isinstance(error, ItemError)
+        assert error.reason is Reason.VIDEO_GONE
+    assert len(calls) == 1
+    assert ledger.sources("download")["v0000000000"].attempts == 1
+
+
+@pytest.mark.parametrize("settings", [
+    {"tries": 0}, {"sleep_s": (5.0, 1.0)}, {"size": 65}, {"box_scale": 0.5}, {"pause_s": -1.0},
+    {"rate_limit_mb_s": 0.0},
+])  # fmt: skip
+def test_nonsense_settings_are_refused(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        YouTubeConfig(**settings)
+
+
+def test_after_too_many_pauses_a_later_run_tries_again(tmp_path):
+    clock, asked = Clock(), []
+
+    def run(job: VideoJob) -> VideoResult:
+        asked.append(job.video)
+        return VideoResult(video=job.video, trouble=Trouble.THROTTLED, message="429")
+
+    def go() -> ItemError:
+        breaker = Breaker(tmp_path, pause_s=100, max_pause_s=400, now=clock.now, sleep=clock.sleep)
+        session = Session(
+            CONFIG, Ledger(tmp_path / "l.sqlite"), breaker, run=run, workers=0, timeout_s=9
+        )
+        [(_, error)] = session.fetch([job(tmp_path, 0)])
+        assert isinstance(error, ItemError)
+        return error
+
+    assert go().reason is Reason.THROTTLED
+    tries = len(asked)
+    assert tries == CONFIG.max_pauses + 1
+    assert go().attempts == 0
+    assert len(asked) == tries  # the pause is not over
+    clock.time += 1000
+    go()
+    assert len(asked) == tries + 1

@@ -1,0 +1,40 @@
+import math
+
+from pipeline.reporting.scores import gather_scores, histograms
+from pipeline.schema import Clip
+from pipeline.storage import Workspace
+from pipeline.tables import write_rows
+from tests.media.clip_maker import raw_clip
+
+
+def test_each_score_has_a_histogram_and_dropped_clips_are_told_apart(tmp_path):
+    workspace = Workspace(tmp_path)
+    (tmp_path / "x.mp4").write_bytes(b"x")
+    clips = [
+        Clip(
+            **vars(
+                raw_clip(
+                    tmp_path / "x.mp4", f"x-{n}",
+                    annotation={"asd_conf": n / 10, "crop_scale": 1.0 + n},
+                )
+            ),
+            kept=n >= 20,
+            reason="" if n >= 20 else "not_selected" if n >= 5 else "silent",
+            end_s=3.0,
+            snr_db=math.nan if n == 30 else float(n),
+        )
+        for n in range(50)
+    ]  # fmt: skip
+    write_rows(workspace.clips / "clips.parquet", clips, Clip)
+    scores = gather_scores(workspace)
+    assert len(scores["asd_conf"].taken) == 30
+    assert len(scores["asd_conf"].left) == 15
+    assert len(scores["snr_db"].taken) == 29
+    assert "duration_s" not in scores  # always the same: nothing to see
+    assert "crop_scale" not in scores
+    picture = histograms(scores)
+    assert picture.startswith("data:image/svg+xml")
+
+
+def test_without_clips_there_is_no_picture(tmp_path):
+    assert histograms(gather_scores(Workspace(tmp_path))) is None
