@@ -14,6 +14,7 @@ from pipeline import __version__
 from pipeline.cli.bench import bench_app
 from pipeline.cli.ledger import ledger_app
 from pipeline.cli.profile import profile_app
+from pipeline.cli.separate import separate
 from pipeline.config import STAGES
 from pipeline.errors import AvsepError, CheckError, UsageError
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(profile_app, name="profile")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(bench_app, name="bench")
+app.command()(separate)
 
 Root = Annotated[Path, typer.Option("--root", help="The project folder with params.yaml.")]
 
