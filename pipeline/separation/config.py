@@ -61,8 +61,8 @@ class SeparateConfig:
             raise ValueError(f"away_fade_s is {self.away_fade_s}; it must be above 0.")
         if not 0 < self.overlap_s < self.window_s <= 60:
             raise ValueError(
-                f"window {self.window_s} s and overlap {self.overlap_s} s: the overlap must be above"
-                " 0 and shorter than the window, and the window at most 60 s."
+                f"window {self.window_s} s and overlap {self.overlap_s} s: the overlap must be"
+                " above 0 and shorter than the window, and the window at most 60 s."
             )
         if self.fade_s <= 0:
             raise ValueError(f"fade_s is {self.fade_s}; it must be above 0.")
