@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import yaml
 from pipeline.config import build
 from pipeline.errors import CheckError, UsageError
 from pipeline.separation.config import SeparateConfig
-from pipeline.storage import Workspace
 
 DEFAULT_MODEL = "dolphin"
+DEMO_PARAMETERS = 5_000_000  # all models of the demo size have fewer, all full ones more
 MAX_CONFIG_BYTES = 1 << 16
 DEMO_NOTE = (
     "this model was trained on the demo corpus in minutes: it knows synthetic heads and a few"
@@ -48,24 +49,30 @@ def chosen_model(name: str | None, checkpoint: Path | None, root: Path) -> Model
     """
     from pipeline.models.checkpoint import CARD, SAFETENSORS, TORCH_FILE, read_card
     from pipeline.separation.engines import model_name
+    from pipeline.weights.store import find
 
     if checkpoint is None:
-        path = Workspace(root).run(name or DEFAULT_MODEL)
-        if not (path / CARD).exists():
+        found = find(name or DEFAULT_MODEL, root)
+        if found is None:
             raise CheckError(
-                f"there is no trained {name or DEFAULT_MODEL} in {path.parent}: run `make demo`, or"
-                " name a model with --checkpoint."
+                f"there are no weights of {name or DEFAULT_MODEL}: train them by `make demo`, fetch"
+                " released ones by `avsep weights get`, or name a model with --checkpoint."
             )
+        path, card = found.path, found.card
     else:
         if not checkpoint.exists():
             raise UsageError(f"{checkpoint} does not exist; name a model folder.")
         parts = (CARD, SAFETENSORS, TORCH_FILE)  # of a model directory
         path = checkpoint.parent if checkpoint.name in parts else checkpoint
-    card = read_card(path)
+        card = read_card(path)
     if name and model_name(card) != name:
         raise CheckError(f"{path} holds a {model_name(card)}, not a {name}.")
-    size = card.get("recipe", {}).get("size") if isinstance(card.get("recipe"), dict) else None
-    return ModelChoice(path, DEMO_NOTE if size == "demo" or _small(card) else "")
+    return ModelChoice(path, note_on(card))
+
+
+def note_on(card: Mapping[str, Any]) -> str:
+    """What a person should know of a model, by its card; may be empty."""
+    return DEMO_NOTE if int(card.get("parameters", 0)) < DEMO_PARAMETERS else ""
 
 
 def chosen_settings(path: Path | None, **options: Any) -> SeparateConfig:
@@ -108,11 +115,6 @@ def chosen_device(device: str, cuda_device: int | None) -> str:
             " --cuda-device -1 takes the CPU."
         )
     return device
-
-
-def _small(card: dict[str, Any]) -> bool:
-    """Whether a model is of demo size; its recipe does not always say."""
-    return int(card.get("parameters", 0)) < 5_000_000
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from pipeline.models.dolphin.config import DolphinConfig, HeatMode
 from pipeline.models.dolphin.model import Dolphin
 from pipeline.models.dolphin.official_names import official_names, unused_names
+from pipeline.models.tensor_file import read_tensors
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def load_official(
         ValueError: a name is missing or unknown, a shape is wrong, a value is not finite, or the
             file cannot be read; the message lists the names.
     """
-    state = source if isinstance(source, Mapping) else read_state(Path(source))
+    state = source if isinstance(source, Mapping) else read_tensors(Path(source))
     dolphin = Dolphin(config or DolphinConfig.full())
     dolphin.load_state_dict(from_official(dolphin, state))
     unused = unused_names(dolphin)
@@ -78,29 +79,6 @@ def to_official(dolphin: Dolphin) -> dict[str, Tensor]:
     """The state of `dolphin` under released names (shapes are ours)."""
     state = dolphin.state_dict()
     return {released: state[ours] for ours, released in official_names(dolphin).items()}
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Tensors by name from a `.safetensors` file, or from a torch file that holds tensors only.
-
-    Raises:
-        ValueError: the file is missing, damaged, or holds anything else.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the readers' own errors have no common base
-        raise ValueError(f"{path} cannot be read as weights: {error}") from error
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
-    if not isinstance(loaded, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
-    ):
-        raise ValueError(f"{path} must hold a dict of tensors by name.")
-    return loaded
 
 
 def _without_ones(tensor: Tensor) -> list[int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pipeline.models.tensor_file import read_tensors
 from pipeline.models.vovit.config import Variant, VoViTConfig
 from pipeline.models.vovit.model import VoViT
 
@@ -80,9 +81,10 @@ def load_official(
     *,
     variant: Variant = "speech",
     mean_face: Tensor | None = None,
+    config: VoViTConfig | None = None,
     device: torch.device | str = "cpu",
 ) -> VoViT:
-    """A full-size model with official weights, in eval mode.
+    """A model with official weights, in eval mode.
 
     Args:
         stage1: `vovit_speech.pth` or `vovit_singing_voice.pth`, or its state dict.
@@ -90,6 +92,7 @@ def load_official(
         variant: which model to build.
         mean_face: (68, 3) pixels; speech needs the official one before it can be used, since the
             weights were trained on its scale (`VoViT.set_mean_face` later does the same).
+        config: sizes; the released model if None.
         device: where the model goes.
 
     Raises:
@@ -102,8 +105,11 @@ def load_official(
         )
     if variant != "speech" and enhancer is not None:
         raise ValueError(f"the variant {variant!r} has no enhancer; 'speech' has.")
+    config = config or VoViTConfig.full(variant)
+    if config.variant != variant:
+        raise ValueError(f"the config is that of a {config.variant!r} model, not {variant!r}.")
     with torch.device("meta"):
-        model = VoViT(VoViTConfig.full(variant))
+        model = VoViT(config)
     _fill(model.network.stage1, _read(stage1), official_stage1_name, "stage 1")
     if model.network.enhancer is not None and enhancer is not None:
         _fill(model.network.enhancer, _read(enhancer), official_enhancer_name, "the enhancer")
@@ -121,31 +127,7 @@ def _rename(name: str, rules: tuple[tuple[str, str], ...]) -> str:
 
 
 def _read(source: StateDict | Path | str) -> StateDict:
-    """Tensors by name, from a file that cannot run code when it is read.
-
-    Raises:
-        ValueError: missing, damaged, or no state dict.
-    """
-    if isinstance(source, Mapping):
-        return source
-    path = Path(source)
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} is missing.") from error
-    except Exception as error:  # damaged files raise nearly everything
-        raise ValueError(f"{path} is no readable checkpoint: {_first_line(error)}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path} holds no state dict of tensors.")
-    return state
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return source if isinstance(source, Mapping) else read_tensors(Path(source))
 
 
 def _fill(module: torch.nn.Module, state: StateDict, official_name: object, what: str) -> None:

@@ -1,0 +1,43 @@
+"""Tensors by name from a file of others, of which nothing is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` file, or of a torch file that holds tensors only.
+
+    A torch file may hold the state dict itself, or a dict with one under `state_dict`.
+
+    Raises:
+        ValueError: missing, damaged, or anything else in it; one sentence.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is missing or no file.")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except ImportError as error:
+        raise ValueError(
+            f"{path} needs the package safetensors: pip install safetensors."
+        ) from error
+    except Exception as error:  # the readers' own errors have no common base
+        raise ValueError(
+            f"{path} cannot be read as weights: it is damaged, or holds more than tensors"
+            " (code in a file is never run)."
+        ) from error
+    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
+    ):
+        raise ValueError(f"{path} holds no state dict of tensors.")
+    return dict(loaded)
