@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +187,9 @@ def _sound_pieces(path: Path, count: PacketCount) -> Iterator[tuple[float, int, 
                 stamp_s = frame_time_s(frame)
                 time_s = (end_s or 0.0) if stamp_s is None else stamp_s
                 rate_hz = frame.sample_rate  # type: ignore[union-attr]
+                # MP4 tells by its duration how much of the last packet is sound and not padding.
+                if packet.time_base == Fraction(1, rate_hz) and packet.pts == frame.pts:
+                    piece = piece[: packet.duration or None]
                 yield time_s, rate_hz, piece
                 end_s = time_s + len(piece) / rate_hz
         if end_s is None:

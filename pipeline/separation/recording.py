@@ -17,8 +17,6 @@ from pipeline.separation.spill import DiskArray
 # Mono and stereo, and the surround layouts whose centre carries the speech. What three or four
 # channels mean differs from file to file.
 CHANNELS = (1, 2, 6, 8)
-# A file tells where its sound ends; a decoder may give the padding of the last packet as well.
-MAX_PADDING = 2048
 _LATE_S = 0.001  # rounding of time stamps
 
 
@@ -111,9 +109,6 @@ class FileRecording:
             raise as_command_error(path, error) from error
         start_s = sound_s - lead / FPS
         sound_start = lead * SAMPLES_PER_FRAME
-        padding = len(self.mixture) - sound_start - round((info.audio_end_s - sound_s) * RATE_HZ)
-        if 0 < padding <= MAX_PADDING:
-            self.mixture.cut(len(self.mixture) - padding)
         num_samples = len(self.mixture) - sound_start
         if num_samples < 1:
             raise CheckError(f"the sound of {path.name} is empty.")

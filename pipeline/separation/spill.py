@@ -39,10 +39,6 @@ class DiskArray:
             handle.write(np.ascontiguousarray(rows).data)
         self._length += len(rows)
 
-    def cut(self, length: int) -> None:
-        """Forget all but the first `length` rows."""
-        self._length = min(self._length, length)
-
     def __getitem__(self, span: slice) -> np.ndarray:
         """(n, *row): a contiguous slice, cut at the ends as for any sequence."""
         start, stop, step = span.indices(self._length)

@@ -75,3 +75,11 @@ class FixedBackend:
 
     def _place(self, frame: np.ndarray) -> tuple[float, float, float]:
         return frame.shape[1] / 2, frame.shape[0] / 2, frame.shape[0] / 2
+
+
+def still_pictures(count: int, flash: int | None = None) -> list[np.ndarray]:
+    """A picture (96, 128, 3) that does not move, but for a white one at index `flash`."""
+    pictures = [background((128, 96), seed=3)] * count
+    if flash is not None:
+        pictures[flash] = np.full((96, 128, 3), 235, np.uint8)
+    return pictures

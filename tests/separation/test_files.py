@@ -9,15 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from echo import Echo, FixedBackend, noise
+from echo import Echo, FixedBackend, noise, still_pictures
 
 from pipeline.errors import CheckError, UsageError
 from pipeline.media.decode import read_audio, read_frames
 from pipeline.media.probe import probe
 from pipeline.separation import SeparateConfig, Separator
-from tests.media.clip_maker import click_audio, click_time, flash_pictures, make_clip
-
-SIDE = (96, 128)
+from tests.media.clip_maker import click_audio, click_time, make_clip
 
 
 def separator(model=None, **settings) -> Separator:
@@ -33,7 +31,7 @@ def pcm(num_samples: int, channels: int = 1) -> np.ndarray:
 def video(tmp_path) -> Path:
     return make_clip(
         tmp_path / "talk.mkv",
-        pictures=flash_pictures(40, 20, SIDE),
+        pictures=still_pictures(40),
         audio=pcm(25_601),
         audio_codec="pcm_s16le",
     )
@@ -73,7 +71,7 @@ def test_other_rates_have_the_same_length_in_time(tmp_path, rate_hz, channels):
     audio = pcm(rate_hz * 2 + 7, channels)
     path = make_clip(
         tmp_path / "a.mkv",
-        pictures=flash_pictures(50, 20, SIDE),
+        pictures=still_pictures(50),
         audio=audio,
         rate_hz=rate_hz,
         audio_codec="pcm_s16le",
@@ -100,7 +98,7 @@ def test_picture_and_sound_stay_together(tmp_path, delays, fps):
     flash = round(1.2 * fps)
     path = make_clip(
         tmp_path / "flash.mkv",
-        pictures=flash_pictures(round(2 * fps), flash, SIDE),
+        pictures=still_pictures(round(2 * fps), flash),
         fps=fps,
         audio=click_audio(2.0, 1.2, 16_000),
         audio_codec="pcm_s16le",
@@ -178,7 +176,7 @@ def test_memory_holds_no_more_of_a_longer_video(tmp_path):
     for seconds in (4, 16):
         path = make_clip(
             tmp_path / f"{seconds}.mkv",
-            pictures=flash_pictures(8, 4, SIDE) * (seconds * 25 // 8),
+            pictures=still_pictures(seconds * 25),
             audio=pcm(seconds * 16_000),
             audio_codec="pcm_s16le",
         )

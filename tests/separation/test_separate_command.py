@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from echo import FixedBackend
+from echo import FixedBackend, still_pictures
 
 from pipeline.cli.app import main
 from pipeline.models import checkpoint
@@ -50,7 +50,7 @@ def face(monkeypatch):
 
 
 def talk(path: Path, **changes) -> Path:
-    values = {"pictures": flash_pictures(30, 5, (96, 96)), "audio": speech_like(1.2)}
+    values = {"pictures": still_pictures(30), "audio": speech_like(1.2)}
     return make_clip(path, **(values | {"audio_codec": "pcm_s16le"} | changes))
 
 
