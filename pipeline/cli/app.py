@@ -15,6 +15,7 @@ from pipeline.cli.bench import bench_app
 from pipeline.cli.ledger import ledger_app
 from pipeline.cli.profile import profile_app
 from pipeline.cli.separate import separate
+from pipeline.cli.web import web
 from pipeline.cli.weights import weights_app
 from pipeline.config import STAGES
 from pipeline.errors import AvsepError, CheckError, UsageError
@@ -30,6 +31,7 @@ app.add_typer(profile_app, name="profile")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(bench_app, name="bench")
 app.command()(separate)
+app.command()(web)
 app.add_typer(weights_app, name="weights")
 
 Root = Annotated[Path, typer.Option("--root", help="The project folder with params.yaml.")]

@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from pipeline.separation import Separator
 
 
 class ModelName(StrEnum):
@@ -73,6 +76,10 @@ def separate(
     residual: Annotated[
         bool, typer.Option("--residual", help="Write what is left of the mixture as well.")
     ] = False,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="As if it came in live: voices alone, with bounded delay."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
     root: Annotated[Path, typer.Option("--root", help="The project folder.")] = Path(),
 ) -> None:
@@ -102,6 +109,9 @@ def separate(
         from pipeline.separation import Separator
 
         separator = Separator.load(choice.path, chosen_device(device, cuda_device), settings)
+        if stream:
+            _stream(separator, path, output, as_json=as_json)
+            return
         made = separator.separate(path, output, stage_progress)
     if as_json:
         typer.echo(dump_json(made.summary()))
@@ -112,6 +122,29 @@ def separate(
     if made.residual is not None:
         typer.echo(f"residual\t\t{made.residual}")
     typer.echo(f"{len(made.speakers)} speaker(s) in {made.folder}")
+
+
+def _stream(separator: Separator, path: Path, output: Path | None, *, as_json: bool) -> None:
+    from pipeline.separation.live_files import separate_live
+    from pipeline.storage import dump_json
+    from pipeline.terminal import stage_progress
+
+    target = output or path.with_name(f"{path.stem}_output")
+    made = separate_live(separator, path, target, stage_progress)
+    if as_json:
+        facts = {
+            "voices": [str(voice) for voice in made.voices],
+            "latency_s": round(made.latency_s, 3),
+            "real_time_factor": round(made.real_time_factor, 3),
+        }
+        typer.echo(dump_json(facts))
+        return
+    for number, voice in enumerate(made.voices, start=1):
+        typer.echo(f"speaker {number}\t{voice}")
+    typer.echo(
+        f"algorithmic latency {made.latency_s:.2f} s; real-time factor"
+        f" {made.real_time_factor:.2f} (work for each second of recording; live below 1)"
+    )
 
 
 def _one_input(video: str | None, source: str | None) -> str:

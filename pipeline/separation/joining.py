@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -25,6 +26,30 @@ SIZE_RATIO = 1.3  # by which it may have grown or shrunk
 PLACE_FRAMES = 10 * FPS  # a place is remembered for this long
 REMEMBERED = 12  # fragments of a speaker whose looks are compared
 TOGETHER = 10  # frames within which fragments count as starting together, after a cut say
+
+
+class Appearance(Protocol):
+    """A face that was followed for a while, as far as joining goes; see `following.Fragment`."""
+
+    @property
+    def start(self) -> int:
+        """First frame."""
+
+    @property
+    def stop(self) -> int:
+        """Frame after the last."""
+
+    @property
+    def first_box(self) -> np.ndarray:
+        """(3,) centre x, centre y and side at first."""
+
+    @property
+    def last_box(self) -> np.ndarray:
+        """(3,) likewise, at last."""
+
+    @property
+    def looks(self) -> np.ndarray:
+        """(2, 432) at first and at last."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +72,7 @@ def join(fragments: Sequence[Fragment]) -> list[Chain]:
         end = waiting[0].start + TOGETHER
         group = [fragment for fragment in waiting if fragment.start <= end]
         waiting = waiting[len(group) :]
-        chosen = _assign(group, chains)
+        chosen = assign(group, chains)
         for number, fragment in enumerate(group):
             if number in chosen:
                 chains[chosen[number]].append(fragment)
@@ -59,7 +84,7 @@ def join(fragments: Sequence[Fragment]) -> list[Chain]:
     )
 
 
-def _assign(group: Sequence[Fragment], chains: Sequence[Sequence[Fragment]]) -> dict[int, int]:
+def assign(group: Sequence[Appearance], chains: Sequence[Sequence[Appearance]]) -> dict[int, int]:
     """Which fragment of a group goes on which chain; each chain is taken once."""
     if not chains:
         return {}
@@ -83,12 +108,12 @@ def _assign(group: Sequence[Fragment], chains: Sequence[Sequence[Fragment]]) -> 
     return chosen
 
 
-def likeness(chain: Sequence[Fragment], fragment: Fragment) -> float:
+def likeness(chain: Sequence[Appearance], fragment: Appearance) -> float:
     """How alike a fragment is to the most similar of a chain's last ones, -1..1."""
     return max(float((f.looks @ fragment.looks.T).max()) for f in chain[-REMEMBERED:])
 
 
-def in_place(before: Fragment, after: Fragment) -> bool:
+def in_place(before: Appearance, after: Appearance) -> bool:
     """Whether a face starts about where, and as large as, another one was last."""
     ratio = float(after.first_box[2] / before.last_box[2])
     distance = float(np.hypot(*(after.first_box[:2] - before.last_box[:2])))

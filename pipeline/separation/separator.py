@@ -19,6 +19,7 @@ from pipeline.separation.engines import engine_of, model_name
 from pipeline.separation.folder import LISTING, output_folder
 from pipeline.separation.following import follow
 from pipeline.separation.listing import recording_facts, speaker_facts, write_tracks
+from pipeline.separation.live import LiveSeparator
 from pipeline.separation.progress import Steps, silent
 from pipeline.separation.recording import (
     ArrayRecording,
@@ -118,6 +119,10 @@ class Separator:
         """The same model with other settings."""
         return Separator(self._model, config, self._backend)
 
+    def live(self) -> LiveSeparator:
+        """The same model for a recording that comes in frame by frame."""
+        return LiveSeparator(self._engine, self.config, self._faces())
+
     def separate(
         self,
         source: str | Path | Frames,
@@ -211,13 +216,16 @@ class Separator:
     def _voices(
         self, recording: Recording, folder: Path, steps: Steps
     ) -> tuple[Sequence[Speaker], list[DiskArray]]:
-        if self._backend is None:
-            self._backend = create("mediapipe")
-        fragments = follow(recording, self.config, self._backend, folder, steps)
+        fragments = follow(recording, self.config, self._faces(), folder, steps)
         speakers = find_speakers(fragments, recording.timeline, self.config, recording.name)
         voices = [DiskArray(folder / f"voice{s.number}.f32", "float32") for s in speakers]
         separate_recording(recording, speakers, self._engine, voices, self.config, steps)
         return speakers, voices
+
+    def _faces(self) -> FaceBackend:
+        if self._backend is None:
+            self._backend = create("mediapipe")
+        return self._backend
 
     def _facts(self, recording: Recording) -> dict[str, Any]:
         card: dict[str, Any] = self._model.card  # type: ignore[assignment]

@@ -96,20 +96,35 @@ class Speaker:
         return np.concatenate(found)
 
     def gains(self, config: SeparateConfig) -> np.ndarray:
-        """(F,) float32 in 0..1: how much of the voice is kept; less while the face is away."""
-        seen = np.flatnonzero(self.valid != MISSING)
-        frames = np.arange(len(self.valid))
-        after = np.searchsorted(seen, frames).clip(max=len(seen) - 1)
-        before = (np.searchsorted(seen, frames, side="right") - 1).clip(min=0)
-        away = np.minimum(np.abs(seen[after] - frames), np.abs(frames - seen[before]))
-        share = 1 - (away / FPS - config.hold_s) / config.away_fade_s
-        return share.clip(0, 1).astype(np.float32)
+        """(F,) float32 in 0..1, see `gains_of`."""
+        return gains_of(self.valid, config)
 
     def _runs(self, first: int, stop: int) -> Iterator[tuple[Fragment, np.ndarray]]:
         which, place = self._which[first:stop], self._place[first:stop]
         edges = np.flatnonzero(np.diff(which)) + 1
         for low, high in pairwise([0, *edges.tolist(), len(which)]):
             yield self._fragments[which[low]], place[low:high]
+
+
+def gains_of(valid: np.ndarray, config: SeparateConfig) -> np.ndarray:
+    """How much of a voice is kept in each frame: less the longer its face is away.
+
+    Args:
+        valid: (F,) uint8, see `pipeline.schema.Landmarks`.
+        config: how long a voice stays, and how long it fades.
+
+    Returns:
+        (F,) float32 in 0..1; all 0 where the face is never seen.
+    """
+    seen = np.flatnonzero(valid != MISSING)
+    if not len(seen):
+        return np.zeros(len(valid), np.float32)
+    frames = np.arange(len(valid))
+    after = np.searchsorted(seen, frames).clip(max=len(seen) - 1)
+    before = (np.searchsorted(seen, frames, side="right") - 1).clip(min=0)
+    away = np.minimum(np.abs(seen[after] - frames), np.abs(frames - seen[before]))
+    share = 1 - (away / FPS - config.hold_s) / config.away_fade_s
+    return share.clip(0, 1).astype(np.float32)
 
 
 def find_speakers(
