@@ -17,8 +17,10 @@ from pipeline.cli.export import export
 from pipeline.cli.fetch import fetch
 from pipeline.cli.ledger import ledger_app
 from pipeline.cli.profile import profile_app
+from pipeline.cli.separate import separate
 from pipeline.cli.shards import shards_app
 from pipeline.cli.station import down, up
+from pipeline.cli.web import web
 from pipeline.cli.weights import weights_app
 from pipeline.config import STAGES
 from pipeline.errors import AvsepError, CheckError, UsageError
@@ -33,6 +35,8 @@ app = typer.Typer(
 app.add_typer(profile_app, name="profile")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(bench_app, name="bench")
+app.command()(separate)
+app.command()(web)
 app.add_typer(weights_app, name="weights")
 app.add_typer(shards_app, name="shards")
 app.command()(audit)

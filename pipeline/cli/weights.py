@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from pipeline.cli.weights_store import store_app
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 weights_app = typer.Typer(help="Released weights of others.", no_args_is_help=True)
 import_app = typer.Typer(help="Make a released checkpoint a model here.", no_args_is_help=True)
 weights_app.add_typer(import_app, name="import")
+weights_app.add_typer(store_app)
 
 Out = Annotated[Path, typer.Option("--out", help="A .safetensors file; its card goes beside it.")]
 VARIANTS = ("speech", "speech-s1", "singing")

@@ -74,6 +74,7 @@ def extract_faces(
 
 def _sample(track: FinishedTrack, tracks: Tracks) -> FaceTrackSample:
     block = track.block
+    assert block is not None  # nothing was handed on
     size = np.array([tracks.width, tracks.height, tracks.width, tracks.height], np.float32)
     landmarks = Landmarks(
         points=block.points,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +12,11 @@ from pipeline.faces.backends import Region
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.crops import GreyCrop
 from pipeline.faces.cuts import Summary, distance, summary
-from pipeline.faces.strip import Block, MouthStrip
+from pipeline.faces.strip import BLOCK, Block, MouthStrip
 from pipeline.schema import DETECTED, INTERPOLATED, MISSING, NUM_LANDMARKS
 
 SHOT_SCALE = 2.0  # side of the part watched for cuts, over the side of the face box
+EARLY_LOOKS = 12  # sightings that make up the early look of a track
 HOLD_LIMIT = 250  # frames; pictures of a lost face wait in memory, so even `hold` has an end
 
 
@@ -40,24 +42,54 @@ class Sighting:
 
 
 @dataclass(frozen=True, eq=False)
+class Piece:
+    """Some frames of a track, n of them, as soon as they are settled.
+
+    Attributes:
+        slot: of the track.
+        start: number of the first of the frames in the clip.
+        valid: (n,) uint8, see `pipeline.schema.Landmarks`.
+        score: (n,) float16.
+        block: landmarks and mouth crops.
+    """
+
+    slot: int
+    start: int
+    valid: np.ndarray
+    score: np.ndarray
+    block: Block
+
+
+@dataclass(frozen=True, eq=False)
 class FinishedTrack:
     """A track whose face is gone, T frames.
 
     Attributes:
+        slot: unique number of the track, in order of appearance.
         start: number of its first frame in the clip.
-        first_x: x of the centre of the face in that frame, in source pixels.
+        first_box: (3,) centre x, centre y and side of the face in that frame, in source pixels.
+        last_box: likewise, where the face was seen last.
         face_px: median side of the face box where the face was seen, in source pixels.
+        looks: (2, 432) what the face looked like at first and at last, see `appearance`.
         valid: (T,) uint8, see `pipeline.schema.Landmarks`.
         score: (T,) float16.
-        block: landmarks and mouth crops.
+        block: landmarks and mouth crops; None where they were handed on in pieces.
     """
 
+    slot: int
     start: int
-    first_x: float
+    first_box: np.ndarray
+    last_box: np.ndarray
     face_px: float
+    looks: np.ndarray
     valid: np.ndarray
     score: np.ndarray
-    block: Block
+    block: Block | None
+
+    @property
+    def first_x(self) -> float:
+        """x of the centre of the face in the first frame, in source pixels."""
+        return float(self.first_box[0])
 
     @property
     def stop(self) -> int:
@@ -76,19 +108,31 @@ class FaceTrack:
         lost: frames since the last sighting; 0 while the face is seen.
     """
 
-    def __init__(self, config: FacesConfig, slot: int, start: int, sighting: Sighting) -> None:
+    def __init__(
+        self,
+        config: FacesConfig,
+        slot: int,
+        start: int,
+        sighting: Sighting,
+        hand_on: Callable[[Piece], None] | None = None,
+        block: int = BLOCK,
+    ) -> None:
         self.start = start
         self.slot = slot
         self.lost = 0
-        self._first_x = float(sighting.box[0])
+        self.first_box = sighting.box
         self._max_gap = config.max_gap
         self._limit = config.max_gap if config.long_gaps == "end" else HOLD_LIMIT
         self._points = np.empty((256, NUM_LANDMARKS, 3), np.float32)
+        self._base = 0  # frame of the track that `_points[0]` belongs to
+        self._hand_on = hand_on
+        self._handed = 0
         self._valid: list[int] = []
         self._scores: list[float] = []
         self._sides: list[float] = []
-        self._strip = MouthStrip(config)
+        self._strip = MouthStrip(config, self._settle if hand_on else None, block)
         self._memory = self._last_patch = sighting.patch
+        self._early: np.ndarray | None = None
         self.region, self.box = sighting.region, sighting.box
         self._shot: Summary | None = None
 
@@ -103,8 +147,10 @@ class FaceTrack:
         self.region, self.box = sighting.region, sighting.box
         self._last_patch = sighting.patch
         self._memory = remember(self._memory, sighting.patch)
+        if self._early is None and len(self._sides) >= EARLY_LOOKS:
+            self._early = self._memory
         self._strip.push(sighting.crop)
-        self._strip.advance(self._points[: len(self)])
+        self._strip.advance(self._known(), self._base)
 
     def miss(self, crop: GreyCrop) -> None:
         """Add a frame where the face is not seen; `crop` shows its last place."""
@@ -136,22 +182,49 @@ class FaceTrack:
         """How alike a sighting is to the last half second, -1..1."""
         return likeness(self._memory, sighting.patch)
 
+    @property
+    def looks(self) -> np.ndarray:
+        """(2, 432) what the face looked like at first and at last."""
+        return np.stack([self._memory if self._early is None else self._early, self._memory])
+
     def finish(self) -> FinishedTrack:
         """The whole track up to its last sighting; no frame can be added any more."""
+        block = self._strip.finish(self._known(), self._base)
         return FinishedTrack(
+            slot=self.slot,
             start=self.start,
-            first_x=self._first_x,
+            first_box=self.first_box,
+            last_box=self.box,
             face_px=float(np.median(self._sides)),
+            looks=self.looks,
             valid=np.array(self._valid, np.uint8),
             score=np.array(self._scores, np.float16),
-            block=self._strip.finish(self._points[: len(self)]),
+            block=block,
+        )
+
+    def _known(self) -> np.ndarray:
+        return self._points[: len(self) - self._base]
+
+    def _settle(self, block: Block) -> None:
+        """Hand on frames that will not change any more."""
+        assert self._hand_on is not None
+        span = slice(self._handed, self._handed + len(block))
+        self._handed = span.stop
+        self._hand_on(
+            Piece(
+                slot=self.slot,
+                start=self.start + span.start,
+                valid=np.array(self._valid[span], np.uint8),
+                score=np.array(self._scores[span], np.float16),
+                block=block,
+            )
         )
 
     def _fill_gap(self, points: np.ndarray) -> None:
         gap, self.lost = self.lost, 0
         if not gap:
             return
-        last = self._points[len(self) - 1].copy()
+        last = self._points[len(self) - self._base - 1].copy()
         for i in range(1, gap + 1):
             if gap <= self._max_gap:
                 share = np.float32(i / (gap + 1))
@@ -160,8 +233,18 @@ class FaceTrack:
                 self._append(last, MISSING, 0.0)
 
     def _append(self, points: np.ndarray, valid: int, score: float) -> None:
-        if len(self) == len(self._points):
-            self._points = np.concatenate([self._points, np.empty_like(self._points)])
-        self._points[len(self)] = points
+        if len(self) - self._base == len(self._points):
+            self._make_room()
+        self._points[len(self) - self._base] = points
         self._valid.append(valid)
         self._scores.append(score)
+
+    def _make_room(self) -> None:
+        """Forget the landmarks that nothing needs any more, or take more memory."""
+        unneeded = self._strip.oldest_needed - self._base
+        if unneeded > len(self._points) // 2:
+            kept = self._points[unneeded:].copy()
+            self._points[: len(kept)] = kept
+            self._base += unneeded
+        else:
+            self._points = np.concatenate([self._points, np.empty_like(self._points)])

@@ -6,7 +6,7 @@ do no harm, one sample of two persons does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,8 +19,9 @@ from pipeline.faces.cuts import CutDetector
 from pipeline.faces.geometry import face_boxes
 from pipeline.faces.lookahead import Lookahead
 from pipeline.faces.matching import doubles, is_near, one_place
+from pipeline.faces.strip import BLOCK
 from pipeline.faces.timing import StepTimer
-from pipeline.faces.track import FaceTrack, FinishedTrack, Sighting
+from pipeline.faces.track import FaceTrack, FinishedTrack, Piece, Sighting
 
 STEP_SHARE = 0.5  # of its side that a face may move from one frame to the next
 RESUME_SHARE = 1.0  # of its side that a face may have moved while it was lost
@@ -50,9 +51,27 @@ class Tracks:
 
 
 class Tracker:
-    """Follows the faces of one clip."""
+    """Follows the faces of one clip.
 
-    def __init__(self, config: FacesConfig, backend: FaceBackend, timer: StepTimer) -> None:
+    Args:
+        config: see its fields.
+        backend: finds and describes faces.
+        timer: adds up the time of each step.
+        hand_on: takes the landmarks and mouths of all tracks, dropped ones as well, as soon as
+            they are settled, so that memory does not grow with the clip; None keeps them.
+        block: frames that are settled in one go.
+    """
+
+    def __init__(
+        self,
+        config: FacesConfig,
+        backend: FaceBackend,
+        timer: StepTimer,
+        hand_on: Callable[[Piece], None] | None = None,
+        block: int = BLOCK,
+    ) -> None:
+        self._hand_on = hand_on
+        self._block = block
         self._config = config
         self._backend = backend
         self._timer = timer
@@ -63,8 +82,23 @@ class Tracker:
         self._last_search = -config.detect_every
         self._result = Tracks()
 
+    @property
+    def active(self) -> tuple[FaceTrack, ...]:
+        """The tracks that are not over yet."""
+        return tuple(self._active)
+
     def run(self, frames: Iterable[np.ndarray]) -> Tracks:
         """Follow the faces through frames (H, W, 3) uint8 RGB of one size.
+
+        Raises:
+            ValueError: a frame is no RGB picture, or its size is another than the first one's.
+        """
+        for _ in self.steps(frames):
+            pass
+        return self.finish()
+
+    def steps(self, frames: Iterable[np.ndarray]) -> Iterator[int]:
+        """As `run`, frame by frame: yields the number of frames done; `finish` comes after it.
 
         Raises:
             ValueError: a frame is no RGB picture, or its size is another than the first one's.
@@ -81,6 +115,11 @@ class Tracker:
                 )
             self._step(result.num_frames, frame)
             result.num_frames += 1
+            yield result.num_frames
+
+    def finish(self) -> Tracks:
+        """End the tracks that are still active; returns all of them."""
+        result = self._result
         self._close(self._active)
         result.kept.sort(key=lambda track: (track.start, track.first_x))
         return result
@@ -153,7 +192,9 @@ class Tracker:
                 continue
             track = self._returned(sighting, seen)
             if track is None:
-                track = FaceTrack(self._config, self._slots, index, sighting)
+                track = FaceTrack(
+                    self._config, self._slots, index, sighting, self._hand_on, self._block
+                )
                 self._slots += 1
                 self._active.append(track)
             seen[track] = sighting

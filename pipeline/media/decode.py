@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -79,7 +80,52 @@ def read_audio(path: Path, start_s: float, num_samples: int) -> np.ndarray:
     span = np.zeros(num_samples, np.float32)
     found = resampled[first : first + num_samples]
     span[: len(found)] = found
-    return np.clip(np.rint(span * 32768.0), -32768, 32767).astype(np.int16)
+    return _as_int16(span)
+
+
+def stream_audio(path: Path) -> Iterator[tuple[float, np.ndarray]]:
+    """Read all of the sound as mono at 16 kHz, piece by piece, in memory that does not grow.
+
+    Gaps in the time stamps are filled with silence, so that the pieces simply follow each other.
+
+    Yields:
+        The time of the very first sample in seconds (the same with each piece), and (n,) int16.
+        All pieces together are round(16000 d) samples where d is the length of the sound.
+
+    Raises:
+        ItemError: cannot be opened, no sound, it is longer than `MAX_DURATION_S`, or too much of
+            it does not decode (at the latest after the last piece).
+    """
+    count = PacketCount()
+    resampler: _StreamResampler | None = None
+    first_s = 0.0
+    position = 0  # of the source's samples, from the first one on
+    for time_s, rate_hz, piece in _sound_pieces(path, count):
+        if resampler is None:
+            first_s, resampler = time_s, _StreamResampler(rate_hz)
+        elif rate_hz != resampler.rate_hz:
+            raise ItemError(
+                Reason.UNDECODABLE,
+                f"its sound changes from {resampler.rate_hz} to {rate_hz} Hz on the way.",
+            )
+        wanted = (time_s - first_s) * rate_hz
+        if wanted > MAX_DURATION_S * rate_hz:
+            raise ItemError(
+                Reason.TOO_LONG,
+                f"its sound lasts more than {MAX_DURATION_S:.0f} s of presentation.",
+            )
+        apart = round(wanted) - position
+        if abs(wanted - position) <= _JITTER_S * rate_hz:
+            apart = 0
+        for start in range(0, apart, rate_hz):
+            silence = np.zeros(min(rate_hz, apart - start), np.float32)
+            yield first_s, resampler.push(silence)
+        kept = piece[max(0, -apart) :]  # what overlaps is not heard twice
+        position += max(0, apart) + len(kept)
+        yield first_s, resampler.push(kept)
+    count.check("sound")
+    if resampler is not None:
+        yield first_s, resampler.finish()
 
 
 def read_frames(path: Path, start_s: float, num_frames: int) -> Iterator[np.ndarray]:
@@ -141,6 +187,9 @@ def _sound_pieces(path: Path, count: PacketCount) -> Iterator[tuple[float, int, 
                 stamp_s = frame_time_s(frame)
                 time_s = (end_s or 0.0) if stamp_s is None else stamp_s
                 rate_hz = frame.sample_rate  # type: ignore[union-attr]
+                # MP4 tells by its duration how much of the last packet is sound and not padding.
+                if packet.time_base == Fraction(1, rate_hz) and packet.pts == frame.pts:
+                    piece = piece[: packet.duration or None]
                 yield time_s, rate_hz, piece
                 end_s = time_s + len(piece) / rate_hz
         if end_s is None:
@@ -184,6 +233,40 @@ def _resample(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     import soxr
 
     return soxr.resample(samples, rate_hz, RATE_HZ, quality="HQ")
+
+
+class _StreamResampler:
+    """Sound at one rate in, int16 at 16 kHz out, in pieces; nothing is delayed."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self.rate_hz = rate_hz
+        self._taken = self._given = 0
+        self._soxr: Any = None
+        if rate_hz != RATE_HZ:
+            import soxr
+
+            self._soxr = soxr.ResampleStream(rate_hz, RATE_HZ, 1, dtype="float32", quality="HQ")
+
+    def push(self, piece: np.ndarray) -> np.ndarray:
+        self._taken += len(piece)
+        return self._give(piece if self._soxr is None else self._soxr.resample_chunk(piece))
+
+    def finish(self) -> np.ndarray:
+        """The rest; all pieces together have the length of the sound."""
+        rest = np.zeros(0, np.float32)
+        if self._soxr is not None:
+            rest = self._soxr.resample_chunk(rest, last=True)
+        missing = round(self._taken * RATE_HZ / self.rate_hz) - self._given
+        rest = rest[:missing]
+        return self._give(np.pad(rest, (0, missing - len(rest))))
+
+    def _give(self, piece: np.ndarray) -> np.ndarray:
+        self._given += len(piece)
+        return _as_int16(piece)
+
+
+def _as_int16(samples: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
 
 
 # --- pictures ----------------------------------------------------------------------------------

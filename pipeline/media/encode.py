@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.storage import atomic_path
 
@@ -18,6 +19,16 @@ AAC_FRAME = 1024  # samples
 AUDIO_BIT_RATE = 96_000
 _BT601 = 6  # code of SMPTE 170M, alike for primaries, transfer and matrix
 _LIMITED = 1  # code of the range 16..235
+
+
+class Samples(Protocol):
+    """Mono sound that is read piece by piece: an int16 array, or a file that is like one."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def __getitem__(self, span: slice, /) -> NDArray[np.int16]:
+        """(n,) int16."""
 
 
 def write_mp4(
@@ -46,49 +57,92 @@ def write_mp4(
     Raises:
         ValueError: no frames, or a shape or type that cannot be encoded.
     """
-    import av
-
     iterator = iter(frames)
     first = next(iterator, None)
     if first is None:
         raise ValueError("there are no frames to write; give at least one.")
-    height, width = _check_picture(first)
+    _check_picture(first)
     if audio is not None and (audio.ndim != 1 or str(audio.dtype) != "int16"):
         raise ValueError(f"audio is {audio.dtype} {audio.shape}; give one-dimensional int16.")
+    with open_mp4(path, audio, rate_hz=rate_hz, fps=fps, crf=crf) as writer:
+        for frame in itertools.chain([first], iterator):
+            writer.write(frame)
+
+
+@contextlib.contextmanager
+def open_mp4(
+    path: Path, audio: Samples | None, *, rate_hz: int = 16_000, fps: int = 25, crf: int = 20
+) -> Iterator[Mp4Writer]:
+    """As `write_mp4`, picture by picture; the file is there when the block ends without error."""
+    import av
+
     with (
         atomic_path(path) as temporary,
         av.open(str(temporary), "w", format="mp4", options={"fflags": "+bitexact"}) as container,
     ):
-        picture = container.add_stream("libx264", rate=fps)
-        picture.width, picture.height, picture.pix_fmt = width, height, "yuv420p"
-        picture.options = {
+        writer = Mp4Writer(container, audio, rate_hz=rate_hz, fps=fps, crf=crf)
+        yield writer
+        writer.finish()
+
+
+class Mp4Writer:
+    """Takes the pictures of a file one by one, and puts the sound beside them."""
+
+    def __init__(
+        self, container: Any, audio: Samples | None, *, rate_hz: int, fps: int, crf: int
+    ) -> None:
+        self._container, self._audio, self._rate_hz, self._fps = container, audio, rate_hz, fps
+        self._picture = container.add_stream("libx264", rate=fps)
+        self._picture.pix_fmt = "yuv420p"
+        self._picture.options = {
             "crf": str(crf),
             "preset": "veryfast",
             "threads": "1",
             # The AVX-512 code of x264's macroblock tree gives other bytes from run to run.
             "x264-params": "cpu-independent=1",
         }
-        picture.codec_context.thread_count = 1
-        _tag_colours(picture.codec_context)
-        sound = None
+        self._picture.codec_context.thread_count = 1
+        _tag_colours(self._picture.codec_context)
+        self._sound = None
         if audio is not None:
-            sound = container.add_stream("aac", rate=rate_hz)
-            sound.codec_context.layout = "mono"
-            sound.codec_context.bit_rate = AUDIO_BIT_RATE
-        written = 0  # samples
-        for index, frame in enumerate(itertools.chain([first], iterator)):
-            if _check_picture(frame) != (height, width):
-                raise ValueError(f"frame {index} is {frame.shape}, the first was {first.shape}.")
-            container.mux(picture.encode(_video_frame(frame, index, fps)))
-            # Sound goes beside the picture, so that the muxer has little to keep in memory.
-            due = (index + 1) * rate_hz // fps
-            while audio is not None and written < min(due, len(audio)):
-                written = _encode_audio(container, sound, audio, written, rate_hz)
-        while audio is not None and written < len(audio):
-            written = _encode_audio(container, sound, audio, written, rate_hz)
-        container.mux(picture.encode(None))
-        if sound is not None:
-            container.mux(sound.encode(None))
+            self._sound = container.add_stream("aac", rate=rate_hz)
+            self._sound.codec_context.layout = "mono"
+            self._sound.codec_context.bit_rate = AUDIO_BIT_RATE
+        self._size: tuple[int, int] | None = None
+        self._pictures = self._written = 0  # pictures and samples so far
+
+    def write(self, frame: NDArray[np.uint8]) -> None:
+        """Add a picture (H, W, 3) uint8 RGB with even H and W, of the size of the first one.
+
+        Raises:
+            ValueError: another shape or type.
+        """
+        size = _check_picture(frame)
+        if self._size is None:
+            self._size = size
+            self._picture.height, self._picture.width = size
+        if size != self._size:
+            raise ValueError(
+                f"frame {self._pictures} is {frame.shape}, the first was {(*self._size, 3)}."
+            )
+        self._container.mux(self._picture.encode(_video_frame(frame, self._pictures, self._fps)))
+        self._pictures += 1
+        # Sound goes beside the picture, so that the muxer has little to keep in memory.
+        self._write_sound(self._pictures * self._rate_hz // self._fps)
+
+    def finish(self) -> None:
+        """Write the rest of the sound, and what the encoders hold back."""
+        self._write_sound(0 if self._audio is None else len(self._audio))
+        self._container.mux(self._picture.encode(None))
+        if self._sound is not None:
+            self._container.mux(self._sound.encode(None))
+
+    def _write_sound(self, due: int) -> None:
+        audio = self._audio
+        while audio is not None and self._written < min(due, len(audio)):
+            self._written = _encode_audio(
+                self._container, self._sound, audio, self._written, self._rate_hz
+            )
 
 
 def _check_picture(frame: NDArray[np.uint8]) -> tuple[int, int]:
@@ -118,13 +172,11 @@ def _video_frame(frame: NDArray[np.uint8], index: int, fps: int) -> Any:
     return converted
 
 
-def _encode_audio(
-    container: Any, stream: Any, audio: NDArray[np.int16], start: int, rate_hz: int
-) -> int:
+def _encode_audio(container: Any, stream: Any, audio: Samples, start: int, rate_hz: int) -> int:
     """Encode the next AAC frame; returns the number of samples written so far."""
     import av
 
-    piece = audio[None, start : start + AAC_FRAME]
+    piece = audio[start : start + AAC_FRAME][None]
     block = av.AudioFrame.from_ndarray(piece.copy(), format="s16", layout="mono")
     block.sample_rate, block.pts, block.time_base = rate_hz, start, Fraction(1, rate_hz)
     container.mux(stream.encode(block))

@@ -1,0 +1,187 @@
+"""Files in, files out: lengths, levels, sync, and that a failure leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from echo import Echo, FixedBackend, noise, still_pictures
+
+from pipeline.errors import CheckError, UsageError
+from pipeline.media.decode import read_audio, read_frames
+from pipeline.media.probe import probe
+from pipeline.separation import SeparateConfig, Separator
+from tests.media.clip_maker import click_audio, click_time, make_clip
+
+
+def separator(model=None, **settings) -> Separator:
+    return Separator(model or Echo(), SeparateConfig(**settings), FixedBackend())
+
+
+def pcm(num_samples: int, channels: int = 1) -> np.ndarray:
+    samples = (noise(num_samples, 0.1) * 32768).astype(np.int16)[:, None]
+    return np.repeat(samples, channels, axis=1)
+
+
+@pytest.fixture
+def video(tmp_path) -> Path:
+    return make_clip(
+        tmp_path / "talk.mkv",
+        pictures=still_pictures(40),
+        audio=pcm(25_601),
+        audio_codec="pcm_s16le",
+    )
+
+
+def test_all_files_are_there_and_listed(video):
+    made = separator(residual=True).separate(video)
+    folder = video.with_name("talk_output")
+    assert made.folder == folder
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"speaker1.wav", "speaker1.mp4", "overview.mp4", "residual.wav", "tracks.json"}
+    tracks = json.loads((folder / "tracks.json").read_text("utf-8"))
+    assert set(tracks["files"]) == names
+    assert tracks["num_samples"] == 25_601
+    frames = tracks["speakers"][0]["frames"]
+    assert [row["frame"] for row in frames] == list(range(40))
+    assert len(frames[0]["landmarks"]) == 68
+    left, top, width, height = frames[5]["box"]
+    assert left + width / 2 == pytest.approx(64, abs=1)
+    assert top + height / 2 == pytest.approx(48, abs=1)
+    assert width == height == pytest.approx(48 * 1.5, abs=1)
+    xs, ys = np.array(frames[5]["landmarks"]).T
+    assert (xs.min() + xs.max()) / 2 == pytest.approx(64, abs=1)
+    assert ys.max() - ys.min() <= 49
+    assert not list(video.parent.glob(".*"))
+
+
+def test_the_sound_is_as_long_and_as_loud_as_the_input(video):
+    made = separator().separate(video)
+    voice, rate_hz = soundfile.read(made.speakers[0].voice, dtype="int16")
+    assert rate_hz == 16_000
+    assert np.array_equal(voice, pcm(25_601)[:, 0])
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(48_000, 2), (44_100, 1), (8_000, 2)])
+def test_other_rates_have_the_same_length_in_time(tmp_path, rate_hz, channels):
+    audio = pcm(rate_hz * 2 + 7, channels)
+    path = make_clip(
+        tmp_path / "a.mkv",
+        pictures=still_pictures(50),
+        audio=audio,
+        rate_hz=rate_hz,
+        audio_codec="pcm_s16le",
+    )
+    made = separator(audio_only=True).separate(path)
+    info = soundfile.info(made.speakers[0].voice)
+    assert info.frames == round(len(audio) * 16_000 / rate_hz)
+
+
+def test_voices_and_residual_add_up_to_the_mixture(video):
+    made = separator(Echo(share=0.7), residual=True, audio_only=True).separate(video)
+    voice, _ = soundfile.read(made.speakers[0].voice)
+    rest, _ = soundfile.read(made.residual)
+    assert np.abs(voice + rest - pcm(25_601)[:, 0] / 32768).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "delays",
+    [{}, {"audio_delay_s": 0.3}, {"video_delay_s": 0.28}],
+    ids=["together", "late sound", "late picture"],
+)
+@pytest.mark.parametrize("fps", [25, Fraction(30_000, 1001), 50])
+def test_picture_and_sound_stay_together(tmp_path, delays, fps):
+    flash = round(1.2 * fps)
+    path = make_clip(
+        tmp_path / "flash.mkv",
+        pictures=still_pictures(round(2 * fps), flash),
+        fps=fps,
+        audio=click_audio(2.0, 1.2, 16_000),
+        audio_codec="pcm_s16le",
+        **delays,
+    )
+    made = separator().separate(path)
+    wanted = _lag(path)
+    for name in ("overview.mp4", "speaker1.mp4"):
+        assert _lag(made.folder / name) == pytest.approx(wanted, abs=0.04), name
+
+
+def _lag(path: Path) -> float:
+    """How long after the flash the click is heard, in seconds of presentation time."""
+    info = probe(path)
+    count = round((max(info.video_end_s, info.audio_end_s)) * 100)
+    light = []
+    for step in range(4):  # a finer grid than 25 a second
+        light.append([f.mean() for f in read_frames(path, step / 100, count // 4)])
+    grid = np.array(light).T.ravel()
+    flash_s = int(np.flatnonzero(grid > (grid.min() + grid.max()) / 2)[0]) / 100
+    sound = read_audio(path, 0.0, round(info.audio_end_s * 16_000))
+    return click_time(sound) - flash_s
+
+
+def test_an_earlier_separation_is_replaced_and_other_files_stay(video):
+    folder = video.parent / "out"
+    separator(residual=True).separate(video, folder)
+    (folder / "notes.txt").write_text("mine")
+    separator(audio_only=True).separate(video, folder)
+    assert {p.name for p in folder.iterdir()} == {"speaker1.wav", "tracks.json", "notes.txt"}
+
+
+@pytest.mark.parametrize("step", ["follow faces", "separate", "write videos"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_nothing_is_left_when_it_is_interrupted(video, step, error):
+    from contextlib import contextmanager
+
+    @contextmanager
+    def broken(title, total):
+        def advance(_count):
+            if title == step:
+                raise error
+
+        yield advance
+
+    before = {path.name for path in video.parent.iterdir()}
+    with pytest.raises(error):
+        separator().separate(video, video.parent / "new" / "out", broken)
+    assert {path.name for path in video.parent.iterdir()} == before
+
+
+def test_a_full_disk_is_one_sentence(video, monkeypatch):
+    import errno
+
+    def full(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pipeline.separation.separator.write_voice", full)
+    before = {path.name for path in video.parent.iterdir()}
+    with pytest.raises(CheckError, match="full"):
+        separator().separate(video)
+    assert {path.name for path in video.parent.iterdir()} == before
+
+
+def test_an_output_that_is_a_file_is_refused(video):
+    with pytest.raises(UsageError, match="is a file"):
+        separator().separate(video, video)
+
+
+def test_memory_holds_no_more_of_a_longer_video(tmp_path):
+    """All that grows with a recording is a few bytes a frame."""
+    import tracemalloc
+
+    peaks = []
+    for seconds in (4, 16):
+        path = make_clip(
+            tmp_path / f"{seconds}.mkv",
+            pictures=still_pictures(seconds * 25),
+            audio=pcm(seconds * 16_000),
+            audio_codec="pcm_s16le",
+        )
+        tracemalloc.start()
+        separator(audio_only=True, window_s=1.0, overlap_s=0.2).separate(path)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.15 * peaks[0]

@@ -1,0 +1,132 @@
+"""Faces that are cut away, swap sides, cross or come back stay themselves, or are split."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from echo import pictures
+
+from pipeline.separation import SeparateConfig
+from pipeline.separation.following import Fragment, follow
+from pipeline.separation.joining import join
+from pipeline.separation.progress import silent
+from pipeline.separation.recording import ArrayRecording
+from tests.faces.face_scene import ColourBackend, Pose
+
+A, B, C = 0, 1, 2
+
+
+def chains(tmp_path, poses, num_frames, shots=((0, 0),)):
+    """The spans of each chain, as the tracker and the joining make them."""
+    frames = pictures(poses, num_frames, shots)
+    recording = ArrayRecording(frames, np.zeros(num_frames * 640, np.float32), 16_000, tmp_path)
+    config = SeparateConfig()
+    fragments = follow(recording, config, ColourBackend(), tmp_path, silent)
+    return [[(f.start, f.stop) for f in chain.fragments] for chain in join(fragments)]
+
+
+def at(who, x, side=80.0):
+    return Pose(who, x, 120, side)
+
+
+def test_a_face_that_is_cut_back_to_is_the_same_speaker(tmp_path):
+    def poses(index):
+        return [at(B, 200)] if 40 <= index < 80 else [at(A, 110)]
+
+    found = chains(tmp_path, poses, 120, shots=((0, 1), (40, 2), (80, 1)))
+    assert found == [[(0, 40), (80, 120)], [(40, 80)]]
+
+
+def test_faces_that_swap_sides_in_a_cut_are_not_swapped(tmp_path):
+    def poses(index):
+        left, right = (A, B) if index < 40 else (B, A)
+        return [at(left, 90), at(right, 230)]
+
+    found = chains(tmp_path, poses, 80)
+    # Whatever is joined must be the same face: the chains of A and B never mix.
+    for chain in found:
+        assert len(chain) <= 2
+    assert len(found) in (2, 4)
+
+
+def test_a_face_that_is_away_for_long_comes_back_as_itself(tmp_path):
+    def poses(index):
+        return [at(A, 90), *([] if 40 <= index < 100 else [at(B, 230)])]
+
+    stays, back = chains(tmp_path, poses, 140)
+    assert stays == [(0, 140)]
+    assert back[0] == (0, 40)
+    assert back[1][0] < 100 + 8  # found by the next run of the detector
+    assert back[1][1] == 140
+
+
+def test_another_face_in_the_same_place_is_another_speaker(tmp_path):
+    def poses(index):
+        return [] if 40 <= index < 80 else [at(A if index < 40 else C, 150)]
+
+    assert chains(tmp_path, poses, 120) == [[(0, 40)], [(80, 120)]]
+
+
+def fragment(start, stop, looks, x=100.0, side=80.0) -> Fragment:
+    box = np.array([x, 120.0, side])
+    return Fragment(
+        start=start,
+        first_box=box,
+        last_box=box,
+        looks=np.stack([looks, looks]),
+        valid=np.ones(stop - start, np.uint8),
+        score=np.ones(stop - start, np.float16),
+        stored=None,
+    )
+
+
+def look(angle: float) -> np.ndarray:
+    """Looks of which two are alike by the cosine of the angle between them, in degrees."""
+    vector = np.zeros(432, np.float32)
+    vector[:2] = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    return vector
+
+
+@pytest.mark.parametrize(("angle", "count"), [(40, 1), (50, 2)])
+def test_looks_decide_when_the_place_is_another(angle, count):
+    parts = [fragment(0, 50, look(0)), fragment(60, 100, look(angle), x=300)]
+    assert len(join(parts)) == count
+
+
+def test_the_place_lets_looks_differ_more_but_not_for_ever():
+    near = [fragment(0, 50, look(0)), fragment(60, 100, look(55), x=110)]
+    assert len(join(near)) == 1
+    later = [fragment(0, 50, look(0)), fragment(400, 440, look(55), x=110)]
+    assert len(join(later)) == 2
+
+
+def test_a_fragment_that_fits_two_speakers_is_split_off():
+    parts = [
+        fragment(0, 50, look(0)),
+        fragment(0, 50, look(30), x=300),
+        fragment(60, 100, look(14), x=200),
+    ]
+    assert len(join(parts)) == 3
+
+
+def test_two_fragments_that_fit_one_speaker_leave_it_alone():
+    parts = [
+        fragment(0, 50, look(0)),
+        fragment(60, 100, look(5), x=90),
+        fragment(61, 100, look(-5), x=300),
+    ]
+    assert len(join(parts)) == 3
+
+
+def test_speakers_that_are_seen_together_are_never_joined():
+    parts = [fragment(0, 50, look(0)), fragment(30, 90, look(0), x=300)]
+    assert len(join(parts)) == 2
+
+
+def test_speakers_are_numbered_by_first_appearance_then_from_left_to_right():
+    parts = [
+        fragment(0, 50, look(0), x=300),
+        fragment(3, 50, look(90), x=100),
+        fragment(80, 120, look(180), x=10),
+    ]
+    assert [chain.fragments[0].first_box[0] for chain in join(parts)] == [100, 300, 10]
