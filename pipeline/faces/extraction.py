@@ -67,8 +67,21 @@ def extract_faces(
     Raises:
         ValueError: a frame is no RGB picture, or of another size than the first.
     """
-    timer = timer if timer is not None else StepTimer()
-    tracks = Tracker(config, backend, timer).run(frames)
+    return track_samples(follow_faces(frames, config, backend, timer))
+
+
+def follow_faces(
+    frames: Iterable[np.ndarray],
+    config: FacesConfig,
+    backend: FaceBackend,
+    timer: StepTimer | None = None,
+) -> Tracks:
+    """The first half of `extract_faces`: what became of every face, short tracks as well."""
+    return Tracker(config, backend, timer if timer is not None else StepTimer()).run(frames)
+
+
+def track_samples(tracks: Tracks) -> list[FaceTrackSample]:
+    """The second half of `extract_faces`: one sample a track that is long enough."""
     return [_sample(track, tracks) for track in tracks.kept]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,7 @@ def encoded_samples(
 
 def clip_samples(path: Path, clip: Clip, settings: ClipSettings, timer: StepTimer) -> list[Sample]:
     """The samples of a clip, one a face track; see `encoded_samples`."""
-    from pipeline.faces import extract_faces
+    from pipeline.faces.extraction import follow_faces, track_samples
     from pipeline.media.decode import read_audio, read_frames
     from pipeline.shards.voices import voice_doubts
 
@@ -87,16 +87,38 @@ def clip_samples(path: Path, clip: Clip, settings: ClipSettings, timer: StepTime
         frames = imported.watched(frames)
     else:
         backend = loaded_backend(settings)
-    tracks = extract_faces(frames, settings.faces, backend, timer)
-    if not tracks:
-        raise ItemError(
-            Reason.NO_FACE, f"no face was followed for {needed} of {num_frames} frames."
-        )
+    followed = follow_faces(frames, settings.faces, backend, timer)
+    if not followed.kept:
+        raise no_sample(followed.spans, num_frames, needed)
+    tracks = track_samples(followed)
     shared_frames = max(t.scores["other_face_share"] * t.num_frames for t in tracks)
     doubts = voice_doubts([t.span for t in tracks], shared_frames, audio)
     shared = {**clip_facts(clip), **faces_facts(settings), "multi_voice": bool(doubts)}
     shared["multi_voice_reasons"] = doubts
     return [_sample(number, track, audio, shared) for number, track in enumerate(tracks)]
+
+
+def no_sample(spans: Sequence[tuple[int, int]], num_frames: int, needed: int) -> ItemError:
+    """Why a clip gives no sample.
+
+    Args:
+        spans: first frame and frame after the last of each face that was followed, all too short.
+        num_frames: of the clip.
+        needed: shortest stretch that becomes a sample, in frames.
+    """
+    if not spans:
+        return ItemError(Reason.NO_FACE, f"no face in {num_frames} frames.")
+    seen = sum(stop - first for first, stop in spans)
+    longest = max(stop - first for first, stop in spans)
+    if seen >= needed:
+        return ItemError(
+            Reason.FACE_MOSTLY_MISSING,
+            f"a face is lost again and again: {seen} of {num_frames} frames show one, but at most"
+            f" {longest} on end; {needed} are needed.",
+        )
+    return ItemError(
+        Reason.FACE_TOO_SHORT, f"a face stays for {longest} of {num_frames} frames, not {needed}."
+    )
 
 
 def _sample(
