@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline.bench.macs import counted_macs
 from pipeline.bench.process import device_name, in_child, machine, memory_mb, synchronise, versions
 from pipeline.evaluation.separate import Separator
 from pipeline.schema import (
@@ -95,11 +96,7 @@ def example_input(audio_s: float, device: str = "cpu") -> tuple[torch.Tensor, Cu
 
 def count_macs(model: Separator, mixture: torch.Tensor, cues: Cues) -> int:
     """Multiply-accumulates of one estimate; what is counted says the module docstring."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.estimate(mixture, cues)
-    return int(counter.get_total_flops()) // 2
+    return counted_macs(lambda: model.estimate(mixture, cues))
 
 
 def measure(

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 import torch
-from dolphin_rule import rule_audio
+from dolphin_rule import rule_audio, tiny_dolphin
 
 from pipeline.models.dolphin import Dolphin, DolphinConfig, WindowConfig, long, separate_long
 
@@ -67,6 +67,30 @@ def test_a_short_recording_is_separated_in_one_shot():
     mixture, lips = rule_audio(1, 9607)[0], torch.randint(0, 255, (16, 96, 96), dtype=torch.uint8)
     once = model(mixture[None], long.prepare_lips(lips[None], 88))[0, 0]
     assert torch.allclose(separate_long(model, mixture, lips), once, atol=1e-5)
+
+
+@torch.no_grad()
+def test_joins_of_a_real_model_are_no_worse_than_the_rest():
+    # Attention and norms see the window, so windows differ from one shot, but not at joins alone.
+    model = tiny_dolphin("auto").eval()
+    mixture = rule_audio(1, 41_600)[0]
+    generator = torch.Generator().manual_seed(0)
+    lips = torch.randint(0, 256, (65, 96, 96), dtype=torch.uint8, generator=generator)
+    once = model(mixture[None], long.prepare_lips(lips[None], 24))[0, 0]
+    joined = separate_long(model, mixture, lips, config=WINDOWS)
+    assert joined.shape == once.shape
+    spans = long.window_spans(len(mixture), WINDOWS)
+    joints = [(before[1] + after[0]) // 2 for before, after in itertools.pairwise(spans)]
+    assert len(joints) >= 3
+    near = torch.zeros(len(mixture), dtype=torch.bool)
+    for joint in joints:
+        near[joint - 800 : joint + 800] = True
+    assert not (joined[near] == 0).any()
+    steps = torch.nn.functional.pad(joined.diff().abs(), (0, 1))
+    assert steps[near].max() <= 1.1 * steps[~near].max()
+    assert steps[near].quantile(0.99) <= 1.1 * steps[~near].quantile(0.99)
+    error = (joined - once).square()
+    assert error[near].mean() <= 1.1 * error[~near].mean()
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ for package in (pipeline.models, pipeline.training, pipeline.loading, pipeline.m
         importlib.import_module(module.name)
         names += 1
 from pipeline.shards.store import ShardStore
+import pipeline.bench.models.run
 print(names)
 """
 

@@ -1,8 +1,7 @@
 """Dolphin's cost by length: the default against the released dense arithmetic, side by side.
 
-MACs are half of what torch's `FlopCounterMode` counts: convolutions, matrix products and attention.
-FFTs, normalisations and activations are not counted. The dense products of the heat layers are
-counted, which the published 10.89 G for 1 s (ptflops) leave out: `macs_heat` has them apart.
+MACs are convolutions, matrix products and attention, see `macs`. The dense products of the heat
+layers are counted, which the published 10.89 G for 1 s (ptflops) leave out; they stand apart too.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.bench.macs import counted_macs
 from pipeline.bench.process import device_name, in_child, machine, memory_mb, versions
 from pipeline.bench.timing import in_turns, once
 from pipeline.models.dolphin import Dolphin, DolphinConfig, blur
@@ -274,8 +274,6 @@ def count_macs(model: Dolphin, heat: HeatMode, inputs: tuple[Tensor, Tensor]) ->
     The pass is run and counted in the default mode; the blurs are known by formula, so that those
     of another mode can take their place.
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
     ran: list[int] = []
     wanted: list[int] = []
 
@@ -286,11 +284,10 @@ def count_macs(model: Dolphin, heat: HeatMode, inputs: tuple[Tensor, Tensor]) ->
     model.plan_heat()
     layers = [module for module in model.modules() if isinstance(module, HeatDiffusion)]
     hooks = [layer.register_forward_pre_hook(note) for layer in layers]
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.set_heat("auto")(*inputs)
+    model.set_heat("auto")
+    counted = counted_macs(lambda: model(*inputs))
     for hook in hooks:
         hook.remove()
-    counted = counter.get_total_flops() / 2
     return {"macs_g": (counted - sum(ran) + sum(wanted)) / 1e9, "macs_heat_g": sum(wanted) / 1e9}
 
 

@@ -72,7 +72,7 @@ def _vovit(result: dict[str, Any]) -> list[str]:
         "3": "preprocessing and inference",
     }
     rows = [
-        {**row, **{str(i): figure for i, figure in enumerate(row["figures"])}}
+        {**row, **{str(i): f"{figure:g}" for i, figure in enumerate(row["figures"])}}
         for row in result["published"]
     ]
     return [*parts, "Published (RTX 3090, batch 100):", markdown(columns, rows)]

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from pipeline.bench.macs import counted_macs
 from pipeline.bench.process import (
     device_name,
     in_child,
@@ -257,19 +258,16 @@ def _alone(
     settings: VoViTBench, variant: Literal["speech-s1", "speech"], precision: Format
 ) -> dict[str, float]:
     """Cold run, peak memory, size and MACs of one format in a process of its own."""
-    from torch.utils.flop_counter import FlopCounterMode
-
     bench = _prepared(settings, variant)
     total = _works(bench, precision, settings.device)["total_ms"]
     with torch.inference_mode():
         cold_s, _ = once(total, settings.device)
         total()
     peak = memory_mb("peak", settings.device)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        bench.model.network(bench.mixture[:1], bench.points[:1])
+    macs = counted_macs(lambda: bench.model.network(bench.mixture[:1], bench.points[:1]))
     return {
         "cold_ms": cold_s * 1000 * TABLE_S / (settings.chunks * CLIP_S),
         "peak_memory_mb": peak,
         "parameters": sum(p.numel() for p in bench.model.parameters()),
-        "macs_g": counter.get_total_flops() / 2e9,
+        "macs_g": macs / 1e9,
     }

@@ -109,34 +109,38 @@ def filtered(x: Tensor, k: Tensor, radius: int) -> Tensor:
 class _Filtered(torch.autograd.Function):
     """The filter, whose gradient to k is one more filter (its derivative by k).
 
-    The mirrored ends make the operator its own transpose, so the gradient to x is the blur of the
-    gradient.
+    The mirrored ends make both operators their own transposes: the gradient to x is the blur of
+    the gradient, and the gradient to k can take its filter of the gradient too.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, k: Tensor, radius: int) -> Tensor:
         ctx.save_for_backward(x, k)
         ctx.radius = radius
-        return _mirror_convolve(x, taps(k, radius)[0])
+        return _convolve(_mirrored(x, radius), taps(k, radius)[0])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, k = ctx.saved_tensors
         kernel, by_k = taps(k, ctx.radius)
         of_x = of_k = None
+        mirrored = _mirrored(grad, ctx.radius)
         if ctx.needs_input_grad[0]:
-            of_x = _mirror_convolve(grad, kernel)
+            of_x = _convolve(mirrored, kernel)
         if ctx.needs_input_grad[1]:
-            of_k = (_mirror_convolve(x, by_k) * grad).sum((0, 1))
+            of_k = (_convolve(mirrored, by_k) * x).sum((0, 1))
         return of_x, of_k, None
 
 
-def _mirror_convolve(x: Tensor, kernel: Tensor) -> Tensor:
-    """Convolve (B, T, C) with symmetric (C, 2 R + 1) taps, the ends mirrored half a sample out."""
-    radius = kernel.shape[1] // 2
-    mirrored = torch.cat([x[:, :radius].flip(1), x, x[:, -radius:].flip(1)], dim=1)
-    if x.is_cuda:
-        y = F.conv1d(mirrored.transpose(1, 2), kernel[:, None], groups=x.shape[-1])
+def _mirrored(x: Tensor, radius: int) -> Tensor:
+    """(B, T, C) with `radius` more places at both ends, mirrored half a sample out."""
+    return torch.cat([x[:, :radius].flip(1), x, x[:, -radius:].flip(1)], dim=1)
+
+
+def _convolve(mirrored: Tensor, kernel: Tensor) -> Tensor:
+    """Convolve (B, T + 2 R, C) with symmetric (C, 2 R + 1) taps to (B, T, C)."""
+    if mirrored.is_cuda:
+        y = F.conv1d(mirrored.transpose(1, 2), kernel[:, None], groups=mirrored.shape[-1])
         return y.transpose(1, 2)
     return correlate(mirrored, kernel[:, None], None)
 
