@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 TORCH_FROM := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types install install-dev check clean-data
+.PHONY: help demo test lint types docs install install-dev check clean-data
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ lint: install-dev ## check style
 
 types: install-dev ## check types
 	$(BIN)/mypy
+
+docs: install-dev ## build the documents as a site, build/site/index.html
+	$(BIN)/mkdocs build --strict
 
 clean-data: ## remove all that the stages made, the cache included
 	rm -rf data/raw data/raw.parquet data/clips data/plan.parquet data/shards data/mixtures data/lipcoder data/runs \

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -16,8 +17,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from flows.server import healthy, process_stat
 from pipeline.errors import AvsepError, CheckError
@@ -27,6 +30,7 @@ POOL = "local"
 PORT = 4200
 START_TIMEOUT_S = 600.0  # it takes 15 s, but a machine may be busy with its work
 GRACE_S = 15.0
+ANSWER_TIMEOUT_S = 120.0
 PARTS = ("server", "worker")
 
 
@@ -64,6 +68,7 @@ def up(root: Path, port: int) -> str:
     _prefect(root, environment, "work-pool", "create", POOL, "--type", "process", "--overwrite")
     _prefect(root, environment, "--no-prompt", "deploy", "--all")
     if "worker" not in known:
+        _free_claimed_runs(url)
         words = ("worker", "start", "--pool", POOL, "--type", "process")
         known["worker"] = _start(state, "worker", words, root, environment)
         write_json(state / "station.json", known)
@@ -140,12 +145,44 @@ def _wait_for(url: str, pid: int | str, log: Path) -> None:
         time.sleep(0.5)
 
 
+def _free_claimed_runs(url: str) -> None:
+    """Give up runs that a worker had claimed and not started when it died.
+
+    They would hold the place of their deployment, and every later run would wait for them.
+    """
+    claimed = {
+        "flow_runs": {"state": {"type": {"any_": ["PENDING"]}}},
+        "work_pools": {"name": {"any_": [POOL]}},
+    }
+    state = {"type": "CRASHED", "name": "Crashed", "message": "its worker has gone"}
+    for run in _post(f"{url}/flow_runs/filter", claimed):
+        _post(f"{url}/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+
+
+def _post(address: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(  # noqa: S310 loopback
+        address,
+        data=json.dumps(body).encode("utf-8"),
+        headers={"content-type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(  # noqa: S310 loopback
+            request, timeout=ANSWER_TIMEOUT_S
+        ) as answer:
+            return json.load(answer)
+    except (OSError, ValueError) as error:
+        raise CheckError(f"the Prefect server at {address} does not answer: {error}") from error
+
+
 def _prefect(root: Path, environment: dict[str, str], *words: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", *words],
-        cwd=root, env=environment, capture_output=True, text=True, timeout=300, check=False,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", *words],
+            cwd=root, env=environment, capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL, timeout=START_TIMEOUT_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise CheckError(f"`prefect {' '.join(words)}` takes too long; try again.") from error
     if done.returncode:
         said = " / ".join((done.stdout + done.stderr).strip().splitlines()[-3:])
         raise CheckError(f"`prefect {' '.join(words)}` failed: {said}")

@@ -51,16 +51,20 @@ def compare_sets(old: Path, new: Path) -> Difference:
     Raises:
         CheckError: a set is not what its manifest says.
     """
-    shards = [
+    old_shards, new_shards = (
         {shard.name: shard.sha256 for shard in checked_manifest(path).shards} for path in (old, new)
-    ]
-    rows = [{row.key: row for row in read_index(path)} for path in (old, new)]
-    moved = {
-        key for key in rows[0].keys() & rows[1].keys() if not same_row(rows[0][key], rows[1][key])
-    }
+    )
+    old_rows, new_rows = ({row.key: row for row in read_index(path)} for path in (old, new))
+    both = old_rows.keys() & new_rows.keys()
     return Difference(
-        shards=_change(*shards, {n for n in shards[0] if shards[1].get(n) != shards[0][n]}),
-        samples=_change(*rows, moved),
+        shards=_change(
+            old_shards,
+            new_shards,
+            {name for name, sha256 in old_shards.items() if new_shards.get(name) != sha256},
+        ),
+        samples=_change(
+            old_rows, new_rows, {key for key in both if not same_row(old_rows[key], new_rows[key])}
+        ),
     )
 
 

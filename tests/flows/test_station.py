@@ -1,0 +1,90 @@
+"""What `avsep up` and `avsep down` know of processes, ports and claimed runs."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from flows import station
+from flows.server import process_stat
+from pipeline.errors import CheckError
+from pipeline.storage import Workspace, write_json
+
+CHILD = "import subprocess, sys; subprocess.Popen(['sleep', '300'], start_new_session=True).wait()"
+
+
+def facts(pid: int) -> dict[str, int | str]:
+    stat = process_stat(pid)
+    assert stat is not None
+    return {"pid": pid, "started": stat[1]}
+
+
+def test_only_processes_that_still_run_are_known(tmp_path: Path):
+    other = subprocess.Popen(["sleep", "300"])
+    gone = facts(other.pid)
+    other.kill()
+    other.wait()
+    alive = facts(os.getpid())
+    again = alive | {"started": "1"}  # another process that once had our number
+    write_json(tmp_path / "station.json", {"server": alive, "worker": gone, "third": again})
+    assert list(station._known(tmp_path)) == ["server"]
+    assert station._known(tmp_path / "nowhere") == {}
+
+
+def test_down_ends_a_worker_and_what_it_runs_in_other_sessions(tmp_path: Path):
+    worker = subprocess.Popen([sys.executable, "-c", CHILD])
+    deadline = time.monotonic() + 60
+    while not (below := list(station._descendants(worker.pid))):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    state = Workspace(tmp_path).work("station")
+    write_json(state / "station.json", {"worker": facts(worker.pid)})
+    assert station.down(tmp_path) == ["worker"]
+    assert all(station._is_zombie(pid) for pid in [worker.pid, *below])
+    assert station.down(tmp_path) == []
+
+
+def test_a_port_that_is_taken_is_named():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(CheckError, match=f"port {taken.getsockname()[1]} is taken"):
+            station._check_free(taken.getsockname()[1])
+
+
+def test_runs_that_a_dead_worker_had_claimed_are_given_up():
+    asked: list[tuple[str, dict]] = []
+
+    class Api(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            asked.append((self.path, body))
+            answer = json.dumps([{"id": "r1"}] if self.path.endswith("filter") else {}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    api = HTTPServer(("127.0.0.1", 0), Api)
+    threading.Thread(target=api.serve_forever, daemon=True).start()
+    try:
+        station._free_claimed_runs(f"http://127.0.0.1:{api.server_port}/api")
+    finally:
+        api.shutdown()
+        api.server_close()
+    assert asked[0][1]["flow_runs"]["state"]["type"]["any_"] == ["PENDING"]
+    assert asked[0][1]["work_pools"]["name"]["any_"] == [station.POOL]
+    assert asked[1][0] == "/api/flow_runs/r1/set_state"
+    assert asked[1][1]["state"]["type"] == "CRASHED"
+    with pytest.raises(CheckError, match="does not answer"):
+        station._free_claimed_runs(f"http://127.0.0.1:{api.server_port}/api")
