@@ -107,7 +107,10 @@ def run_video(job: VideoJob, *, read_note: ReadNote) -> VideoResult:
         path = job.folder / source.file
         width, height, seconds = check_source(path, cuts, job.config)
     except VideoError as error:
-        if error.trouble is Trouble.CHANGED and not job.config.keep_sources:
+        # What cannot be read was damaged on its way: another try must fetch it again.
+        if error.trouble is Trouble.CUT or (
+            error.trouble is Trouble.CHANGED and not job.config.keep_sources
+        ):
             fetch.forget_video(job.folder)
         return VideoResult(video=job.video, trouble=error.trouble, message=error.message)
     facts: dict[str, Any] = {
