@@ -19,13 +19,6 @@ VOXCELEB2_MD5 = {
     "vox2_dev_aac.zip": "bbc063c46078a602ca71605645c2a402",
     "vox2_test_aac.zip": "0d2b3ea430a821c33263b5ea37ede312",
 }
-# Which of LRS3's zips is which is told by their names.
-LRS3_MD5 = {
-    "lrs3_trainval.zip": "ed87c25127e7baae467f06db4f402838",
-    "lrs3_test_v0.4.zip": "ffffd01e37e8da95ca1a6c27eb9d29f4",
-    "lrs3_v0.4_txt.zip": "d6a322038ce4fb2cd53742b28901070f",
-}
-
 _LINE = re.compile(r"([0-9a-f]{32})[ \t]+[*]?(\S.*)")
 
 

@@ -31,8 +31,6 @@ from pipeline.storage import Workspace
 
 CORPUS = "voxceleb2"
 LICENCE = "VoxCeleb2: annotations CC-BY-4.0, videos of their owners; not to be shared"
-NUM_SPEAKERS = {"dev": 5994, "test": 118}
-NUM_UTTERANCES = {"dev": 1_092_009, "test": 36_237}
 
 _CLIP = re.compile(r"(?:^|.*/)(id\d{5})/([A-Za-z0-9_-]{11})/(\d{5})\.(mp4|txt)")
 

@@ -188,3 +188,19 @@ def test_after_too_many_pauses_a_later_run_tries_again(tmp_path):
     clock.time += 1000
     go()
     assert len(asked) == tries + 1
+
+
+def test_one_video_that_is_always_refused_is_no_throttling(tmp_path):
+    clock = Clock()
+
+    def run(job: VideoJob) -> VideoResult:
+        return VideoResult(video=job.video, trouble=Trouble.REFUSED, message="HTTP Error 403")
+
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    breaker = Breaker(tmp_path, pause_s=100, max_pause_s=400, now=clock.now, sleep=clock.sleep)
+    session = Session(CONFIG, ledger, breaker, run=run, workers=0, timeout_s=9, sleep=clock.sleep)
+    [(_, error)] = session.fetch([job(tmp_path, 0)])
+    assert isinstance(error, ItemError)
+    assert error.reason is Reason.NETWORK
+    assert breaker.pauses == 0
+    assert ledger.sources("download")["v0000000000"].attempts == CONFIG.tries

@@ -32,7 +32,7 @@ class YouTubeConfig:
         tries: attempts at a video that meets trouble which may pass.
         unknown_tries: attempts at one whose trouble is unknown, before it is parked.
         retry_delay_s: before the second attempt; doubles.
-        burst: so many refusals (HTTP 403) without a success between are throttling.
+        burst: so many videos refused (HTTP 403) without a success between are throttling.
         pause_s: of all workers when YouTube throttles; doubles each time that it still does.
         max_pause_s: longest of these pauses.
         max_pauses: in a row, before the rest is left for another run.
@@ -57,7 +57,7 @@ class YouTubeConfig:
     burst: int = 3
     pause_s: float = 900.0
     max_pause_s: float = 4 * 3600.0
-    max_pauses: int = 12
+    max_pauses: int = 8
     broken_after: int = 3
     socket_timeout_s: float = 30.0
     box_scale: float = 1.4

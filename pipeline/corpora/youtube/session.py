@@ -107,7 +107,10 @@ def run_video(job: VideoJob, *, read_note: ReadNote) -> VideoResult:
         path = job.folder / source.file
         width, height, seconds = check_source(path, cuts, job.config)
     except VideoError as error:
-        if error.trouble is Trouble.CHANGED and not job.config.keep_sources:
+        # What cannot be read was damaged on its way: another try must fetch it again.
+        if error.trouble is Trouble.CUT or (
+            error.trouble is Trouble.CHANGED and not job.config.keep_sources
+        ):
             fetch.forget_video(job.folder)
         return VideoResult(video=job.video, trouble=error.trouble, message=error.message)
     facts: dict[str, Any] = {
@@ -147,7 +150,7 @@ class Session:
         self._run, self._workers, self._timeout_s = run, workers, timeout_s
         self._sleep = sleep
         self._broken = 0  # videos in a row that yt-dlp could not read
-        self._refused = 0  # refusals in a row
+        self._refused: set[str] = set()  # videos refused since the last answer
         self._jitter = random.Random(0)
 
     def fetch(self, jobs: Iterable[VideoJob]) -> Iterator[tuple[Offer, Content | ItemError]]:
@@ -194,9 +197,10 @@ class Session:
                     self._breaker.trip()
                     again.append(job)
                 elif result.trouble is Trouble.REFUSED:
-                    self._refused += 1
+                    # One video that is refused again and again is no throttling.
+                    self._refused.add(job.video)
                     refused.append((job, result))
-                    if self._refused >= self._config.burst:
+                    if len(self._refused) >= self._config.burst:
                         self._breaker.trip()
                 else:
                     self._count_broken(result)
@@ -213,7 +217,7 @@ class Session:
                 else:
                     again.append(job)
             rounds += 1
-            pending = again + pending[len(asked) :]
+            pending = pending[len(asked) :] + again  # another one is next to try the ground
             if again and not self._breaker.is_open:
                 self._sleep(self._delay_s(rounds))
 
@@ -229,7 +233,8 @@ class Session:
             yield job, result
 
     def _answered(self) -> None:
-        self._broken = self._refused = 0
+        self._broken = 0
+        self._refused.clear()
         self._breaker.succeeded()
 
     def _count_broken(self, result: VideoResult) -> None:
