@@ -98,7 +98,7 @@ def test_picture_and_sound_stay_together(tmp_path, delays, fps):
     flash = round(1.2 * fps)
     path = make_clip(
         tmp_path / "flash.mkv",
-        pictures=still_pictures(round(2 * fps), flash),
+        pictures=still_pictures(round(2 * fps), flash, round(fps / 10)),
         fps=fps,
         audio=click_audio(2.0, 1.2, 16_000),
         audio_codec="pcm_s16le",
