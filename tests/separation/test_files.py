@@ -185,3 +185,19 @@ def test_memory_holds_no_more_of_a_longer_video(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.15 * peaks[0]
+
+
+def test_pictures_before_the_sound_are_kept_and_the_sound_is_not_padded(tmp_path):
+    path = make_clip(
+        tmp_path / "late.mkv",
+        pictures=still_pictures(50),
+        audio=pcm(16_000),
+        audio_codec="pcm_s16le",
+        audio_delay_s=0.8,
+    )
+    made = separator().separate(path)
+    assert made.facts["num_frames"] == 50
+    assert made.facts["start_s"] == pytest.approx(0, abs=0.01)
+    assert soundfile.info(made.speakers[0].voice).frames == 16_000
+    video = probe(made.folder / "overview.mp4")
+    assert video.num_pictures == 50
