@@ -21,6 +21,7 @@ from pipeline.storage import Workspace, read_table, write_json
 if TYPE_CHECKING:
     from pipeline.separation import Separator
 
+LEVEL = 0.05  # RMS of each source
 WANTED_DB = 3.0  # by which an output must be nearer to its own source than to the other
 
 
@@ -80,7 +81,10 @@ def render_pair(raw: Path, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         read_audio(path, info.start_s, frames * SAMPLES_PER_FRAME) / np.float32(32768)
         for path, info in zip(paths, infos, strict=True)
     ]
-    return np.concatenate(pictures, axis=2), np.stack(sounds)
+    sources = np.stack(sounds)
+    # Equally loud, as in the mixtures that models are trained and evaluated with (0 dB).
+    sources *= LEVEL / np.sqrt(np.mean(sources**2, axis=1, keepdims=True) + 1e-12)
+    return np.concatenate(pictures, axis=2), sources
 
 
 def try_pairs(separator: Separator, raw: Path, pairs: Sequence[Pair]) -> Iterator[Outcome]:

@@ -69,8 +69,8 @@ def join(fragments: Sequence[Fragment]) -> list[Chain]:
     chains: list[list[Fragment]] = []
     waiting = sorted(fragments, key=lambda fragment: fragment.start)
     while waiting:
-        end = waiting[0].start + TOGETHER
-        group = [fragment for fragment in waiting if fragment.start <= end]
+        end = min(waiting[0].start + TOGETHER, waiting[0].stop)
+        group = [fragment for fragment in waiting if fragment.start < end]
         waiting = waiting[len(group) :]
         chosen = assign(group, chains)
         for number, fragment in enumerate(group):

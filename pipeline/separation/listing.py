@@ -13,7 +13,7 @@ from pipeline.separation.videos import scaled_boxes
 from pipeline.storage import dump_json
 
 VERSION = 1
-CHUNK = 250  # frames read at a time
+CHUNK = 50  # frames read at a time
 
 
 def speaker_facts(speaker: Speaker, start_s: float) -> dict[str, Any]:

@@ -104,12 +104,17 @@ class _LiveSpeaker:
         return Cues(lips=self.lips[shown], landmarks=self.points[shown], valid=valid)
 
     def forget(self, before: int) -> None:
-        """Drop frames before a number, but for the last one that shows the face."""
-        seen = np.flatnonzero(self.valid != MISSING)
-        drop = min(before - self.base, int(seen[-1]) if len(seen) else len(self.valid))
-        if drop > 0:
-            self.lips, self.points = self.lips[drop:].copy(), self.points[drop:].copy()
-            self.valid, self.base = self.valid[drop:].copy(), self.base + drop
+        """Drop frames before a number; the last one that showed the face stands in for them."""
+        first = min(before - self.base, len(self.valid) - 1)
+        if first <= 0:
+            return
+        seen = np.flatnonzero(self.valid[: first + 1] != MISSING)
+        held = int(seen[-1]) if len(seen) else 0
+        for name in ("lips", "points"):
+            rows = getattr(self, name)[first:].copy()
+            rows[0] = getattr(self, name)[held]
+            setattr(self, name, rows)
+        self.valid, self.base = self.valid[first:].copy(), self.base + first
 
     def _grow(self, stop: int) -> None:
         more = stop - self.base - len(self.valid)

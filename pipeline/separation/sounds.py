@@ -12,7 +12,7 @@ from pipeline.schema import RATE_HZ
 from pipeline.separation.recording import Timeline
 from pipeline.separation.spill import DiskArray
 
-BLOCK = 10 * RATE_HZ  # samples handled at a time
+BLOCK = RATE_HZ  # samples handled at a time
 FULL_SCALE = 32768
 HIGHEST = (FULL_SCALE - 1) / FULL_SCALE  # of 16-bit sound
 

@@ -17,7 +17,7 @@ from pipeline.separation.sounds import Pcm
 from pipeline.separation.speakers import Speaker
 
 MAX_SIDE = 1280  # of the pictures written
-CHUNK = 250  # frames whose boxes are read at a time
+CHUNK = 50  # frames whose boxes are read at a time
 # Told apart by people who see colours differently as well (Okabe and Ito).
 COLOURS = (
     (230, 159, 0),

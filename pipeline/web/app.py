@@ -25,7 +25,7 @@ STATIC = Path(__file__).parent / "static"
 PAGES = {"": "page.html", "page.css": "page.css", "page.js": "page.js"}
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv")
 DEFAULT_MAX_BYTES = 1 << 30
-TOKEN = "x-avsep"  # a header that no foreign page can send without asking first
+OWN_HEADER = "x-avsep"  # a header that no foreign page can send without asking first
 _FILE = re.compile(r"(speaker\d+\.(wav|mp4|png)|overview\.mp4|tracks\.json|residual\.wav)")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
@@ -69,7 +69,7 @@ def create_app(
         )
 
     async def upload(request: Request) -> Response:
-        if TOKEN not in request.headers:
+        if OWN_HEADER not in request.headers:
             return _problem(403, "this request does not come from the page.")
         title = Path(request.query_params.get("name", "")).name[:200]
         if Path(title).suffix.lower() not in SUFFIXES:
@@ -96,7 +96,7 @@ def create_app(
         return JSONResponse(job.values()) if job else _gone()
 
     async def remove(request: Request) -> Response:
-        if TOKEN not in request.headers:
+        if OWN_HEADER not in request.headers:
             return _problem(403, "this request does not come from the page.")
         job = jobs.get(request.path_params["job"])
         if job is None:

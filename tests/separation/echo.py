@@ -77,9 +77,9 @@ class FixedBackend:
         return frame.shape[1] / 2, frame.shape[0] / 2, frame.shape[0] / 2
 
 
-def still_pictures(count: int, flash: int | None = None) -> list[np.ndarray]:
-    """A picture (96, 128, 3) that does not move, but for a white one at index `flash`."""
+def still_pictures(count: int, flash: int | None = None, flashes: int = 1) -> list[np.ndarray]:
+    """A picture (96, 128, 3) that does not move, but for white ones from index `flash` on."""
     pictures = [background((128, 96), seed=3)] * count
     if flash is not None:
-        pictures[flash] = np.full((96, 128, 3), 235, np.uint8)
+        pictures[flash : flash + flashes] = [np.full((96, 128, 3), 235, np.uint8)] * flashes
     return pictures

@@ -98,7 +98,7 @@ def test_picture_and_sound_stay_together(tmp_path, delays, fps):
     flash = round(1.2 * fps)
     path = make_clip(
         tmp_path / "flash.mkv",
-        pictures=still_pictures(round(2 * fps), flash),
+        pictures=still_pictures(round(2 * fps), flash, round(fps / 10)),
         fps=fps,
         audio=click_audio(2.0, 1.2, 16_000),
         audio_codec="pcm_s16le",
@@ -178,10 +178,26 @@ def test_memory_holds_no_more_of_a_longer_video(tmp_path):
             tmp_path / f"{seconds}.mkv",
             pictures=still_pictures(seconds * 25),
             audio=pcm(seconds * 16_000),
-            audio_codec="pcm_s16le",
+            audio_codec="aac",  # in small packets, as real files have them
         )
         tracemalloc.start()
         separator(audio_only=True, window_s=1.0, overlap_s=0.2).separate(path)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.15 * peaks[0]
+
+
+def test_pictures_before_the_sound_are_kept_and_the_sound_is_not_padded(tmp_path):
+    path = make_clip(
+        tmp_path / "late.mkv",
+        pictures=still_pictures(50),
+        audio=pcm(16_000),
+        audio_codec="pcm_s16le",
+        audio_delay_s=0.8,
+    )
+    made = separator().separate(path)
+    assert made.facts["num_frames"] == 50
+    assert made.facts["start_s"] == pytest.approx(0, abs=0.01)
+    assert soundfile.info(made.speakers[0].voice).frames == 16_000
+    video = probe(made.folder / "overview.mp4")
+    assert video.num_pictures == 50

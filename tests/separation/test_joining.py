@@ -130,3 +130,8 @@ def test_speakers_are_numbered_by_first_appearance_then_from_left_to_right():
         fragment(80, 120, look(180), x=10),
     ]
     assert [chain.fragments[0].first_box[0] for chain in join(parts)] == [100, 300, 10]
+
+
+def test_short_fragments_in_a_row_are_one_speaker():
+    parts = [fragment(start, start + 8, look(0)) for start in range(0, 40, 8)]
+    assert len(join(parts)) == 1

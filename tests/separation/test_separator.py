@@ -77,7 +77,7 @@ def test_a_stretch_without_a_face_costs_no_forward_pass():
 
     model = Echo()
     separate(pictures(poses, 200), noise(200 * 640), SHORT, model)
-    assert len(model.shown) < 5
+    assert len(model.shown) <= 5  # of 13
     assert max(frames for _, frames in model.shown) <= 25 + 2 * 10 + 1
 
 

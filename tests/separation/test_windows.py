@@ -84,3 +84,32 @@ def test_what_lies_outside_the_fade_is_not_used():
     assert not joined[0, :700].any()
     assert (joined[0, 800:] == 1).all()
     assert (np.diff(joined[0]) >= 0).all()
+
+
+def test_vovit_sees_the_very_stretch():
+    from tests.models.vovit_tiny import moving_face, tiny_model
+
+    model = tiny_model()
+    model.card = {"family": "vovit", "config": {"variant": "speech-s1"}, "sha256": ""}
+    sound, points = noise(60 * 640), moving_face(2, 60)
+    valid = np.ones((2, 60), np.uint8)
+    valid[1, 20:30] = 0
+    faces = [Cues(lips=None, landmarks=points[k].numpy(), valid=valid[k]) for k in range(2)]
+    voices = engine_of(model)(sound, faces, 0)
+    both = torch.from_numpy(sound)[None].repeat(2, 1)
+    with torch.no_grad():
+        wanted = model.estimate(
+            both, Cues(lips=None, landmarks=points, valid=torch.from_numpy(valid))
+        )
+    assert voices.shape == (2, 60 * 640)
+    assert np.abs(voices - wanted.numpy()).max() < 1e-6
+    assert np.abs(voices[0] - voices[1]).max() > 1e-4
+
+
+def test_a_model_that_cannot_separate_is_refused():
+    from pipeline.errors import CheckError
+
+    model = torch.nn.Linear(1, 1)
+    model.card = {"family": "vovit", "config": {"variant": "singing"}, "sha256": ""}
+    with pytest.raises(CheckError, match="singing"):
+        engine_of(model)
