@@ -1,4 +1,4 @@
-"""Signal metrics in dB: SI-SNR and SDR of estimates against their targets.
+"""Signal metrics in dB: SI-SNR, SDR and SIR of estimates against their targets.
 
 Everything is computed in float64: the epsilon inside torchmetrics' SI-SNR is that of the dtype and
 absolute, so that in float32 a quiet recording would get a lower score than a loud one.
@@ -17,7 +17,7 @@ from torchmetrics.functional.audio import (
 
 from pipeline.evaluation.problems import Problem
 
-METRICS = ("si_snr", "sdr")
+METRICS = ("si_snr", "sdr", "sir")
 SILENCE_DBFS = -90.0  # RMS below the quietest step of 16-bit sound
 FILTER_LENGTH = 512  # taps of BSS-eval's allowed distortion filter (Vincent et al. 2006)
 
@@ -94,21 +94,57 @@ def sdr(estimate: Tensor, target: Tensor, filter_length: int = FILTER_LENGTH) ->
     return torch.stack(rows).reshape(estimate.shape[:-1])
 
 
+def sir(
+    estimate: Tensor, target: Tensor, others: Tensor, filter_length: int = FILTER_LENGTH
+) -> Tensor:
+    """Signal-to-interference ratio of BSS-eval: how much of the other voices is left, in dB.
+
+    The estimate is projected onto the target, and onto all voices, each filtered by 512 taps; the
+    interference is the difference (Vincent et al. 2006).
+
+    Args:
+        estimate: (L,) float.
+        target: (L,) float.
+        others: (K, L) float, the other voices of the mixture.
+        filter_length: taps of the filters.
+
+    Returns:
+        () float64; NaN where the equations are singular.
+    """
+    from fast_bss_eval import bss_eval_sources
+
+    # As many estimates as references: the same one again. Only its row for the target is looked at.
+    voices = torch.cat([target[None], others]).double()
+    estimates = estimate.double().expand_as(voices)
+    try:
+        _, ratios, _ = bss_eval_sources(
+            voices, estimates, filter_length=filter_length, compute_permutation=False
+        )
+    except torch.linalg.LinAlgError:
+        return torch.tensor(torch.nan, dtype=torch.float64)
+    return ratios[0]
+
+
 def signal_scores(
-    estimate: Tensor, target: Tensor, metrics: Sequence[str] = METRICS
+    estimate: Tensor,
+    target: Tensor,
+    metrics: Sequence[str] = ("si_snr", "sdr"),
+    *,
+    others: Tensor | None = None,
 ) -> tuple[dict[str, float], dict[str, Problem]]:
-    """SI-SNR and SDR of one estimate, and why a value is NaN.
+    """SI-SNR, SDR and SIR of one estimate, and why a value is NaN.
 
     Args:
         estimate: (L,) float.
         target: (L,) float.
         metrics: some of `METRICS`.
+        others: (K, L) float, the other voices of the mixture; needed for SIR.
 
     Returns:
         Values by metric in dB, finite or NaN, and the problem of each NaN.
 
     Raises:
-        ValueError: the shapes differ or are not one-dimensional.
+        ValueError: the shapes differ or are not one-dimensional, or SIR lacks the other voices.
     """
     if estimate.shape != target.shape or estimate.dim() != 1:
         raise ValueError(
@@ -117,8 +153,15 @@ def signal_scores(
         )
     if problem := find_problem(estimate, target):
         return dict.fromkeys(metrics, float("nan")), dict.fromkeys(metrics, problem)
-    functions = {"si_snr": si_snr, "sdr": sdr}
-    return finite_or_problem({name: float(functions[name](estimate, target)) for name in metrics})
+    values: dict[str, float] = {}
+    for name in metrics:
+        if name == "sir":
+            if others is None:
+                raise ValueError("SIR needs the other voices of the mixture.")
+            values[name] = float(sir(estimate, target, others))
+        else:
+            values[name] = float({"si_snr": si_snr, "sdr": sdr}[name](estimate, target))
+    return finite_or_problem(values)
 
 
 def finite_or_problem(
@@ -129,7 +172,9 @@ def finite_or_problem(
     for metric, value in values.items():
         if value != value:
             # The only NaN that the signal metrics make comes from singular equations.
-            problems[metric] = Problem.SINGULAR if metric == "sdr" else Problem.NOT_A_NUMBER
+            problems[metric] = (
+                Problem.SINGULAR if metric in ("sdr", "sir") else Problem.NOT_A_NUMBER
+            )
         elif value in (float("inf"), float("-inf")):
             problems[metric] = Problem.INFINITE
     clean = {metric: float("nan") if metric in problems else v for metric, v in values.items()}

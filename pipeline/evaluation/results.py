@@ -11,7 +11,7 @@ from pipeline.schema import MixtureRecipe
 
 # metric of the estimate -> improvement over the mixture, as the columns are called
 IMPROVEMENTS = {"si_snr": "si_snri", "sdr": "sdri"}
-SCORES = ("si_snr", "sdr", "pesq", "stoi", "estoi")
+SCORES = ("si_snr", "sdr", "sir", "pesq", "stoi", "estoi")
 NAN = float("nan")
 
 
@@ -37,6 +37,8 @@ class ResultRow:
         sdr: of the estimate, in dB (BSS-eval).
         sdr_mixture: of the mixture, in dB.
         sdri: their difference, in dB.
+        sir: signal-to-interference ratio of the estimate, in dB (BSS-eval).
+        sir_mixture: of the mixture, in dB.
         pesq: wide band, of the estimate.
         pesq_mixture: of the mixture.
         stoi: of the estimate, 0 to 1.
@@ -64,6 +66,8 @@ class ResultRow:
     sdr: float = NAN
     sdr_mixture: float = NAN
     sdri: float = NAN
+    sir: float = NAN
+    sir_mixture: float = NAN
     pesq: float = NAN
     pesq_mixture: float = NAN
     stoi: float = NAN

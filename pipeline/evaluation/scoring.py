@@ -28,7 +28,7 @@ class Scoring:
     """Which metrics are computed, and how.
 
     Attributes:
-        sdr: whether BSS-eval SDR is computed.
+        sdr: whether BSS-eval SDR is computed, and SIR where the perceptual metrics are.
         perceptual: which of PESQ, STOI, ESTOI are computed.
         perceptual_conditions: for which conditions; the mixture itself is always scored too.
         workers: processes; 0 for none.
@@ -44,7 +44,8 @@ class Scoring:
     def metrics_for(self, condition: str) -> tuple[str, ...]:
         """The metrics of an estimate under `condition`, or of the mixture."""
         slow = condition == MIXTURE or condition in self.perceptual_conditions
-        return ("si_snr", *(("sdr",) if self.sdr else ()), *(self.perceptual if slow else ()))
+        bss_eval = ("sdr", "sir") if slow else ("sdr",)
+        return ("si_snr", *(bss_eval if self.sdr else ()), *(self.perceptual if slow else ()))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,12 +56,14 @@ class Pair:
         name: mixture, target and condition.
         estimate: (N,) float32 at 16 kHz.
         target: (N,) float32 at 16 kHz.
+        others: (K, N) float32, the other voices.
         metrics: those wanted.
     """
 
     name: tuple[str, ...]
     estimate: np.ndarray
     target: np.ndarray
+    others: np.ndarray
     metrics: tuple[str, ...]
 
 
@@ -69,7 +72,8 @@ def score_pair(pair: Pair) -> tuple[Scores, Problems]:
     estimate, target = torch.from_numpy(pair.estimate), torch.from_numpy(pair.target)
     fast = [name for name in pair.metrics if name in metrics.METRICS]
     slow = [name for name in pair.metrics if name in perceptual.METRICS]
-    values, problems = metrics.signal_scores(estimate, target, fast)
+    others = torch.from_numpy(pair.others)
+    values, problems = metrics.signal_scores(estimate, target, fast, others=others)
     more_values, more_problems = perceptual.perceptual_scores(estimate, target, slow)
     return values | more_values, problems | more_problems
 
@@ -116,6 +120,7 @@ def _pairs(
                     name=name,
                     estimate=signal,
                     target=item.sources[job.target],
+                    others=np.delete(item.sources, job.target, axis=0),
                     metrics=scoring.metrics_for(condition),
                 ),
             )

@@ -15,8 +15,15 @@ from pipeline.evaluation.problems import count
 from pipeline.evaluation.results import ResultRow
 
 METRICS = (
-    *("si_snri", "sdri", "pesq", "stoi", "estoi", "si_snr", "sdr"),
-    *("si_snr_mixture", "sdr_mixture", "pesq_mixture", "stoi_mixture", "estoi_mixture"),
+    *("si_snri", "sdri", "pesq", "stoi", "estoi", "si_snr", "sdr", "sir"),
+    *(
+        "si_snr_mixture",
+        "sdr_mixture",
+        "sir_mixture",
+        "pesq_mixture",
+        "stoi_mixture",
+        "estoi_mixture",
+    ),
 )
 GROUP_METRICS = ("si_snri", "sdri", "pesq", "stoi")
 

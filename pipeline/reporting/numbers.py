@@ -13,6 +13,7 @@ DASH = "–"
 METRICS: dict[str, tuple[str, int]] = {
     "si_snri": ("SI-SNRi (dB)", 2),
     "sdri": ("SDRi (dB)", 2),
+    "sir": ("SIR (dB)", 2),
     "pesq": ("PESQ-WB", 2),
     "stoi": ("STOI", 3),
     "estoi": ("ESTOI", 3),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.evaluation.metrics import sdr, si_snr, signal_scores
+from pipeline.evaluation.metrics import sdr, si_snr, signal_scores, sir
 from pipeline.evaluation.perceptual import perceptual_scores
 from pipeline.evaluation.problems import Problem, count, pack, unpack
 
@@ -174,3 +174,26 @@ def test_problems_survive_their_text_form_and_are_counted():
     assert unpack("") == {}
     texts = [pack(problems), "", pack({"pesq": Problem.TOO_SHORT})]
     assert count(texts, "pesq") == {"no_utterances": 1, "too_short": 1}
+
+
+def test_sir_agrees_with_mir_eval_and_sees_the_other_voice_alone():
+    rng = np.random.default_rng(5)
+    voices = rng.standard_normal((2, 6000))
+    noise = rng.standard_normal(6000)
+    estimate = voices[0] + 0.3 * voices[1] + 0.2 * noise
+    given = torch.from_numpy(estimate), torch.from_numpy(voices[0]), torch.from_numpy(voices[1:])
+    _, wanted, _, _ = mir_eval.separation.bss_eval_sources(
+        voices, np.stack([estimate, estimate]), compute_permutation=False
+    )
+    assert float(sir(*given)) == pytest.approx(wanted[0], abs=0.05)
+    # Noise is no interference; the other voice is.
+    louder = torch.from_numpy(estimate + 0.3 * noise)
+    assert float(sir(louder, *given[1:])) == pytest.approx(float(sir(*given)), abs=1)
+    worse = torch.from_numpy(estimate + voices[1])
+    assert float(sir(worse, *given[1:])) < float(sir(*given)) - 8
+
+
+def test_sir_without_the_other_voices_is_refused():
+    voice = torch.from_numpy(speech_like(1))
+    with pytest.raises(ValueError, match="SIR needs the other voices"):
+        signal_scores(voice + 0.01, voice, ("sir",))
