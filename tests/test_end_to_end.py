@@ -23,6 +23,7 @@ pretrain: {{precision: fp32, lipcoder: {{fit: {FIT}}}}}
 train:
   seed: 0
   precision: fp32
+  devices: 1
   dolphin: {{fit: {FIT}}}
   vovit-s1: {{fit: {FIT}}}
   vovit: {{fit: {FIT}}}
