@@ -196,3 +196,12 @@ def train(model, compute, steps):
         optimizer.step()
         losses.append(float(loss.value.detach()))
     return losses
+
+
+def test_the_complex_mask_is_finite_where_the_mixture_is_minus_eps():
+    eps = torch.finfo(torch.float32).eps
+    mixture = torch.tensor([[[-eps + 0j, 0j, 1 + 0j]]], dtype=torch.complex64)
+    target = torch.full_like(mixture, 2e-5 + 1e-6j)
+    mask = complex_mask_target(target, mixture)
+    assert torch.isfinite(torch.view_as_real(mask)).all()
+    torch.testing.assert_close(mask[0, 0, 2], target[0, 0, 2] / (1 + eps) / 2)

@@ -92,7 +92,10 @@ def complex_mask_target(target_BMT: Tensor, mixture_BMT: Tensor) -> Tensor:
         (B, M, T) complex. Heavy-tailed where the mixture is weak: bound it before comparing.
     """
     eps = torch.finfo(torch.float32).eps
-    return target_BMT / (mixture_BMT + eps) / NUM_SOURCES
+    below = mixture_BMT + eps
+    # A real bin of a spectrum in float32 now and then is exactly -eps.
+    below = torch.where(below.abs() < eps**2, eps, below)
+    return target_BMT / below / NUM_SOURCES
 
 
 def complex_mask_loss(logits_B2MT: Tensor, target_BMT: Tensor, mixture_BMT: Tensor) -> Tensor:
