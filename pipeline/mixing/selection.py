@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import ItemError, Reason
+from pipeline.errors import ItemError, Reason, UsageError
+from pipeline.expression import Expression, Value
 from pipeline.mixing.voices import Voice, find_activity, window_starts
 from pipeline.mixing.wishes import Wishes
 
 if TYPE_CHECKING:
     from pipeline.shards.index import IndexRow
+
+_TEXTS = ("corpus", "speaker", "gender", "split")
+_FACTS = ("duration_s", "num_frames", "level_dbfs")
 
 
 def select_voice(row: IndexRow, audio: np.ndarray, num_frames: int, wishes: Wishes) -> Voice:
@@ -54,7 +59,7 @@ def check_row(row: IndexRow, num_frames: int, wishes: Wishes) -> None:
     """Pass when the row alone does not rule the sample out.
 
     Raises:
-        ItemError: more than one voice, a score beyond its limit, or too short.
+        ItemError: more than one voice, a score beyond its limit, not selected, or too short.
     """
     if row.multi_voice and not wishes.allow_multi_voice:
         raise ItemError(Reason.MULTI_VOICE, "its sound may hold more than one voice.")
@@ -65,6 +70,8 @@ def check_row(row: IndexRow, num_frames: int, wishes: Wishes) -> None:
                 raise ItemError(
                     Reason.POOR_QUALITY, f"its {name} is {value:.4g}, {word} {limit:g}."
                 )
+    if reason := _why_not_selected(row, _parsed(wishes.select)):
+        raise ItemError(Reason.NOT_SELECTED, reason)
     if row.num_frames < num_frames:
         raise ItemError(
             Reason.TOO_SHORT, f"it has {row.num_frames} frames; a window has {num_frames}."
@@ -73,9 +80,52 @@ def check_row(row: IndexRow, num_frames: int, wishes: Wishes) -> None:
 
 def unknown_scores(rows: Iterable[IndexRow], wishes: Wishes) -> list[str]:
     """Scores that the wishes name and no sample has: most likely misspelt."""
-    asked = {**wishes.max_quality, **wishes.min_quality}
+    asked = {*wishes.max_quality, *wishes.min_quality}
     known = _names(row.quality for row in rows)
-    return sorted(name for name in asked if name not in known) if known else []
+    if not known:
+        return []
+    return sorted({*(asked - known), *(_parsed(wishes.select).names - known - {*_TEXTS, *_FACTS})})
+
+
+def check_select(rows: Iterable[IndexRow], wishes: Wishes) -> None:
+    """Pass when the expression can be asked of every sample.
+
+    Raises:
+        UsageError: it compares a text with a number, or calculates with one.
+    """
+    select = _parsed(wishes.select)
+    try:
+        for row in rows if select.names else ():
+            select.selects(sample_scores(row))
+    except ValueError as error:
+        raise UsageError(f"mix.select: {error}") from error
+
+
+def _why_not_selected(row: IndexRow, select: Expression) -> str:
+    """The sentence why an expression does not select a sample, or nothing."""
+    scores = sample_scores(row)
+    selected = select.selects(scores)
+    if selected is None:
+        return f"it has no {', '.join(select.missing(scores))}, which select asks for."
+    if selected:
+        return ""
+    shown = [f"{name} {_shown(scores[name])}" for name in sorted(select.names & scores.keys())]
+    return f"it is not selected: {', '.join(shown) or select.text}."
+
+
+def sample_scores(row: IndexRow) -> dict[str, Value]:
+    """Everything of a sample that an expression can ask for."""
+    facts = {name: float(getattr(row, name)) for name in _FACTS}
+    return {**row.quality, **facts, **{name: getattr(row, name) for name in _TEXTS}}
+
+
+def _shown(value: Value) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+@lru_cache(maxsize=4)  # the same for each sample of a run
+def _parsed(text: str) -> Expression:
+    return Expression(text)
 
 
 def _names(scores: Iterable[Mapping[str, float]]) -> set[str]:

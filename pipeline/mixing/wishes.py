@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from pipeline.expression import Expression
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wishes:
@@ -15,12 +17,15 @@ class Wishes:
         allow_multi_voice: take samples whose sound may hold more than one voice.
         max_quality: highest value by score name; a score that is unknown passes.
         min_quality: lowest value by score name; a score that is unknown passes.
+        select: an expression over the scores of a sample, see `pipeline.expression`; empty takes
+            all. A sample about which the answer is unknown is not taken.
     """
 
     min_activity: float = 0.5
     allow_multi_voice: bool = False
     max_quality: dict[str, float] = field(default_factory=lambda: {"missing_share": 0.2})
     min_quality: dict[str, float] = field(default_factory=dict)
+    select: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_activity <= 1:
@@ -28,3 +33,4 @@ class Wishes:
         for name in ("max_quality", "min_quality"):
             if odd := sorted(k for k, v in getattr(self, name).items() if not math.isfinite(v)):
                 raise ValueError(f"{name} of {', '.join(odd)} is no finite number.")
+        Expression(self.select)  # raises a ValueError that says what is wrong with it

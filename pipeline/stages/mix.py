@@ -132,12 +132,14 @@ def plan(config: MixConfig, workspace: Workspace) -> list[Batch]:
 
     Raises:
         CheckError: there are no shards, or a speaker or score that is asked for is not in them.
+        UsageError: `select` compares a text with a number.
     """
-    from pipeline.mixing.selection import unknown_scores
+    from pipeline.mixing.selection import check_select, unknown_scores
 
     rows = _rows(config, workspace)
     if unknown := unknown_scores(rows, config.wishes):
         raise CheckError(f"no sample has the score {', '.join(unknown)}; see `avsep inspect`.")
+    check_select(rows, config.wishes)
     lengths = [config.num_samples(split) for split in SPLITS]
     batches = []
     for first in range(0, len(rows), config.batch_size):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import build
-from pipeline.errors import CheckError, UsageError
+from pipeline.errors import CheckError, Reason, UsageError
 from pipeline.ledger import Ledger
 from pipeline.mixing.recipes import read_recipes
 from pipeline.mixing.render import render
@@ -252,6 +252,25 @@ def test_only_the_speakers_asked_for_are_mixed(workspace):
 def test_score_that_no_sample_has_is_named(workspace):
     with pytest.raises(CheckError, match="misssing_share"):
         run_stage("mix", workspace, config=replace(CONFIG, max_quality={"misssing_share": 0.2}))
+
+
+def test_an_expression_over_scores_picks_samples(workspace, samples):
+    turned = sample("s0", 3, quality={"missing_share": 0.0, "yaw_p90_deg": 50.0})
+    frontal = sample("s0", 4, quality={"missing_share": 0.0, "yaw_p90_deg": 10.0})
+    write_set(workspace, [*samples, turned, frontal])
+    config = replace(CONFIG, select="speaker != 's0' or yaw_p90_deg < 45")
+    run_stage("mix", workspace, config=config)
+    outcomes = Ledger(workspace.ledger).outcomes("mix")
+    left_out = {key: o.message for key, o in outcomes.items() if o.reason}
+    assert left_out["s0-3-t0"] == "it is not selected: speaker s0, yaw_p90_deg 50."
+    assert left_out["s0-0-t0"] == "it has no yaw_p90_deg, which select asks for."
+    assert outcomes["s0-3-t0"].reason is Reason.NOT_SELECTED
+    assert "s0-4-t0" not in left_out
+    assert all(key.startswith("s0-") for key in left_out)
+    with pytest.raises(CheckError, match="no sample has the score yaw_p99"):
+        run_stage("mix", workspace, config=replace(CONFIG, select="yaw_p99 < 45"))
+    with pytest.raises(UsageError, match=r"mix\.select: .*compares"):
+        run_stage("mix", workspace, config=replace(CONFIG, select="speaker < 45"))
 
 
 def test_changed_shard_is_a_failure_not_a_crash(workspace):
