@@ -43,7 +43,8 @@ def in_child(job: Callable[[], T], *, timeout_s: float) -> T:
             process.kill()
         raise
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # Waiting: an interpreter that ends meanwhile prints a traceback of its own.
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def memory_mb(which: Literal["now", "peak"], device: str) -> float:
