@@ -66,7 +66,7 @@ def separate(
         float | None, typer.Option(help="Seconds that the model sees at a time [4].")
     ] = None,
     overlap: Annotated[
-        float | None, typer.Option(help="Seconds that neighbouring windows share [1].")
+        float | None, typer.Option(help="Seconds that neighbouring windows share [0.48].")
     ] = None,
     only: Annotated[
         list[int] | None,

@@ -36,7 +36,7 @@ class SeparateConfig:
     min_face_px: int = 48
     min_seen_s: float = 1.0
     window_s: float = 4.0
-    overlap_s: float = 1.0
+    overlap_s: float = 0.48
     fade_s: float = 0.2
     hold_s: float = 0.5
     away_fade_s: float = 0.25
