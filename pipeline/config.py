@@ -34,22 +34,38 @@ def config_class(stage: str) -> type[Any]:
     return getattr(module, f"{stage.capitalize()}Config")
 
 
+def read_settings(path: Path, wanted: str = "settings by name") -> dict[str, Any]:
+    """Read a YAML file as plain values.
+
+    Args:
+        path: of the file.
+        wanted: what it must hold, for the error message.
+
+    Raises:
+        UsageError: unreadable, too large, or no YAML of that kind.
+    """
+    try:
+        if path.stat().st_size > MAX_PARAMS_BYTES:
+            raise UsageError(f"{path} is larger than {MAX_PARAMS_BYTES} bytes; is it settings?")
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} must hold {wanted}, not {type(values).__name__}.")
+    return values
+
+
 def read_params(path: Path) -> dict[str, Any]:
     """Read `params.yaml` as plain values.
 
     Raises:
         UsageError: missing, unreadable, no YAML, or sections that no stage has.
     """
-    try:
-        if path.stat().st_size > MAX_PARAMS_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_PARAMS_BYTES} bytes; is it params.yaml?")
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"{path} is missing; `avsep profile use demo` writes one.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"{path} must hold one section a stage, not {type(values).__name__}.")
+    if not path.exists():
+        raise UsageError(f"{path} is missing; `avsep profile use demo` writes one.")
+    values = read_settings(path, "one section a stage")
     if unknown := sorted(str(key) for key in values if key not in STAGES):
         raise UsageError(
             f"{path} has the unknown section(s) {', '.join(unknown)};"

@@ -73,6 +73,24 @@ class Expression:
         """The scores that it asks for and an item lacks."""
         return sorted(name for name in self.names if _lacks(scores.get(name)))
 
+    def why_not(self, scores: Mapping[str, Value]) -> str:
+        """The sentence why an item with these scores is not selected; empty if it is.
+
+        Raises:
+            ValueError: a text is compared with a number, or calculated with.
+        """
+        selected = self.selects(scores)
+        if selected is None:
+            return f"it has no {', '.join(self.missing(scores))}, which select asks for."
+        if selected:
+            return ""
+        shown = [f"{name} {_shown(scores[name])}" for name in sorted(self.names & scores.keys())]
+        return f"it is not selected: {', '.join(shown) or self.text}."
+
+
+def _shown(value: Value) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
+
 
 def _parse(text: str) -> ast.expr:
     if len(text) > MAX_LENGTH:

@@ -42,20 +42,8 @@ def find_unselected(clips: Iterable[Clip], select: Expression) -> dict[str, str]
             f"clean.select asks for {', '.join(unknown)}, which no clip has; there are"
             f" {', '.join(sorted(known))}."
         )
-    why: dict[str, str] = {}
-    for clip_id, values in scores.items():
-        try:
-            selected = select.selects(values)
-        except ValueError as error:
-            raise UsageError(f"clean.select: {error}") from error
-        if selected is None:
-            why[clip_id] = f"it has no {', '.join(select.missing(values))}, which select asks for."
-        elif not selected:
-            asked = sorted(select.names & values.keys())
-            shown = ", ".join(f"{name} {_shown(values[name])}" for name in asked)
-            why[clip_id] = f"it is not selected: {shown or select.text}."
-    return why
-
-
-def _shown(value: Value) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}"
+    try:
+        why = {clip_id: select.why_not(values) for clip_id, values in scores.items()}
+    except ValueError as error:
+        raise UsageError(f"clean.select: {error}") from error
+    return {clip_id: sentence for clip_id, sentence in why.items() if sentence}

@@ -13,10 +13,10 @@ from pipeline.corpora.folder import FolderConfig
 from pipeline.corpora.lrs2 import Lrs2, Lrs2Config
 from pipeline.corpora.lrs3 import Lrs3, Lrs3Config
 from pipeline.corpora.offer import Content, Offer, read_content
+from pipeline.corpora.one_by_one import OneByOne
 from pipeline.corpora.voxceleb2 import VoxCeleb2, VoxCeleb2Config
 from pipeline.corpora.youtube.config import TERMS, YouTubeConfig
 from pipeline.errors import ItemError
-from pipeline.runner import map_items
 from pipeline.storage import Workspace
 
 
@@ -75,8 +75,10 @@ class Corpus(Protocol):
         """What it offers, sorted by clip id."""
         ...
 
-    def fetch(self, offer: Offer) -> Content:
-        """Bring one clip; raises ItemError."""
+    def fetch_all(
+        self, offers: Iterable[Offer], *, workers: int, timeout_s: float
+    ) -> Iterator[tuple[Offer, Content | ItemError]]:
+        """Bring many clips; yields what became of each, as they come."""
         ...
 
     def is_there(self, offer: Offer, content: Content) -> bool:
@@ -97,18 +99,8 @@ def open_corpus(choice: CorpusChoice, workspace: Workspace) -> Corpus:
     return VoxCeleb2(choice.voxceleb2, workspace, choice.seed, choice.youtube)
 
 
-def fetch_all(
-    corpus: Corpus, offers: Iterable[Offer], *, workers: int, timeout_s: float
-) -> Iterator[tuple[Offer, Content | ItemError]]:
-    """Bring many clips; yields what became of each, as they come."""
-    if isinstance(corpus, VoxCeleb2):
-        yield from corpus.fetch_all(offers, workers=workers, timeout_s=timeout_s)
-    else:
-        yield from map_items(corpus.fetch, offers, workers=workers, timeout_s=timeout_s)
-
-
 @dataclass(frozen=True)
-class Demo:
+class Demo(OneByOne):
     """The demo corpus."""
 
     config: DemoConfig
@@ -133,7 +125,7 @@ class Demo:
 
 
 @dataclass(frozen=True)
-class Folder:
+class Folder(OneByOne):
     """A folder of the user's own videos."""
 
     config: FolderConfig

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.corpora import folder, lrs
 from pipeline.corpora.offer import Content, Offer
+from pipeline.corpora.one_by_one import OneByOne
 from pipeline.errors import CheckError, UsageError
 from pipeline.storage import Workspace
 
@@ -40,7 +41,7 @@ class Lrs2Config:
 
 
 @dataclass(frozen=True)
-class Lrs2:
+class Lrs2(OneByOne):
     """A copy of LRS2.
 
     Attributes:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.corpora import folder, lrs
 from pipeline.corpora.offer import Content, Offer
+from pipeline.corpora.one_by_one import OneByOne
 from pipeline.corpora.walk import files_below
 from pipeline.errors import CheckError, UsageError
 from pipeline.storage import Workspace
@@ -53,7 +54,7 @@ class Lrs3Config:
 
 
 @dataclass(frozen=True)
-class Lrs3:
+class Lrs3(OneByOne):
     """A copy of LRS3.
 
     Attributes:

@@ -12,7 +12,7 @@ from pipeline.mixing.named import CTCNET, MUSE, PROTOCOLS, ctcnet_recipe, muse_r
 from pipeline.mixing.published import ListedMixture, ListedVoice, read_published
 from pipeline.mixing.recipes import content_id
 from pipeline.mixing.render import GetAudio
-from pipeline.mixing.voices import Voice
+from pipeline.mixing.selection import voice_of
 from pipeline.schema import SAMPLES_PER_FRAME, MixtureRecipe
 
 if TYPE_CHECKING:
@@ -61,7 +61,11 @@ def import_list(
             for voice, row in zip(mixture.voices, found, strict=True)
             if row is None or row.num_frames * SAMPLES_PER_FRAME < max(1, length)
         ]
-        windows = [(_voice(row), 0) for row in found if row is not None]
+        windows = [
+            (voice_of(row, level_dbfs=row.level_dbfs, active=()), 0)
+            for row in found
+            if row is not None
+        ]
         make = muse_recipe if protocol == MUSE else ctcnet_recipe
         made = None if gone else make(windows, get_audio, _offsets(mixture), length)
         if made is None:
@@ -96,16 +100,3 @@ def _by_tail(rows: Sequence[IndexRow]) -> Mapping[str, IndexRow]:
 def _tail(voice: ListedVoice) -> str:
     number = voice.utterance[-5:]
     return "-".join(part for part in (voice.speaker, voice.programme, number) if part)
-
-
-def _voice(row: IndexRow) -> Voice:
-    return Voice(
-        key=row.key,
-        speaker=row.speaker,
-        group=row.group,
-        gender=row.gender,
-        num_frames=row.num_frames,
-        level_dbfs=row.level_dbfs,
-        sha256=row.audio_sha256,
-        active=(),
-    )

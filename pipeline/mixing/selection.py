@@ -37,7 +37,18 @@ def select_voice(row: IndexRow, audio: np.ndarray, num_frames: int, wishes: Wish
     level_dbfs, active = find_activity(audio)
     if not math.isfinite(level_dbfs):
         raise ItemError(Reason.SILENT, "its sound has no speech level.")
-    voice = Voice(
+    voice = voice_of(row, level_dbfs=level_dbfs, active=active)
+    if not len(window_starts(voice, num_frames, wishes.min_activity)):
+        raise ItemError(
+            Reason.LITTLE_SPEECH,
+            f"no window of {num_frames} frames has speech in {wishes.min_activity:.0%} of them.",
+        )
+    return voice
+
+
+def voice_of(row: IndexRow, *, level_dbfs: float, active: tuple[tuple[int, int], ...]) -> Voice:
+    """A sample as a voice, with a level and the runs of its frames that have speech."""
+    return Voice(
         key=row.key,
         speaker=row.speaker,
         group=row.group,
@@ -47,12 +58,6 @@ def select_voice(row: IndexRow, audio: np.ndarray, num_frames: int, wishes: Wish
         sha256=row.audio_sha256,
         active=active,
     )
-    if not len(window_starts(voice, num_frames, wishes.min_activity)):
-        raise ItemError(
-            Reason.LITTLE_SPEECH,
-            f"no window of {num_frames} frames has speech in {wishes.min_activity:.0%} of them.",
-        )
-    return voice
 
 
 def check_row(row: IndexRow, num_frames: int, wishes: Wishes) -> None:
@@ -70,7 +75,7 @@ def check_row(row: IndexRow, num_frames: int, wishes: Wishes) -> None:
                 raise ItemError(
                     Reason.POOR_QUALITY, f"its {name} is {value:.4g}, {word} {limit:g}."
                 )
-    if reason := _why_not_selected(row, _parsed(wishes.select)):
+    if reason := _parsed(wishes.select).why_not(sample_scores(row)):
         raise ItemError(Reason.NOT_SELECTED, reason)
     if row.num_frames < num_frames:
         raise ItemError(
@@ -101,26 +106,10 @@ def check_select(rows: Iterable[IndexRow], wishes: Wishes) -> None:
         raise UsageError(f"mix.select: {error}") from error
 
 
-def _why_not_selected(row: IndexRow, select: Expression) -> str:
-    """The sentence why an expression does not select a sample, or nothing."""
-    scores = sample_scores(row)
-    selected = select.selects(scores)
-    if selected is None:
-        return f"it has no {', '.join(select.missing(scores))}, which select asks for."
-    if selected:
-        return ""
-    shown = [f"{name} {_shown(scores[name])}" for name in sorted(select.names & scores.keys())]
-    return f"it is not selected: {', '.join(shown) or select.text}."
-
-
 def sample_scores(row: IndexRow) -> dict[str, Value]:
     """Everything of a sample that an expression can ask for."""
     facts = {name: float(getattr(row, name)) for name in _FACTS}
     return {**row.quality, **facts, **{name: getattr(row, name) for name in _TEXTS}}
-
-
-def _shown(value: Value) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 @lru_cache(maxsize=4)  # the same for each sample of a run

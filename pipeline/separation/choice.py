@@ -7,15 +7,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from pipeline.config import build
+from pipeline.config import build, read_settings
 from pipeline.errors import CheckError, UsageError
 from pipeline.separation.config import SeparateConfig
 
 DEFAULT_MODEL = "dolphin"
 DEMO_PARAMETERS = 5_000_000  # all models of the demo size have fewer, all full ones more
-MAX_CONFIG_BYTES = 1 << 16
 DEMO_NOTE = (
     "this model was trained on the demo corpus in minutes: it knows synthetic heads and a few"
     " voices, and is no match for real recordings."
@@ -81,7 +78,7 @@ def chosen_settings(path: Path | None, **options: Any) -> SeparateConfig:
     Raises:
         UsageError: the file is missing or no YAML, or a setting is wrong.
     """
-    values = {} if path is None else _read(path)
+    values = {} if path is None else read_settings(path)
     given = {name: value for name, value in options.items() if value is not None}
     known = {field.name for field in fields(SeparateConfig)}
     assert given.keys() <= known
@@ -115,17 +112,3 @@ def chosen_device(device: str, cuda_device: int | None) -> str:
             " --cuda-device -1 takes the CPU."
         )
     return device
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_CONFIG_BYTES} bytes.")
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"{path} must hold settings by name, not {type(values).__name__}.")
-    return values

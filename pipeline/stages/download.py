@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from pipeline.corpora.catalogue import Corpus, CorpusChoice, fetch_all, open_corpus
+from pipeline.corpora.catalogue import Corpus, CorpusChoice, open_corpus
 from pipeline.corpora.journal import Journal
 from pipeline.corpora.offer import Offer
 from pipeline.errors import CheckError, ItemError, Reason, State
@@ -97,8 +97,7 @@ def work(
         else:
             message = "it is gone since the stage began"
             outcomes.append(Outcome.ended(item, Reason.FILE_MISSING, message))
-    for offer, result in fetch_all(
-        corpus,
+    for offer, result in corpus.fetch_all(
         todo,
         workers=default_workers() if config.workers is None else config.workers,
         timeout_s=config.item_timeout_s,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,15 +11,7 @@ import pytest
 from report_world import LEVELS
 
 from pipeline.reporting.page import render_page
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-PROBLEM = (
-    "no Chromium here: apt-get install chromium"
-    if CHROMIUM is None
-    else "no playwright here: pip install 'avsep[browser]'"
-    if importlib.util.find_spec("playwright") is None
-    else ""
-)
+from tests.chromium import CHROMIUM, PROBLEM
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(PROBLEM), reason=PROBLEM)]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,16 +12,8 @@ import pytest
 from echo import Echo, FixedBackend, noise, still_pictures
 
 from pipeline.separation import SeparateConfig, Separator
+from tests.chromium import CHROMIUM, PROBLEM
 from tests.media.clip_maker import make_clip
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-PROBLEM = (
-    "no Chromium here: apt-get install chromium"
-    if CHROMIUM is None
-    else "no playwright here: pip install 'avsep[browser]'"
-    if importlib.util.find_spec("playwright") is None
-    else ""
-)
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(PROBLEM), reason=PROBLEM)]
 
