@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from pipeline.models.dropout import attend, dropout
 
 
 class RelativePositions(nn.Module):
@@ -82,7 +83,7 @@ class SelfAttention(nn.Module):
         else:
             y = self._attend(*inputs)
         y = self.out(rearrange(y, "b h t d -> b t (h d)"))
-        return F.dropout(y, self.dropout, self.training) * self.scale
+        return dropout(y, self.dropout, self.training) * self.scale
 
     def _attend(
         self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor | None
@@ -91,6 +92,4 @@ class SelfAttention(nn.Module):
         if positions is not None:
             scaled = query * (query.shape[-1] ** -0.5)
             bias = position_scores(scaled, positions.to(scaled.dtype))
-        return F.scaled_dot_product_attention(
-            query, key, value, attn_mask=bias, dropout_p=self.dropout if self.training else 0.0
-        )
+        return attend(query, key, value, bias, self.dropout if self.training else 0.0)

@@ -10,6 +10,7 @@ from pipeline.models.dolphin.attention import SelfAttention
 from pipeline.models.dolphin.config import DolphinConfig
 from pipeline.models.dolphin.heat import HeatDiffusion
 from pipeline.models.dolphin.sequence import DepthwiseConv, GlobalNorm, pool_evenly
+from pipeline.models.dropout import dropout
 
 
 class FeedForward(nn.Module):
@@ -33,8 +34,8 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) to the same shape, residual included."""
         y = F.glu(self.mix(self.grow(self.norm(x))), dim=-1)
-        y = self.shrink(F.dropout(y, self.dropout, self.training))
-        return torch.addcmul(x, F.dropout(y, self.dropout, self.training).to(x.dtype), self.scale)
+        y = self.shrink(dropout(y, self.dropout, self.training))
+        return torch.addcmul(x, dropout(y, self.dropout, self.training).to(x.dtype), self.scale)
 
 
 class GlobalBlock(nn.Module):
@@ -75,5 +76,5 @@ class LocalBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) to the same shape."""
         y = self.narrow(F.gelu(self.wide(self.norm_in(self.heat(x)))))
-        y = self.norm_out(F.dropout(y, self.dropout, self.training))
+        y = self.norm_out(dropout(y, self.dropout, self.training))
         return self.feed_forward(torch.addcmul(x, y.to(x.dtype), self.scale))

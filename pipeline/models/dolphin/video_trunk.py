@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pipeline.models.dolphin.config import DolphinConfig
 from pipeline.models.dolphin.inject import Inject
 from pipeline.models.dolphin.sequence import DepthwiseConv, GlobalNorm, TimeBatchNorm, pool
+from pipeline.models.dropout import dropout
 
 LEVELS = 3
 
@@ -71,9 +72,9 @@ class GlobalMlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, C) to the same shape."""
         x = F.relu(self.conv(self.first_norm(self.first(x))))
-        x = F.dropout(x, self.dropout, self.training)
+        x = dropout(x, self.dropout, self.training)
         x = self.second_norm(self.second(x))
-        return F.dropout(x, self.dropout, self.training)
+        return dropout(x, self.dropout, self.training)
 
 
 class VideoTrunk(nn.Module):

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from pipeline.models.dropout import attend, dropout
 from pipeline.models.vovit.config import FusionConfig
 
 
@@ -64,12 +65,11 @@ class SelfAttentionLayer(nn.Module):
 
     def _attend(self, x_BLD: Tensor) -> Tensor:
         q, k, v = rearrange(self.qkv(x_BLD), "b l (n h d) -> n b h l d", n=3, h=self.heads)
-        dropout = self.dropout if self.training else 0.0
-        attended = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        attended = attend(q, k, v, None, self.dropout if self.training else 0.0)
         return self.out(rearrange(attended, "b h l d -> b l (h d)"))
 
     def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
+        return dropout(x, self.dropout, self.training)
 
 
 class Stack(nn.Module):
