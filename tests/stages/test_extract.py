@@ -21,13 +21,13 @@ from pipeline.runner import run_stage
 from pipeline.schema import Clip
 from pipeline.shards.clip import clip_samples
 from pipeline.shards.job import ClipJob, extract_clip
-from pipeline.shards.provenance import ClipSettings, faces_facts
+from pipeline.shards.provenance import ClipSettings
 from pipeline.shards.reader import ShardStore
 from pipeline.shards.verify import verify_set
-from pipeline.shards.voices import AT_ONCE, IN_TURN, WITHOUT_FACE, voice_doubts
+from pipeline.shards.voices import AT_ONCE
 from pipeline.stages import extract
 from pipeline.stages.extract import ExtractConfig
-from pipeline.storage import Workspace, dump_json, sha256_file
+from pipeline.storage import Workspace, sha256_file
 from pipeline.tables import write_rows
 
 FRAMES = 28
@@ -368,35 +368,6 @@ def test_a_backend_that_cannot_work_stops_the_stage_before_any_clip(
     config = replace(HERE, backend=backend, backend_options=options)
     with pytest.raises(UsageError, match=sentence):
         run_stage("extract", workspace, config=config)
-
-
-def test_shards_do_not_tell_about_the_machine():
-    settings = ClipSettings(
-        backend="face_alignment", backend_options={"device": "cuda:1", "weights": "/home/me"}
-    )
-    text = dump_json(faces_facts(settings))
-    assert "cuda" not in text
-    assert "/home" not in text
-    assert "3DFAN4-7835d9f11d" in text
-
-
-class TestVoices:
-    SPEECH = (np.random.default_rng(0).normal(size=640 * 100) * 3000).astype(np.int16)
-
-    def test_one_face_with_all_the_sound_raises_no_doubt(self):
-        assert voice_doubts([(0, 100)], 0, self.SPEECH) == []
-        assert voice_doubts([(5, 96)], 3, self.SPEECH) == []
-
-    def test_faces_at_once_and_in_turn_are_told_apart(self):
-        assert voice_doubts([(0, 100), (40, 80)], 40, self.SPEECH) == [AT_ONCE]
-        assert voice_doubts([(0, 50), (50, 100)], 0, self.SPEECH) == [IN_TURN]
-        assert voice_doubts([(0, 100)], 20, self.SPEECH) == [AT_ONCE]
-
-    def test_a_voice_without_a_face_is_doubtful_but_silence_is_not(self):
-        assert voice_doubts([(0, 80)], 0, self.SPEECH) == [WITHOUT_FACE]
-        quiet_end = np.concatenate([self.SPEECH[: 640 * 80], self.SPEECH[640 * 80 :] // 3000])
-        assert voice_doubts([(0, 80)], 0, quiet_end) == []
-        assert voice_doubts([(0, 80)], 0, np.zeros_like(self.SPEECH)) == []
 
 
 @pytest.mark.parametrize(

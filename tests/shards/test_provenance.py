@@ -1,0 +1,14 @@
+"""What a sample says of how it was made."""
+
+from pipeline.shards.provenance import ClipSettings, faces_facts
+from pipeline.storage import dump_json
+
+
+def test_shards_do_not_tell_about_the_machine():
+    settings = ClipSettings(
+        backend="face_alignment", backend_options={"device": "cuda:1", "weights": "/home/me"}
+    )
+    text = dump_json(faces_facts(settings))
+    assert "cuda" not in text
+    assert "/home" not in text
+    assert "3DFAN4-7835d9f11d" in text
