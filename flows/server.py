@@ -177,16 +177,27 @@ def supervise(state_dir: Path, port: int) -> int:
 
     signal.signal(signal.SIGTERM, ask_stop)
     signal.signal(signal.SIGINT, ask_stop)
-    while server.poll() is None and not stop_asked:
-        if not _living_owners(state_dir):
-            # Looked at again under the lock: a stage may be registering this moment.
-            with _locked(state_dir):
-                if not _living_owners(state_dir):
-                    (state_dir / "server.json").unlink(missing_ok=True)
-                    break
-        time.sleep(POLL_S)
-    _stop(server)
+    try:
+        while server.poll() is None and not stop_asked and not _is_over(state_dir):
+            time.sleep(POLL_S)
+    finally:  # whatever happened, nothing else would ever stop the server
+        _stop(server)
     return 0
+
+
+def _is_over(state_dir: Path) -> bool:
+    """Whether the last owner has gone, or the folder with what is known of them."""
+    if _living_owners(state_dir):
+        return False
+    try:
+        # Looked at again under the lock: a stage may be registering this moment.
+        with _locked(state_dir):
+            if _living_owners(state_dir):
+                return False
+            (state_dir / "server.json").unlink(missing_ok=True)
+    except FileNotFoundError:  # the whole project was removed
+        pass
+    return True
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

@@ -1,6 +1,8 @@
 """One Prefect server for a run: shared by its stages, gone with the last of them."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -76,3 +78,25 @@ def test_a_run_belongs_to_the_dvc_above_it(tmp_path: Path):
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
     ).stdout.split()
     assert output[0] == output[1]
+
+
+def test_a_server_does_not_outlive_the_removed_folder_of_its_project(tmp_path: Path, monkeypatch):
+    started = []
+    popen = subprocess.Popen
+
+    def stand_in(_command: list[str], **options: object) -> subprocess.Popen[bytes]:
+        shutil.rmtree(tmp_path / "state")
+        started.append(popen(["sleep", "600"], **options))
+        return started[0]
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    (tmp_path / "state" / "owners").mkdir(parents=True)
+    monkeypatch.setattr(server.subprocess, "Popen", stand_in)
+    try:
+        assert server.supervise(tmp_path / "state", 1) == 0
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for process in started:
+            process.kill()
+    assert started[0].poll() == -signal.SIGTERM
