@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -65,22 +66,35 @@ def write_videos(
             stack.enter_context(open_mp4(path, sound))
             for path, sound in zip(paths, sounds, strict=True)
         ]
+        # Encoders leave Python's lock alone: each file has a thread, and its pictures stay in order
+        # because one is waited for before the next is given. Entered last, so ended first.
+        pool = stack.enter_context(ThreadPoolExecutor(len(writers)))
         boxes: list[np.ndarray] = []
+        pending: list[Future[None]] = []
         for index, picture in enumerate(recording.pictures(0, timeline.num_frames)):
             if index % CHUNK == 0:
                 stop = min(index + CHUNK, timeline.num_frames)
                 boxes = [scaled_boxes(speaker.squares(index, stop), scale) for speaker in speakers]
             small = _resized(picture, size)
             overview = small.copy()
-            for speaker, box, writer in zip(speakers, boxes, writers, strict=False):
+            drawn = []
+            for speaker, box in zip(speakers, boxes, strict=True):
                 here = box[index % CHUNK] * (size[0] / timeline.width)
                 seen = speaker.valid[index] != MISSING
                 own = small.copy()
                 for canvas in (own, overview):
                     _frame(canvas, here, speaker.number, seen)
-                writer.write(own)
-            writers[-1].write(overview)
+                drawn.append(own)
+            drawn.append(overview)
+            for one in pending:
+                one.result()
+            pending = [
+                pool.submit(writer.write, canvas)
+                for writer, canvas in zip(writers, drawn, strict=True)
+            ]
             advance(1)
+        for one in pending:
+            one.result()
     return paths
 
 
