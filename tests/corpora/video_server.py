@@ -102,8 +102,8 @@ class _Http(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving():
-    state = VideoServer()
+def serving(state: VideoServer | None = None):
+    state = state or VideoServer()
     server = _Http(("127.0.0.1", 0), _Handler)
     server.state = state
     state.address = f"http://127.0.0.1:{server.server_port}"

@@ -21,8 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import yaml
 
@@ -32,6 +31,7 @@ from pipeline.media.encode import write_mp4
 from pipeline.storage import sha256_file
 from tests.corpora import miniature
 
+ROOT = Path(__file__).parents[2]
 NUM_FRAMES = 60  # 2.4 s; the profile of VoxCeleb2 wants 2 s
 NUM_CLIPS = 14
 SAME = ("data/raw.parquet", "data/clips/clips.parquet", "data/shards/index.parquet")
