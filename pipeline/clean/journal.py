@@ -65,7 +65,11 @@ def _line(verdict: Verdict) -> bytes:
         for name, value in vars(verdict.clip).items()
         if not (isinstance(value, float) and math.isnan(value))
     }
-    content = {"clip": known, "sound_sha256": verdict.sound_sha256}
+    content = {
+        "clip": known,
+        "sound_sha256": verdict.sound_sha256,
+        "fingerprint": verdict.fingerprint,
+    }
     return (dump_json(content, indent=None) + "\n").encode("utf-8")
 
 
@@ -77,6 +81,10 @@ def _verdict(line: bytes) -> Verdict | None:
         clip = content["clip"]
         for name in ("words", "word_times_s"):  # JSON knows no tuples
             clip[name] = tuple(clip[name])
-        return Verdict(clip=Clip(**clip), sound_sha256=content["sound_sha256"])
+        return Verdict(
+            clip=Clip(**clip),
+            sound_sha256=content["sound_sha256"],
+            fingerprint=content["fingerprint"],
+        )
     except (ValueError, TypeError, KeyError):
         return None

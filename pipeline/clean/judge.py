@@ -6,9 +6,12 @@ import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
+from pipeline.clean.activity import silero_share
+from pipeline.clean.fingerprint import Fingerprint, fingerprint
 from pipeline.clean.scores import black_share, frozen_share, sound_scores
+from pipeline.clean.spectrum import power_spectra
 from pipeline.errors import ItemError, Reason, State
 from pipeline.schema import RATE_HZ, Clip, RawClip
 from pipeline.storage import sha256_file
@@ -16,7 +19,7 @@ from pipeline.storage import sha256_file
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a clip must keep to. Everything else about it is a score, not a verdict.
+    """What a clip must keep to, and how it is looked at. All else is a score, not a verdict.
 
     Attributes:
         min_duration_s: of the span that both streams have.
@@ -27,6 +30,8 @@ class Limits:
         num_pictures: how many pictures, spread over the clip, are looked at.
         max_black_share: share of these without any bright part.
         max_frozen_share: share of successive ones of which nothing changes.
+        speech: how the score `speech_share` is measured: `energy` (above a gate) or `silero` (by
+            silero-vad, which knows speech from music; needs the extra `vad`).
     """
 
     min_duration_s: float = 1.0
@@ -37,6 +42,7 @@ class Limits:
     num_pictures: int = 8
     max_black_share: float = 0.5
     max_frozen_share: float = 0.5
+    speech: Literal["energy", "silero"] = "energy"
 
     def __post_init__(self) -> None:
         if not 0 < self.min_duration_s < self.max_duration_s:
@@ -64,10 +70,12 @@ class Verdict:
     Attributes:
         clip: the row for `clips.parquet`.
         sound_sha256: of its sound at 16 kHz, for finding duplicates; empty when dropped.
+        fingerprint: for finding copies in other encodings, see `Fingerprint.packed`; likewise.
     """
 
     clip: Clip
     sound_sha256: str = ""
+    fingerprint: str = ""
 
 
 def judge(raw: RawClip, folder: Path, limits: Limits) -> Verdict:
@@ -84,7 +92,7 @@ def judge(raw: RawClip, folder: Path, limits: Limits) -> Verdict:
     path = checked_file(raw, folder)
     facts: dict[str, Any] = {}
     try:
-        sound_sha256 = _examine(path, limits, facts)
+        sound_sha256, print_ = _examine(path, limits, facts)
     except ItemError as error:
         if error.reason.state is State.FAILED:
             raise
@@ -92,7 +100,8 @@ def judge(raw: RawClip, folder: Path, limits: Limits) -> Verdict:
             **vars(raw), kept=False, reason=str(error.reason), message=error.message, **facts
         )
         return Verdict(clip=clip)
-    return Verdict(clip=Clip(**vars(raw), kept=True, **facts), sound_sha256=sound_sha256)
+    clip = Clip(**vars(raw), kept=True, **facts)
+    return Verdict(clip=clip, sound_sha256=sound_sha256, fingerprint=print_.packed())
 
 
 def checked_file(raw: RawClip, folder: Path) -> Path:
@@ -124,8 +133,8 @@ def checked_file(raw: RawClip, folder: Path) -> Path:
     return path
 
 
-def _examine(path: Path, limits: Limits, facts: dict[str, Any]) -> str:
-    """Fill in what is found; returns the sha256 of the sound; raises ItemError to drop."""
+def _examine(path: Path, limits: Limits, facts: dict[str, Any]) -> tuple[str, Fingerprint]:
+    """Fill in what is found; returns sha256 of the sound and fingerprint; raises to drop."""
     # Here, since PyAV is not needed to import this module.
     from pipeline.media.decode import read_audio
     from pipeline.media.probe import probe
@@ -150,8 +159,11 @@ def _examine(path: Path, limits: Limits, facts: dict[str, Any]) -> str:
         raise ItemError(Reason.FROZEN, f"it has only {info.fps:.2f} pictures a second.")
 
     audio = read_audio(path, info.start_s, math.floor((info.end_s - info.start_s) * RATE_HZ))
-    scores = sound_scores(audio)
+    power = power_spectra(audio)
+    scores = sound_scores(audio, power)
     facts.update(vars(scores))
+    if limits.speech == "silero":
+        facts["speech_share"] = silero_share(audio)
     if scores.level_dbfs < limits.silence_dbfs:
         raise ItemError(Reason.SILENT, f"its level is {scores.level_dbfs:.1f} dBFS.")
 
@@ -163,7 +175,7 @@ def _examine(path: Path, limits: Limits, facts: dict[str, Any]) -> str:
         raise ItemError(Reason.BLACK, f"{share:.0%} of the pictures looked at are black.")
     if (share := frozen_share(pictures)) > limits.max_frozen_share:
         raise ItemError(Reason.FROZEN, f"nothing changes in {share:.0%} of the picture steps.")
-    return hashlib.sha256(audio.tobytes()).hexdigest()
+    return hashlib.sha256(audio.tobytes()).hexdigest(), fingerprint(power, pictures)
 
 
 def _check_times(start_s: float, end_s: float, apart_s: float, limits: Limits) -> None:

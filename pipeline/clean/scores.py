@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.clean.spectrum import bandwidth_hz, power_spectra
 from pipeline.schema import RATE_HZ
 
 FULL_SCALE = 32768.0
@@ -26,18 +27,22 @@ class SoundScores:
 
     Attributes:
         level_dbfs: RMS level over the whole clip; a full-scale square wave has 0.
+        dc_offset: mean of the samples over full scale, -1..1.
         clipped_share: share of samples at full scale, 0..1.
         speech_share: share of 20 ms frames above the energy gate, 0..1.
         snr_db: mean power above the gate over that of the quietest tenth of the frames.
+        bandwidth_hz: highest frequency that carries speech; see `pipeline.clean.spectrum`.
     """
 
     level_dbfs: float
+    dc_offset: float
     clipped_share: float
     speech_share: float
     snr_db: float
+    bandwidth_hz: float
 
 
-def sound_scores(audio: np.ndarray) -> SoundScores:
+def sound_scores(audio: np.ndarray, power: np.ndarray | None = None) -> SoundScores:
     """Score a clip's sound.
 
     The gate lies 30 dB below the loud frames (95th percentile), or, over a noisy background, a
@@ -46,24 +51,32 @@ def sound_scores(audio: np.ndarray) -> SoundScores:
 
     Args:
         audio: (samples,) int16 at 16 kHz.
+        power: its `power_spectra`, where they are known already.
     """
     if not len(audio):
         return SoundScores(
-            level_dbfs=FLOOR_DBFS, clipped_share=0.0, speech_share=0.0, snr_db=SNR_LIMITS_DB[0]
+            level_dbfs=FLOOR_DBFS,
+            dc_offset=0.0,
+            clipped_share=0.0,
+            speech_share=0.0,
+            snr_db=SNR_LIMITS_DB[0],
+            bandwidth_hz=0.0,
         )
     samples = audio.astype(np.float64) / FULL_SCALE
-    power = _frame_power(samples)
-    levels_db = _decibel(power)
-    quiet = np.sort(power)[: max(1, round(_NOISE_SHARE * len(power)))]
+    energy = _frame_power(samples)
+    levels_db = _decibel(energy)
+    quiet = np.sort(energy)[: max(1, round(_NOISE_SHARE * len(energy)))]
     noise = float(quiet.mean())
     noise_db, loud_db = float(_decibel(noise)), float(np.percentile(levels_db, 95))
     gate_db = max(loud_db - _GATE_BELOW_LOUD_DB, noise_db + (loud_db - noise_db) / 3)
     above = levels_db > gate_db
     return SoundScores(
         level_dbfs=float(_decibel(float(np.mean(samples**2)))),
+        dc_offset=float(samples.mean()),
         clipped_share=float(np.mean(np.abs(audio.astype(np.int32)) >= CLIPPED_FROM)),
         speech_share=float(above.mean()),
-        snr_db=_snr_db(power[above], noise),
+        snr_db=_snr_db(energy[above], noise),
+        bandwidth_hz=bandwidth_hz(power_spectra(audio) if power is None else power),
     )
 
 

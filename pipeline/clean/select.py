@@ -11,7 +11,7 @@ from pipeline.schema import Clip
 
 _NUMBERS = (
     "duration_s", "width", "height", "fps", "audio_rate_hz", "channels", "level_dbfs",
-    "clipped_share", "speech_share", "snr_db",
+    "dc_offset", "clipped_share", "speech_share", "snr_db", "bandwidth_hz",
 )  # fmt: skip
 _TEXTS = ("corpus", "speaker", "gender", "split", "video")
 

@@ -10,8 +10,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from pipeline.clean.activity import check_method
+from pipeline.clean.copies import find_copies
 from pipeline.clean.drops import drop_report
 from pipeline.clean.duplicates import find_duplicates, find_split_crossers
+from pipeline.clean.fingerprint import Fingerprint
 from pipeline.clean.journal import Journal
 from pipeline.clean.judge import Limits, Verdict, judge
 from pipeline.clean.select import find_unselected
@@ -26,7 +29,7 @@ from pipeline.storage import Workspace, fresh_directory, settings_hash, write_js
 from pipeline.tables import read_rows, write_rows
 
 STAGE = "clean"
-VERSION = 1  # of the judging; a new one judges every clip again
+VERSION = 2  # of the judging; a new one judges every clip again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class CleanConfig(Limits):
         select: which of the fit clips are wanted, by an expression over their scores, e.g.
             `asd_conf > 1 and abs(av_offset) <= 3`; see `pipeline.expression`. Empty: all. Scores
             of the face are known after `extract` alone; `mix` picks by them.
+        find_copies: drop also what is a copy of another clip in another encoding; see
+            `pipeline.clean.copies`. What has the very same sound goes in any case.
         workers: processes; None for one a core, 0 to work in the main process.
         batch_size: clips in one unit of work.
         item_timeout_s: for one clip.
@@ -44,6 +49,7 @@ class CleanConfig(Limits):
     """
 
     select: str = ""
+    find_copies: bool = True
     workers: int | None = None
     batch_size: int = 200
     item_timeout_s: float = 120.0
@@ -72,7 +78,9 @@ def plan(config: CleanConfig, workspace: Workspace) -> list[Batch]:
 
     Raises:
         CheckError: the raw table is missing or damaged, or has an id twice.
+        UsageError: speech is to be measured by a package that is missing.
     """
+    check_method(config.speech)
     rows = sorted(_raw_clips(workspace), key=lambda row: row.clip_id)
     for one, other in pairwise(rows):
         if one.clip_id == other.clip_id:
@@ -152,6 +160,8 @@ def finish(config: CleanConfig, workspace: Workspace, outcomes: Sequence[Outcome
         Reason.DUPLICATE,
         {i: f"its sound is that of {other}." for i, other in find_duplicates(sounds).items()},
     )
+    if config.find_copies:
+        clips = _dropped(clips, Reason.DUPLICATE, _copies(clips, verdicts))
     for clip in clips:
         if not clip.kept and ended[clip.clip_id].reason is None:
             ended[clip.clip_id] = _outcome(clip, ended[clip.clip_id].seconds)
@@ -169,6 +179,19 @@ def finish(config: CleanConfig, workspace: Workspace, outcomes: Sequence[Outcome
             "hours in": round(report["total"]["hours"], 3),
         },
     )
+
+
+def _copies(clips: Sequence[Clip], verdicts: Mapping[str, Verdict]) -> dict[str, str]:
+    """Why a clip that is kept so far is another one in another encoding."""
+    prints = {
+        clip.clip_id: (clip.duration_s, print_)
+        for clip in clips
+        if clip.kept and (print_ := Fingerprint.unpacked(verdicts[clip.clip_id].fingerprint))
+    }
+    return {
+        clip_id: f"it is {copy.of} in another encoding (sounds alike by {copy.likeness:.2f})."
+        for clip_id, copy in find_copies(prints).items()
+    }
 
 
 def _dropped(clips: Sequence[Clip], reason: Reason, why: Mapping[str, str]) -> list[Clip]:

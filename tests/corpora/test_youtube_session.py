@@ -52,6 +52,31 @@ def test_a_run_that_was_killed_while_waiting_waits_on(tmp_path):
     assert again.left_s == 1000
 
 
+def test_a_session_elsewhere_waits_as_long_and_does_not_end_the_pause(tmp_path):
+    clock = Clock()
+    settings = {"pause_s": 100, "max_pause_s": 1000, "now": clock.now, "sleep": clock.sleep}
+    one, other = (Breaker(tmp_path, **settings) for _ in range(2))
+    one.trip()
+    clock.time += 30
+    assert other.trip() == 70  # throttled as well, meanwhile: the same pause, not a second one
+    other.wait()
+    assert clock.time == 1100
+    assert not is_open(tmp_path)
+    assert other.trip() == 200  # it has counted the other's pause
+
+    # While it waits, the first one tries and is throttled again: it waits on.
+    late = Breaker(tmp_path, **{**settings, "sleep": lambda s: (clock.sleep(s), again())})
+
+    def again() -> None:
+        if clock.time == 1150:
+            (tmp_path / "throttled.json").unlink()
+            one.pauses = 2
+            one.trip()
+
+    late.wait()
+    assert clock.time == 1150 + 400
+
+
 def job(tmp_path, number: int) -> VideoJob:
     video = f"v{number:010d}"
     offers = tuple(

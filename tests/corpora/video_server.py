@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections import Counter
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +22,7 @@ class VideoServer:
         hang: id of a video that is not answered until `release` is set; `hanging` says that it
             was asked for.
         busy_after: from this request on, everything is answered with 429 for `busy_for` requests.
+        times: when each request came, monotonic seconds, and whether it was answered with 429.
     """
 
     def __init__(self) -> None:
@@ -30,6 +32,7 @@ class VideoServer:
         self.headers: list[str] = []
         self.busy_after, self.busy_for = 10**9, 0
         self.total = 0
+        self.times: list[tuple[float, bool]] = []
         self.hang, self.hanging, self.release = "", threading.Event(), threading.Event()
         self.lock = threading.Lock()
         self.address = ""
@@ -61,6 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer = 429 if busy else (state.answers.get(video) or [200]).pop(0)
             if not busy and video not in state.videos:
                 answer = 404
+            state.times.append((time.monotonic(), answer == 429))
         if video == state.hang:
             state.hanging.set()
             state.release.wait(600)
@@ -98,8 +102,8 @@ class _Http(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving():
-    state = VideoServer()
+def serving(state: VideoServer | None = None):
+    state = state or VideoServer()
     server = _Http(("127.0.0.1", 0), _Handler)
     server.state = state
     state.address = f"http://127.0.0.1:{server.server_port}"

@@ -104,6 +104,34 @@ def test_duplicates_go_also_across_speakers_and_splits(workspace, clips):
         assert Ledger(workspace.ledger).counts("clean").total == 8
 
 
+def test_copies_in_another_encoding_go_across_splits_unless_they_may_stay(tmp_path):
+    from pipeline.corpora.demo.voices import load_speech
+
+    space = Workspace(tmp_path / "project")
+    space.raw.mkdir(parents=True)
+    one, other = (sound[:, None] for sound in load_speech(3)[:2])
+    pictures = moving_pictures(75)
+    make_clip(space.raw / "a.mp4", pictures=pictures, audio=one)
+    make_clip(space.raw / "b.mp4", pictures=pictures, audio=other)
+    again = {"video_options": {"crf": "30"}, "audio_codec": "pcm_s16le"}
+    make_clip(space.raw / "c.mov", pictures=pictures, audio=one // 2, **again)
+    splits = {"a.mp4": "test", "b.mp4": "train", "c.mov": "train"}
+    rows = [
+        raw_clip(space.raw / name, clip_id=f"x-{name[0]}", split=split)
+        for name, split in splits.items()
+    ]
+    write_rows(space.raw_table, rows)
+    report = run_stage("clean", space, config=HERE)
+    assert report.counts.dropped == {"duplicate": 1}
+    assert table(space)["x-c"].message == "it is x-a in another encoding (sounds alike by 1.00)."
+    assert read_json(space.clips / "drops.json")["by_reason"]["duplicate"]["clips"] == 1
+    before = outputs(space)
+    report = run_stage("clean", space, config=replace(HERE, find_copies=False))
+    assert report.counts.done == 3
+    run_stage("clean", space, config=HERE)
+    assert outputs(space) == before
+
+
 def test_killed_run_continues_and_gives_the_same_bytes(workspace, monkeypatch):
     run_stage("clean", workspace, config=HERE)
     unbroken = outputs(workspace)

@@ -1,7 +1,7 @@
 """The circuit breaker: when YouTube throttles, everything waits, longer each time.
 
-Its state is a small file, so that worker processes see it at once, and a run that was killed and
-started again does not ask sooner.
+Its state is a small file, so that worker processes see it at once, other sessions (batches on other
+workers of Dask) wait as long, and a run that was killed and started again does not ask sooner.
 """
 
 from __future__ import annotations
@@ -54,9 +54,19 @@ class Breaker:
         """Whether everything waits."""
         return self._path.exists()
 
+    def _refresh(self) -> bool:
+        """Take over what another session wrote; whether it is open."""
+        if not self.is_open:
+            return False
+        pauses, until = self._read()
+        # Gone since, or torn: what is known here still holds.
+        if pauses:
+            self.pauses, self._until = pauses, until
+        return True
+
     def trip(self) -> float:
         """Open it; returns for how many seconds everything is to wait."""
-        if not self.is_open:
+        if not self._refresh():
             self.pauses += 1
             pause_s = min(self._max_pause_s, self._pause_s * 2 ** (self.pauses - 1))
             self._until = self._now() + pause_s
@@ -70,9 +80,14 @@ class Breaker:
         return min(max(0.0, self._until - self._now()), self._max_pause_s)
 
     def wait(self) -> None:
-        """Wait until it may be tried again, then let one request through."""
+        """Wait until it may be tried again, then let one request through.
+
+        Another session that tried before and was throttled again makes this one wait on.
+        """
+        self._refresh()
         while (left := self.left_s) > 0:
             self._sleep(min(left, 5.0))
+            self._refresh()
         self._path.unlink(missing_ok=True)
 
     def succeeded(self) -> None:
