@@ -49,14 +49,7 @@ def up(root: Path, port: int) -> str:
     if "server" in known:
         port = int(known["server"]["port"])
     url = f"http://127.0.0.1:{port}/api"
-    environment = os.environ | {
-        "PREFECT_API_URL": url,
-        "PREFECT_HOME": str(state / "home"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        # Flow runs start `python` and `dvc` by their names.
-        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
-    }
+    environment = _environment(root, state, url)
     if "server" not in known:
         _check_free(port)
         # The server must not take itself for a client of its own API.
@@ -89,6 +82,20 @@ def down(root: Path) -> list[str]:
 
 def _state_dir(root: Path) -> Path:
     return Workspace(root.resolve()).work("station")
+
+
+def _environment(root: Path, state: Path, url: str) -> dict[str, str]:
+    """The environment of Prefect's commands in a project."""
+    return os.environ | {
+        "PREFECT_API_URL": url,
+        "PREFECT_HOME": str(state / "home"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        # Flow runs start `python` and `dvc` by their names.
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+        # prefect.yaml asks for it: that of our caller's shell may be another folder.
+        "PWD": str(root.resolve()),
+    }
 
 
 def _known(state: Path) -> dict[str, dict[str, int | str]]:

@@ -63,16 +63,16 @@ class SyntheticStore:
             for row in rows
         )
 
-    def draw(self, num_frames):
+    def draw(self, num_frames, protocol="strict-2mix"):
         listed = TrainingList(
-            protocol="strict-2mix",
+            protocol=protocol,
             version=1,
             seed=0,
             num_samples=num_frames * SAMPLES_PER_FRAME,
             min_activity=0.2,
             voices=self.voices("train"),
         )
-        return TrainingDraw(listed)
+        return TrainingDraw(listed, self.audio)
 
     def val(self, count, num_frames):
         table = VoiceTable(self.voices("val"), num_frames * SAMPLES_PER_FRAME, 0.2)

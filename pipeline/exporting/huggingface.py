@@ -1,19 +1,21 @@
 """For Hugging Face `datasets`: one AudioFolder and one VideoFolder over the same samples.
 
 `load_dataset("<out>/audio")` and `load_dataset("<out>/video")` find the splits by the names of the
-folders, the files by the column `file_name` of each `metadata.csv`, and the rest as columns.
+folders, the files by the column `file_name` of each `metadata.jsonl`, and the rest as columns. (Of
+a csv the reader guesses types file by file: speakers `00012` would become numbers, and a split
+without any text would not fit one with texts.)
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import math
 from pathlib import Path
+from typing import Any
 
 from pipeline.exporting.source import ExportSource
 from pipeline.shards.audio import encode_flac
 from pipeline.shards.index import IndexRow
-from pipeline.storage import write_bytes, write_text
+from pipeline.storage import write_bytes, write_jsonl
 
 NAMES = {"train": "train", "val": "validation", "test": "test"}
 COLUMNS = ("key", "speaker", "group", "gender", "text", "num_frames", "level_dbfs", "audio_sha256")
@@ -30,15 +32,14 @@ def export(source: ExportSource, out: Path) -> int:
             write_bytes(out / "video" / NAMES[split] / f"{row.key}.mp4", source.mp4(row.key))
         if rows:  # a folder of no files would be an error of the reader
             for kind, suffix in (("audio", "flac"), ("video", "mp4")):
-                write_text(out / kind / NAMES[split] / "metadata.csv", _metadata(rows, suffix))
+                lines = [_metadata(row, suffix) for row in rows]
+                write_jsonl(out / kind / NAMES[split] / "metadata.jsonl", lines)
         count += len(rows)
     return count
 
 
-def _metadata(rows: list[IndexRow], suffix: str) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["file_name", *COLUMNS])
-    for row in rows:
-        writer.writerow([f"{row.key}.{suffix}", *(getattr(row, name) for name in COLUMNS)])
-    return buffer.getvalue()
+def _metadata(row: IndexRow, suffix: str) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in COLUMNS}
+    if not math.isfinite(row.level_dbfs):  # silence; JSON has no word for it
+        values["level_dbfs"] = None
+    return {"file_name": f"{row.key}.{suffix}", **values}

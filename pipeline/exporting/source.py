@@ -99,7 +99,7 @@ class ExportSource:
             return read_recipes(self.mixtures / f"{split}.jsonl")
         if not self.train_mixtures:
             return []
-        draw = read_training(self.mixtures / "train.json")
+        draw = read_training(self.mixtures / "train.json", self.store.audio)
         return [draw.draw(0, index) for index in range(self.train_mixtures)]
 
     def mixed(self, split: str) -> Iterator[Mixture]:

@@ -1,6 +1,8 @@
-"""Protocols of others, and of more voices, for lists: their levels, lengths and starts.
+"""Protocols of others, and of more voices: their levels, lengths and starts.
 
-Training always draws by `strict-2mix`; what a list is tested by is a matter of its protocol.
+Training draws by them as lists do, without end: levels are measured on the sound that is mixed. It
+takes the voices of a mixture in an order of its own, since the first of them is the target where
+mixtures are not paired, and in some protocols the louder one.
 
 - `ctcnet-2mix` (CTCNet, IIANet, RTFS-Net, Dolphin): the first seconds of each voice; active level
   by ITU-T P.56 of the sound at 8 kHz; the first voice x dB up, the second x dB down, x uniform in
@@ -24,10 +26,9 @@ from scipy.signal import resample_poly
 
 from pipeline.mixing.draws import Draws
 from pipeline.mixing.level import active_level_dbfs
+from pipeline.mixing.protocol import MixingProtocol, Place, Window, training_id
 from pipeline.mixing.protocols import (
     STRICT,
-    ListProtocol,
-    Window,
     draw_voice,
     draw_window,
     level_recipe,
@@ -50,6 +51,7 @@ VISUALVOICE_RMS = 0.1
 THREE_MAX_DB = 2.5
 
 _TRIES = 10_000
+_LEVEL_TRIES = 100  # a window of silence has none
 
 Differ = Callable[[Sequence[Voice]], bool]
 
@@ -176,7 +178,7 @@ def _windows(
 
 @dataclass(frozen=True)
 class _Named:
-    """A protocol of this module as `draw_list` wants it."""
+    """A protocol of this module as lists and training want it."""
 
     name: str
     version: int
@@ -191,25 +193,35 @@ class _Named:
         return _windows(table, draws, count=self.count, differ=self.differ, at_start=self.at_start)
 
     def recipe(
-        self,
-        windows: Sequence[Window],
-        get_audio: GetAudio,
-        draws: Draws,
-        *,
-        split: str,
-        seed: int,
-        num_samples: int,
+        self, windows: Sequence[Window], get_audio: GetAudio, draws: Draws, place: Place
     ) -> MixtureRecipe | None:
         """The recipe of a list; None where a voice has no level."""
-        length = 0 if self.whole_in_test and split == "test" else num_samples
+        length = 0 if self.whole_in_test and place.split == "test" else place.num_samples
         made = self.draw_recipe(windows, get_audio, draws, length)
         if made is None:
             return None
-        made = replace(made, seed=seed, version=self.version)
-        return replace(made, mixture_id=content_id(split, made))
+        made = replace(made, seed=place.seed, version=self.version)
+        return replace(made, mixture_id=content_id(place.split, made))
+
+    def training(
+        self, table: VoiceTable, get_audio: GetAudio, *, seed: int, epoch: int, index: int
+    ) -> MixtureRecipe:
+        """A training mixture, with levels measured on its sound."""
+        place = Place(split="train", seed=seed, num_samples=table.num_samples)
+        for attempt in range(_LEVEL_TRIES):
+            draws = Draws(self.name, self.version, seed, "train", epoch, index, attempt)
+            made = self.recipe(self.windows(table, draws), get_audio, draws, place)
+            if made is not None:
+                first = draws.below(len(made.sources))
+                return replace(
+                    made,
+                    mixture_id=training_id(seed, epoch, index),
+                    sources=made.sources[first:] + made.sources[:first],
+                )
+        raise ValueError(f"hardly any mixture by {self.name} has levels; look at its sounds.")
 
 
-PROTOCOLS: dict[str, ListProtocol] = {
+PROTOCOLS: dict[str, MixingProtocol] = {
     STRICT.name: STRICT,
     CTCNET: _Named(CTCNET, 1, 2, _drawn_ctcnet, at_start=True),
     MUSE: _Named(MUSE, 1, 2, _drawn_muse, at_start=True, whole_in_test=True),

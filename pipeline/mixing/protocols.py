@@ -7,7 +7,8 @@ are, and differ by a uniform -5 to 5 dB of active level (ITU-T P.56). One joint 
 only where the peak would exceed 0.99 of full scale.
 
 Lists for validation and test measure the level of each window. Training draws by (seed, epoch,
-index) from a small table without opening any sound, and takes the level of the whole sample.
+index) from a small table without opening any sound, and takes the level of the whole sample. The
+protocols of others stand in `named`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 
 from pipeline.mixing.draws import Draws
 from pipeline.mixing.level import active_level_dbfs
+from pipeline.mixing.protocol import MixingProtocol, Place, Window, training_id
 from pipeline.mixing.recipes import MAX_GAIN_DB, content_id
 from pipeline.mixing.render import GetAudio, joint_scale, linear_gain
 from pipeline.mixing.voices import LEVEL_DIGITS, Voice, VoiceTable
@@ -33,9 +34,6 @@ MAX_RELATIVE_DB = 5.0
 _PAIR_TRIES = 10_000
 _LIST_TRIES = 400
 _NEW_PAIR_TRIES = 200  # of these: so long a pair of samples that was drawn already is refused
-
-Window = tuple[Voice, int]
-"""A voice and the frame where its window starts."""
 
 
 def draw_training(table: VoiceTable, seed: int, epoch: int, index: int) -> MixtureRecipe:
@@ -54,47 +52,12 @@ def draw_training(table: VoiceTable, seed: int, epoch: int, index: int) -> Mixtu
         relative_db=_relative_db(draws),
         seed=seed,
         num_samples=table.num_samples,
-        mixture_id=f"train-{seed}-{epoch}-{index}",
+        mixture_id=training_id(seed, epoch, index),
     )
 
 
-class ListProtocol(Protocol):
-    """How the mixtures of a list are drawn."""
-
-    @property
-    def name(self) -> str:
-        """Of the protocol, as it stands in the recipes."""
-        ...
-
-    @property
-    def version(self) -> int:
-        """Raised when the same seed gives other mixtures."""
-        ...
-
-    def windows(self, table: VoiceTable, draws: Draws) -> tuple[Window, ...]:
-        """The voices of a mixture, and the frames where it starts in them.
-
-        Raises:
-            ValueError: no voices of the table may be mixed.
-        """
-        ...
-
-    def recipe(
-        self,
-        windows: Sequence[Window],
-        get_audio: GetAudio,
-        draws: Draws,
-        *,
-        split: str,
-        seed: int,
-        num_samples: int,
-    ) -> MixtureRecipe | None:
-        """The recipe with measured levels; None when a window has no level."""
-        ...
-
-
 class _Strict:
-    """`strict-2mix` as `draw_list` wants it."""
+    """`strict-2mix` as lists and training want it."""
 
     name, version = STRICT_2MIX, VERSION
 
@@ -103,20 +66,19 @@ class _Strict:
         return _windows(table, draws)
 
     def recipe(
-        self,
-        windows: Sequence[Window],
-        get_audio: GetAudio,
-        draws: Draws,
-        *,
-        split: str,
-        seed: int,
-        num_samples: int,
+        self, windows: Sequence[Window], get_audio: GetAudio, draws: Draws, place: Place
     ) -> MixtureRecipe | None:
         """The recipe with measured levels; None when a window has no level."""
-        return _listed(windows, get_audio, draws, split, seed, num_samples)
+        return _listed(windows, get_audio, draws, place)
+
+    def training(
+        self, table: VoiceTable, get_audio: GetAudio, *, seed: int, epoch: int, index: int
+    ) -> MixtureRecipe:
+        """A training mixture, from the table alone."""
+        return draw_training(table, seed, epoch, index)
 
 
-STRICT: ListProtocol = _Strict()
+STRICT: MixingProtocol = _Strict()
 
 
 def draw_list(
@@ -126,7 +88,7 @@ def draw_list(
     split: str,
     seed: int,
     count: int,
-    protocol: ListProtocol = STRICT,
+    protocol: MixingProtocol = STRICT,
 ) -> list[MixtureRecipe]:
     """Draw a fixed list of mixtures, each with the levels of its windows and its joint scale.
 
@@ -144,6 +106,7 @@ def draw_list(
     Raises:
         ValueError: the table does not hold so many different mixtures.
     """
+    place = Place(split=split, seed=seed, num_samples=table.num_samples)
     recipes: list[MixtureRecipe] = []
     ids: set[str] = set()
     pairs: set[frozenset[str]] = set()
@@ -154,9 +117,7 @@ def draw_list(
             pair = frozenset(voice.key for voice, _ in windows)
             if pair in pairs and attempt < _NEW_PAIR_TRIES:
                 continue
-            recipe = protocol.recipe(
-                windows, get_audio, draws, split=split, seed=seed, num_samples=table.num_samples
-            )
+            recipe = protocol.recipe(windows, get_audio, draws, place)
             if recipe is not None and recipe.mixture_id not in ids:
                 break
         else:
@@ -177,16 +138,12 @@ def relative_db(recipe: MixtureRecipe) -> float:
 
 
 def _listed(
-    windows: Sequence[Window],
-    get_audio: GetAudio,
-    draws: Draws,
-    split: str,
-    seed: int,
-    num_samples: int,
+    windows: Sequence[Window], get_audio: GetAudio, draws: Draws, place: Place
 ) -> MixtureRecipe | None:
     """A recipe with measured levels and scale; None when a window has no level."""
     sounds = [
-        get_audio(voice.key)[start * SAMPLES_PER_FRAME :][:num_samples] for voice, start in windows
+        get_audio(voice.key)[start * SAMPLES_PER_FRAME :][: place.num_samples]
+        for voice, start in windows
     ]
     levels_db = [round(active_level_dbfs(sound, RATE_HZ), LEVEL_DIGITS) for sound in sounds]
     relative = _relative_db(draws)
@@ -196,12 +153,12 @@ def _listed(
         windows,
         levels_db=levels_db,
         relative_db=relative,
-        seed=seed,
-        num_samples=num_samples,
+        seed=place.seed,
+        num_samples=place.num_samples,
         mixture_id="",
     )
     scaled = _scaled(recipe, sounds)
-    return None if scaled is None else replace(scaled, mixture_id=content_id(split, scaled))
+    return None if scaled is None else replace(scaled, mixture_id=content_id(place.split, scaled))
 
 
 def level_recipe(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import CheckError
-from pipeline.mixing.protocols import STRICT_2MIX, VERSION
+from pipeline.mixing.named import PROTOCOLS
 from pipeline.mixing.recipes import write_recipes
 from pipeline.mixing.summary import (
     shared_between_splits,
@@ -60,6 +60,7 @@ def publish(
     lists: Mapping[str, Sequence[MixtureRecipe]],
     *,
     seed: int,
+    training: str,
 ) -> None:
     """Write `train.json`, a `.jsonl` for each list, and `summary.json`.
 
@@ -68,6 +69,7 @@ def publish(
         tables: the voices of each split.
         lists: the recipes of `val` and `test`.
         seed: of the lists and of training.
+        training: the protocol of training.
     """
     for split, recipes in lists.items():
         write_recipes(folder / f"{split}.jsonl", recipes)
@@ -75,8 +77,8 @@ def publish(
     write_training(
         folder / "train.json",
         TrainingList(
-            protocol=STRICT_2MIX,
-            version=VERSION,
+            protocol=training,
+            version=PROTOCOLS[training].version,
             seed=seed,
             num_samples=table.num_samples,
             min_activity=table.min_activity,
@@ -86,8 +88,8 @@ def publish(
     write_json(
         folder / "summary.json",
         {
-            "protocol": STRICT_2MIX,
-            "version": VERSION,
+            "protocol": training,
+            "version": PROTOCOLS[training].version,
             "seed": seed,
             "splits": {split: summarise_voices(table) for split, table in tables.items()},
             "lists": {split: summarise_list(recipes) for split, recipes in lists.items()},

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from pipeline.config import build
 from pipeline.errors import CheckError, UsageError
-from pipeline.mixing.protocols import STRICT_2MIX, VERSION, draw_training
+from pipeline.mixing.draws import Draws
+from pipeline.mixing.named import PROTOCOLS
+from pipeline.mixing.render import GetAudio
 from pipeline.mixing.voices import Voice, VoiceTable
 from pipeline.schema import MixtureRecipe
 from pipeline.storage import read_json, write_json
@@ -18,7 +20,7 @@ class TrainingList:
     """The content of `train.json`.
 
     Attributes:
-        protocol: always `strict-2mix`.
+        protocol: how mixtures are drawn, one of `pipeline.mixing.named.PROTOCOLS`.
         version: of the protocol.
         seed: of the drawing.
         num_samples: length of a mixture at 16 kHz, unless the training wants another.
@@ -34,27 +36,34 @@ class TrainingList:
     voices: tuple[Voice, ...]
 
     def __post_init__(self) -> None:
-        if (self.protocol, self.version) != (STRICT_2MIX, VERSION):
+        known = {name: protocol.version for name, protocol in PROTOCOLS.items()}
+        if known.get(self.protocol) != self.version:
             raise ValueError(
-                f"the protocol is {self.protocol} {self.version}, not {STRICT_2MIX} {VERSION}; run"
-                " the stage `mix` again."
+                f"the protocol {self.protocol}, version {self.version}, is none of"
+                f" {', '.join(f'{name} {version}' for name, version in known.items())}; run the"
+                " stage `mix` again."
             )
 
 
 class TrainingDraw:
-    """Draws training mixtures: a pure function of epoch and index. Small and picklable."""
+    """Draws training mixtures: a pure function of epoch and index. As picklable as its sounds."""
 
-    def __init__(self, listed: TrainingList, *, num_samples: int | None = None) -> None:
+    def __init__(
+        self, listed: TrainingList, get_audio: GetAudio, *, num_samples: int | None = None
+    ) -> None:
         """Prepare the drawing.
 
         Args:
             listed: the content of `train.json`.
+            get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz; `strict-2mix`
+                draws without it.
             num_samples: length of a mixture at 16 kHz; that of the list when None.
 
         Raises:
-            CheckError: no two voices may be mixed.
+            CheckError: too few voices may be mixed.
         """
-        self.seed = listed.seed
+        self.seed, self._protocol = listed.seed, PROTOCOLS[listed.protocol]
+        self._get_audio = get_audio
         self.table = VoiceTable(
             listed.voices,
             listed.num_samples if num_samples is None else num_samples,
@@ -66,6 +75,7 @@ class TrainingDraw:
                 f" {self.table.num_samples} samples; add speakers of other groups, or choose"
                 " shorter mixtures."
             )
+        check_enough(self.table, listed.protocol)
 
     def __call__(self, number: int) -> MixtureRecipe:
         """The recipe of a number, without epochs."""
@@ -73,7 +83,21 @@ class TrainingDraw:
 
     def draw(self, epoch: int, index: int) -> MixtureRecipe:
         """The recipe of an index in an epoch."""
-        return draw_training(self.table, self.seed, epoch, index)
+        return self._protocol.training(
+            self.table, self._get_audio, seed=self.seed, epoch=epoch, index=index
+        )
+
+
+def check_enough(table: VoiceTable, protocol: str) -> None:
+    """Pass when the voices of training give at least one mixture of a protocol.
+
+    Raises:
+        CheckError: they do not.
+    """
+    try:
+        PROTOCOLS[protocol].windows(table, Draws("are there enough"))
+    except ValueError as error:
+        raise CheckError(f"training by {protocol}: {error}") from error
 
 
 def write_training(path: Path, listed: TrainingList) -> None:
@@ -81,25 +105,28 @@ def write_training(path: Path, listed: TrainingList) -> None:
     write_json(path, asdict(listed))
 
 
-def read_training(path: Path, *, num_samples: int | None = None) -> TrainingDraw:
+def read_training(
+    path: Path, get_audio: GetAudio, *, num_samples: int | None = None
+) -> TrainingDraw:
     """Read `train.json` and prepare the drawing.
 
     Args:
         path: of the file.
+        get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz.
         num_samples: length of a mixture at 16 kHz, a multiple of 640; the file's when None.
 
     Raises:
-        CheckError: missing, damaged, of another protocol, or no two voices may be mixed.
+        CheckError: missing, damaged, of an unknown protocol, or too few voices may be mixed.
         ValueError: `num_samples` is no multiple of 640.
     """
-    return TrainingDraw(read_training_list(path), num_samples=num_samples)
+    return TrainingDraw(read_training_list(path), get_audio, num_samples=num_samples)
 
 
 def read_training_list(path: Path) -> TrainingList:
     """Read the content of `train.json`.
 
     Raises:
-        CheckError: missing, damaged or of another protocol.
+        CheckError: missing, damaged or of an unknown protocol.
     """
     try:
         return build(TrainingList, read_json(path), "train.json")

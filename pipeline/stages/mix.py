@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 STAGE = "mix"
 VERSION = 1  # of the measuring; a new one measures every sample again
 LISTED = ("val", "test")
+ProtocolName = Literal["strict-2mix", "ctcnet-2mix", "muse-2mix", "visualvoice-2mix", "strict-3mix"]
 SAMPLES_PER_WORKER = 250  # fewer are measured sooner than a process has started
 
 
@@ -41,8 +42,9 @@ class MixConfig(Wishes):
     """Settings of `mix`; what a sample must be like stands in `Wishes`.
 
     Attributes:
-        protocol: how the lists of val and test are drawn, see `pipeline.mixing.named`; training
-            always draws by `strict-2mix`.
+        protocol: how mixtures are drawn, see `pipeline.mixing.named`.
+        training: the protocol of training where it is to be another one, perhaps `strict-2mix`;
+            as `protocol` when empty.
         val_list: a published list (`.scp` or `.csv`, maybe `.gz`) in place of a drawn one,
             relative to the project folder.
         test_list: likewise.
@@ -68,9 +70,8 @@ class MixConfig(Wishes):
         max_failed_share: of samples that could not be measured; above it the stage fails.
     """
 
-    protocol: Literal[
-        "strict-2mix", "ctcnet-2mix", "muse-2mix", "visualvoice-2mix", "strict-3mix"
-    ] = "strict-2mix"
+    protocol: ProtocolName = "strict-2mix"
+    training: ProtocolName | Literal[""] = ""
     val_list: str = ""
     test_list: str = ""
     max_missing_share: float = 0.0
@@ -195,6 +196,7 @@ def finish(config: MixConfig, workspace: Workspace, outcomes: Sequence[Outcome])
             two splits.
     """
     from pipeline.mixing.publish import check_splits, publish
+    from pipeline.mixing.training import check_enough
 
     tables = _tables(config, workspace)
     needed = ["train"]
@@ -206,6 +208,9 @@ def finish(config: MixConfig, workspace: Workspace, outcomes: Sequence[Outcome])
         needed if config.require_all_splits else [],
         allow_shared_speakers=config.allow_shared_speakers,
     )
+    training = config.training or config.protocol
+    if config.require_all_splits:
+        check_enough(tables["train"], training)
     lists = {split: _draw(config, workspace, split, tables[split]) for split in LISTED}
     out = fresh_directory(workspace.mixtures)
     if config.noise.folder:
@@ -221,7 +226,7 @@ def finish(config: MixConfig, workspace: Workspace, outcomes: Sequence[Outcome])
             )
             for split in LISTED
         }
-    publish(out, tables, lists, seed=config.seed)
+    publish(out, tables, lists, seed=config.seed, training=training)
     return StageReport(stage=STAGE, counts=Counts.of(outcomes), facts=_facts(tables, lists))
 
 

@@ -121,10 +121,12 @@ def train_here(config: TrainConfig, workspace: Workspace, directory: Path) -> No
     set_up_process(seed=config.seed, threads=config.threads)
     recipe = config.recipe
     val = read_recipes(workspace.mixtures / "val.jsonl")
+    store = ShardStore(workspace.shards, cache_bytes=config.cache_mb << 20)
     data = Mixtures(
-        store=ShardStore(workspace.shards, cache_bytes=config.cache_mb << 20),
+        store=store,
         draw=read_training(
             workspace.mixtures / "train.json",
+            store.audio,
             num_samples=recipe.fit.num_frames * SAMPLES_PER_FRAME,
         ),
         val=val[: config.val_mixtures or None],

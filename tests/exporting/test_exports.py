@@ -1,6 +1,5 @@
 """What is exported is read back as its reader reads it."""
 
-import csv
 import json
 import wave
 from pathlib import Path
@@ -163,13 +162,15 @@ def test_hugging_face_finds_splits_files_and_columns(exported, store):
     out = exported("huggingface")
     for kind, suffix in (("audio", "flac"), ("video", "mp4")):
         folder = out / kind / "validation"
-        with (folder / "metadata.csv").open(newline="") as file:
-            rows = list(csv.DictReader(file))
+        lines = (folder / "metadata.jsonl").read_text("utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
         assert [row["file_name"] for row in rows] == [
             f"{k}.{suffix}" for k in ("e0", "e1", "f0", "f1")
         ]
         assert {path.name for path in folder.glob(f"*.{suffix}")} == {r["file_name"] for r in rows}
         assert rows[0]["audio_sha256"] == store.row("e0").audio_sha256
+        # Texts stay texts, also where there is none or where they look like numbers.
+        assert (rows[0]["text"], rows[0]["speaker"], rows[0]["num_frames"]) == ("", "e", FRAMES + 5)
     flac = (out / "audio" / "validation" / "e0.flac").read_bytes()
     np.testing.assert_array_equal(decode_flac(flac), store.audio("e0"))
     assert not (out / "audio" / "test").exists()

@@ -51,6 +51,14 @@ def test_down_ends_a_worker_and_what_it_runs_in_other_sessions(tmp_path: Path):
     assert station.down(tmp_path) == []
 
 
+def test_deployments_work_in_the_project_wherever_up_was_called(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("PWD", "/somewhere/else")
+    environment = station._environment(tmp_path, tmp_path / "state", "http://127.0.0.1:1/api")
+    assert environment["PWD"] == str(tmp_path)
+    written = (Path(__file__).parents[2] / "prefect.yaml").read_text("utf-8")
+    assert 'directory: "{{ $PWD }}"' in written
+
+
 def test_a_port_that_is_taken_is_named():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -76,6 +76,17 @@ def test_paired_items_show_both_voices_of_one_mixture(store):
         assert one["key"] != two["key"]
 
 
+def test_a_mixture_of_three_has_two_others(store):
+    draw = store.draw(30, "strict-3mix")
+    data = TrainMixtures(store, draw, seed=4, cues=CUES, augment=SHAKE)
+    one, two = data[0], data[1]
+    np.testing.assert_array_equal(one["mixture"], two["mixture"])
+    assert {one["key"], two["key"]} < {source.key for source in draw(0).sources}
+    for item in (one, two):
+        np.testing.assert_allclose(item["target"] + item["other"], item["mixture"], atol=1e-6)
+    assert not np.array_equal(one["target"], two["other"])  # a third voice is in it
+
+
 def test_unpaired_items_are_all_different_mixtures(store):
     data = train(store, paired=False)
     assert len({data[number]["mixture"].tobytes() for number in range(8)}) == 8

@@ -1,6 +1,7 @@
 """The protocols of others, each held to what its authors' scripts do, on sound of known levels."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pipeline.mixing.named import PROTOCOLS, level_at_8_khz, power_dbfs
 from pipeline.mixing.protocols import draw_list, relative_db
 from pipeline.mixing.recipes import write_recipes
 from pipeline.mixing.render import render
+from pipeline.mixing.training import TrainingDraw, TrainingList
 from pipeline.mixing.voices import Voice, VoiceTable, find_activity
 from pipeline.shards.index import IndexRow
 
@@ -145,6 +147,83 @@ def test_lists_are_repeatable_writable_and_named_after_their_protocol(name, tmp_
     assert {recipe.protocol for recipe in recipes} == {name}
     assert len({recipe.mixture_id for recipe in recipes}) == 6
     write_recipes(tmp_path / "test.jsonl", recipes)
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+def training(name: str, num_samples: int = WINDOW, voices=None) -> TrainingDraw:
+    listed = TrainingList(
+        protocol=name, version=PROTOCOLS[name].version, seed=5, num_samples=num_samples,
+        min_activity=0.3, voices=tuple(voices or TABLE.voices),
+    )  # fmt: skip
+    return TrainingDraw(listed, AUDIO.__getitem__)
+
+
+# Keys, starts and gains in dB of mixture 17 of epoch 3: what they are, they stay.
+VECTORS = {
+    "ctcnet-2mix": [("s4-0", 0, 13.055), ("s5-1", 0, 8.9491)],
+    "muse-2mix": [("s1-1", 0, 20.8879), ("s5-1", 0, 8.5011)],
+    "strict-3mix": [
+        ("s0-0", 7040, 1.5141),
+        ("s5-0", 3200, -5.8129),
+        ("s1-0", 12800, 2.9027),
+    ],
+    "visualvoice-2mix": [("s5-1", 21760, 1.6749), ("s1-1", 13440, 5.6452)],
+}
+
+
+@pytest.mark.parametrize("name", sorted(VECTORS))
+def test_training_by_a_protocol_is_the_same_for_ever(name):
+    """A change here changes every training: raise the version of the protocol."""
+    recipe = training(name).draw(3, 17)
+    assert recipe.mixture_id == "train-5-3-17"
+    assert (recipe.protocol, recipe.seed, recipe.num_samples) == (name, 5, WINDOW)
+    found = [(source.key, source.start) for source in recipe.sources]
+    assert found == [(key, start) for key, start, _ in VECTORS[name]]
+    gains = [source.gain_db for source in recipe.sources]
+    assert gains == pytest.approx([gain for *_, gain in VECTORS[name]], abs=2e-3)
+
+
+@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+def test_training_draws_by_seed_epoch_and_index_alone(name):
+    draw = training(name)
+    one = draw.draw(3, 17)
+    assert draw.draw(3, 17) == one
+    assert training(name, voices=TABLE.voices[::-1]).draw(3, 17) == one
+    others = [draw.draw(3, 18), draw.draw(4, 17)]
+    assert len({replace(recipe, mixture_id="") for recipe in [one, *others]}) == 3
+    assert training(name, num_samples=16_000)(0).num_samples == 16_000
+
+
+@pytest.mark.parametrize("name", ["ctcnet-2mix", "muse-2mix"])
+def test_the_first_voice_of_a_training_mixture_is_not_always_the_louder_one(name):
+    draw = training(name)
+    apart = [relative_db(draw(number)) for number in range(40)]
+    assert 8 <= sum(level > 0 for level in apart) <= 32
+    assert max(map(abs, apart)) <= (10.01 if name == "ctcnet-2mix" else 22)
+
+
+def test_training_mixtures_keep_to_the_levels_of_their_protocol():
+    for number in range(10):
+        mixture, sources = rendered(training("ctcnet-2mix")(number))
+        peak = max(np.abs(signal).max() for signal in (mixture, *sources))
+        assert peak == pytest.approx(0.9, abs=2e-4)
+        _, sources = rendered(training("muse-2mix")(number))
+        assert sources.shape == (2, WINDOW)
+        recipe = training("visualvoice-2mix")(number)
+        for source in rendered(recipe)[1]:
+            rms = np.sqrt(np.mean(source.astype(float) ** 2))
+            assert rms == pytest.approx(0.05 * recipe.scale, rel=2e-3)
+        recipe = training("strict-3mix")(number)
+        assert len({source.group for source in recipe.sources}) == 3
+
+
+def test_a_split_of_two_speakers_gives_no_mixture_of_three():
+    two = [voice for voice in TABLE.voices if voice.speaker in ("s0", "s1")]
+    with pytest.raises(CheckError, match="training by strict-3mix: no 3 voices"):
+        training("strict-3mix", voices=two)
+    training("ctcnet-2mix", voices=two)(0)
 
 
 # --- published lists over our samples ------------------------------------------------------------

@@ -341,20 +341,20 @@ def training_list(**changes) -> TrainingList:
 
 def test_training_file_draws_the_same_mixtures(tmp_path):
     write_training(tmp_path / "train.json", training_list())
-    draw = read_training(tmp_path / "train.json")
+    draw = read_training(tmp_path / "train.json", AUDIO.__getitem__)
     assert draw.draw(2, 3) == draw_training(TABLE, 5, 2, 3)
     assert draw(3) == draw.draw(0, 3)
     assert pickle.loads(pickle.dumps(draw))(3) == draw(3)
-    shorter = read_training(tmp_path / "train.json", num_samples=16_000)
+    shorter = read_training(tmp_path / "train.json", AUDIO.__getitem__, num_samples=16_000)
     assert shorter(0).num_samples == 16_000
 
 
 def test_training_file_of_another_protocol_or_without_pairs_is_refused(tmp_path):
     write_json(tmp_path / "train.json", asdict(training_list()) | {"version": 2})
     with pytest.raises(CheckError, match="run the stage `mix` again"):
-        read_training(tmp_path / "train.json")
+        read_training(tmp_path / "train.json", AUDIO.__getitem__)
     write_json(tmp_path / "train.json", {"seed": 1})
     with pytest.raises(CheckError, match="is damaged"):
-        read_training(tmp_path / "train.json")
+        read_training(tmp_path / "train.json", AUDIO.__getitem__)
     with pytest.raises(CheckError, match="add speakers"):
-        TrainingDraw(training_list(voices=()))
+        TrainingDraw(training_list(voices=()), AUDIO.__getitem__)

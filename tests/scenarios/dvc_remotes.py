@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -24,29 +22,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from steps import commit, copy_finished, run, say
+
 LEFT_OUT = ("raw", ".work", "ledger.sqlite", "ledger.sqlite-shm", "ledger.sqlite-wal", "README.md")
-KEYS = {
-    "AWS_ACCESS_KEY_ID": "any",
-    "AWS_SECRET_ACCESS_KEY": "any",
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
-
-
-def run(folder: Path, *words: str) -> str:
-    """Run a command; its output."""
-    environment = os.environ | KEYS
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    started, before = time.monotonic(), os.times()
-    done = subprocess.run(
-        words, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    seconds, after = time.monotonic() - started, os.times()
-    used = after.children_user + after.children_system
-    used -= before.children_user + before.children_system
-    print(f"{seconds:6.1f} s, CPU {used:5.1f} s  {folder.name}$ {' '.join(words)}", flush=True)
-    if done.returncode:
-        sys.exit(f"{done.stdout}\n{done.stderr}")
-    return done.stdout + done.stderr
 
 
 def hashes(data: Path) -> dict[str, str]:
@@ -56,20 +34,6 @@ def hashes(data: Path) -> dict[str, str]:
         for path in sorted(data.rglob("*"))
         if path.is_file() and path.relative_to(data).parts[0] not in LEFT_OUT
     }
-
-
-def say(promise: str, holds: bool) -> None:
-    """Print a promise, and end where it does not hold."""
-    print(f"{'holds' if holds else 'BROKEN'}: {promise}", flush=True)
-    if not holds:
-        sys.exit(1)
-
-
-def commit(folder: Path, message: str) -> None:
-    """Commit all of a repository."""
-    run(folder, "git", "add", "-A")
-    who = ("-c", "user.name=scenario", "-c", "user.email=scenario@localhost")
-    run(folder, "git", *who, "commit", "-q", "-m", message)
 
 
 @contextlib.contextmanager
@@ -117,13 +81,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="avsep-remotes-") as temporary:
         here = Path(temporary)
         lab = here / "lab"
-        ignored = shutil.ignore_patterns("raw", ".work", ".git", ".dvc", ".venv", "__pycache__")
-        shutil.copytree(arguments.project, lab, ignore=ignored)
+        copy_finished(arguments.project, lab)
         wanted = hashes(lab / "data")
-        run(lab, "git", "init", "-q")
-        run(lab, "dvc", "init", "-q")
-        run(lab, "dvc", "config", "core.analytics", "false")
-        run(lab, "dvc", "commit", "--force", "-q")
         run(lab, "dvc", "remote", "add", "folder", str(here / "remote"))
         run(lab, "dvc", "remote", "default", "folder")
         commit(lab, "a finished project")

@@ -98,6 +98,10 @@ def workspace(tmp_path, samples):
     return space
 
 
+def sounds(workspace):
+    return ShardStore(workspace.shards).audio
+
+
 def outputs(workspace) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in sorted(workspace.mixtures.iterdir())}
 
@@ -113,7 +117,7 @@ def test_lists_training_table_and_summary_are_written(workspace):
         assert {recipe.num_samples for recipe in recipes} == {samples}
         for recipe in recipes:
             assert {SPLITS[source.speaker] for source in recipe.sources} == {split}
-    draw = read_training(workspace.mixtures / "train.json")
+    draw = read_training(workspace.mixtures / "train.json", sounds(workspace))
     assert draw(0).num_samples == 12_800
     assert {SPLITS[s.speaker] for n in range(20) for s in draw(n).sources} == {"train"}
     summary = read_json(workspace.mixtures / "summary.json")
@@ -126,7 +130,7 @@ def test_lists_training_table_and_summary_are_written(workspace):
 def test_recipes_render_from_the_shards(workspace):
     run_stage("mix", workspace, config=CONFIG)
     store = ShardStore(workspace.shards)
-    draw = read_training(workspace.mixtures / "train.json")
+    draw = read_training(workspace.mixtures / "train.json", sounds(workspace))
     listed = read_recipes(workspace.mixtures / "test.jsonl")
     for recipe in [*listed, *(draw(number) for number in range(5))]:
         rendered = render(recipe, store.audio)
@@ -224,7 +228,7 @@ def test_split_with_one_speaker_stops_the_stage_or_has_an_empty_list(workspace, 
     report = run_stage("mix", workspace, config=replace(CONFIG, require_all_splits=False))
     assert report.facts["without any pair to mix"] == "train, val, test"
     with pytest.raises(CheckError, match="add speakers"):
-        read_training(workspace.mixtures / "train.json")
+        read_training(workspace.mixtures / "train.json", sounds(workspace))
 
 
 def test_speaker_in_two_splits_is_refused_and_shared_groups_are_reported(workspace, samples):
@@ -240,6 +244,22 @@ def test_speaker_in_two_splits_is_refused_and_shared_groups_are_reported(workspa
     summary = read_json(workspace.mixtures / "summary.json")
     assert summary["speakers_of_new_groups"] == {"val": ["s2", "s3"], "test": ["s4"]}
     assert summary["shared_between_splits"] == {"speakers": {}, "groups": {"s5": ["train", "test"]}}
+
+
+def test_training_draws_by_the_protocol_of_the_lists_or_by_one_of_its_own(workspace):
+    short = replace(CONFIG, protocol="ctcnet-2mix")
+    for config, name in (
+        (short, "ctcnet-2mix"),
+        (replace(short, training="strict-2mix"), "strict-2mix"),
+    ):
+        run_stage("mix", workspace, config=config)
+        listed = read_recipes(workspace.mixtures / "val.jsonl")
+        assert {recipe.protocol for recipe in listed} == {"ctcnet-2mix"}
+        recipe = read_training(workspace.mixtures / "train.json", sounds(workspace))(0)
+        assert recipe.protocol == name
+        assert read_json(workspace.mixtures / "summary.json")["protocol"] == name
+    with pytest.raises(CheckError, match="training by strict-3mix: no 3 voices"):
+        run_stage("mix", workspace, config=replace(CONFIG, training="strict-3mix"))
 
 
 def test_only_the_speakers_asked_for_are_mixed(workspace):
