@@ -8,7 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 from report_world import LEVELS, make_data, make_evaluation, make_run
+from typer.testing import CliRunner
 
+from pipeline.cli.app import app
 from pipeline.errors import CheckError
 from pipeline.reporting.gather import gather_model, read_log
 from pipeline.reporting.media import sound_uri
@@ -236,6 +238,8 @@ def test_the_terminal_table_has_a_row_for_each_model(full_workspace, tmp_path):
     assert number(metrics["overall"]["own"]["si_snri"]["mean"], 2) in full
     assert number(metrics["overall"]["other"]["si_snri"]["mean"], 2) in full
     assert "not evaluated yet" in text(Workspace(tmp_path))
+    said = CliRunner().invoke(app, ["results", "--root", str(full_workspace.root)])
+    assert "14 mixtures, 4 speakers" in said.stdout
 
 
 def test_cells_show_intervals_missing_rows_and_dashes():
