@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,35 +27,11 @@ from pipeline.corpora.demo.corpus import DemoClip
 from pipeline.media.encode import write_mp4
 from pipeline.storage import sha256_file
 from tests.corpora import miniature
+from tests.scenarios.steps import ROOT, run, say
 
-ROOT = Path(__file__).parents[2]
 NUM_FRAMES = 60  # 2.4 s; the profile of VoxCeleb2 wants 2 s
 NUM_CLIPS = 14
 SAME = ("data/raw.parquet", "data/clips/clips.parquet", "data/shards/index.parquet")
-
-
-def run(folder: Path, *words: str) -> str:
-    """Run a command as a user of the project would; its output."""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    environment["PYTHONPATH"] = str(folder)  # the clone's code, whatever is installed
-    started, before = time.monotonic(), os.times()
-    done = subprocess.run(
-        words, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    seconds, after = time.monotonic() - started, os.times()
-    used = after.children_user + after.children_system
-    used -= before.children_user + before.children_system
-    print(f"{seconds:6.1f} s, CPU {used:5.1f} s  {folder.name}$ {' '.join(words)}", flush=True)
-    if done.returncode:
-        sys.exit(f"{done.stdout}\n{done.stderr}")
-    return done.stdout + done.stderr
-
-
-def say(promise: str, holds: bool) -> None:
-    """Print a promise, and end where it does not hold."""
-    print(f"{'holds' if holds else 'BROKEN'}: {promise}", flush=True)
-    if not holds:
-        sys.exit(1)
 
 
 def talking_heads(folder: Path) -> list[Path]:

@@ -32,6 +32,7 @@ from pipeline.storage import Workspace
 from tests.corpora.miniature import write_meta
 from tests.corpora.test_youtube import annotate, of, video_bytes
 from tests.corpora.video_server import VideoServer, serving
+from tests.scenarios.steps import say
 
 # What meets a video, its share, and how its clips end at first.
 FATES = {
@@ -64,13 +65,6 @@ def fates(videos: list[str]) -> dict[str, str]:
     found += ["fine"] * (len(videos) - len(found))
     random.Random(0).shuffle(found)
     return dict(zip(videos, found, strict=True))
-
-
-def say(promise: str, holds: bool) -> None:
-    """Print a promise, and end where it does not hold."""
-    print(f"{'holds' if holds else 'BROKEN'}: {promise}", flush=True)
-    if not holds:
-        sys.exit(1)
 
 
 def ended(report: StageReport) -> dict[str, int]:
