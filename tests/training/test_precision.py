@@ -7,7 +7,7 @@ from pipeline.training.precision import Precision, choose
 
 @pytest.mark.parametrize(
     ("fp32_s", "bf16_s", "wanted"),
-    [(0.03, 0.01, "bf16"), (0.01, 0.03, "fp32"), (0.02, 0.02, "fp32")],
+    [(0.03, 0.01, "bf16"), (0.43, 0.40, "bf16"), (0.01, 0.03, "fp32"), (0.02, 0.02, "fp32")],
 )
 def test_auto_takes_the_format_that_is_clearly_faster(monkeypatch, fp32_s, bf16_s, wanted):
     clock = 0.0
