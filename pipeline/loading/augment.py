@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.loading.formants import move_formants
 from pipeline.schema import LIPS_SIZE
 
 CROP_SIZE = 88
@@ -36,6 +37,8 @@ class AugmentConfig:
         level_db: largest change of the level of the whole mixture, up or down.
         eq_db: largest rise or fall of each voice's spectrum, at a few points between which it is
             smooth: other throats and microphones.
+        formants: largest change of the length of each voice's throat, as a share, e.g. 0.15; see
+            `pipeline.loading.formants`.
         speed: largest change of the speed of each voice with its video, as a share, e.g. 0.2; see
             `pipeline.loading.speed`.
     """
@@ -47,6 +50,7 @@ class AugmentConfig:
     noise_px: float = 0.0
     level_db: float = 0.0
     eq_db: float = 0.0
+    formants: float = 0.0
     speed: float = 0.0
 
     def __post_init__(self) -> None:
@@ -55,8 +59,10 @@ class AugmentConfig:
         for name in ("light", "shift_frames", "noise_px", "level_db", "eq_db"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative.")
-        if not 0 <= self.speed <= 0.5:
-            raise ValueError(f"speed is {self.speed:g}; it must be a share from 0 to 0.5.")
+        for name in ("formants", "speed"):
+            value = getattr(self, name)
+            if not 0 <= value <= 0.5:
+                raise ValueError(f"{name} is {value:g}; it must be a share from 0 to 0.5.")
 
     @property
     def changes_lips(self) -> bool:
@@ -104,6 +110,16 @@ def shake_landmarks(
 def level_factor(config: AugmentConfig, rng: np.random.Generator) -> np.float32:
     """The factor of a random change of level, uniform in dB."""
     return np.float32(10 ** (rng.uniform(-config.level_db, config.level_db) / 20))
+
+
+def change_throat(
+    voice: NDArray[np.float32], config: AugmentConfig, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Move a voice's formants by a random factor, uniform in logarithm, (N,) to (N,)."""
+    if not config.formants:
+        return voice
+    reach = np.log1p(config.formants)
+    return move_formants(voice, float(np.exp(rng.uniform(-reach, reach))))
 
 
 def colour(

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from pipeline.errors import CheckError
 from pipeline.loading.augment import (
     AugmentConfig,
+    change_throat,
     colour,
     crop_lips,
     level_factor,
@@ -73,21 +74,29 @@ class TrainMixtures(Dataset[Item]):
         self._augment = augment or AugmentConfig()
         self._speeds = Speeds(store, self._augment.speed, seed)
         self._paired, self._looks = paired, looks
+        # The mixture made last: the two items of a pair mostly follow each other.
+        self._mixed: tuple[int, Any] = (-1, None)
 
     def __getitem__(self, number: int) -> Item:
-        # What belongs to the mixture is drawn by its number: both of its items get the same.
         mixture, target = divmod(number, 2) if self._paired else (number, 0)
-        recipe, speeds = self._speeds.change(self._draw(mixture), mixture)
-        factor = level_factor(self._augment, np.random.default_rng([self._seed, mixture, 1]))
-        speed_of = {s.key: n for s, n in zip(recipe.sources, speeds, strict=True)}
-        sources = render(recipe, lambda key: self._speeds.audio(key, speed_of[key])).sources
-        painter = np.random.default_rng([self._seed, mixture, 3])
-        voices = [factor * colour(voice, self._augment, painter) for voice in sources]
+        if mixture != self._mixed[0]:
+            self._mixed = mixture, self._mix(mixture)
+        recipe, speeds, voices = self._mixed[1]
         return {
             "item": number,
             **_sound(voices, target),
             **self._video(recipe, target, speeds[target], number),
         }
+
+    def _mix(self, number: int) -> tuple[MixtureRecipe, list[int], list[np.ndarray]]:
+        """What both items of a mixture share, drawn by its number: recipe, speeds, voices."""
+        recipe, speeds = self._speeds.change(self._draw(number), number)
+        speed_of = {s.key: n for s, n in zip(recipe.sources, speeds, strict=True)}
+        sources = render(recipe, lambda key: self._speeds.audio(key, speed_of[key])).sources
+        rng = [np.random.default_rng([self._seed, number, use]) for use in (1, 3, 4)]
+        factor = level_factor(self._augment, rng[0])
+        voices = [change_throat(voice, self._augment, rng[2]) for voice in sources]
+        return recipe, speeds, [factor * colour(voice, self._augment, rng[1]) for voice in voices]
 
     def _video(self, recipe: MixtureRecipe, target: int, speed: int, number: int) -> Item:
         rng = np.random.default_rng([self._seed, number])

@@ -36,6 +36,8 @@ def test_an_item_is_a_pure_function_of_its_number(store):
     later = [first[n] for n in (5, 3, 11)]
     assert all(same(second[n], item) for n, item in zip((5, 3, 11), later, strict=True))
     assert not same(first[5], first[7])
+    # Whatever was asked for before, the other half of the same mixture included.
+    assert same(first[10], train(store, augment=SHAKE)[10])
     other_seed = TrainMixtures(store, store.draw(30), seed=5, cues=CUES, augment=SHAKE)
     assert not np.array_equal(other_seed[5]["landmarks"], first[5]["landmarks"])
 
@@ -135,8 +137,9 @@ def test_a_voice_is_played_faster_or_slower_together_with_its_video(store):
     assert all(0.75 <= rate <= 1.25 for rate in rates)
 
 
-def test_voices_are_coloured_each_by_itself_and_stay_as_loud(store):
-    plain, changed = train(store), train(store, augment=AugmentConfig(eq_db=6))
+@pytest.mark.parametrize("how", [{"eq_db": 6}, {"formants": 0.3}])
+def test_voices_are_coloured_each_by_itself_and_stay_as_loud(store, how):
+    plain, changed = train(store), train(store, augment=AugmentConfig(**how))
     tilts = []
     for number in range(0, 12, 2):
         before, after = plain[number], changed[number]
@@ -288,7 +291,12 @@ def test_clips_that_carry_two_voices_or_are_short_are_left_out(store):
 
 
 @pytest.mark.parametrize(
-    ("changes", "word"), [({"flip": 1.5}, "probability"), ({"noise_px": -1.0}, "noise_px is -1")]
+    ("changes", "word"),
+    [
+        ({"flip": 1.5}, "probability"),
+        ({"noise_px": -1.0}, "noise_px is -1"),
+        ({"formants": 0.6}, "formants is 0.6"),
+    ],
 )
 def test_nonsense_augmentation_is_refused(changes, word):
     with pytest.raises(ValueError, match=word):
