@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.loading.energy import as_loud_as
 from pipeline.loading.formants import move_formants
 from pipeline.schema import LIPS_SIZE
 
@@ -134,7 +135,4 @@ def colour(
     gains_db = rng.uniform(-config.eq_db, config.eq_db, EQ_POINTS)
     curve = np.interp(place, np.linspace(0, 1, EQ_POINTS), gains_db)
     spectrum = np.fft.rfft(voice, size) * 10 ** (curve / 20)
-    filtered = np.fft.irfft(spectrum, size)[: len(voice)]
-    energy = float(np.square(filtered).sum())
-    factor = np.sqrt(float(np.square(voice).sum()) / energy) if energy > 0 else 1.0
-    return (filtered * factor).astype(np.float32)
+    return as_loud_as(np.fft.irfft(spectrum, size)[: len(voice)], voice)

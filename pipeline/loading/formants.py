@@ -15,6 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import fft
 
+from pipeline.loading.energy import as_loud_as
+
 WINDOW = 512  # samples at 16 kHz: 32 ms
 HOP = 128
 ORDER = 24  # cepstral coefficients of the envelope: below the pitch period of any voice
@@ -40,10 +42,7 @@ def move_formants(voice: NDArray[np.float32], factor: float) -> NDArray[np.float
     change = cepstra @ (_basis_at(_frequencies() / factor) - basis)
     np.clip(change, -GAIN_LIMIT, GAIN_LIMIT, out=change)
     frames = fft.irfft(spectra * np.exp(change), WINDOW, axis=1) * _window()
-    moved = _overlap_add(frames)[WINDOW - HOP :][: len(voice)]
-    energy = float(np.square(moved).sum())
-    gain = np.sqrt(float(np.square(voice).sum()) / energy) if energy > 0 else 1.0
-    return (moved * gain).astype(np.float32)
+    return as_loud_as(_overlap_add(frames)[WINDOW - HOP :][: len(voice)], voice)
 
 
 @cache

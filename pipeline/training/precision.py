@@ -17,7 +17,7 @@ from pipeline.training.settings import PrecisionName
 Resolved = Literal["fp32", "bf16", "fp16"]
 
 TIMED_STEPS = 3
-# Away from what the demo's models gain on CPUs with AMX (0.9, 1.1, 1.9): noise must not decide.
+# A gain of less is noise. The demo's Dolphin gains 1.02 to 1.15 on CPUs with AMX, by the hour.
 GAIN_WANTED = 1.03
 
 

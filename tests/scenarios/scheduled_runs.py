@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import hashlib
 import json
 import shutil
 import socket
@@ -26,6 +25,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from steps import ROOT, commit, environment, run, say
+
+from pipeline.storage import sha256_file
 
 SPLITS = {"train": (0, 1, 2, 3), "val": (7, 14), "test": (5, 6)}
 FIT = "{steps: STEPS, val_every: STEPS, batch: 2, seconds: 2.0}"
@@ -84,7 +85,7 @@ def set_steps(folder: Path, steps: int) -> None:
 def files(folder: Path, pattern: str) -> dict[str, str]:
     """The hashes of the files of a folder that are named so."""
     found = sorted(folder.glob(pattern))
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in found}
+    return {path.name: sha256_file(path) for path in found}
 
 
 def processes(folder: Path) -> dict[int, str]:
