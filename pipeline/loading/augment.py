@@ -1,8 +1,8 @@
 """Changes to training items. Each draws from the generator that it is given, and from nothing else.
 
 Lips: one random 88x88 cut and a mirror image, the same for the whole clip, as the field trains its
-mouth encoders, and another light. Landmarks: noise and a small shift in time. Sound: level and
-spectrum. Sound and video together: speed.
+mouth encoders, other proportions and another light. Landmarks: other proportions, noise and a small
+shift in time. Sound: level, spectrum and formants. Sound and video together: speed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pipeline.schema import LIPS_SIZE
 
 CROP_SIZE = 88
 MARGIN = LIPS_SIZE - CROP_SIZE
+SHAPE_PX = 10.0  # by which a `shape` of one would move a landmark
 EQ_POINTS = 6  # of the random curve
 EQ_BEND = 8.0  # how much denser the points lie at low frequencies
 EQ_TAIL = 256  # samples that a smooth curve's filter reaches
@@ -32,6 +33,10 @@ class AugmentConfig:
         flip: probability of a mirror image.
         light: how much the light may change: grey values are raised to a power between exp(-light)
             and exp(light), which turns pale skin into dark and back; teeth stay bright.
+        shape: how much the proportions of the face may change, as a share, e.g. 0.1: width, height
+            and depth each by up to so much, and for landmarks the place of each in the face (by a
+            standard deviation of 10 pixels times the share) and how far it moves (by up to twice
+            the share). A face then says less about whose voice it is.
         shift_frames: largest shift of the landmarks against the sound, in frames.
         noise_px: standard deviation of noise on each landmark coordinate, in pixels of the
             analysis frame.
@@ -47,6 +52,7 @@ class AugmentConfig:
     crop: bool = False
     flip: float = 0.0
     light: float = 0.0
+    shape: float = 0.0
     shift_frames: int = 0
     noise_px: float = 0.0
     level_db: float = 0.0
@@ -60,7 +66,7 @@ class AugmentConfig:
         for name in ("light", "shift_frames", "noise_px", "level_db", "eq_db"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative.")
-        for name in ("formants", "speed"):
+        for name in ("shape", "formants", "speed"):
             value = getattr(self, name)
             if not 0 <= value <= 0.5:
                 raise ValueError(f"{name} is {value:g}; it must be a share from 0 to 0.5.")
@@ -68,13 +74,13 @@ class AugmentConfig:
     @property
     def changes_lips(self) -> bool:
         """Whether two visits to a clip may see different pictures."""
-        return self.crop or self.flip > 0 or self.light > 0
+        return self.crop or self.flip > 0 or self.light > 0 or self.shape > 0
 
 
 def crop_lips(
     lips: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Cut the mouth, (F, 96, 96) to (F, 88, 88); maybe mirror it, and light it otherwise.
+    """Cut the mouth, (F, 96, 96) to (F, 88, 88); maybe stretch, mirror and light it otherwise.
 
     All the same for the whole clip. Without `config.crop` the centre is cut, which is what the
     models do themselves.
@@ -82,12 +88,49 @@ def crop_lips(
     top, left = rng.integers(0, MARGIN + 1, size=2) if config.crop else (MARGIN // 2, MARGIN // 2)
     mirrored = rng.random() < config.flip
     cut = lips[:, top : top + CROP_SIZE, left : left + CROP_SIZE]
+    if config.shape:
+        cut = _stretched(lips, (top, left), np.exp(rng.uniform(-1, 1, 2) * np.log1p(config.shape)))
     if mirrored:
         cut = cut[:, :, ::-1]
     if config.light:
         power = np.exp(rng.uniform(-config.light, config.light))
         cut = np.rint(255 * (np.arange(256) / 255) ** power).astype(np.uint8)[cut]
     return np.ascontiguousarray(cut)
+
+
+def _stretched(
+    lips: NDArray[np.uint8], corner: tuple[int, int], zoom: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """Cut 88x88 around the middle of the cut at `corner`, magnified by `zoom` (height, width).
+
+    Between pixels by straight lines; beyond the border the border's pixels go on.
+    """
+    rows, columns = (
+        _straight_lines(start + (CROP_SIZE - 1) / 2, factor, side)
+        for start, factor, side in zip(corner, zoom, lips.shape[1:], strict=True)
+    )
+    return np.rint(rows @ lips.astype(np.float32) @ columns.T).astype(np.uint8)
+
+
+def _straight_lines(middle: float, zoom: float, side: int) -> NDArray[np.float32]:
+    """The matrix (88, side) that takes 88 values of a line of pixels around its `middle`."""
+    place = np.clip(middle + (np.arange(CROP_SIZE) - (CROP_SIZE - 1) / 2) / zoom, 0, side - 1)
+    distance = np.abs(place[:, None] - np.arange(side))
+    return np.maximum(0, 1 - distance).astype(np.float32)
+
+
+def reshape_face(
+    points: NDArray[np.float32], config: AugmentConfig, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Give landmarks (F, 68, 3) other proportions, the same in all frames; see `shape`."""
+    if not config.shape:
+        return points
+    face = points.mean(axis=0, dtype=np.float32)
+    middle = face.mean(axis=0)
+    scale = np.exp(rng.uniform(-1, 1, 3) * np.log1p(config.shape)).astype(np.float32)
+    moved = np.float32(SHAPE_PX * config.shape) * rng.standard_normal(face.shape, np.float32)
+    reach = np.float32(np.exp(rng.uniform(-1, 1) * np.log1p(2 * config.shape)))
+    return middle + scale * (face + moved - middle + reach * (points - face))
 
 
 def shift_places(

@@ -20,6 +20,7 @@ from pipeline.loading.augment import (
     colour,
     crop_lips,
     level_factor,
+    reshape_face,
     shake_landmarks,
     shift_places,
 )
@@ -111,7 +112,7 @@ class TrainMixtures(Dataset[Item]):
             last = len(self._store.landmarks(source.key).points) - 1
             moved = shift_places(places, last, augment, rng)
             points, item["valid"] = cut_landmarks(self._store, source.key, moved)
-            item["landmarks"] = shake_landmarks(points, augment, rng)
+            item["landmarks"] = shake_landmarks(reshape_face(points, augment, rng), augment, rng)
         return item
 
 
