@@ -16,7 +16,6 @@ SMALL = replace(
     audio_channels=16,
     kernel=256,
     front_end="random",
-    spectral=False,
     heads=2,
     video_channels=8,
     lip=replace(

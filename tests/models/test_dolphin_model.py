@@ -129,7 +129,6 @@ def test_a_few_steps_bring_the_estimate_nearer_to_the_target():
         kernel=32,
         stride=16,
         front_end="random",
-        spectral=False,
         mask=False,
         channels=32,
         stages=2,

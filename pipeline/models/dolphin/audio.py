@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from pipeline.models.dolphin.sequence import GlobalNorm
 
 FOURIER_GAIN = 20.0
-HEARD_POWER = 0.3  # of magnitudes: about how loudness follows sound pressure
-HEARD_FLOOR = 1e-4  # of squared magnitudes: 40 dB below where the GELU bends
 
 
 class AudioEncoder(nn.Module):
@@ -49,24 +47,6 @@ def start_as_fourier(encoder: AudioEncoder, decoder: AudioDecoder) -> None:
         # Speech of usual level then reaches the bend of the GELU.
         encoder.weight.copy_(both * FOURIER_GAIN)
         decoder.weight.copy_(both / FOURIER_GAIN)
-
-
-def magnitudes(encoded: Tensor) -> Tensor:
-    """Compressed magnitudes of frames from an encoder that started as Fourier.
-
-    Long frames turn in phase by much from one to the next; what remains of them without it, on
-    about a logarithmic scale, is what spectrogram networks hear.
-
-    Args:
-        encoded: (B, T, 4 F), as `start_as_fourier` orders it: cosines and sines of F frequencies,
-            then the same with the other sign.
-
-    Returns:
-        (B, T, F) float32.
-    """
-    plus, minus = encoded.float().chunk(2, dim=-1)
-    cosine, sine = (plus - minus).chunk(2, dim=-1)  # GELU(x) - GELU(-x) = x
-    return (cosine.square() + sine.square() + HEARD_FLOOR) ** (HEARD_POWER / 2)
 
 
 class FeatureProjection(nn.Module):

@@ -12,7 +12,6 @@ from pipeline.models.dolphin.lip_config import (
     require_positive,
 )
 
-FOURIER_COPIES = 4  # channels of one frequency in the front end `fourier`
 HeatMode = Literal["auto", "dense", "fft", "filter"]
 
 
@@ -44,9 +43,6 @@ class DolphinConfig:
         front_end: start values of the audio encoder and decoder: `random`, or `fourier`
             (windowed cosines, identity at the start; `kernel` = 2 `stride`, `audio_channels` =
             2 `kernel`).
-        spectral: the separator hears compressed magnitudes of the encoder's frequencies, without
-            their phase, and masks whole frequencies; needs `mask` and the front end `fourier`.
-            Ours, for long frames.
         heat: how heat diffusion is computed, see `heat.py`; changes speed, not the model.
         carry_unused: keep the tensors of the released checkpoint that no output depends on
             (frozen, never computed with), so that names and counts agree with it.
@@ -70,7 +66,6 @@ class DolphinConfig:
     layer_scale: float = 1e-5
     mask: bool = False
     front_end: Literal["random", "fourier"] = "random"
-    spectral: bool = False
     heat: HeatMode = "auto"
     carry_unused: bool = True
 
@@ -86,8 +81,6 @@ class DolphinConfig:
                 f"front_end fourier needs kernel = 2 stride and audio_channels = 2 kernel, not"
                 f" kernel {self.kernel}, stride {self.stride}, channels {self.audio_channels}."
             )
-        if self.spectral and not (self.mask and self.front_end == "fourier"):
-            raise ValueError("spectral needs mask and the front end fourier.")
         if self.channels % 2 or self.channels % self.heads:
             raise ValueError(
                 f"channels {self.channels} must be even and a multiple of heads {self.heads}."
@@ -104,11 +97,6 @@ class DolphinConfig:
         if self.heat not in ("auto", "dense", "fft", "filter"):
             raise ValueError(f"heat is {self.heat!r}; it may be auto, dense, fft or filter.")
 
-    @property
-    def heard_channels(self) -> int:
-        """What the separator hears of an encoded frame, and masks."""
-        return self.audio_channels // FOURIER_COPIES if self.spectral else self.audio_channels
-
     @classmethod
     def full(cls) -> DolphinConfig:
         """The released model: 7,000,448 parameters, 781,818 of them in the lip encoder."""
@@ -119,8 +107,7 @@ class DolphinConfig:
         """A small one that trains on two CPU cores in minutes: about a million parameters.
 
         The mouth is seen at 22 pixels, the sound in steps of 8 ms through a front end that starts
-        as a Fourier transform, whose magnitudes are heard and masked, and the residual branches
-        start awake.
+        as a Fourier transform, the output is a mask, and the residual branches start awake.
         """
         return cls(
             lip=LipEncoderConfig.demo(),
@@ -129,7 +116,6 @@ class DolphinConfig:
             stride=128,
             mask=True,
             front_end="fourier",
-            spectral=True,
             channels=64,
             stages=3,
             encoder_blocks=1,

@@ -15,10 +15,9 @@ from pipeline.models.dolphin.audio import (
     AudioEncoder,
     FeatureProjection,
     OutputLayer,
-    magnitudes,
     start_as_fourier,
 )
-from pipeline.models.dolphin.config import FOURIER_COPIES, DolphinConfig, HeatMode
+from pipeline.models.dolphin.config import DolphinConfig, HeatMode
 from pipeline.models.dolphin.fusion import Fusion
 from pipeline.models.dolphin.heat import HeatDiffusion
 from pipeline.models.dolphin.lip_encoder import LipEncoder
@@ -44,10 +43,10 @@ class Dolphin(nn.Module):
         self.lip_projection = LipProjection(config.lip.feature_size, config.video_channels)
         self.video_trunk = VideoTrunk(config)
         self.audio_encoder = AudioEncoder(config.audio_channels, config.kernel, config.stride)
-        self.feature_projection = FeatureProjection(config.heard_channels, config.channels)
+        self.feature_projection = FeatureProjection(config.audio_channels, config.channels)
         self.fusion = Fusion(config.channels, config.video_channels)
         self.separator = Separator(config)
-        self.output_layer = OutputLayer(config.channels, config.heard_channels)
+        self.output_layer = OutputLayer(config.channels, config.audio_channels)
         self.audio_decoder = AudioDecoder(config.audio_channels, config.kernel, config.stride)
         if config.front_end == "fourier":
             start_as_fourier(self.audio_encoder, self.audio_decoder)
@@ -153,11 +152,8 @@ class Dolphin(nn.Module):
 
     def _separate(self, encoded: Tensor, features: Tensor, length: int) -> Tensor:
         video = self.video_trunk(self.lip_projection(features))
-        heard = magnitudes(encoded) if self.config.spectral else encoded
-        separated = self.separator(self.fusion(self.feature_projection(heard), video))
+        separated = self.separator(self.fusion(self.feature_projection(encoded), video))
         frames = self.output_layer(separated[:, : encoded.shape[1]])
-        if self.config.spectral:
-            frames = frames.repeat(1, 1, FOURIER_COPIES)
         if self.config.mask:
             frames = F.relu(frames) * encoded
         return self.audio_decoder(frames, length).unsqueeze(1)
