@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline.config import as_values
 from pipeline.errors import ItemError, Reason
 from pipeline.evaluation.conditions import Condition
 from pipeline.evaluation.cost import measure_in_child
@@ -24,17 +25,25 @@ from pipeline.evaluation.listing import (
     item_name,
     listed_recipes,
     rows_path,
+    untouched_path,
 )
 from pipeline.evaluation.results import ResultRow, write_results
-from pipeline.evaluation.scoring import Scoring, score
+from pipeline.evaluation.scoring import MIXTURE, Scoring, score
 from pipeline.evaluation.separate import Job, all_jobs, separate
 from pipeline.evaluation.settings import EvaluateConfig
+from pipeline.evaluation.untouched import read_untouched, write_untouched
 from pipeline.ledger import Outcome
 from pipeline.models import checkpoint
 from pipeline.runner import Batch, Progress, default_workers
 from pipeline.schema import MixtureRecipe
 from pipeline.shards.reader import ShardStore
-from pipeline.storage import Workspace, fresh_directory, write_json
+from pipeline.storage import (
+    Workspace,
+    fresh_directory,
+    settings_hash,
+    sha256_file,
+    write_json,
+)
 
 
 def evaluate_batch(
@@ -55,7 +64,11 @@ def evaluate_batch(
     model: Any = _model(workspace.run(config.model), batch.settings, device, config.threads)
     jobs = all_jobs(items, [Condition(name) for name in config.conditions])
     estimates = dict(separate(model, items, jobs, batch=config.batch, device=device))
-    rows = score(items, estimates, _scoring(config), progress)
+    scoring = _scoring(config)
+    kept, settings = untouched_path(config, workspace, batch), _decides(workspace, scoring, recipes)
+    untouched = read_untouched(kept, settings)
+    rows = score(items, estimates, scoring, progress, untouched=untouched)
+    write_untouched(kept, settings, untouched)
     for index, item in enumerate(items):
         mixture_id = item.recipe.mixture_id
         if mixture_id in example_ids(config, every):
@@ -130,6 +143,15 @@ def _write_example(
         {job: estimate for job, estimate in estimates.items() if job.item == index},
         [row for row in rows if row.mixture_id == item.recipe.mixture_id],
         [store.meta(source.key) for source in item.recipe.sources],
+    )
+
+
+def _decides(workspace: Workspace, scoring: Scoring, recipes: Sequence[MixtureRecipe]) -> str:
+    """A hash of all that decides the scores of the untouched mixtures of a batch."""
+    return settings_hash(
+        scoring.metrics_for(MIXTURE),
+        [as_values(recipe) for recipe in recipes],
+        sha256_file(workspace.shards / "manifest.json"),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,9 @@ from pipeline.runner import map_items
 
 Scores = dict[str, float]
 Problems = dict[str, Problem]
+Result = tuple[Scores, Problems]
+Untouched = MutableMapping[tuple[str, int], Result]
+"""The scores of mixtures against their voices, by mixture id and target."""
 MIXTURE = "mixture"  # stands where the name of a condition stands, for the untouched mixture
 
 
@@ -67,7 +70,7 @@ class Pair:
     metrics: tuple[str, ...]
 
 
-def score_pair(pair: Pair) -> tuple[Scores, Problems]:
+def score_pair(pair: Pair) -> Result:
     """All metrics of one estimate: finite or NaN, and the problem of each NaN."""
     estimate, target = torch.from_numpy(pair.estimate), torch.from_numpy(pair.target)
     fast = [name for name in pair.metrics if name in metrics.METRICS]
@@ -83,6 +86,8 @@ def score(
     estimates: Mapping[Job, np.ndarray],
     scoring: Scoring,
     progress: Callable[[int], None] | None = None,
+    *,
+    untouched: Untouched | None = None,
 ) -> list[ResultRow]:
     """Rows of all estimates, in the order of their jobs.
 
@@ -91,10 +96,21 @@ def score(
         estimates: (N,) float32 by job.
         scoring: which metrics.
         progress: called with 1 whenever all metrics of a mixture are there.
+        untouched: scores of mixtures that are known already; those found here are added.
     """
-    pairs = _pairs(items, estimates, scoring)
+    if untouched is None:
+        untouched = {}
+    mixtures = {
+        _name(job, MIXTURE): (items[job.item].recipe.mixture_id, job.target) for job in estimates
+    }
+    wanted = set(scoring.metrics_for(MIXTURE))
+    found = {
+        name: untouched[key]
+        for name, key in mixtures.items()
+        if key in untouched and wanted <= untouched[key][0].keys()
+    }
+    pairs = [pair for pair in _pairs(items, estimates, scoring) if pair.name not in found]
     waiting = Counter(pair.name[0] for pair in pairs)
-    found: dict[tuple[str, ...], tuple[Scores, Problems]] = {}
     for pair, result in map_items(
         score_pair, pairs, workers=scoring.workers, timeout_s=scoring.timeout_s
     ):
@@ -102,6 +118,7 @@ def score(
         waiting[pair.name[0]] -= 1
         if not waiting[pair.name[0]] and progress:
             progress(1)
+    untouched.update({key: found[name] for name, key in mixtures.items()})
     return [_row(items[job.item], job, found) for job in estimates]
 
 
@@ -131,7 +148,7 @@ def _name(job: Job, condition: str) -> tuple[str, ...]:
     return (str(job.item), str(job.target), condition)
 
 
-def _or_problem(result: tuple[Scores, Problems] | ItemError, pair: Pair) -> tuple[Scores, Problems]:
+def _or_problem(result: Result | ItemError, pair: Pair) -> Result:
     if not isinstance(result, ItemError):
         return result
     timed_out = result.reason is Reason.TIMED_OUT
@@ -139,9 +156,7 @@ def _or_problem(result: tuple[Scores, Problems] | ItemError, pair: Pair) -> tupl
     return dict.fromkeys(pair.metrics, NAN), dict.fromkeys(pair.metrics, problem)
 
 
-def _row(
-    item: EvaluationItem, job: Job, found: Mapping[tuple[str, ...], tuple[Scores, Problems]]
-) -> ResultRow:
+def _row(item: EvaluationItem, job: Job, found: Mapping[tuple[str, ...], Result]) -> ResultRow:
     values, problems = found[_name(job, job.condition)]
     base_values, base_problems = found[_name(job, MIXTURE)]
     fields: dict[str, float] = dict(values)

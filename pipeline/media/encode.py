@@ -13,6 +13,7 @@ from pipeline.storage import atomic_path
 
 if TYPE_CHECKING:
     import numpy as np
+    from av.video.reformatter import VideoReformatter
     from numpy.typing import NDArray
 
 AAC_FRAME = 1024  # samples
@@ -91,6 +92,8 @@ class Mp4Writer:
     def __init__(
         self, container: Any, audio: Samples | None, *, rate_hz: int, fps: int, crf: int
     ) -> None:
+        from av.video.reformatter import VideoReformatter
+
         self._container, self._audio, self._rate_hz, self._fps = container, audio, rate_hz, fps
         self._picture = container.add_stream("libx264", rate=fps)
         self._picture.pix_fmt = "yuv420p"
@@ -108,6 +111,7 @@ class Mp4Writer:
             self._sound = container.add_stream("aac", rate=rate_hz)
             self._sound.codec_context.layout = "mono"
             self._sound.codec_context.bit_rate = AUDIO_BIT_RATE
+        self._reformatter = VideoReformatter()  # sets up its tables once, not for each picture
         self._size: tuple[int, int] | None = None
         self._pictures = self._written = 0  # pictures and samples so far
 
@@ -125,7 +129,9 @@ class Mp4Writer:
             raise ValueError(
                 f"frame {self._pictures} is {frame.shape}, the first was {(*self._size, 3)}."
             )
-        self._container.mux(self._picture.encode(_video_frame(frame, self._pictures, self._fps)))
+        picture = _video_frame(self._reformatter, frame)
+        picture.pts, picture.time_base = self._pictures, Fraction(1, self._fps)
+        self._container.mux(self._picture.encode(picture))
         self._pictures += 1
         # Sound goes beside the picture, so that the muxer has little to keep in memory.
         self._write_sound(self._pictures * self._rate_hz // self._fps)
@@ -161,15 +167,17 @@ def _tag_colours(context: Any) -> None:
     context.color_range = _LIMITED
 
 
-def _video_frame(frame: NDArray[np.uint8], index: int, fps: int) -> Any:
+def _video_frame(reformatter: VideoReformatter, frame: NDArray[np.uint8]) -> Any:
     import av
     import numpy as np
+    from av.video.reformatter import ColorRange, Colorspace
 
-    converted = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
-        format="yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG"
+    return reformatter.reformat(
+        av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"),
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU601,
+        dst_color_range=ColorRange.MPEG,
     )
-    converted.pts, converted.time_base = index, Fraction(1, fps)
-    return converted
 
 
 def _encode_audio(container: Any, stream: Any, audio: Samples, start: int, rate_hz: int) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +14,12 @@ from band_separator import load_for_stage
 from evaluation_world import make_workspace
 
 from pipeline.errors import CheckError, Reason, UsageError
-from pipeline.evaluation import batches
+from pipeline.evaluation import batches, scoring
 from pipeline.evaluation.cost import measure
 from pipeline.evaluation.items import build_item
+from pipeline.evaluation.problems import Problem
 from pipeline.evaluation.results import read_results
+from pipeline.evaluation.untouched import read_untouched, write_untouched
 from pipeline.ledger import Ledger
 from pipeline.mixing.recipes import read_recipes, write_recipes
 from pipeline.runner import record_batch, run_stage
@@ -126,6 +130,77 @@ def test_a_killed_run_finishes_the_rest_and_gives_the_same_bytes(published, tmp_
     worked.clear()
     run_stage("evaluate", other, config=FAST)
     assert worked == []
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """What was scored against what since the fixture began."""
+    names = []
+    original = scoring.score_pair
+    monkeypatch.setattr(scoring, "score_pair", lambda p: names.append(p.name) or original(p))
+    return names
+
+
+def with_both_models(tmp_path):
+    workspace = make_workspace(tmp_path)
+    shutil.copytree(workspace.run("vovit"), workspace.run("dolphin"))
+    return workspace
+
+
+def mixtures_in(names):
+    return sum(condition == scoring.MIXTURE for _, _, condition in names)
+
+
+def test_the_second_model_takes_the_scores_of_the_mixtures_from_the_first(
+    published, tmp_path, scored
+):
+    workspace = with_both_models(tmp_path)
+    run_stage("evaluate", workspace, config=FAST)
+    assert mixtures_in(scored) == 7 * 2
+    scored.clear()
+    run_stage("evaluate", workspace, config=replace(FAST, model="dolphin"))
+    assert mixtures_in(scored) == 0
+    assert len(scored) == 7 * 2 * 3
+    assert content(workspace.evaluation("dolphin")) == content(published[0])
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "no scores", "no values", "other mixtures"])
+def test_scores_of_mixtures_that_are_no_use_are_computed_again(published, tmp_path, scored, damage):
+    workspace = with_both_models(tmp_path)
+    run_stage("evaluate", workspace, config=FAST)
+    paths = sorted((workspace.work("evaluate") / "untouched").iterdir())
+    assert [path.name for path in paths] == ["0000.json", "0001.json", "0002.json"]
+    for path in paths:
+        kept = json.loads(path.read_text())
+        if damage == "no scores":
+            del kept["scores"]
+        elif damage == "no values":
+            kept["scores"] = [row | {"values": {}} for row in kept["scores"]]
+        elif damage == "other mixtures":  # as if they had been drawn anew
+            wrong = [row | {"values": {"si_snr": 99.0}} for row in kept["scores"]]
+            kept = {"settings": "of other recipes", "scores": wrong}
+        path.write_text(damage if damage in ("{", "[]") else json.dumps(kept))
+    scored.clear()
+    run_stage("evaluate", workspace, config=replace(FAST, model="dolphin"))
+    assert mixtures_in(scored) == 7 * 2
+    assert content(workspace.evaluation("dolphin")) == content(published[0])
+
+
+def test_scores_that_may_be_had_another_time_are_not_kept(tmp_path):
+    path, nan = tmp_path / "scores.json", float("nan")
+    scores = {
+        ("a", 0): ({"stoi": 0.1 + 0.2, "pesq": nan}, {"pesq": Problem.NO_UTTERANCES}),
+        ("a", 1): ({"stoi": 0.5, "pesq": nan}, {"pesq": Problem.PACKAGE_MISSING}),
+        ("b", 0): ({"stoi": nan, "pesq": nan}, dict.fromkeys(("stoi", "pesq"), Problem.TIMED_OUT)),
+    }
+    write_untouched(path, "settings", scores)
+    values, problems = read_untouched(path, "settings").pop(("a", 0))
+    assert values["stoi"] == 0.1 + 0.2
+    assert math.isnan(values["pesq"])
+    assert problems == {"pesq": Problem.NO_UTTERANCES}
+    assert list(read_untouched(path, "settings")) == [("a", 0)]
+    assert read_untouched(path, "others") == {}
+    assert read_untouched(tmp_path / "none.json", "settings") == {}
 
 
 def test_changed_weights_or_settings_are_evaluated_again(workspace):
