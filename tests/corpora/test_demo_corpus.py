@@ -56,7 +56,7 @@ def test_default_splits_keep_speakers_apart_and_one_base_voice_wholly_in_test():
         assert not speakers[one] & speakers[other]
     assert all(genders[split] == {"f", "m"} for split in SPLITS)
     splits_of = {o.group: {p.split for p in offers if p.group == o.group} for o in offers}
-    assert splits_of.pop("demo-voice-hibari") == {"test"}
+    assert splits_of.pop("demo-voice-kokoro-jf_nezumi") == {"test"}
     assert all("train" in splits for splits in splits_of.values())
 
 
