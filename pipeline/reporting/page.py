@@ -150,7 +150,7 @@ class Breakdown:
 
 
 _BREAKDOWNS = (
-    ("By genders of the pair", "Two voices of one gender are harder to tell apart.", "by_pair"),
+    ("By genders of the pair", "f: female, m: male.", "by_pair"),
     (
         "Base voices that occur only in the test set",
         "No speaker built on these voices was met in training.",
