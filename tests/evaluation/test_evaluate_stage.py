@@ -177,7 +177,7 @@ def test_scores_of_mixtures_that_are_no_use_are_computed_again(published, tmp_pa
         elif damage == "no values":
             kept["scores"] = [row | {"values": {}} for row in kept["scores"]]
         elif damage == "other mixtures":  # as if they had been drawn anew
-            wrong = [row | {"values": {"si_snr": 99.0}} for row in kept["scores"]]
+            wrong = [row | {"values": dict.fromkeys(row["values"], 9.0)} for row in kept["scores"]]
             kept = {"settings": "of other recipes", "scores": wrong}
         path.write_text(damage if damage in ("{", "[]") else json.dumps(kept))
     scored.clear()
