@@ -37,13 +37,7 @@ from pipeline.models import checkpoint
 from pipeline.runner import Batch, Progress, default_workers
 from pipeline.schema import MixtureRecipe
 from pipeline.shards.reader import ShardStore
-from pipeline.storage import (
-    Workspace,
-    fresh_directory,
-    settings_hash,
-    sha256_file,
-    write_json,
-)
+from pipeline.storage import Workspace, fresh_directory, settings_hash, sha256_file, write_json
 
 
 def evaluate_batch(
@@ -65,7 +59,8 @@ def evaluate_batch(
     jobs = all_jobs(items, [Condition(name) for name in config.conditions])
     estimates = dict(separate(model, items, jobs, batch=config.batch, device=device))
     scoring = _scoring(config)
-    kept, settings = untouched_path(config, workspace, batch), _decides(workspace, scoring, recipes)
+    kept = untouched_path(config, workspace, batch.name)
+    settings = _untouched_settings(workspace, scoring, recipes)
     untouched = read_untouched(kept, settings)
     rows = score(items, estimates, scoring, progress, untouched=untouched)
     write_untouched(kept, settings, untouched)
@@ -146,7 +141,9 @@ def _write_example(
     )
 
 
-def _decides(workspace: Workspace, scoring: Scoring, recipes: Sequence[MixtureRecipe]) -> str:
+def _untouched_settings(
+    workspace: Workspace, scoring: Scoring, recipes: Sequence[MixtureRecipe]
+) -> str:
     """A hash of all that decides the scores of the untouched mixtures of a batch."""
     return settings_hash(
         scoring.metrics_for(MIXTURE),

@@ -11,7 +11,6 @@ from pipeline.evaluation.examples import spread
 from pipeline.evaluation.settings import EvaluateConfig
 from pipeline.mixing.recipes import read_recipes
 from pipeline.models import checkpoint
-from pipeline.runner import Batch
 from pipeline.schema import MixtureRecipe
 from pipeline.storage import Workspace, settings_hash, sha256_file
 
@@ -73,9 +72,9 @@ def rows_path(config: EvaluateConfig, workspace: Workspace, batch: str) -> Path:
     return work_directory(config, workspace) / f"{batch}.parquet"
 
 
-def untouched_path(config: EvaluateConfig, workspace: Workspace, batch: Batch) -> Path:
+def untouched_path(config: EvaluateConfig, workspace: Workspace, batch: str) -> Path:
     """Where the scores of a batch's untouched mixtures are left for the other models."""
-    number = batch.name.removeprefix(f"{config.model}-")
+    number = batch.removeprefix(f"{config.model}-")
     return workspace.work(STAGE) / "untouched" / f"{number}.json"
 
 

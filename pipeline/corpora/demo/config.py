@@ -12,10 +12,10 @@ from pipeline.corpora.demo.voices import CLIPS_PER_VOICE, NUM_SPEAKERS
 class DemoConfig:
     """Settings of the demo corpus.
 
-    The default splits keep the base voice `kokoro-jf_nezumi` (speakers 2 and 14) wholly in test,
-    and of no other speaker's blend. All six others, and with them each of the three programmes that
-    spoke, are heard in training, since few voices are what limits it. Both genders are in each
-    split, and in test two voices of each.
+    The default splits keep the base voice `kokoro-jf_nezumi` (speakers 2 and 14) wholly in test; no
+    other speaker's blend has any of it. All six others, and with them each of the three programmes
+    that spoke, are heard in training. Both genders are in each split, and in test two voices of
+    each.
 
     Attributes:
         clips_per_speaker: of 3 s each, 1 to 24.
