@@ -68,7 +68,7 @@ class TrainMixtures(Dataset[Item]):
                 that a batch shows what difference the video makes; else item i has the first voice
                 of recipe i.
             looks: how many looks of each clip there are besides the stored one, see
-                `pipeline.training.dolphin_task.LipFeatureCache`.
+                `pipeline.training.lip_features.LipFeatureCache`.
         """
         self._store, self._draw = store, draw
         self._seed, self._cues = seed, tuple(cues)

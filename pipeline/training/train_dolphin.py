@@ -9,7 +9,8 @@ from pipeline.errors import CheckError
 from pipeline.loading.mixtures import Cue, ListedMixtures
 from pipeline.models import checkpoint
 from pipeline.models.dolphin import Dolphin, DolphinConfig
-from pipeline.training.dolphin_task import DolphinTask, LipFeatureCache
+from pipeline.training.dolphin_task import DolphinTask
+from pipeline.training.lip_features import LipFeatureCache
 from pipeline.training.mixtures import Mixtures
 from pipeline.training.precision import Precision
 from pipeline.training.recipes import DolphinRecipe, with_overrides
@@ -46,8 +47,8 @@ def train_dolphin(
         model.freeze_lip_encoder()
     features, looks = None, 0
     if recipe.cached_looks:
-        features = LipFeatureCache(model, data.store, recipe.augment, seed=run.seed)
         looks = recipe.cached_looks if recipe.augment.changes_lips else 0
+        features = LipFeatureCache(model, data.store, recipe.augment, seed=run.seed, looks=looks)
 
     def make_task(precision: Precision) -> DolphinTask:
         return DolphinTask(

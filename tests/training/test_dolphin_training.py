@@ -4,10 +4,7 @@ from synthetic_store import SyntheticStore
 
 from pipeline.errors import CheckError
 from pipeline.loading.augment import AugmentConfig
-from pipeline.loading.mixtures import TrainMixtures, collate
 from pipeline.models import checkpoint
-from pipeline.models.dolphin import prepare_lips
-from pipeline.training.dolphin_task import LipFeatureCache
 from pipeline.training.mixtures import Mixtures
 from pipeline.training.recipes import DolphinRecipe, LipCoderRecipe
 from pipeline.training.settings import FitSettings, RunSettings
@@ -116,37 +113,19 @@ def test_fitting_the_lip_encoder_along_moves_it(data, lipcoder, tmp_path):
     assert not torch.equal(ours, checkpoint.load(lipcoder[0]).recon.first.weight)
 
 
-def test_cached_features_are_those_of_the_encoder_and_stay_within_their_limit(data, lipcoder):
-    from pipeline.models.dolphin import Dolphin
-
-    model = Dolphin(dolphin_config("demo", TINY)).freeze_lip_encoder().eval()
-    model.lip_encoder.load_state_dict(checkpoint.load(lipcoder[0]).state_dict())
-    cache = LipFeatureCache(model, data.store, LOOKS, seed=3, limit_bytes=20_000)
-    batch = collate([TrainMixtures(data.store, data.draw, seed=0, cues=())[n] for n in range(4)])
-    features = cache.at(batch["key"], batch["places"], batch["look"])
-    key, first = batch["key"][2], int(batch["places"][2, 0])
-    lips = torch.from_numpy(data.store.lips(key).copy())[None]
-    with torch.no_grad():
-        whole = model.encode_lips(prepare_lips(lips, 88))[0]
-    torch.testing.assert_close(features[2], whole[first : first + 25], atol=2e-3, rtol=2e-3)
-    assert cache._bytes <= 20_000
-
-
-def test_looks_differ_from_the_stored_clip_and_are_the_same_every_time(data, lipcoder):
-    from pipeline.models.dolphin import Dolphin
-
-    model = Dolphin(dolphin_config("demo", TINY)).freeze_lip_encoder().eval()
-    model.lip_encoder.load_state_dict(checkpoint.load(lipcoder[0]).state_dict())
-    items = TrainMixtures(data.store, data.draw, seed=0, cues=(), looks=3)
-    batch = collate([items[n] for n in range(12)])
-    assert set(batch["look"].tolist()) == {1, 2, 3}
-    places = batch["places"][:1].expand(4, -1)
-    one, other = (
-        LipFeatureCache(model, data.store, LOOKS, seed=3).at(["a0"] * 4, places, torch.arange(4))
-        for _ in range(2)
+def test_features_are_shared_out_by_what_the_run_has_still_to_visit(
+    data, lipcoder, tmp_path, monkeypatch
+):
+    calls = []
+    monkeypatch.setattr(
+        "pipeline.training.lip_features.LipFeatureCache.fill_together",
+        lambda self, *, visits, rank, num_ranks, add_up: calls.append((visits, rank, num_ranks)),
     )
-    assert torch.equal(one, other)
-    assert all((one[i] - one[j]).abs().max() > 0.01 for i in range(4) for j in range(i))
+    for steps in (4, 10):
+        set_up_process(seed=1, threads=1)
+        recipe = DolphinRecipe(overrides=TINY, fit=fit(steps=steps, val_every=2), cached_looks=2)
+        train_dolphin(recipe, RUN, data, lipcoder[0], tmp_path)
+    assert calls == [(4 * 4, 0, 1), (6 * 4, 0, 1)]
 
 
 def test_a_lip_encoder_of_other_sizes_is_refused(data, lipcoder, tmp_path):

@@ -1,0 +1,97 @@
+import pytest
+import torch
+from synthetic_store import SyntheticStore
+
+from pipeline.loading.augment import AugmentConfig
+from pipeline.loading.mixtures import TrainMixtures, collate
+from pipeline.models.dolphin import Dolphin, DolphinConfig, prepare_lips
+from pipeline.training.lip_features import LipFeatureCache
+
+LOOKS = AugmentConfig(crop=True, flip=0.5, light=1.0)
+
+
+@pytest.fixture(scope="module")
+def store():
+    return SyntheticStore()
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return Dolphin(DolphinConfig.demo()).freeze_lip_encoder().eval()
+
+
+@pytest.fixture
+def make(model, store):
+    def make(**changes):
+        return LipFeatureCache(model, store, LOOKS, **{"seed": 3, "looks": 2, **changes})
+
+    return make
+
+
+@pytest.fixture
+def encoded(model):
+    """How many clips the encoder has seen."""
+    seen = []
+    handle = model.lip_encoder.register_forward_hook(lambda *_: seen.append(1))
+    yield seen
+    handle.remove()
+
+
+def at(cache, pairs):
+    keys, looks = [key for key, _ in pairs], torch.tensor([look for _, look in pairs])
+    return cache.at(keys, torch.arange(60.0).expand(len(pairs), -1), looks)
+
+
+def test_they_are_those_of_the_encoder_and_stay_within_their_limit(make, store, model):
+    cache = make(limit_bytes=200_000)
+    items = TrainMixtures(store, store.draw(25), seed=0, cues=())
+    batch = collate([items[n] for n in range(4)])
+    features = cache.at(batch["key"], batch["places"], batch["look"])
+    key, first = batch["key"][2], int(batch["places"][2, 0])
+    with torch.no_grad():
+        whole = model.encode_lips(prepare_lips(torch.tensor(store.lips(key))[None], 88))[0]
+    torch.testing.assert_close(features[2], whole[first : first + 25], atol=2e-3, rtol=2e-3)
+    assert 0 < cache._bytes <= 200_000
+
+
+def test_looks_differ_from_the_stored_clip_and_are_the_same_every_time(make, store):
+    items = TrainMixtures(store, store.draw(25), seed=0, cues=(), looks=3)
+    assert set(collate([items[n] for n in range(12)])["look"].tolist()) == {1, 2, 3}
+    one, other = (at(make(), [("a0", look) for look in range(4)]) for _ in range(2))
+    assert torch.equal(one, other)
+    assert all((one[i] - one[j]).abs().max() > 0.01 for i in range(4) for j in range(i))
+
+
+@pytest.mark.parametrize("looks", [0, 2])
+def test_ranks_share_the_work_and_have_what_each_would_have_computed(make, store, encoded, looks):
+    keys = [row.key for row in store.index if row.split == "train"]
+    pairs = [(key, look) for key in keys for look in (range(1, looks + 1) if looks else [0])]
+    parts = []
+    for rank in range(2):
+        del encoded[:]
+        make(looks=looks).fill_together(
+            visits=1000, rank=rank, num_ranks=2, add_up=lambda part: parts.append(part) or part
+        )
+        assert len(encoded) == len(pairs) // 2
+    filled = make(looks=looks)
+    filled.fill_together(visits=1000, rank=1, num_ranks=2, add_up=lambda part: part + parts[0])
+    expected = at(make(looks=looks), pairs)
+    del encoded[:]
+    assert torch.equal(at(filled, pairs), expected)
+    assert not encoded
+
+
+@pytest.mark.parametrize("changes", [{"visits": 71}, {"limit_bytes": 24 * 60 * 576 * 2 - 1}])
+def test_a_short_run_or_a_large_corpus_is_left_to_each_rank(make, encoded, changes):
+    visits = changes.pop("visits", 72)  # three for each of 12 clips in two looks
+    make(**changes).fill_together(visits=visits, add_up=pytest.fail)
+    assert not encoded
+
+
+def test_just_long_enough_a_run_fills_within_the_limit(make, encoded, capsys):
+    cache = make(limit_bytes=24 * 60 * 576 * 2)
+    cache.fill_together(visits=72)
+    assert len(encoded) == 24
+    assert cache._bytes == 24 * 60 * 576 * 2
+    assert "lip features of 12 clips, 2 look(s) each" in capsys.readouterr().out
