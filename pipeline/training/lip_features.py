@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.loading.augment import AugmentConfig, crop_lips
 from pipeline.loading.cues import Store
+from pipeline.mixing.voices import Voice
 from pipeline.models.dolphin import Dolphin, prepare_lips
 
 LIMIT_BYTES = 1 << 30
@@ -35,6 +36,7 @@ class LipFeatureCache:
         augment: AugmentConfig,
         *,
         seed: int,
+        voices: Sequence[Voice],
         looks: int = 0,
         limit_bytes: int = LIMIT_BYTES,
     ) -> None:
@@ -45,12 +47,16 @@ class LipFeatureCache:
             store: has the lips.
             augment: how looks differ.
             seed: of the looks.
+            voices: that training draws from.
             looks: of a training clip besides the stored one; 0 if training sees that one.
             limit_bytes: of features to keep; beyond, the oldest are computed again when needed.
         """
         self._encoder, self._size = model.lip_encoder, model.config.lip.image_size
         self._store, self._augment, self._seed = store, augment, seed
-        self._looks, self._limit = looks, limit_bytes
+        self._limit = limit_bytes
+        # The looks that `TrainMixtures` draws from.
+        seen = range(1, looks + 1) if looks else [0]
+        self._wanted = [(voice, look) for voice in voices for look in seen]
         self._features: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._bytes = 0
 
@@ -84,7 +90,7 @@ class LipFeatureCache:
         num_ranks: int = 1,
         add_up: Callable[[Tensor], Tensor] = lambda part: part,
     ) -> None:
-        """Compute the features of all training clips now, each on one rank alone.
+        """Compute the features of all clips of training now, each on one rank alone.
 
         Ranks left to themselves would each compute nearly all of them. Does nothing where a run is
         too short to visit most of them, or where they exceed the limit.
@@ -92,29 +98,25 @@ class LipFeatureCache:
         Args:
             visits: training items that are still to come on each rank.
             rank: this one.
-            num_ranks: that call this at the same time, with clips of the same store.
+            num_ranks: that call this at the same time, with the same voices.
             add_up: gives every rank the sum over all ranks of a tensor.
         """
-        clips = [row for row in self._store.index if row.split == "train" and not row.multi_voice]
-        looks = range(1, self._looks + 1) if self._looks else [0]
-        wanted = [(row.key, look, row.num_frames) for row in clips for look in looks]
-        num_frames = sum(frames for *_, frames in wanted)
+        lengths = [voice.num_frames for voice, _ in self._wanted]
         width = self._encoder.config.feature_size
-        too_much = num_frames * width * TYPE.itemsize > self._limit
-        if too_much or visits < VISITS_TO_FILL * len(wanted):
+        too_much = sum(lengths) * width * TYPE.itemsize > self._limit
+        if too_much or visits < VISITS_TO_FILL * len(lengths):
             return
         started = time.monotonic()
-        whole = torch.zeros(num_frames, width, dtype=TYPE)
-        parts = whole.split([frames for *_, frames in wanted])
-        for (key, look, _), part in list(zip(wanted, parts, strict=True))[rank::num_ranks]:
-            part.copy_(self._computed(key, look))
-        parts = add_up(whole).cpu().split([frames for *_, frames in wanted])
-        for (key, look, _), part in zip(wanted, parts, strict=True):
-            self._keep(key, look, part.clone())
+        whole = torch.zeros(sum(lengths), width, dtype=TYPE)
+        parts = whole.split(lengths)
+        for number in range(rank, len(parts), num_ranks):
+            voice, look = self._wanted[number]
+            parts[number].copy_(self._computed(voice.key, look))
+        for (voice, look), part in zip(self._wanted, add_up(whole).split(lengths), strict=True):
+            self._keep(voice.key, look, part.to("cpu", copy=True))
         if rank == 0:
             seconds = time.monotonic() - started
-            counts = f"{len(clips)} clips, {len(looks)} look(s) each"
-            print(f"dolphin: lip features of {counts}, {seconds:.0f} s", flush=True)
+            print(f"dolphin: lip features of {len(lengths)} looks, {seconds:.0f} s", flush=True)
 
     def _clip(self, key: str, look: int) -> Tensor:
         if (key, look) not in self._features:

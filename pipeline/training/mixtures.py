@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pipeline.loading.augment import AugmentConfig
 from pipeline.loading.cues import Store
-from pipeline.loading.mixtures import Cue, Draw, TrainMixtures
+from pipeline.loading.mixtures import Cue, TrainMixtures
+from pipeline.mixing.training import TrainingDraw
 from pipeline.schema import MixtureRecipe
 from pipeline.training.settings import RunSettings
 
@@ -23,7 +24,7 @@ class Mixtures:
     """
 
     store: Store
-    draw: Draw
+    draw: TrainingDraw
     val: Sequence[MixtureRecipe]
 
     def items(

@@ -48,7 +48,14 @@ def train_dolphin(
     features, looks = None, 0
     if recipe.cached_looks:
         looks = recipe.cached_looks if recipe.augment.changes_lips else 0
-        features = LipFeatureCache(model, data.store, recipe.augment, seed=run.seed, looks=looks)
+        features = LipFeatureCache(
+            model,
+            data.store,
+            recipe.augment,
+            seed=run.seed,
+            voices=data.draw.table.voices,
+            looks=looks,
+        )
 
     def make_task(precision: Precision) -> DolphinTask:
         return DolphinTask(

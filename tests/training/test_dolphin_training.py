@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from synthetic_store import SyntheticStore
@@ -126,6 +128,18 @@ def test_features_are_shared_out_by_what_the_run_has_still_to_visit(
         recipe = DolphinRecipe(overrides=TINY, fit=fit(steps=steps, val_every=2), cached_looks=2)
         train_dolphin(recipe, RUN, data, lipcoder[0], tmp_path)
     assert calls == [(4 * 4, 0, 1), (6 * 4, 0, 1)]
+
+
+def test_only_the_clips_that_training_draws_from_are_encoded_beforehand(
+    data, lipcoder, tmp_path, capsys
+):
+    fewer = replace(data, draw=SyntheticStore(clips=2).draw(25))  # of three clips a speaker
+    set_up_process(seed=1, threads=1)
+    recipe = DolphinRecipe(
+        overrides=TINY, fit=fit(steps=12, val_every=12), cached_looks=2, augment=LOOKS
+    )
+    train_dolphin(recipe, RUN, fewer, lipcoder[0], tmp_path)
+    assert "lip features of 16 looks" in capsys.readouterr().out
 
 
 def test_a_lip_encoder_of_other_sizes_is_refused(data, lipcoder, tmp_path):

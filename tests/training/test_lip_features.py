@@ -24,7 +24,8 @@ def model():
 @pytest.fixture
 def make(model, store):
     def make(**changes):
-        return LipFeatureCache(model, store, LOOKS, **{"seed": 3, "looks": 2, **changes})
+        given = {"seed": 3, "looks": 2, "voices": store.draw(25).table.voices, **changes}
+        return LipFeatureCache(model, store, LOOKS, **given)
 
     return make
 
@@ -94,4 +95,4 @@ def test_just_long_enough_a_run_fills_within_the_limit(make, encoded, capsys):
     cache.fill_together(visits=72)
     assert len(encoded) == 24
     assert cache._bytes == 24 * 60 * 576 * 2
-    assert "lip features of 12 clips, 2 look(s) each" in capsys.readouterr().out
+    assert "lip features of 24 looks" in capsys.readouterr().out
