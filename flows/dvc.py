@@ -13,9 +13,10 @@ from typing import Any
 
 from prefect.logging import get_run_logger
 
-from pipeline.errors import CheckError
-from pipeline.ledger import Ledger
-from pipeline.storage import Workspace, read_json
+from avsep.errors import CheckError
+from avsep.files import read_json
+from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
 
 GRACE_S = 5.0
 MAX_LINE = 2000
@@ -75,17 +76,11 @@ def has_remote(workspace: Workspace) -> bool:
 
 def ledger_rows(workspace: Workspace) -> list[dict[str, Any]]:
     """How the items of each stage ended, for a table artifact."""
-    ledger = Ledger(workspace.ledger)
-    rows = []
-    for stage in ledger.stages():
-        counts = ledger.counts(stage)
-        rows.append({"stage": stage, "ended": "done", "items": counts.done})
-        for how, side in (("dropped", counts.dropped), ("failed", counts.failed)):
-            rows += [
-                {"stage": stage, "ended": f"{how}: {code}", "items": count}
-                for code, count in sorted(side.items())
-            ]
-    return rows
+    return [
+        {"stage": stage, "ended": f"{state}: {reason}" if reason else str(state), "items": count}
+        for stage, counts in Ledger(workspace.ledger).all_counts().items()
+        for state, reason, count in counts.rows()
+    ]
 
 
 def metric_rows(workspace: Workspace) -> list[dict[str, Any]]:

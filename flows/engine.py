@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import logging
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from prefect import Flow, flow, task
@@ -24,28 +21,18 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect.states import State
+from prefect.utilities.annotations import quote
 
+from avsep.outcome import Outcome
+from avsep.processes import interrupt_items
+from avsep.progress import Progress, no_progress, stage_progress
+from avsep.workspace import Workspace
 from flows.runners import engine, task_runner
-from flows.server import api_url
-from pipeline.config import load_stage
-from pipeline.errors import AvsepError
-from pipeline.ledger import Outcome
-from pipeline.runner import (
-    Batch,
-    Progress,
-    StageReport,
-    finish_stage,
-    interrupt_items,
-    no_progress,
-    record_batch,
-    stage_module,
-)
-from pipeline.storage import Workspace
-from pipeline.terminal import stage_progress
+from pipeline.config import PARAMS, load_config
+from pipeline.execution.stage import Batch, StageReport, run_stage
+from pipeline.stages import STAGES
 
-MODEL_STAGES = ("train", "evaluate")
 RETRIES = 2
 RETRY_DELAYS_S = [5.0, 30.0]
 PROGRESS_EVERY_S = 5.0
@@ -97,59 +84,50 @@ def work_batch(
     stage: str, config: Any, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
     """Do one batch, here or on another machine."""
-    return stage_module(stage).work(config, workspace, batch, progress)
+    return STAGES[stage].work(config, workspace, batch, progress)
 
 
 def _run(stage: str, root: str, model: str) -> StageReport:
     """The body of every stage flow."""
-    started = time.monotonic()
     far = engine() != "local"
     workspace = Workspace(Path(root).resolve())
-    config = load_stage(workspace.root / "params.yaml", stage)
+    config = load_config(workspace.root / PARAMS, stage)
     if model:
         config = replace(config, model=model)
-    module = stage_module(stage)
-    batches = module.plan(config, workspace)
-    total = sum(len(batch.items) for batch in batches)
-    artifact = _ProgressArtifact(stage, total)
-    with stage_progress(f"{stage} {model}".strip(), total) as bar:
 
-        def progress(count: int) -> None:
-            bar(count)
-            artifact(count)
+    @contextlib.contextmanager
+    def progress(title: str, total: int) -> Iterator[Progress]:
+        artifact = _ProgressArtifact(stage, total)
+        with stage_progress(title, total) as bar:
 
+            def advance(count: int) -> None:
+                bar(count)
+                artifact(count)
+
+            yield advance
+
+    def submit(batch: Batch, advance: Progress) -> Callable[[], list[Outcome]]:
         # A worker of Dask cannot reach the bar: there it moves when a batch has ended.
-        inside = no_progress if far else progress
-        futures = [
-            (batch, work_batch.submit(stage, config, workspace, batch, inside)) for batch in batches
-        ]
-        outcomes: list[Outcome] = []
-        for batch, future in futures:
-            ended = future.result()
-            # The ledger has one writer, and need not lie where machines could share it.
-            record_batch(workspace, stage, batch, ended)
-            outcomes += ended
+        inside = no_progress if far else advance
+        # Quoted: Prefect would look for futures in every row of the batch.
+        future = work_batch.submit(stage, config, workspace, cast(Batch, quote(batch)), inside)
+
+        def result() -> list[Outcome]:
+            ended: list[Outcome] = future.result()
             if far:
-                progress(len(ended))
-    report = finish_stage(stage, module, config, workspace, outcomes, started)
-    create_table_artifact(
-        key=f"{stage}-summary",
-        table=_summary_rows(report),
-        description=report.sentence(),
-    )
+                advance(len(ended))
+            return ended
+
+        return result
+
+    report = run_stage(STAGES[stage], config, workspace, progress=progress, submit=submit)
+    rows: list[dict[str, Any]] = [
+        {"what": f"{state}: {reason}" if reason else str(state), "value": count}
+        for state, reason, count in report.counts.rows()
+    ]
+    rows += [{"what": key, "value": value} for key, value in report.facts.items()]
+    create_table_artifact(key=f"{stage}-summary", table=rows, description=report.sentence())
     return report
-
-
-def _summary_rows(report: StageReport) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = [{"what": "done", "value": report.counts.done}]
-    rows += [
-        {"what": f"dropped: {code}", "value": n}
-        for code, n in sorted(report.counts.dropped.items())
-    ]
-    rows += [
-        {"what": f"failed: {code}", "value": n} for code, n in sorted(report.counts.failed.items())
-    ]
-    return rows + [{"what": key, "value": value} for key, value in report.facts.items()]
 
 
 def stage_flow(stage: str) -> Flow[Any, StageReport]:
@@ -208,25 +186,3 @@ def _children() -> list[int]:
     """The direct children of this process."""
     tasks = Path("/proc/self/task")
     return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
-
-
-def main(stage_run: Flow[Any, StageReport], stage: str) -> None:
-    """The command line of `python -m flows.<stage>`; exits 0, 1 (failed), 2 (usage), 130."""
-    parser = argparse.ArgumentParser(prog=f"python -m flows.{stage}", description=stage_run.__doc__)
-    parser.add_argument("--root", default=".", help="the project folder")
-    if stage in MODEL_STAGES:
-        parser.add_argument("--model", required=True, help="dolphin, vovit-s1 or vovit")
-    arguments = parser.parse_args()
-    state_dir = Workspace(Path(arguments.root).resolve()).work("prefect")
-    logging.getLogger("prefect").setLevel(logging.CRITICAL)
-    try:
-        settings = {PREFECT_API_URL: api_url(state_dir), PREFECT_HOME: state_dir / "home"}
-        with temporary_settings(updates=settings):
-            report = stage_run(root=arguments.root, model=getattr(arguments, "model", ""))
-    except AvsepError as error:
-        print(f"avsep: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print(f"avsep: {stage} was interrupted; the next run finishes the rest.", file=sys.stderr)
-        sys.exit(130)
-    print(report.sentence())

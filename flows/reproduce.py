@@ -7,9 +7,9 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
+from avsep.workspace import Workspace
 from flows.dvc import has_remote, ledger_rows, metric_rows, one_at_a_time, run_dvc
 from flows.engine import children_end_first
-from pipeline.storage import Workspace
 
 
 @flow(name="reproduce", persist_result=False)

@@ -14,7 +14,7 @@ from typing import Any
 
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from pipeline.errors import UsageError
+from avsep.errors import UsageError
 
 ENGINES = ("local", "dask")
 

@@ -1,71 +1,38 @@
-"""`params.yaml` into frozen dataclasses, one a stage; unknown keys and nonsense are errors."""
+"""`params.yaml`: one section per stage, each built into the frozen dataclass of its stage."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import importlib
-import types
-import typing
-from collections.abc import Mapping
-from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Any
 
-import yaml
+from avsep.errors import UsageError
+from avsep.settings import build, read_settings
+from pipeline.execution.stage import Stage
+from pipeline.stages import STAGES
 
-from pipeline.errors import UsageError
-
-STAGES = ("download", "clean", "extract", "mix", "pretrain", "train", "evaluate", "report")
-MAX_PARAMS_BYTES = 1 << 20
-
-T = TypeVar("T")
+PARAMS = "params.yaml"
 
 
-def config_class(stage: str) -> type[Any]:
-    """The config dataclass of a stage, which lives beside the stage's code.
+def find_stage(name: str) -> Stage:
+    """The stage of a name.
 
     Raises:
         UsageError: there is no such stage.
     """
-    if stage not in STAGES:
-        raise UsageError(f"there is no stage {stage!r}; the stages are {', '.join(STAGES)}.")
-    module = importlib.import_module(f"pipeline.stages.{stage}")
-    return getattr(module, f"{stage.capitalize()}Config")
-
-
-def read_settings(path: Path, wanted: str = "settings by name") -> dict[str, Any]:
-    """Read a YAML file as plain values.
-
-    Args:
-        path: of the file.
-        wanted: what it must hold, for the error message.
-
-    Raises:
-        UsageError: unreadable, too large, or no YAML of that kind.
-    """
-    try:
-        if path.stat().st_size > MAX_PARAMS_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_PARAMS_BYTES} bytes; is it settings?")
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"{path} must hold {wanted}, not {type(values).__name__}.")
-    return values
+    if name not in STAGES:
+        raise UsageError(f"there is no stage {name!r}; the stages are {', '.join(STAGES)}.")
+    return STAGES[name]
 
 
 def read_params(path: Path) -> dict[str, Any]:
     """Read `params.yaml` as plain values.
 
     Raises:
-        UsageError: missing, unreadable, no YAML, or sections that no stage has.
+        UsageError: it is missing, unreadable or not YAML, or has a section that no stage has.
     """
     if not path.exists():
         raise UsageError(f"{path} is missing; `avsep profile use demo` writes one.")
-    values = read_settings(path, "one section a stage")
+    values = read_settings(path, "one section per stage")
     if unknown := sorted(str(key) for key in values if key not in STAGES):
         raise UsageError(
             f"{path} has the unknown section(s) {', '.join(unknown)};"
@@ -74,130 +41,23 @@ def read_params(path: Path) -> dict[str, Any]:
     return values
 
 
-def load_stage(path: Path, stage: str) -> Any:
-    """The config of one stage from `params.yaml`; a missing section means all defaults.
+def load_configs(path: Path) -> dict[str, Any]:
+    """The configs of all stages by name; a missing section means all defaults.
 
     Raises:
-        UsageError: the file or the section is wrong; the sentence names the key and the value.
+        UsageError: the file or a section is wrong; the sentence names the key and the value.
     """
-    cls = config_class(stage)
-    return build(cls, read_params(path).get(stage) or {}, stage)
-
-
-def build(cls: type[T], values: Any, where: str) -> T:
-    """A frozen dataclass from plain values, checked key by key and type by type.
-
-    Args:
-        cls: a dataclass type; nested dataclasses, tuples, dicts, Literals, enums and unions with
-            None are understood.
-        values: a mapping from YAML.
-        where: the dotted place in the file, for the error message.
-
-    Raises:
-        UsageError: unknown key, missing key, wrong type, or a value the class itself refuses.
-    """
-    if not isinstance(values, Mapping):
-        raise UsageError(f"{where} must be a section of keys, not {values!r}.")
-    # `vovit-s1` is a model's name everywhere; as a field it is `vovit_s1`.
-    values = {str(key).replace("-", "_"): value for key, value in values.items()}
-    hints = typing.get_type_hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
-    if unknown := sorted(key for key in values if key not in fields):
-        raise UsageError(
-            f"{where} has the unknown key(s) {', '.join(unknown)};"
-            f" known are {', '.join(sorted(fields))}."
-        )
-    missing = [
-        name
-        for name, f in fields.items()
-        if name not in values
-        and f.default is dataclasses.MISSING
-        and f.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise UsageError(f"{where} lacks the key(s) {', '.join(missing)}.")
-    arguments = {
-        name: convert(hints[name], value, f"{where}.{name}") for name, value in values.items()
+    values = read_params(path)
+    return {
+        name: build(stage.config, values.get(name) or {}, name) for name, stage in STAGES.items()
     }
-    try:
-        return cls(**arguments)
-    except ValueError as error:
-        raise UsageError(f"{where}: {error}") from error
 
 
-def convert(hint: Any, value: Any, where: str) -> Any:
-    """A value as the type `hint` wants it, or a UsageError that names the place."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        return _convert_union(arguments, value, where)
-    if origin is Literal:
-        if value not in arguments:
-            raise UsageError(f"{where} is {value!r}; it may be {', '.join(map(repr, arguments))}.")
-        return value
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise UsageError(f"{where} must be a list, not {value!r}.")
-        kinds = (
-            [arguments[0]] * len(value)
-            if len(arguments) == 2 and arguments[1] is Ellipsis
-            else list(arguments)
-        )
-        if len(kinds) != len(value):
-            raise UsageError(f"{where} must have {len(kinds)} entries, not {len(value)}.")
-        return tuple(
-            convert(kind, item, f"{where}[{i}]")
-            for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
-        )
-    if origin is dict or origin is Mapping:
-        if not isinstance(value, Mapping):
-            raise UsageError(f"{where} must be a section of keys, not {value!r}.")
-        return {key: convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return build(hint, value, where)
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        try:
-            return hint(value)
-        except ValueError as error:
-            names = ", ".join(repr(member.value) for member in hint)
-            raise UsageError(f"{where} is {value!r}; it may be {names}.") from error
-    return _convert_scalar(hint, value, where)
+def load_config(path: Path, stage: str) -> Any:
+    """The config of one stage.
 
-
-def _convert_union(arguments: tuple[Any, ...], value: Any, where: str) -> Any:
-    if value is None and type(None) in arguments:
-        return None
-    kinds = [kind for kind in arguments if kind is not type(None)]
-    for kind in kinds[:-1]:
-        try:
-            return convert(kind, value, where)
-        except UsageError:
-            continue
-    return convert(kinds[-1], value, where)
-
-
-def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is float and isinstance(value, str):
-        # YAML 1.1 reads `1e-3` (no dot) as text.
-        with contextlib.suppress(ValueError):
-            return float(value)
-    # bool is a subclass of int: `steps: true` must not become 1.
-    if (isinstance(value, bool) and hint is not bool) or not isinstance(value, hint):
-        raise UsageError(f"{where} must be of type {hint.__name__}, not {value!r}.")
-    return value
-
-
-def as_values(config: Any) -> Any:
-    """A config as plain JSON-able values, for hashes, cards and logs."""
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {f.name: as_values(getattr(config, f.name)) for f in dataclasses.fields(config)}
-    if isinstance(config, Mapping):
-        return {str(key): as_values(value) for key, value in config.items()}
-    if isinstance(config, (list, tuple)):
-        return [as_values(value) for value in config]
-    if isinstance(config, Enum):
-        return config.value
-    return config
+    Raises:
+        UsageError: there is no such stage, or the file or the section is wrong.
+    """
+    found = find_stage(stage)
+    return build(found.config, read_params(path).get(stage) or {}, stage)

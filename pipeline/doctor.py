@@ -7,15 +7,14 @@ import shutil
 import socket
 import subprocess
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.config import STAGES, build, config_class
-from pipeline.errors import AvsepError, UsageError
-from pipeline.storage import Workspace
+from avsep.errors import AvsepError, UsageError
+from avsep.workspace import Workspace
 
 MIN_FREE_GB = 5.0
 GB_PER_HOUR = 0.145  # of finished shards, of faces like VoxCeleb2's: see docs/data.md
@@ -40,14 +39,13 @@ class Line:
         return f"{self.state:8} {self.name:12} {self.detail}"
 
 
-def examine(workspace: Workspace, values: dict[str, Any]) -> Iterator[Line]:
+def examine(workspace: Workspace, config: Mapping[str, Any]) -> Iterator[Line]:
     """Look at the machine.
 
     Args:
         workspace: the project's folders.
-        values: of `params.yaml` or of a profile.
+        config: of each stage, by its name.
     """
-    config = {stage: build(config_class(stage), values.get(stage) or {}, stage) for stage in STAGES}
     download, extract = config["download"], config["extract"]
     youtube = download.corpus == "voxceleb2" and download.voxceleb2.route == "youtube"
     yield _ffmpeg(needed=youtube)
@@ -70,7 +68,7 @@ def _checked(name: str, needed: bool, look: Callable[[], str]) -> Line:
 
 def _ffmpeg(*, needed: bool) -> Line:
     def look() -> str:
-        from pipeline.media.ffmpeg import binary
+        from avsep.media.ffmpeg import binary
 
         done = subprocess.run(
             [binary(), "-version"], capture_output=True, text=True, timeout=20, check=True
@@ -104,7 +102,7 @@ def _packages(backend: str, youtube: bool, speech: str) -> Iterator[Line]:
 
 def _runtime(*, needed: bool) -> Line:
     def look() -> str:
-        from pipeline.corpora.youtube.fetch import found_runtimes
+        from avsep.corpora.youtube.fetch import found_runtimes
 
         if not (found := found_runtimes()):
             raise UsageError("no JavaScript runtime (deno 2, node 20 or newer, bun, quickjs)")
@@ -134,13 +132,13 @@ def _gpu(*, needed: bool) -> Line:
 
 def _weights(extract: Any) -> Line:
     def look() -> str:
-        from pipeline.shards.provenance import ClipSettings, check_backend
+        from avsep.extraction.provenance import ClipSettings, check_backend
 
         check_backend(
             ClipSettings(backend=extract.backend, backend_options=extract.backend_options)
         )
         if extract.backend == "mediapipe":
-            from pipeline.faces.backends.task_file import read_models
+            from avsep.faces.backends.task_file import read_models
 
             read_models()
         return f"of {extract.backend}"

@@ -4,8 +4,9 @@ from typing import Literal
 
 import pytest
 
-from pipeline.config import as_values, build, load_stage, read_params
-from pipeline.errors import UsageError
+from avsep.errors import UsageError
+from avsep.settings import as_values, build
+from pipeline.config import load_config, read_params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ def test_nonsense_is_one_sentence_that_names_the_place(values, sentence):
     ("text", "sentence"),
     [
         ("clean: {a: [", "is not valid YAML"),
-        ("- a\n", "must hold one section a stage"),
+        ("- a\n", "must hold one section per stage"),
         ("cleen: {}\n", "unknown section(s) cleen"),
     ],
 )
@@ -80,4 +81,4 @@ def test_broken_params_file(tmp_path: Path, text, sentence):
 
 def test_missing_params_file_says_what_to_do(tmp_path: Path):
     with pytest.raises(UsageError, match="avsep profile use demo"):
-        load_stage(tmp_path / "params.yaml", "clean")
+        load_config(tmp_path / "params.yaml", "clean")

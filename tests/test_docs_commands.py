@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import pytest
 import typer
-from synthetic_workspace import make_workspace
 from typer.testing import CliRunner
 
-from pipeline.cli.app import app
+from avsep.cli.app import app
+from tests.support.synthetic_workspace import make_workspace
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -51,14 +51,14 @@ RUN_BY = {
     "make test": ".ci/run",
     "pip install": "",
     "prefect automation": "tests/flows/test_scheduled.py",
-    "prefect deploy": "flows/station.py",
+    "prefect deploy": "flows/local_server.py",
     "prefect deployment run": f"{SCENARIOS}/scheduled_runs.py",
     "prefect deployment schedule ls": f"{SCENARIOS}/scheduled_runs.py",
     "prefect flow-run": f"{SCENARIOS}/scheduled_runs.py",
-    "prefect work-pool create": "flows/station.py",
-    "prefect worker start": "flows/station.py",
+    "prefect work-pool create": "flows/local_server.py",
+    "prefect worker start": "flows/local_server.py",
     "python -m flows.": "tests/flows/test_dask_engine.py",
-    "python -m pipeline.bench.models": "tests/bench/test_bench_models.py",
+    "python -m avsep.bench.models": "tests/bench/test_bench_models.py",
     "source": "",
 }
 

@@ -1,7 +1,7 @@
 import pytest
 
+from avsep.workspace import Workspace
 from pipeline.doctor import examine
-from pipeline.storage import Workspace
 
 
 def lines(root, values=None) -> dict[str, str]:

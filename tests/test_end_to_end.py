@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ledger import Ledger
-from pipeline.shards.verify import verify_set
+from avsep.shards.verify import verify_set
+from pipeline.execution.ledger import Ledger
 
 ROOT = Path(__file__).parents[1]
 FIT = "{steps: 2, val_every: 2, batch: 2, seconds: 2.0}"
@@ -44,7 +44,7 @@ def _run(folder: Path, *command: str) -> str:
 
 @pytest.mark.slow
 def test_one_command_makes_everything_and_a_second_makes_nothing(tmp_path: Path):
-    for name in ("pipeline", "flows"):
+    for name in ("avsep", "pipeline", "flows"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, tmp_path / name)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from pipeline.expression import Expression
+from avsep.expression import Expression
 
 SCORES = {"asd_conf": 2.5, "av_offset": -2.0, "yaw": math.nan, "gender": "f", "fv": 0.0}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.chromium import CHROMIUM, PROBLEM
+from tests.support.chromium import CHROMIUM, PROBLEM
 
 ROOT = Path(__file__).parents[1]
 PLOTS = ROOT / ".dvc" / "plots"

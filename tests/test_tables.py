@@ -3,10 +3,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pipeline.errors import CheckError
-from pipeline.schema import Clip, RawClip
-from pipeline.storage import write_table
-from pipeline.tables import arrow_schema, read_rows, write_rows
+from avsep.errors import CheckError
+from avsep.files import write_table
+from avsep.schema import Clip, RawClip
+from avsep.tables import arrow_schema, read_rows, write_rows
 
 
 @dataclass(frozen=True, kw_only=True)

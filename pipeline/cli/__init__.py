@@ -1,5 +1,1 @@
-"""The `avsep` command, one module a group of commands."""
-
-from pipeline.cli.app import main
-
-__all__ = ["main"]
+"""Commands of a project; `avsep` finds them through the entry points `avsep.commands`."""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import FAILURE_KINDS, CheckError, Reason, State
-from pipeline.ledger import Ledger, SourceRow
-from pipeline.retry import failures_of, retry
-from pipeline.storage import Workspace
+from avsep.errors import FAILURE_KINDS, CheckError, Reason, State
+from avsep.outcome import SourceRow
+from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
+from pipeline.execution.retry import failures_of, retry
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,7 +102,7 @@ def check(
     root: Root = Path(),
 ) -> None:
     """Compare the ledger with the tables and the files; exits 1 where they do not agree."""
-    from pipeline.ledger_check import check_ledger
+    from pipeline.execution.ledger_check import check_ledger
 
     problems = check_ledger(Workspace(root.resolve()), deep=deep)
     for problem in problems:
@@ -117,7 +118,7 @@ def export(
     root: Root = Path(),
 ) -> None:
     """Write the ledger as parquet tables."""
-    from pipeline.ledger_export import export_ledger
+    from pipeline.execution.ledger_export import export_ledger
 
     for path in export_ledger(_ledger(root), out):
         typer.echo(path)

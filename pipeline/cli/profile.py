@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from pipeline.config import STAGES, build, config_class, read_params
-from pipeline.errors import UsageError
-from pipeline.storage import write_text
+from avsep.errors import UsageError
+from avsep.files import write_text
+from pipeline.config import PARAMS, load_configs
 
 profile_app = typer.Typer(help="Ready settings for a corpus and a machine.", no_args_is_help=True)
 
@@ -42,8 +42,6 @@ def use_profile(
     profiles = _profiles(root)
     if name not in profiles:
         raise UsageError(f"there is no profile {name!r}; there are {', '.join(profiles)}.")
-    values = read_params(profiles[name])
-    for stage in STAGES:
-        build(config_class(stage), values.get(stage) or {}, stage)
-    write_text(root / "params.yaml", profiles[name].read_text("utf-8"))
+    load_configs(profiles[name])
+    write_text(root / PARAMS, profiles[name].read_text("utf-8"))
     typer.echo(f"params.yaml is now the profile {name}.")

@@ -5,67 +5,62 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import lru_cache, partial
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pipeline.clean.activity import check_method
-from pipeline.clean.copies import find_copies
-from pipeline.clean.drops import drop_report
-from pipeline.clean.duplicates import find_duplicates, find_split_crossers
-from pipeline.clean.fingerprint import Fingerprint
-from pipeline.clean.journal import Journal
-from pipeline.clean.judge import Limits, Verdict, judge
-from pipeline.clean.select import find_unselected
-from pipeline.config import as_values
-from pipeline.errors import CheckError, ItemError, Reason
-from pipeline.expression import Expression
-from pipeline.ledger import Counts, Ledger, Outcome
-from pipeline.markers import forget_strangers, read_marker, write_marker
-from pipeline.runner import Batch, Progress, StageReport, default_workers, map_items
-from pipeline.schema import Clip, RawClip
-from pipeline.storage import Workspace, fresh_directory, settings_hash, write_json
-from pipeline.tables import read_rows, write_rows
+from avsep.cleaning.check_clip import Limits, Verdict, judge
+from avsep.cleaning.drops import drop_report
+from avsep.cleaning.duplicates import find_duplicates, find_split_crossers
+from avsep.cleaning.fingerprint import Fingerprint
+from avsep.cleaning.journal import Journal
+from avsep.cleaning.near_duplicates import find_copies
+from avsep.cleaning.select import find_unselected
+from avsep.cleaning.vad import check_method
+from avsep.errors import CheckError, ItemError, Reason
+from avsep.expression import Expression
+from avsep.files import fresh_directory, settings_hash, write_json
+from avsep.outcome import Counts, Outcome
+from avsep.processes import map_items
+from avsep.progress import Progress
+from avsep.schema import Clip, RawClip
+from avsep.settings import as_values
+from avsep.tables import read_rows, write_rows
+from avsep.validation import check_at_least
+from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
+from pipeline.execution.markers import forget_strangers, read_marker, write_marker
+from pipeline.execution.pool_settings import PoolSettings
+from pipeline.execution.stage import Batch, Stage, StageReport
 
-STAGE = "clean"
+NAME = "clean"
 VERSION = 2  # of the judging; a new one judges every clip again
 
 
 @dataclass(frozen=True, kw_only=True)
-class CleanConfig(Limits):
+class CleanConfig(Limits, PoolSettings):
     """Settings of `clean`; the thresholds are those of `Limits`.
 
     Attributes:
         select: which of the fit clips are wanted, by an expression over their scores, e.g.
-            `asd_conf > 1 and abs(av_offset) <= 3`; see `pipeline.expression`. Empty: all. Scores
+            `asd_conf > 1 and abs(av_offset) <= 3`; see `avsep.expression`. Empty: all. Scores
             of the face are known after `extract` alone; `mix` picks by them.
         find_copies: drop also what is a copy of another clip in another encoding; see
-            `pipeline.clean.copies`. What has the very same sound goes in any case.
-        workers: processes; None for one a core, 0 to work in the main process.
+            `avsep.cleaning.near_duplicates`. What has the very same sound goes in any case.
         batch_size: clips in one unit of work.
-        item_timeout_s: for one clip.
-        max_failed_share: of clips that could not be judged; above it the stage fails.
     """
 
     select: str = ""
     find_copies: bool = True
-    workers: int | None = None
     batch_size: int = 200
     item_timeout_s: float = 120.0
-    max_failed_share: float = 0.02
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        Limits.__post_init__(self)
+        PoolSettings.__post_init__(self)
         Expression(self.select)
-        if self.workers is not None and self.workers < 0:
-            raise ValueError(f"workers is {self.workers}; it must be 0 or more, or empty.")
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size is {self.batch_size}; it must be at least 1.")
-        if self.item_timeout_s <= 0:
-            raise ValueError(f"item_timeout_s is {self.item_timeout_s}; it must be above 0.")
-        if not 0 <= self.max_failed_share <= 1:
-            raise ValueError(f"max_failed_share is {self.max_failed_share}; it must be in 0..1.")
+        check_at_least(self, 1, "batch_size")
 
     @property
     def limits(self) -> Limits:
@@ -81,7 +76,7 @@ def plan(config: CleanConfig, workspace: Workspace) -> list[Batch]:
         UsageError: speech is to be measured by a package that is missing.
     """
     check_method(config.speech)
-    rows = sorted(_raw_clips(workspace), key=lambda row: row.clip_id)
+    rows = sorted(read_rows(workspace.raw_table, RawClip), key=lambda row: row.clip_id)
     for one, other in pairwise(rows):
         if one.clip_id == other.clip_id:
             raise CheckError(f"{workspace.raw_table} has the clip {one.clip_id} twice.")
@@ -89,13 +84,14 @@ def plan(config: CleanConfig, workspace: Workspace) -> list[Batch]:
     for first in range(0, len(rows), config.batch_size):
         chunk = rows[first : first + config.batch_size]
         settings = settings_hash(
-            STAGE, VERSION, as_values(config.limits), [asdict(row) for row in chunk]
+            NAME, VERSION, as_values(config.limits), [asdict(row) for row in chunk]
         )
         batches.append(
             Batch(
                 name=f"{first // config.batch_size:05d}",
                 items=tuple(row.clip_id for row in chunk),
                 settings=settings,
+                rows=tuple(chunk),
             )
         )
     return batches
@@ -105,19 +101,17 @@ def work(
     config: CleanConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
     """Judge the clips of a batch that have no verdict yet."""
-    if finished := read_marker(workspace, STAGE, batch):
+    if finished := read_marker(workspace, NAME, batch):
         progress(len(batch.items))
         return finished[0]
-    wanted = set(batch.items)
     with _journal(workspace, batch) as journal:
         outcomes = [_outcome(verdict.clip) for verdict in journal.verdicts()]
         progress(len(outcomes))
         judged = {outcome.item for outcome in outcomes}
-        todo = [row for row in _raw_clips(workspace) if row.clip_id in wanted - judged]
         for row, result in map_items(
             partial(_judge_timed, folder=workspace.raw, limits=config.limits),
-            sorted(todo, key=lambda row: row.clip_id),
-            workers=default_workers() if config.workers is None else config.workers,
+            [row for row in batch.rows if row.clip_id not in judged],
+            workers=config.num_workers,
             timeout_s=config.item_timeout_s,
         ):
             if isinstance(result, ItemError):
@@ -128,13 +122,17 @@ def work(
                 outcomes.append(_outcome(verdict.clip, seconds))
             progress(1)
     outcomes.sort(key=lambda outcome: outcome.item)
-    write_marker(workspace, STAGE, batch, outcomes)
+    write_marker(workspace, NAME, batch, outcomes)
     return outcomes
 
 
-def finish(config: CleanConfig, workspace: Workspace, outcomes: Sequence[Outcome]) -> StageReport:
+def finish(
+    config: CleanConfig,
+    workspace: Workspace,
+    batches: Sequence[Batch],
+    outcomes: Sequence[Outcome],
+) -> StageReport:
     """Drop duplicates over all batches, then write the table and the drop report."""
-    batches = plan(config, workspace)
     _forget_old_work(workspace, batches)
     verdicts: dict[str, Verdict] = {}
     for batch in batches:
@@ -143,9 +141,10 @@ def finish(config: CleanConfig, workspace: Workspace, outcomes: Sequence[Outcome
     ended = {outcome.item: outcome for outcome in outcomes}
     clips = [
         _clip(row, verdicts.get(row.clip_id), ended[row.clip_id])
-        for row in sorted(_raw_clips(workspace), key=lambda row: row.clip_id)
+        for batch in batches
+        for row in batch.rows
     ]
-    # The wish comes first, so that a clip nobody wants does not drive out its double.
+    # Select before deduplicating: an unselected clip must not displace its duplicate.
     unselected = find_unselected(clips, Expression(config.select))
     clips = _dropped(clips, Reason.NOT_SELECTED, unselected)
     crossers = find_split_crossers(clips)
@@ -166,13 +165,13 @@ def finish(config: CleanConfig, workspace: Workspace, outcomes: Sequence[Outcome
         if not clip.kept and ended[clip.clip_id].reason is None:
             ended[clip.clip_id] = _outcome(clip, ended[clip.clip_id].seconds)
     changed = [ended[clip.clip_id] for clip in clips if clip.clip_id in verdicts]
-    Ledger(workspace.ledger).record(STAGE, [replace(outcome, attempts=0) for outcome in changed])
+    Ledger(workspace.ledger).record(NAME, [replace(outcome, attempts=0) for outcome in changed])
     folder = fresh_directory(workspace.clips)
     write_rows(folder / "clips.parquet", clips, Clip)
     report = drop_report(clips)
     write_json(folder / "drops.json", report)
     return StageReport(
-        stage=STAGE,
+        stage=NAME,
         counts=Counts.of(ended.values()),
         facts={
             "hours kept": round(report["kept"]["hours"], 3),
@@ -224,23 +223,15 @@ def _clip(row: RawClip, verdict: Verdict | None, outcome: Outcome) -> Clip:
 
 
 def _journal(workspace: Workspace, batch: Batch) -> Journal:
-    return Journal(workspace.work(STAGE) / f"{batch.name}-{batch.settings}.jsonl")
+    return Journal(workspace.work(NAME) / f"{batch.name}-{batch.settings}.jsonl")
 
 
 def _forget_old_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
-    forget_strangers(workspace, STAGE, batches)
+    forget_strangers(workspace, NAME, batches)
     wanted = {f"{batch.name}-{batch.settings}.jsonl" for batch in batches}
-    for path in sorted(workspace.work(STAGE).glob("*.jsonl")):
+    for path in sorted(workspace.work(NAME).glob("*.jsonl")):
         if path.name not in wanted:
             path.unlink()
 
 
-def _raw_clips(workspace: Workspace) -> tuple[RawClip, ...]:
-    path = workspace.raw_table
-    stamp = path.stat().st_mtime_ns if path.exists() else 0
-    return _read_raw_table(path, stamp)
-
-
-@lru_cache(maxsize=1)  # one batch after the other asks for it
-def _read_raw_table(path: Path, stamp_ns: int) -> tuple[RawClip, ...]:
-    return tuple(read_rows(path, RawClip))
+STAGE = Stage(NAME, CleanConfig, plan, work, finish)

@@ -10,45 +10,35 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
-from pipeline.corpora.catalogue import Corpus, CorpusChoice, open_corpus
-from pipeline.corpora.journal import Journal
-from pipeline.corpora.offer import Offer
-from pipeline.errors import CheckError, ItemError, Reason, State
-from pipeline.ledger import Counts, Outcome
-from pipeline.markers import forget_strangers, known_outcomes, write_marker
-from pipeline.runner import Batch, Progress, StageReport, default_workers
-from pipeline.schema import SPLITS, RawClip
-from pipeline.storage import Workspace, settings_hash, sha256_text
-from pipeline.tables import write_rows
+from avsep.corpora.catalogue import Corpus, CorpusChoice, open_corpus
+from avsep.corpora.journal import Journal
+from avsep.corpora.source_clip import Offer
+from avsep.errors import CheckError, ItemError, State
+from avsep.files import settings_hash, sha256_text
+from avsep.outcome import Counts, Outcome
+from avsep.progress import Progress
+from avsep.schema import SPLITS, RawClip
+from avsep.tables import write_rows
+from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
+from pipeline.execution.markers import forget_strangers, known_outcomes, write_marker
+from pipeline.execution.pool_settings import PoolSettings
+from pipeline.execution.stage import Batch, Stage, StageReport
 
-STAGE = "download"
+NAME = "download"
 FILES_A_BATCH = 500  # at most on average; a video's clips stay together
 
 
 @dataclass(frozen=True, kw_only=True)
-class DownloadConfig(CorpusChoice):
-    """Settings of `download`; which corpus is in `CorpusChoice`.
-
-    Attributes:
-        workers: processes; None for one a core, 0 to work in the main process.
-        item_timeout_s: most time for one clip, in seconds.
-        max_failed_share: share of clips that may fail before the stage does.
-    """
-
-    workers: int | None = None
-    item_timeout_s: float = 600.0
-    max_failed_share: float = 0.02
+class DownloadConfig(CorpusChoice, PoolSettings):
+    """Settings of `download`; which corpus is in `CorpusChoice`."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.workers is not None and self.workers < 0:
-            raise ValueError(f"workers is {self.workers}; it must be 0 or more, or empty.")
-        if self.item_timeout_s <= 0:
-            raise ValueError(f"item_timeout_s is {self.item_timeout_s}; it must be above 0.")
-        if not 0 <= self.max_failed_share <= 1:
-            raise ValueError(f"max_failed_share is {self.max_failed_share}; it is a share, 0 to 1.")
+        CorpusChoice.__post_init__(self)
+        PoolSettings.__post_init__(self)
 
 
 def plan(config: DownloadConfig, workspace: Workspace) -> list[Batch]:
@@ -57,10 +47,19 @@ def plan(config: DownloadConfig, workspace: Workspace) -> list[Batch]:
     Raises:
         UsageError: the folder or its csv is wrong.
     """
-    _looked_up.clear()
+    _corpus.cache_clear()  # it may have grown
+    found = sorted(_corpus(config, workspace).offers(), key=lambda offer: offer.clip_id)
+    by_batch: dict[str, list[Offer]] = defaultdict(list)
+    for offer, name in zip(found, _batch_names(found), strict=True):
+        by_batch[name].append(offer)
     return [
-        Batch(name=name, items=tuple(offers), settings=_settings(offers))
-        for name, offers in sorted(_opened(config, workspace)[1].items())
+        Batch(
+            name=name,
+            items=tuple(offer.clip_id for offer in offers),
+            settings=settings_hash(NAME, [asdict(offer) for offer in offers]),
+            rows=tuple(offers),
+        )
+        for name, offers in sorted(by_batch.items())
     ]
 
 
@@ -68,8 +67,8 @@ def work(
     config: DownloadConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
     """Bring the files of a batch that are not there yet."""
-    corpus, by_batch = _opened(config, workspace)
-    offers = by_batch.get(batch.name, {})
+    corpus = _corpus(config, workspace)
+    offers = _offers(batch)
     journal = _journal(workspace, batch.name)
     contents = {
         clip_id: content
@@ -78,7 +77,7 @@ def work(
     }
     outcomes = [
         outcome
-        for outcome in known_outcomes(workspace, STAGE, batch)
+        for outcome in known_outcomes(workspace, NAME, batch)
         if outcome.state is not State.DONE and outcome.item not in contents
     ]
     outcomes += [
@@ -88,18 +87,9 @@ def work(
     ]
     progress(len(outcomes))
     ended = {outcome.item for outcome in outcomes}
-    todo = []
-    for item in batch.items:
-        if item in ended:
-            continue
-        if item in offers:
-            todo.append(offers[item])
-        else:
-            message = "it is gone since the stage began"
-            outcomes.append(Outcome.ended(item, Reason.FILE_MISSING, message))
     for offer, result in corpus.fetch_all(
-        todo,
-        workers=default_workers() if config.workers is None else config.workers,
+        [offer for offer in batch.rows if offer.clip_id not in ended],
+        workers=config.num_workers,
         timeout_s=config.item_timeout_s,
     ):
         if isinstance(result, ItemError):
@@ -113,35 +103,38 @@ def work(
         progress(1)
     journal.rewrite(offers, contents)
     outcomes.sort(key=lambda outcome: outcome.item)
-    write_marker(workspace, STAGE, batch, outcomes)
+    write_marker(workspace, NAME, batch, outcomes)
     return outcomes
 
 
 def finish(
-    config: DownloadConfig, workspace: Workspace, outcomes: Sequence[Outcome]
+    config: DownloadConfig,
+    workspace: Workspace,
+    batches: Sequence[Batch],
+    outcomes: Sequence[Outcome],
 ) -> StageReport:
     """Write the table of raw clips; remove files that it does not name.
 
     Raises:
         CheckError: nothing was brought, or a finished file is gone again.
     """
-    _, offers = _opened(config, workspace)
     rows: list[RawClip] = []
     done = {outcome.item for outcome in outcomes if outcome.state is State.DONE}
-    for name, of_batch in offers.items():
-        contents = _journal(workspace, name).read(of_batch)
-        rows += [of_batch[item].raw_clip(contents[item]) for item in contents if item in done]
+    for batch in batches:
+        offers = _offers(batch)
+        contents = _journal(workspace, batch.name).read(offers)
+        rows += [offers[item].raw_clip(contents[item]) for item in contents if item in done]
     if len(rows) != len(done):
         raise CheckError(f"{len(done) - len(rows)} raw files changed meanwhile; run it again.")
     if not rows:
         raise CheckError("there is not one raw clip; `avsep ledger failures download` says why.")
     rows.sort(key=lambda row: row.clip_id)
-    _forget_old_work(workspace, offers)
+    _forget_old_work(workspace, batches)
     _remove_strangers(workspace.raw / config.corpus, {workspace.raw / row.path for row in rows})
     write_rows(workspace.raw_table, rows, RawClip)
     splits = Counter(row.split for row in rows)
     return StageReport(
-        stage=STAGE,
+        stage=NAME,
         counts=Counts.of(outcomes),
         facts={
             "speakers": len({row.speaker for row in rows}),
@@ -151,24 +144,9 @@ def finish(
     )
 
 
-Offers = dict[str, dict[str, Offer]]
-"""By batch name, then by clip id, both sorted."""
-
-_looked_up: dict[tuple[DownloadConfig, Workspace], tuple[Corpus, Offers]] = {}
-
-
-def _opened(config: DownloadConfig, workspace: Workspace) -> tuple[Corpus, Offers]:
-    """The corpus and what it offers, in batches; looked up once for all batches of a run."""
-    key = (config, workspace)
-    if key not in _looked_up:
-        corpus = open_corpus(config, workspace)
-        found = corpus.offers()
-        batches: Offers = defaultdict(dict)
-        names = _batch_names(found)
-        for offer, name in sorted(zip(found, names, strict=True), key=lambda pair: pair[0].clip_id):
-            batches[name][offer.clip_id] = offer
-        _looked_up[key] = corpus, dict(sorted(batches.items()))
-    return _looked_up[key]
+@lru_cache(maxsize=1)  # opening one may mean reading the directories of its archives
+def _corpus(config: DownloadConfig, workspace: Workspace) -> Corpus:
+    return open_corpus(config, workspace, Ledger(workspace.ledger))
 
 
 def _batch_names(offers: Sequence[Offer]) -> list[str]:
@@ -187,18 +165,19 @@ def _batch_names(offers: Sequence[Offer]) -> list[str]:
     return [f"{corpus}-{int(place, 16) % count:05d}-of-{count:05d}" for place in places]
 
 
-def _settings(offers: dict[str, Offer]) -> str:
-    return settings_hash(STAGE, [asdict(offer) for offer in offers.values()])
+def _offers(batch: Batch) -> dict[str, Offer]:
+    return {offer.clip_id: offer for offer in batch.rows}
 
 
 def _journal(workspace: Workspace, name: str) -> Journal:
-    return Journal(workspace.work(STAGE) / f"{name}.jsonl")
+    return Journal(workspace.work(NAME) / f"{name}.jsonl")
 
 
-def _forget_old_work(workspace: Workspace, offers: Offers) -> None:
-    forget_strangers(workspace, STAGE, [Batch(name=name, items=()) for name in offers])
-    for path in sorted(workspace.work(STAGE).glob("*.jsonl")):
-        if path.stem not in offers:
+def _forget_old_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
+    forget_strangers(workspace, NAME, batches)
+    names = {batch.name for batch in batches}
+    for path in sorted(workspace.work(NAME).glob("*.jsonl")):
+        if path.stem not in names:
             path.unlink()
 
 
@@ -210,3 +189,6 @@ def _remove_strangers(raw: Path, wanted: set[Path]) -> None:
                 path.unlink()
         elif path.is_dir() and not any(path.iterdir()):
             path.rmdir()
+
+
+STAGE = Stage(NAME, DownloadConfig, plan, work, finish)

@@ -9,26 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import as_values
-from pipeline.errors import CheckError, UsageError
-from pipeline.evaluation.settings import MODELS, EvaluateConfig
-from pipeline.ledger import Counts, Outcome
-from pipeline.markers import read_marker, write_marker
-from pipeline.runner import Batch, Progress, StageReport
-from pipeline.storage import (
-    Workspace,
-    fresh_directory,
-    link_or_copy,
-    read_json,
-    settings_hash,
-)
+from avsep.errors import CheckError, UsageError
+from avsep.evaluation.config import MODELS, EvaluateConfig
+from avsep.files import fresh_directory, link_or_copy, read_json, settings_hash
+from avsep.outcome import Counts, Outcome
+from avsep.progress import Progress
+from avsep.settings import as_values
+from avsep.workspace import Workspace
+from pipeline.execution.markers import read_marker, write_marker
+from pipeline.execution.stage import Batch, Stage, StageReport
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.results import ResultRow
+    from avsep.evaluation.results import ResultRow
 
-__all__ = ["EvaluateConfig", "finish", "plan", "work"]
-
-STAGE = "evaluate"
+NAME = "evaluate"
 COST = "cost"  # the batch that measures the cost
 
 
@@ -39,7 +33,7 @@ def plan(config: EvaluateConfig, workspace: Workspace) -> list[Batch]:
         UsageError: no model is named.
         CheckError: the model, the list of mixtures or the shards are missing.
     """
-    from pipeline.evaluation.listing import common_settings, item_name, listed_recipes
+    from pipeline.stages.evaluate_listing import common_settings, item_name, listed_recipes
 
     if not config.model:
         raise UsageError(f"evaluate needs a model: {', '.join(MODELS)}.")
@@ -53,6 +47,7 @@ def plan(config: EvaluateConfig, workspace: Workspace) -> list[Batch]:
                 name=f"{config.model}-{number:04d}",
                 items=tuple(sorted(item_name(config, recipe.mixture_id) for recipe in some)),
                 settings=settings_hash(common, [as_values(recipe) for recipe in some]),
+                rows=tuple(some),
             )
         )
     if config.cost:
@@ -65,33 +60,41 @@ def work(
     config: EvaluateConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
     """Evaluate the mixtures of a batch, or measure the cost."""
-    if marked := read_marker(workspace, STAGE, batch):
+    if marked := read_marker(workspace, NAME, batch):
         progress(len(batch.items))
         return marked[0]
-    from pipeline.evaluation.batches import evaluate_batch, measure_cost
+    from pipeline.stages.evaluate_batches import evaluate_batch, measure_cost
 
     if _is_cost(batch):
         outcomes = measure_cost(config, workspace, batch)
         progress(1)
     else:
         outcomes = evaluate_batch(config, workspace, batch, progress)
-    write_marker(workspace, STAGE, batch, outcomes)
+    write_marker(workspace, NAME, batch, outcomes)
     return outcomes
 
 
 def finish(
-    config: EvaluateConfig, workspace: Workspace, outcomes: Sequence[Outcome]
+    config: EvaluateConfig,
+    workspace: Workspace,
+    batches: Sequence[Batch],
+    outcomes: Sequence[Outcome],
 ) -> StageReport:
     """Publish `results.parquet`, `metrics.json`, `plots/`, `examples/` and `cost.json`.
 
     Raises:
         CheckError: not one mixture could be evaluated.
     """
-    from pipeline.evaluation.listing import cost_path, example_ids, example_path, listed_recipes
-    from pipeline.evaluation.publish import publish
-    from pipeline.shards.index import read_index
+    from avsep.evaluation.publish import publish
+    from avsep.shards.index import read_index
+    from pipeline.stages.evaluate_listing import (
+        cost_path,
+        example_ids,
+        example_path,
+        listed_recipes,
+    )
 
-    rows = _all_rows(config, workspace)
+    rows = _all_rows(config, workspace, batches)
     if not rows:
         raise CheckError(f"not one mixture of {config.split}.jsonl could be evaluated.")
     out = fresh_directory(workspace.evaluation(config.model))
@@ -103,20 +106,22 @@ def finish(
     if config.cost:
         link_or_copy(cost_path(config, workspace), out / "cost.json")
     facts = _facts(config, read_json(out / "metrics.json"))
-    return StageReport(stage=STAGE, counts=Counts.of(outcomes), facts=facts)
+    return StageReport(stage=NAME, counts=Counts.of(outcomes), facts=facts)
 
 
 def _is_cost(batch: Batch) -> bool:
     return batch.name.endswith(f"-{COST}")
 
 
-def _all_rows(config: EvaluateConfig, workspace: Workspace) -> list[ResultRow]:
-    from pipeline.evaluation.listing import rows_path
-    from pipeline.evaluation.results import read_results
+def _all_rows(
+    config: EvaluateConfig, workspace: Workspace, batches: Sequence[Batch]
+) -> list[ResultRow]:
+    from avsep.evaluation.results import read_results
+    from pipeline.stages.evaluate_listing import rows_path
 
     return [
         row
-        for batch in plan(config, workspace)
+        for batch in batches
         if not _is_cost(batch)
         for row in read_results(rows_path(config, workspace, batch.name))
     ]
@@ -128,3 +133,6 @@ def _facts(config: EvaluateConfig, metrics: dict[str, Any]) -> dict[str, str | i
         if figure := metrics["overall"].get(condition, {}).get("si_snri"):
             facts[title] = f"{figure['mean']:.2f} dB"
     return facts
+
+
+STAGE = Stage(NAME, EvaluateConfig, plan, work, finish, per_model=True)

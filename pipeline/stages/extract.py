@@ -11,25 +11,16 @@ import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import ItemError
-from pipeline.faces.config import FacesConfig
-from pipeline.ledger import Counts, Outcome
-from pipeline.markers import marker_path, read_marker, write_marker
-from pipeline.runner import Batch, Progress, StageReport, default_workers, map_items
-from pipeline.schema import FPS, Clip
-from pipeline.shards.card import write_card
-from pipeline.shards.growth import PlannedClip, plan_shards, read_plan, write_plan
-from pipeline.shards.index import rows_of_shard, write_index
-from pipeline.shards.job import ClipJob, extract_clip
-from pipeline.shards.manifest import write_manifest
-from pipeline.shards.provenance import ClipSettings, check_backend, clip_hash, tool_versions
-from pipeline.shards.records import (
+from avsep.errors import ItemError
+from avsep.extraction.card import write_card
+from avsep.extraction.job import ClipJob, extract_clip
+from avsep.extraction.provenance import ClipSettings, check_backend, clip_hash, tool_versions
+from avsep.extraction.records import (
     SampleReader,
     Source,
     clip_tar,
@@ -37,15 +28,34 @@ from pipeline.shards.records import (
     shard_sources,
     write_shard_records,
 )
-from pipeline.shards.writer import ShardEntry, write_shard
-from pipeline.storage import Workspace, fresh_directory, link_or_copy, settings_hash, sha256_file
-from pipeline.tables import read_rows
+from avsep.extraction.shard_plan import (
+    PlannedClip,
+    batch_of,
+    plan_shards,
+    read_plan,
+    write_plan,
+)
+from avsep.faces.config import FacesConfig
+from avsep.files import fresh_directory, link_or_copy, settings_hash, sha256_file
+from avsep.outcome import Counts, Outcome
+from avsep.processes import map_items
+from avsep.progress import Progress
+from avsep.schema import FPS, Clip
+from avsep.shards.index import rows_of_shard, write_index
+from avsep.shards.manifest import write_manifest
+from avsep.shards.writer import ShardEntry, write_shard
+from avsep.tables import read_rows
+from avsep.validation import check_at_least
+from avsep.workspace import Workspace
+from pipeline.execution.markers import marker_path, read_marker, write_marker
+from pipeline.execution.pool_settings import PoolSettings
+from pipeline.execution.stage import Batch, Stage, StageReport
 
-STAGE = "extract"
+NAME = "extract"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractConfig:
+class ExtractConfig(PoolSettings):
     """Settings of the extract stage.
 
     Attributes:
@@ -59,9 +69,6 @@ class ExtractConfig:
         backend_options: of the backend, e.g. `device` and `weights` of `face_alignment`, or
             `root` (the folder of the files) and `made_by` (a name for them) of `imported`.
         faces: detection, tracking and cropping.
-        workers: processes; None for one a core, 0 to work in the main process.
-        item_timeout_s: most time for one clip, in seconds.
-        max_failed_share: share of clips that may fail before the stage does.
     """
 
     storage: Literal["compact", "plain"] = "compact"
@@ -70,35 +77,33 @@ class ExtractConfig:
     backend: Literal["mediapipe", "face_alignment", "imported"] = "mediapipe"
     backend_options: dict[str, Any] = field(default_factory=dict)
     faces: FacesConfig = field(default_factory=FacesConfig)
-    workers: int | None = None
     item_timeout_s: float = 900.0
     max_failed_share: float = 0.05
 
     def __post_init__(self) -> None:
-        if self.clips_per_shard < 1:
-            raise ValueError(f"clips_per_shard is {self.clips_per_shard}; it must be at least 1.")
+        super().__post_init__()
+        check_at_least(self, 1, "clips_per_shard")
         if not 1 <= self.lips_crf <= 51:
             raise ValueError(f"lips_crf is {self.lips_crf}; it must be 1 to 51.")
-        if self.workers is not None and self.workers < 0:
-            raise ValueError(f"workers is {self.workers}; it must be 0 or more, or empty.")
-        if self.item_timeout_s <= 0:
-            raise ValueError(f"item_timeout_s is {self.item_timeout_s}; it must be above 0.")
-        if not 0 <= self.max_failed_share <= 1:
-            raise ValueError(f"max_failed_share is {self.max_failed_share}; it is a share, 0 to 1.")
 
 
 def plan(config: ExtractConfig, workspace: Workspace) -> list[Batch]:
     """One batch a shard: those of the last plan, then those of the clips that are new."""
     settings = clip_settings(config)
     clips = {clip.clip_id: clip for clip in _clips(workspace) if clip.kept}
-    return [
-        Batch(
-            name=shard,
-            items=tuple(items := [row.clip_id for row in rows]),
-            settings=settings_hash([clip_hash(settings, clips[clip_id]) for clip_id in items]),
+    planned = plan_shards(clips.values(), read_plan(workspace.shard_plan), config.clips_per_shard)
+    batches = []
+    for shard, places in groupby(planned, key=attrgetter("shard")):
+        rows = tuple(clips[place.clip_id] for place in places)
+        batches.append(
+            Batch(
+                name=shard,
+                items=tuple(clip.clip_id for clip in rows),
+                settings=settings_hash([clip_hash(settings, clip) for clip in rows]),
+                rows=rows,
+            )
         )
-        for shard, rows in groupby(_plan(config, workspace), key=attrgetter("shard"))
-    ]
+    return batches
 
 
 def work(
@@ -106,7 +111,7 @@ def work(
 ) -> list[Outcome]:
     """Make one shard, or what is left of it."""
     shard, rows_path, parts = _paths(workspace, batch.name)
-    if (finished := read_marker(workspace, STAGE, batch)) is not None:
+    if (finished := read_marker(workspace, NAME, batch)) is not None:
         outcomes, facts = finished
         entry = ShardEntry(**facts["shard"])
         if not entry.num_samples or _is(shard, entry.sha256):
@@ -118,18 +123,22 @@ def work(
     if not entry.num_samples:
         shard.unlink()
     write_shard_records(rows_path, entry.sha256, records_done)
-    write_marker(workspace, STAGE, batch, outcomes, {"shard": dataclasses.asdict(entry)})
+    write_marker(workspace, NAME, batch, outcomes, {"shard": dataclasses.asdict(entry)})
     shutil.rmtree(parts, ignore_errors=True)
     return outcomes
 
 
-def finish(config: ExtractConfig, workspace: Workspace, outcomes: Sequence[Outcome]) -> StageReport:
+def finish(
+    config: ExtractConfig,
+    workspace: Workspace,
+    batches: Sequence[Batch],
+    outcomes: Sequence[Outcome],
+) -> StageReport:
     """Publish the finished shards with their index and manifest; remove what nobody planned."""
-    batches = plan(config, workspace)
     entries, rows = [], []
     out = fresh_directory(workspace.shards)
     for batch in batches:
-        finished = read_marker(workspace, STAGE, batch)
+        finished = read_marker(workspace, NAME, batch)
         assert finished is not None, f"{batch.name} is not finished"
         entry = ShardEntry(**finished[1]["shard"])
         if entry.num_samples:
@@ -145,10 +154,18 @@ def finish(config: ExtractConfig, workspace: Workspace, outcomes: Sequence[Outco
         tools=dict(tool_versions(config.storage, config.backend)),
     )
     write_card(out, manifest, rows, _clips(workspace), outcomes)
-    write_plan(workspace.shard_plan, _plan(config, workspace))
+    # Published with the shards, so that a killed run plans the same.
+    places = [
+        PlannedClip(
+            batch=batch_of(batch.name), shard=batch.name, split=clip.split, clip_id=clip.clip_id
+        )
+        for batch in batches
+        for clip in batch.rows
+    ]
+    write_plan(workspace.shard_plan, places)
     _remove_strangers(workspace, batches)
     return StageReport(
-        stage=STAGE,
+        stage=NAME,
         counts=Counts.of(outcomes),
         facts={
             "shards": len(entries),
@@ -160,26 +177,15 @@ def finish(config: ExtractConfig, workspace: Workspace, outcomes: Sequence[Outco
     )
 
 
-def _plan(config: ExtractConfig, workspace: Workspace) -> list[PlannedClip]:
-    """The place of each kept clip; published with the shards, so a killed run plans the same."""
-    return plan_shards(
-        (clip for clip in _clips(workspace) if clip.kept),
-        read_plan(workspace.shard_plan),
-        config.clips_per_shard,
-    )
-
-
 def _extract(
     config: ExtractConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> tuple[dict[str, Source], list[Outcome]]:
     """The clips of a batch as `Source`s, extracted or found done, and all outcomes."""
     shard, rows_path, parts = _paths(workspace, batch.name)
     before = shard_sources(rows_path, shard)
-    wanted = set(batch.items)
-    clips = [clip for clip in _clips(workspace) if clip.clip_id in wanted]
     sources: dict[str, Source] = {}
     jobs, settings = [], clip_settings(config)
-    for clip in clips:
+    for clip in batch.rows:
         wanted_hash = clip_hash(settings, clip)
         source = kept_clip(parts, clip.clip_id, wanted_hash) or before.get(clip.clip_id)
         if source is not None and source.record.settings == wanted_hash:
@@ -190,9 +196,8 @@ def _extract(
     if jobs:
         check_backend(settings)
     outcomes = [source.record.outcome() for source in sources.values()]
-    workers = default_workers() if config.workers is None else config.workers
     for job, result in map_items(
-        extract_clip, jobs, workers=workers, timeout_s=config.item_timeout_s
+        extract_clip, jobs, workers=config.num_workers, timeout_s=config.item_timeout_s
     ):
         clip_id = job.clip.clip_id
         if isinstance(result, ItemError):
@@ -220,14 +225,14 @@ def _samples(
 
 def _paths(workspace: Workspace, name: str) -> tuple[Path, Path, Path]:
     """The shard, the records of its clips, and the folder of clips while it is under work."""
-    folder = workspace.work(STAGE)
+    folder = workspace.work(NAME)
     return folder / f"{name}.tar", folder / f"{name}.clips.json", folder / f"{name}.clips"
 
 
 def _remove_strangers(workspace: Workspace, batches: Sequence[Batch]) -> None:
-    known = {marker_path(workspace, STAGE, batch.name) for batch in batches}
+    known = {marker_path(workspace, NAME, batch.name) for batch in batches}
     known.update(path for batch in batches for path in _paths(workspace, batch.name)[:2])
-    for path in sorted(workspace.work(STAGE).glob("*")):
+    for path in sorted(workspace.work(NAME).glob("*")):
         if path in known:
             continue
         if path.is_dir() and not path.is_symlink():
@@ -252,11 +257,7 @@ def clip_settings(config: ExtractConfig) -> ClipSettings:
 
 
 def _clips(workspace: Workspace) -> list[Clip]:
-    path = workspace.clips / "clips.parquet"
-    return _read_clips(path, path.stat().st_mtime_ns if path.exists() else 0)
+    return read_rows(workspace.clips / "clips.parquet", Clip)
 
 
-@lru_cache(maxsize=1)
-def _read_clips(path: Path, _changed: int) -> list[Clip]:
-    """Read once a process, not once a shard."""
-    return read_rows(path, Clip)
+STAGE = Stage(NAME, ExtractConfig, plan, work, finish)

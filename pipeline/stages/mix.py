@@ -8,29 +8,28 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.config import as_values, build
-from pipeline.errors import CheckError, ItemError, Reason, UsageError
-from pipeline.ledger import Counts, Outcome
-from pipeline.markers import forget_strangers, read_marker, write_marker
-from pipeline.mixing.noise_config import NoiseConfig
-from pipeline.mixing.wishes import Wishes
-from pipeline.runner import Batch, Progress, StageReport, default_workers, map_items
-from pipeline.schema import RATE_HZ, SAMPLES_PER_FRAME, SPLITS
-from pipeline.storage import (
-    Workspace,
-    fresh_directory,
-    read_jsonl,
-    settings_hash,
-    write_jsonl,
-)
+from avsep.errors import CheckError, ItemError, Reason, UsageError
+from avsep.files import fresh_directory, read_jsonl, settings_hash, write_jsonl
+from avsep.mixing.config import NoiseConfig
+from avsep.mixing.wishes import Wishes
+from avsep.outcome import Counts, Outcome
+from avsep.processes import default_workers, map_items
+from avsep.progress import Progress
+from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME, SPLITS
+from avsep.settings import as_values, build
+from avsep.validation import check_at_least, check_share
+from avsep.workspace import Workspace
+from pipeline.execution.markers import forget_strangers, read_marker, write_marker
+from pipeline.execution.pool_settings import PoolSettings
+from pipeline.execution.stage import Batch, Stage, StageReport
 
 if TYPE_CHECKING:
-    from pipeline.mixing.voices import Voice, VoiceTable
-    from pipeline.schema import MixtureRecipe
-    from pipeline.shards.index import IndexRow
-    from pipeline.shards.store import ShardStore
+    from avsep.mixing.voices import Voice, VoiceTable
+    from avsep.schema import MixtureRecipe
+    from avsep.shards.index import IndexRow
+    from avsep.shards.store import ShardStore
 
-STAGE = "mix"
+NAME = "mix"
 VERSION = 1  # of the measuring; a new one measures every sample again
 LISTED = ("val", "test")
 ProtocolName = Literal["strict-2mix", "ctcnet-2mix", "muse-2mix", "visualvoice-2mix", "strict-3mix"]
@@ -38,11 +37,11 @@ SAMPLES_PER_WORKER = 250  # fewer are measured sooner than a process has started
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixConfig(Wishes):
+class MixConfig(Wishes, PoolSettings):
     """Settings of `mix`; what a sample must be like stands in `Wishes`.
 
     Attributes:
-        protocol: how mixtures are drawn, see `pipeline.mixing.named`.
+        protocol: how mixtures are drawn, see `avsep.mixing.published_protocols`.
         training: the protocol of training where it is to be another one, perhaps `strict-2mix`;
             as `protocol` when empty.
         val_list: a published list (`.scp` or `.csv`, maybe `.gz`) in place of a drawn one,
@@ -66,8 +65,6 @@ class MixConfig(Wishes):
             otherwise these lists stay what they are however the set grows.
         workers: processes; None for as many as the samples are worth.
         batch_size: samples in one unit of work.
-        item_timeout_s: for one sample.
-        max_failed_share: of samples that could not be measured; above it the stage fails.
     """
 
     protocol: ProtocolName = "strict-2mix"
@@ -86,25 +83,18 @@ class MixConfig(Wishes):
     require_all_splits: bool = True
     allow_shared_speakers: bool = False
     grow_lists: bool = False
-    workers: int | None = None
     batch_size: int = 1000
     item_timeout_s: float = 60.0
     max_failed_share: float = 0.0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        Wishes.__post_init__(self)
+        PoolSettings.__post_init__(self)
         for split in SPLITS:
             self.num_samples(split)
-        for name, least in (("val_mixtures", 0), ("test_mixtures", 0), ("batch_size", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
-        if self.workers is not None and self.workers < 0:
-            raise ValueError(f"workers is {self.workers}; it must be 0 or more, or empty.")
-        if self.item_timeout_s <= 0:
-            raise ValueError(f"item_timeout_s is {self.item_timeout_s}; it must be above 0.")
-        for name in ("max_failed_share", "max_missing_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be in 0..1.")
+        check_at_least(self, 0, "val_mixtures", "test_mixtures")
+        check_at_least(self, 1, "batch_size")
+        check_share(self, "max_missing_share")
 
     @property
     def wishes(self) -> Wishes:
@@ -135,7 +125,7 @@ def plan(config: MixConfig, workspace: Workspace) -> list[Batch]:
         CheckError: there are no shards, or a speaker or score that is asked for is not in them.
         UsageError: `select` compares a text with a number.
     """
-    from pipeline.mixing.selection import check_select, unknown_scores
+    from avsep.mixing.selection import check_select, unknown_scores
 
     rows = _rows(config, workspace)
     if unknown := unknown_scores(rows, config.wishes):
@@ -146,13 +136,14 @@ def plan(config: MixConfig, workspace: Workspace) -> list[Batch]:
     for first in range(0, len(rows), config.batch_size):
         chunk = rows[first : first + config.batch_size]
         settings = settings_hash(
-            STAGE, VERSION, as_values(config.wishes), lengths, [repr(row) for row in chunk]
+            NAME, VERSION, as_values(config.wishes), lengths, [repr(row) for row in chunk]
         )
         batches.append(
             Batch(
                 name=f"{first // config.batch_size:05d}",
                 items=tuple(sorted(row.key for row in chunk)),
                 settings=settings,
+                rows=tuple(chunk),
             )
         )
     return batches
@@ -162,18 +153,19 @@ def work(
     config: MixConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
     """Measure the samples of a batch."""
-    if finished := read_marker(workspace, STAGE, batch):
+    if finished := read_marker(workspace, NAME, batch):
         progress(len(batch.items))
         return finished[0]
-    wanted = set(batch.items)
-    todo = [row for row in _rows(config, workspace) if row.key in wanted]
     voices: list[Voice] = []
     outcomes: list[Outcome] = []
     measure = partial(
         _measure, directory=workspace.shards, frames=_window_frames(config), wishes=config.wishes
     )
     for row, result in map_items(
-        measure, todo, workers=_workers(config, len(todo)), timeout_s=config.item_timeout_s
+        measure,
+        batch.rows,
+        workers=_workers(config, len(batch.rows)),
+        timeout_s=config.item_timeout_s,
     ):
         if isinstance(result, ItemError):
             outcomes.append(Outcome.ended(row.key, result.reason, result.message))
@@ -184,21 +176,26 @@ def work(
     voices.sort(key=lambda voice: voice.key)
     outcomes.sort(key=lambda outcome: outcome.item)
     write_jsonl(_voices_path(workspace, batch), [asdict(voice) for voice in voices])
-    write_marker(workspace, STAGE, batch, outcomes)
+    write_marker(workspace, NAME, batch, outcomes)
     return outcomes
 
 
-def finish(config: MixConfig, workspace: Workspace, outcomes: Sequence[Outcome]) -> StageReport:
+def finish(
+    config: MixConfig,
+    workspace: Workspace,
+    batches: Sequence[Batch],
+    outcomes: Sequence[Outcome],
+) -> StageReport:
     """Draw the lists and write them with the training table and the summary.
 
     Raises:
         CheckError: a split has no two voices to mix, or too few for its list, or a speaker is in
             two splits.
     """
-    from pipeline.mixing.publish import check_splits, publish
-    from pipeline.mixing.training import check_enough
+    from avsep.mixing.publish import check_splits, publish
+    from avsep.mixing.training import check_enough
 
-    tables = _tables(config, workspace)
+    tables = _tables(config, workspace, batches)
     needed = ["train"]
     for split in LISTED:
         if config.num_mixtures(split) and not getattr(config, f"{split}_list"):
@@ -214,7 +211,7 @@ def finish(config: MixConfig, workspace: Workspace, outcomes: Sequence[Outcome])
     lists = {split: _draw(config, workspace, split, tables[split]) for split in LISTED}
     out = fresh_directory(workspace.mixtures)
     if config.noise.folder:
-        from pipeline.mixing.noise import noisy_list
+        from avsep.mixing.noise import noisy_list
 
         get_audio, folder = (
             _open_store(workspace.shards).audio,
@@ -227,14 +224,14 @@ def finish(config: MixConfig, workspace: Workspace, outcomes: Sequence[Outcome])
             for split in LISTED
         }
     publish(out, tables, lists, seed=config.seed, training=training)
-    return StageReport(stage=STAGE, counts=Counts.of(outcomes), facts=_facts(tables, lists))
+    return StageReport(stage=NAME, counts=Counts.of(outcomes), facts=_facts(tables, lists))
 
 
 def _facts(
     tables: dict[str, VoiceTable],
     lists: dict[str, list[MixtureRecipe]],
 ) -> dict[str, str | int | float]:
-    from pipeline.mixing.summary import shared_between_splits
+    from avsep.mixing.summary import shared_between_splits
 
     facts: dict[str, str | int | float] = {
         "train voices": len(tables["train"].voices),
@@ -252,9 +249,9 @@ def _facts(
 def _draw(
     config: MixConfig, workspace: Workspace, split: str, table: VoiceTable
 ) -> list[MixtureRecipe]:
-    from pipeline.mixing.importing import import_list
-    from pipeline.mixing.named import PROTOCOLS
-    from pipeline.mixing.protocols import draw_list
+    from avsep.mixing.importing import import_list
+    from avsep.mixing.protocols import draw_list
+    from avsep.mixing.published_protocols import PROTOCOLS
 
     store = _open_store(workspace.shards)
     if published := getattr(config, f"{split}_list"):
@@ -281,13 +278,14 @@ def _draw(
         raise CheckError(f"mix: {error}") from error
 
 
-def _tables(config: MixConfig, workspace: Workspace) -> dict[str, VoiceTable]:
+def _tables(
+    config: MixConfig, workspace: Workspace, batches: Sequence[Batch]
+) -> dict[str, VoiceTable]:
     """The voices of each split, from the finished batches."""
-    from pipeline.mixing.voices import Voice, VoiceTable
+    from avsep.mixing.voices import Voice, VoiceTable
 
-    batches = plan(config, workspace)
     _forget_old_work(workspace, batches)
-    rows = _rows(config, workspace)
+    rows = [row for batch in batches for row in batch.rows]
     split_of = {row.key: row.split for row in rows}
     later = set() if config.grow_lists else _added_later(rows)
     voices: dict[str, list[Voice]] = {split: [] for split in SPLITS}
@@ -310,7 +308,7 @@ def _tables(config: MixConfig, workspace: Workspace) -> dict[str, VoiceTable]:
 
 def _added_later(rows: Sequence[IndexRow]) -> set[str]:
     """The samples of val and test that are not of the first batch that brought any."""
-    from pipeline.shards.growth import batch_of
+    from avsep.extraction.shard_plan import batch_of
 
     first: dict[str, int] = {}
     for row in rows:
@@ -342,7 +340,7 @@ def _workers(config: MixConfig, count: int) -> int:
 
 
 def _measure(row: IndexRow, *, directory: Path, frames: dict[str, int], wishes: Wishes) -> Voice:
-    from pipeline.mixing.selection import check_row, select_voice
+    from avsep.mixing.selection import check_row, select_voice
 
     num_frames = frames[row.split]
     check_row(row, num_frames, wishes)  # before the sound is read
@@ -361,18 +359,21 @@ def _open_store(directory: Path) -> ShardStore:
 
 @lru_cache(maxsize=1)  # for each sample in a worker process; the stamp notices new shards
 def _store(directory: Path, stamp_ns: int) -> ShardStore:
-    from pipeline.shards.store import ShardStore
+    from avsep.shards.store import ShardStore
 
     return ShardStore(directory)
 
 
 def _voices_path(workspace: Workspace, batch: Batch) -> Path:
-    return workspace.work(STAGE) / f"{batch.name}-{batch.settings}.jsonl"
+    return workspace.work(NAME) / f"{batch.name}-{batch.settings}.jsonl"
 
 
 def _forget_old_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
-    forget_strangers(workspace, STAGE, batches)
+    forget_strangers(workspace, NAME, batches)
     wanted = {_voices_path(workspace, batch).name for batch in batches}
-    for path in sorted(workspace.work(STAGE).glob("*.jsonl")):
+    for path in sorted(workspace.work(NAME).glob("*.jsonl")):
         if path.name not in wanted:
             path.unlink()
+
+
+STAGE = Stage(NAME, MixConfig, plan, work, finish)

@@ -6,20 +6,21 @@ started again.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.config import as_values
-from pipeline.ledger import Counts, Outcome
-from pipeline.runner import Batch, Progress, StageReport
-from pipeline.storage import Workspace, read_json, settings_hash, sha256_file, sources_sha256
-from pipeline.training.recipes import LipCoderRecipe
-from pipeline.training.settings import RunSettings
-from pipeline.training.stage_run import publish, require, run_child, train_in_child
+from avsep.files import read_json, settings_hash, sha256_file, sources_sha256
+from avsep.outcome import Counts, Outcome
+from avsep.progress import Progress
+from avsep.settings import as_values
+from avsep.training.config import RunSettings
+from avsep.training.recipes import LipCoderRecipe
+from avsep.workspace import Workspace
+from pipeline.execution.stage import Batch, Stage, StageReport
+from pipeline.execution.training_child import publish, require, train_in_child
 
-STAGE = "pretrain"
+NAME = "pretrain"
 ITEM = "lipcoder"
 
 
@@ -53,21 +54,24 @@ def work(
     config: PretrainConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
     """Pretrain in a child process, or go on with a training that was interrupted."""
-    outcome = train_in_child(workspace, STAGE, batch, as_values(config), devices=config.devices)
+    outcome = train_in_child(workspace, NAME, batch, as_values(config), devices=config.devices)
     progress(1)
     return [outcome]
 
 
 def finish(
-    config: PretrainConfig, workspace: Workspace, outcomes: Sequence[Outcome]
+    config: PretrainConfig,
+    workspace: Workspace,
+    batches: Sequence[Batch],
+    outcomes: Sequence[Outcome],
 ) -> StageReport:
     """Publish the encoder with its card, checkpoints, logs and metrics."""
     counts = Counts.of(outcomes)
     facts: dict[str, str | int | float] = {}
     if counts.done:
-        publish(workspace.work(STAGE) / ITEM, workspace.lipcoder)
+        publish(workspace.work(NAME) / ITEM, workspace.lipcoder)
         facts |= read_json(workspace.lipcoder / "metrics.json")
-    return StageReport(stage=STAGE, counts=counts, facts=facts)
+    return StageReport(stage=NAME, counts=counts, facts=facts)
 
 
 def train_here(config: PretrainConfig, workspace: Workspace, directory: Path) -> None:
@@ -76,19 +80,13 @@ def train_here(config: PretrainConfig, workspace: Workspace, directory: Path) ->
     Raises:
         CheckError: an input is missing or damaged, or the training does not get on.
     """
-    from pipeline.shards.store import ShardStore
-    from pipeline.training.train_lipcoder import train_lipcoder
-    from pipeline.training.trainer import set_up_process
+    from avsep.shards.store import ShardStore
+    from avsep.training.train_lipcoder import train_lipcoder
+    from avsep.training.trainer import set_up_process
 
     set_up_process(seed=config.seed, threads=config.threads)
     store = ShardStore(workspace.shards, cache_bytes=config.cache_mb << 20)
     train_lipcoder(config.lipcoder, config, store, directory)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Pretrain in this process: `python -m pipeline.stages.pretrain --root .`."""
-    return run_child(PretrainConfig, STAGE, plan, train_here, arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+STAGE = Stage(NAME, PretrainConfig, plan, work, finish)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import CheckError
-from pipeline.ledger import Counts, Outcome
-from pipeline.runner import Batch, Progress, StageReport
-from pipeline.storage import Workspace, fresh_directory, link_or_copy, write_text
+from avsep.errors import CheckError
+from avsep.files import fresh_directory, link_or_copy, write_text
+from avsep.outcome import Counts, Outcome
+from avsep.progress import Progress
+from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
+from pipeline.execution.stage import Batch, Stage, StageReport
 
-STAGE = "report"
+NAME = "report"
 PAGE = "index.html"
 
 
@@ -52,10 +55,16 @@ def work(
     Raises:
         CheckError: an input is damaged, or the page is too large.
     """
-    from pipeline.reporting.page import render_page
+    from avsep.reporting.page import render_page
+    from pipeline.stages import STAGES  # here: it imports this module
 
+    counts = Ledger(workspace.ledger).all_counts()
     html = render_page(
-        workspace, models=config.models, title=config.title, max_examples=config.max_examples
+        workspace,
+        models=config.models,
+        title=config.title,
+        max_examples=config.max_examples,
+        ledger={stage: counts[stage] for stage in STAGES if stage in counts},
     )
     size_mb = len(html.encode("utf-8")) / 1e6
     if size_mb > config.max_size_mb:
@@ -63,19 +72,27 @@ def work(
             f"the page has {size_mb:.1f} MB, more than report.max_size_mb"
             f" ({config.max_size_mb:g}); lower report.max_examples."
         )
-    write_text(workspace.work(STAGE) / PAGE, html)
+    write_text(workspace.work(NAME) / PAGE, html)
     progress(1)
     return [Outcome.done(PAGE)]
 
 
-def finish(config: ReportConfig, workspace: Workspace, outcomes: Sequence[Outcome]) -> StageReport:
+def finish(
+    config: ReportConfig,
+    workspace: Workspace,
+    batches: Sequence[Batch],
+    outcomes: Sequence[Outcome],
+) -> StageReport:
     """Publish the page."""
-    page = workspace.work(STAGE) / PAGE
+    page = workspace.work(NAME) / PAGE
     out = fresh_directory(workspace.report)
     link_or_copy(page, out / PAGE)
     size_mb = round(page.stat().st_size / 1e6, 2)
     return StageReport(
-        stage=STAGE,
+        stage=NAME,
         counts=Counts.of(outcomes),
         facts={"page": str(out / PAGE), "MB": size_mb},
     )
+
+
+STAGE = Stage(NAME, ReportConfig, plan, work, finish)

@@ -7,21 +7,22 @@ folder until it is published, since DVC removes a stage's outs before it runs.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.config import as_values
-from pipeline.errors import UsageError
-from pipeline.ledger import Counts, Outcome
-from pipeline.runner import Batch, Progress, StageReport
-from pipeline.storage import Workspace, read_json, settings_hash, sha256_file, sources_sha256
-from pipeline.training.recipes import DolphinRecipe, EnhancerRecipe, VoViTRecipe
-from pipeline.training.settings import RunSettings
-from pipeline.training.stage_run import publish, require, run_child, train_in_child
+from avsep.errors import UsageError
+from avsep.files import read_json, settings_hash, sha256_file, sources_sha256
+from avsep.outcome import Counts, Outcome
+from avsep.progress import Progress
+from avsep.settings import as_values
+from avsep.training.config import RunSettings
+from avsep.training.recipes import DolphinRecipe, EnhancerRecipe, VoViTRecipe
+from avsep.workspace import Workspace
+from pipeline.execution.stage import Batch, Stage, StageReport
+from pipeline.execution.training_child import publish, require, train_in_child
 
-STAGE = "train"
+NAME = "train"
 MODELS = ("dolphin", "vovit-s1", "vovit")
 RECIPES = ("dolphin", "vovit_s1", "vovit")
 
@@ -89,20 +90,25 @@ def work(
     config: TrainConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
     """Train in a child process, or go on with a training that was interrupted."""
-    outcome = train_in_child(workspace, STAGE, batch, as_values(config), devices=config.devices)
+    outcome = train_in_child(workspace, NAME, batch, as_values(config), devices=config.devices)
     progress(1)
     return [outcome]
 
 
-def finish(config: TrainConfig, workspace: Workspace, outcomes: Sequence[Outcome]) -> StageReport:
+def finish(
+    config: TrainConfig,
+    workspace: Workspace,
+    batches: Sequence[Batch],
+    outcomes: Sequence[Outcome],
+) -> StageReport:
     """Publish the run: checkpoints, exported model with its card, logs, metrics."""
     counts = Counts.of(outcomes)
     facts: dict[str, str | int | float] = {"model": config.model}
     if counts.done:
         target = workspace.run(config.model)
-        publish(workspace.work(STAGE) / config.model, target)
+        publish(workspace.work(NAME) / config.model, target)
         facts |= read_json(target / "metrics.json")
-    return StageReport(stage=STAGE, counts=counts, facts=facts)
+    return StageReport(stage=NAME, counts=counts, facts=facts)
 
 
 def train_here(config: TrainConfig, workspace: Workspace, directory: Path) -> None:
@@ -111,12 +117,12 @@ def train_here(config: TrainConfig, workspace: Workspace, directory: Path) -> No
     Raises:
         CheckError: an input is missing or damaged, or the training does not get on.
     """
-    from pipeline.mixing.recipes import read_recipes
-    from pipeline.mixing.training import read_training
-    from pipeline.schema import SAMPLES_PER_FRAME
-    from pipeline.shards.store import ShardStore
-    from pipeline.training.mixtures import Mixtures
-    from pipeline.training.trainer import set_up_process
+    from avsep.mixing.recipes import read_recipes
+    from avsep.mixing.training import read_training
+    from avsep.schema import SAMPLES_PER_FRAME
+    from avsep.shards.store import ShardStore
+    from avsep.training.mixtures import Mixtures
+    from avsep.training.trainer import set_up_process
 
     set_up_process(seed=config.seed, threads=config.threads)
     recipe = config.recipe
@@ -132,11 +138,11 @@ def train_here(config: TrainConfig, workspace: Workspace, directory: Path) -> No
         val=val[: config.val_mixtures or None],
     )
     if isinstance(recipe, DolphinRecipe):
-        from pipeline.training.train_dolphin import train_dolphin
+        from avsep.training.train_dolphin import train_dolphin
 
         train_dolphin(recipe, config, data, workspace.lipcoder, directory)
         return
-    from pipeline.training.train_vovit import train_vovit, train_vovit_s1
+    from avsep.training.train_vovit import train_vovit, train_vovit_s1
 
     if isinstance(recipe, VoViTRecipe):
         train_vovit_s1(recipe, config, data, directory)
@@ -144,10 +150,4 @@ def train_here(config: TrainConfig, workspace: Workspace, directory: Path) -> No
         train_vovit(recipe, config, data, workspace.run("vovit-s1"), directory)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Train in this process: `python -m pipeline.stages.train --root . --model dolphin`."""
-    return run_child(TrainConfig, STAGE, plan, train_here, arguments, models=MODELS)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+STAGE = Stage(NAME, TrainConfig, plan, work, finish, per_model=True)

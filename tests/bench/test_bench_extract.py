@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.bench.extract import STEPS, bench_extract
-from pipeline.errors import ItemError, Reason
+from avsep.bench.extract import STEPS, bench_extract
+from avsep.errors import ItemError, Reason
 
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
-    from pipeline.corpora.demo.corpus import DemoClip, talk
-    from pipeline.media.encode import write_mp4
+    from avsep.corpora.demo.corpus import DemoClip, talk
+    from avsep.media.encode import write_mp4
 
     path = tmp_path_factory.mktemp("video") / "talk.mp4"
     prepared = talk(DemoClip(speaker=2, number=0), seed=1, num_frames=26)
@@ -31,7 +31,7 @@ def test_shares_add_up_and_each_step_took_time(video):
 
 
 def test_a_video_without_a_face_is_a_sentence(tmp_path):
-    from pipeline.media.encode import write_mp4
+    from avsep.media.encode import write_mp4
 
     path = tmp_path / "wall.mp4"
     write_mp4(path, np.full((30, 64, 64, 3), 90, np.uint8), np.ones(30 * 640, np.int16))

@@ -6,15 +6,15 @@ import sys
 import pytest
 import torch
 
-from pipeline.bench import timing
-from pipeline.bench.macs import counted_macs
-from pipeline.bench.models import dolphin, dolphin_training, run, vovit
-from pipeline.bench.models.report import report
-from pipeline.bench.text import markdown
-from pipeline.cli import main
-from pipeline.errors import UsageError
-from pipeline.models.dolphin import Dolphin, DolphinConfig
-from pipeline.models.vovit import VoViTConfig
+from avsep.bench import timing
+from avsep.bench.models import dolphin, dolphin_training, run, vovit
+from avsep.bench.models.report import report
+from avsep.bench.text import markdown
+from avsep.cli import main
+from avsep.errors import UsageError
+from avsep.models.dolphin import Dolphin, DolphinConfig
+from avsep.models.macs import counted_macs
+from avsep.models.vovit import VoViTConfig
 
 SMALL_DOLPHIN = DolphinConfig.demo()
 
@@ -189,7 +189,7 @@ def test_bad_use_is_one_sentence(options, words):
 
 
 def test_both_command_lines_know_the_same_options(monkeypatch, capsys):
-    from pipeline.bench.models import __main__ as bare
+    from avsep.bench.models import __main__ as bare
 
     seen = []
     monkeypatch.setattr(run, "run", lambda **options: seen.append(options) or "done")

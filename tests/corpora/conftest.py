@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.corpora import miniature
-from tests.corpora.miniature import fake_clip
+from tests.support import miniature
+from tests.support.miniature import fake_clip
 
 
 @pytest.fixture

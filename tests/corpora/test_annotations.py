@@ -1,8 +1,8 @@
 import pytest
 
-from pipeline.corpora.annotations import parse_note
-from pipeline.errors import ItemError, Reason
-from tests.corpora.miniature import vox2_note
+from avsep.corpora.annotations import parse_note
+from avsep.errors import ItemError, Reason
+from tests.support.miniature import vox2_note
 
 
 def parse(text: str):

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.corpora.archives import (
+from avsep.corpora.archives import (
     Archive,
     find_archives,
     list_members,
     md5_of,
     read_member,
 )
-from pipeline.corpora.checksums import check_archives, read_checksums
-from pipeline.errors import CheckError, ItemError, Reason, UsageError
-from tests.corpora.miniature import split_archive
+from avsep.corpora.checksums import check_archives, read_checksums
+from avsep.errors import CheckError, ItemError, Reason, UsageError
+from tests.support.miniature import split_archive
 
 
 @pytest.fixture(params=[zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"])
@@ -85,7 +85,7 @@ def test_checksums_are_compared_once_and_a_wrong_one_is_named(packed, tmp_path, 
     folder, _, md5 = packed
     archive, work = whole(folder), tmp_path / "work"
     check_archives([archive], {archive.name: md5}, None, work)
-    monkeypatch.setattr("pipeline.corpora.checksums.md5_of", lambda _: pytest.fail("hashed again"))
+    monkeypatch.setattr("avsep.corpora.checksums.md5_of", lambda _: pytest.fail("hashed again"))
     check_archives([archive], {archive.name: md5}, None, work)
     with pytest.raises(CheckError, match=f"has the MD5 {md5}, not 0123"):
         check_archives([archive], {archive.name: "0123"}, None, work)

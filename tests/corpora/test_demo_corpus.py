@@ -5,19 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.config import build
-from pipeline.corpora.demo import offers as demo
-from pipeline.corpora.demo import visemes
-from pipeline.corpora.demo.config import DemoConfig
-from pipeline.corpora.demo.voices import (
+from avsep.corpora.demo import offers as demo
+from avsep.corpora.demo import visemes
+from avsep.corpora.demo.config import DemoConfig
+from avsep.corpora.demo.voices import (
     CLIPS_PER_VOICE,
     NUM_SPEAKERS,
     base_voice,
     load_speech,
     load_voice,
 )
-from pipeline.errors import UsageError
-from pipeline.schema import FPS, RATE_HZ
+from avsep.errors import UsageError
+from avsep.schema import FPS, RATE_HZ
+from avsep.settings import build
 
 BASES = {
     "kokoro-jf_alpha": [0, 12],

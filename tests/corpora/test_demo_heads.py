@@ -8,13 +8,13 @@ import numba
 import numpy as np
 import pytest
 
-from pipeline.corpora.demo import kernel, visemes
-from pipeline.corpora.demo.corpus import DemoClip, load_head, talk
-from pipeline.corpora.demo.motion import draw_motion, draw_scene
-from pipeline.corpora.demo.render import Renderer
-from pipeline.corpora.demo.voices import load_voice
-from pipeline.media.encode import write_mp4
-from pipeline.schema import FPS
+from avsep.corpora.demo import kernel, visemes
+from avsep.corpora.demo.corpus import DemoClip, load_head, talk
+from avsep.corpora.demo.motion import draw_motion, draw_scene
+from avsep.corpora.demo.render import Renderer
+from avsep.corpora.demo.voices import load_voice
+from avsep.media.encode import write_mp4
+from avsep.schema import FPS
 
 SIZE = 64
 CLIP = DemoClip(speaker=6, number=4)

@@ -2,10 +2,10 @@ import os
 
 import pytest
 
-from pipeline.config import build
-from pipeline.corpora import folder
-from pipeline.corpora.folder import FolderConfig, slug, split_of
-from pipeline.errors import ItemError, Reason, UsageError
+from avsep.corpora import folder
+from avsep.corpora.folder import FolderConfig, slug, split_of
+from avsep.errors import ItemError, Reason, UsageError
+from avsep.settings import build
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from pipeline.cli.app import app
-from pipeline.corpora.keyed_download import KEY_VARIABLE, KeyedServer
-from pipeline.errors import CheckError, UsageError
+from avsep.cli.app import app
+from avsep.corpora.keyed_download import KEY_VARIABLE, KeyedServer
+from avsep.errors import CheckError, UsageError
 
 CONTENT = hashlib.sha256(b"x").digest() * 5000
 KEY = "my-very-own-key"

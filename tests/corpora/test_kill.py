@@ -8,29 +8,29 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ledger import Ledger
-from pipeline.ledger_check import check_ledger
-from pipeline.runner import run_stage
-from pipeline.schema import RawClip
-from pipeline.storage import Workspace
-from pipeline.tables import read_rows
+from avsep.schema import RawClip
+from avsep.tables import read_rows
+from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
+from pipeline.execution.ledger_check import check_ledger
 from tests.corpora import test_youtube
-from tests.corpora.miniature import write_meta
 from tests.corpora.test_voxceleb2 import of
 from tests.corpora.test_youtube import annotate, video_bytes
-from tests.corpora.video_server import serving
+from tests.support.miniature import write_meta
+from tests.support.stage_run import run_stage
+from tests.support.video_server import serving
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 from functools import partial
 from pathlib import Path
-from pipeline.corpora.youtube import session
-from pipeline.corpora.youtube.fetch import Site
-from pipeline.runner import run_stage
-from pipeline.storage import Workspace
+from avsep.corpora.youtube import session
+from avsep.corpora.youtube.fetch import Site
+from tests.support.stage_run import run_stage
+from avsep.workspace import Workspace
 from tests.corpora.test_youtube import of
-from tests.corpora.video_server import _address
+from tests.support.video_server import _address
 
 server, project, copy = sys.argv[1:]
 session.SITE = Site(address=partial(_address, server), extractors=("generic",))
@@ -59,7 +59,7 @@ def test_killed_in_the_middle_of_a_video_the_next_run_asks_only_for_the_rest(tmp
         server.hang = ""
         server.release.set()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("pipeline.corpora.youtube.session.SITE", server.site)
+            patch.setattr("avsep.corpora.youtube.session.SITE", server.site)
             report = run_stage("download", workspace, config=test_youtube.of(copy))
         assert server.asked == {**dict.fromkeys(videos, 2), videos[2]: 3}
     assert report.counts.done == len(read_rows(workspace.raw_table, RawClip)) == 5
@@ -71,7 +71,7 @@ def test_killed_while_archives_are_read_the_next_run_reads_the_rest(
     archives,
     monkeypatch,
 ):
-    from pipeline.corpora import voxceleb2
+    from avsep.corpora import voxceleb2
 
     workspace, whole = Workspace(tmp_path / "project"), Workspace(tmp_path / "whole")
     config = of(archives, route="archives", checksums="md5.txt")

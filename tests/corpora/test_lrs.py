@@ -1,15 +1,15 @@
 import pytest
 
-from pipeline.corpora.lrs2 import Lrs2Config
-from pipeline.corpora.lrs3 import Lrs3Config
-from pipeline.errors import CheckError, Reason, UsageError
-from pipeline.runner import run_stage
-from pipeline.schema import RawClip
+from avsep.corpora.lrs2 import Lrs2Config
+from avsep.corpora.lrs3 import Lrs3Config
+from avsep.errors import CheckError, Reason, UsageError
+from avsep.schema import RawClip
+from avsep.tables import read_rows
+from avsep.workspace import Workspace
 from pipeline.stages.download import DownloadConfig
-from pipeline.storage import Workspace
-from pipeline.tables import read_rows
-from tests.corpora import miniature
-from tests.corpora.miniature import fake_clip
+from tests.support import miniature
+from tests.support.miniature import fake_clip
+from tests.support.stage_run import run_stage
 
 
 @pytest.fixture

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.cli.app import app
-from pipeline.corpora.demo import corpus as demo
-from pipeline.corpora.demo.corpus import DemoClip
-from pipeline.ledger import Ledger
-from pipeline.media.encode import write_mp4
-from pipeline.schema import Clip
-from pipeline.shards.index import read_index
-from pipeline.shards.reader import open_shards
-from pipeline.storage import Workspace
-from pipeline.tables import read_rows
-from tests.corpora import miniature
+from avsep.cli.app import app
+from avsep.corpora.demo import corpus as demo
+from avsep.corpora.demo.corpus import DemoClip
+from avsep.media.encode import write_mp4
+from avsep.schema import Clip
+from avsep.shards.index import read_index
+from avsep.shards.reader import open_shards
+from avsep.tables import read_rows
+from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
+from tests.support import miniature
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 34

@@ -2,17 +2,17 @@ import shutil
 
 import pytest
 
-from pipeline.corpora.vox2_meta import Person, read_vox2_meta
-from pipeline.corpora.voxceleb2 import VoxCeleb2Config
-from pipeline.errors import CheckError, Reason, UsageError
-from pipeline.ledger import Ledger
-from pipeline.runner import run_stage
-from pipeline.schema import RawClip
+from avsep.corpora.vox2_meta import Person, read_vox2_meta
+from avsep.corpora.voxceleb2 import VoxCeleb2Config
+from avsep.errors import CheckError, Reason, UsageError
+from avsep.schema import RawClip
+from avsep.tables import read_rows
+from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
 from pipeline.stages.download import DownloadConfig
-from pipeline.storage import Workspace
-from pipeline.tables import read_rows
-from tests.corpora import miniature
-from tests.corpora.miniature import fake_clip, vox2_note
+from tests.support import miniature
+from tests.support.miniature import fake_clip, vox2_note
+from tests.support.stage_run import run_stage
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_second_run_reads_nothing_and_gives_the_same_table(workspace, archives
     config = of(archives, route="archives", checksums="md5.txt")
     run_stage("download", workspace, config=config)
     before = workspace.raw_table.read_bytes()
-    monkeypatch.setattr("pipeline.corpora.voxceleb2.read_member", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr("avsep.corpora.voxceleb2.read_member", lambda *_: pytest.fail("read"))
     run_stage("download", workspace, config=config)
     assert workspace.raw_table.read_bytes() == before
 

@@ -4,29 +4,29 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from pipeline.corpora.voxceleb2 import VoxCeleb2Config
-from pipeline.corpora.youtube import session
-from pipeline.corpora.youtube.config import COOKIES_VARIABLE, YouTubeConfig
-from pipeline.corpora.youtube.cut import square
-from pipeline.corpora.youtube.fetch import watch_address
-from pipeline.errors import CheckError, Reason, State, UsageError
-from pipeline.ledger import Ledger
-from pipeline.markers import forget_failures
-from pipeline.media.decode import read_audio, read_frames
-from pipeline.runner import run_stage
-from pipeline.schema import RawClip
+from avsep.corpora.voxceleb2 import VoxCeleb2Config
+from avsep.corpora.youtube import session
+from avsep.corpora.youtube.config import COOKIES_VARIABLE, YouTubeConfig
+from avsep.corpora.youtube.cut import square
+from avsep.corpora.youtube.fetch import watch_address
+from avsep.errors import CheckError, Reason, State, UsageError
+from avsep.media.decode import read_audio, read_frames
+from avsep.schema import RawClip
+from avsep.tables import read_rows
+from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
+from pipeline.execution.markers import forget_failures
 from pipeline.stages.download import DownloadConfig
-from pipeline.storage import Workspace
-from pipeline.tables import read_rows
-from tests.corpora.miniature import vox2_note, write_meta
-from tests.corpora.video_server import serving
-from tests.media.clip_maker import (
+from tests.support.clip_maker import (
     click_audio,
     click_time,
     make_clip,
     numbered_pictures,
     numbers_of,
 )
+from tests.support.miniature import vox2_note, write_meta
+from tests.support.stage_run import run_stage
+from tests.support.video_server import serving
 
 A, B, C, D = "-aaaaaaaaaa", "_bbbbbbbbb-", "CCCCCCCCCCC", "ccccccccccc"
 WHOLE = (0.0, 0.0, 1.0, 1.0)
@@ -188,7 +188,7 @@ def test_after_many_pauses_the_rest_is_left_as_throttled(server, workspace, copy
 
 
 def test_a_site_that_yt_dlp_no_longer_reads_stops_the_run(server, workspace, copy, monkeypatch):
-    from pipeline.corpora.youtube.messages import Trouble
+    from avsep.corpora.youtube.messages import Trouble
 
     monkeypatch.setattr(
         session.fetch, "fetch_video",

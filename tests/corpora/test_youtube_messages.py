@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.corpora.youtube.messages import Trouble, classify, tidy
-from pipeline.errors import State
+from avsep.corpora.youtube.messages import Trouble, classify, tidy
+from avsep.errors import State
 
 YT = "ERROR: [youtube] dQw4w9WgXcQ: "
 # Sentences of yt-dlp and of YouTube as users report them.

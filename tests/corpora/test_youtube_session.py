@@ -2,14 +2,15 @@ import random
 
 import pytest
 
-from pipeline.corpora.offer import Content, Offer
-from pipeline.corpora.youtube.breaker import Breaker, is_open
-from pipeline.corpora.youtube.config import YouTubeConfig
-from pipeline.corpora.youtube.fetch import Site
-from pipeline.corpora.youtube.messages import Trouble
-from pipeline.corpora.youtube.session import Session, VideoJob, VideoResult
-from pipeline.errors import ItemError, Reason, State
-from pipeline.ledger import Counts, Ledger, Outcome
+from avsep.corpora.source_clip import Content, Offer
+from avsep.corpora.youtube.breaker import Breaker, is_open
+from avsep.corpora.youtube.config import YouTubeConfig
+from avsep.corpora.youtube.fetch import Site
+from avsep.corpora.youtube.messages import Trouble
+from avsep.corpora.youtube.session import Session, VideoJob, VideoResult
+from avsep.errors import ItemError, Reason, State
+from avsep.outcome import Counts, Outcome
+from pipeline.execution.ledger import Ledger
 
 
 class Clock:

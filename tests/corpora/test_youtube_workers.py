@@ -6,14 +6,14 @@ from itertools import pairwise
 
 import pytest
 
-from pipeline.corpora.youtube import session
-from pipeline.ledger import Ledger
-from pipeline.ledger_check import check_ledger
-from pipeline.runner import run_stage
-from pipeline.storage import Workspace
-from tests.corpora.miniature import write_meta
+from avsep.corpora.youtube import session
+from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
+from pipeline.execution.ledger_check import check_ledger
 from tests.corpora.test_youtube import annotate, of, states, video_bytes
-from tests.corpora.video_server import serving
+from tests.support.miniature import write_meta
+from tests.support.stage_run import run_stage
+from tests.support.video_server import serving
 
 WORKERS = 3
 PAUSE_S = 1.5

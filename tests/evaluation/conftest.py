@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from evaluation_world import make_item, make_workspace
 
-from pipeline.evaluation.items import EvaluationItem
-from pipeline.storage import Workspace
+from avsep.evaluation.items import EvaluationItem
+from avsep.workspace import Workspace
+from tests.support.evaluation_world import make_item, make_workspace
 
 
 @pytest.fixture(scope="module")

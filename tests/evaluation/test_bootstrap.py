@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.evaluation.bootstrap import clustered_mean
+from avsep.evaluation.bootstrap import clustered_mean
 
 
 def draw_rows(generator, clusters=30, rows=6, between=1.0, within=0.5):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from band_separator import BandSeparator
 
-from pipeline.evaluation.conditions import Condition, condition_cues, frozen
-from pipeline.evaluation.separate import all_jobs, separate
-from pipeline.schema import Cues
+from avsep.evaluation.conditions import Condition, condition_cues, frozen
+from avsep.evaluation.separate import all_jobs, separate
+from avsep.schema import Cues
+from tests.support.band_separator import BandSeparator
 
 ALL = tuple(Condition)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from band_separator import load_band_separator, load_hungry_separator
 from torch import nn
 
-from pipeline.evaluation.cost import count_macs, example_input, measure, measure_in_child
+from avsep.evaluation.cost import count_macs, example_input, measure, measure_in_child
+from tests.support.band_separator import load_band_separator, load_hungry_separator
 
 
 class Known(nn.Module):

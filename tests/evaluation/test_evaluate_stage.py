@@ -10,22 +10,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from band_separator import load_for_stage
-from evaluation_world import make_workspace
 
-from pipeline.errors import CheckError, Reason, UsageError
-from pipeline.evaluation import batches, scoring
-from pipeline.evaluation.cost import measure
-from pipeline.evaluation.items import build_item
-from pipeline.evaluation.problems import Problem
-from pipeline.evaluation.results import read_results
-from pipeline.evaluation.untouched import read_untouched, write_untouched
-from pipeline.ledger import Ledger
-from pipeline.mixing.recipes import read_recipes, write_recipes
-from pipeline.runner import record_batch, run_stage
-from pipeline.shards.reader import ShardStore
+from avsep.errors import CheckError, Reason, UsageError
+from avsep.evaluation import batches, scoring
+from avsep.evaluation.cost import measure
+from avsep.evaluation.items import build_item
+from avsep.evaluation.problems import Problem
+from avsep.evaluation.results import read_results
+from avsep.evaluation.unprocessed import read_untouched, write_untouched
+from avsep.mixing.recipes import read_recipes, write_recipes
+from avsep.shards.reader import ShardStore
+from pipeline.execution.ledger import Ledger
 from pipeline.stages import evaluate
 from pipeline.stages.evaluate import EvaluateConfig
+from tests.support.band_separator import load_for_stage
+from tests.support.evaluation_world import make_workspace
+from tests.support.stage_run import run_stage
 
 FAST = EvaluateConfig(
     model="vovit",
@@ -110,9 +110,8 @@ def test_a_killed_run_finishes_the_rest_and_gives_the_same_bytes(published, tmp_
     other = make_workspace(tmp_path)
     planned = evaluate.plan(FAST, other)
     assert [len(batch.items) for batch in planned] == [3, 3, 1]
-    record_batch(
-        other, "evaluate", planned[1], evaluate.work(FAST, other, planned[1], lambda _: None)
-    )
+    ended = evaluate.work(FAST, other, planned[1], lambda _: None)
+    Ledger(other.ledger).record("evaluate", ended)
     # killed while the next batch was writing its rows
     (other.work("evaluate") / "vovit" / "vovit-0000.parquet").write_bytes(b"half")
     worked = []
@@ -257,7 +256,7 @@ def test_a_cost_that_takes_too_long_is_said_and_harms_nothing(tmp_path, monkeypa
     def too_slow(*_args, **_kwargs):
         raise TimeoutError
 
-    monkeypatch.setattr("pipeline.evaluation.batches.measure_in_child", too_slow)
+    monkeypatch.setattr("pipeline.stages.evaluate_batches.measure_in_child", too_slow)
     config = replace(FAST, cost=True, max_failed_share=0.2)
     report = run_stage("evaluate", workspace, config=config)
     assert report.counts.failed == {"timed_out": 1}
@@ -266,7 +265,7 @@ def test_a_cost_that_takes_too_long_is_said_and_harms_nothing(tmp_path, monkeypa
 
 
 def test_missing_inputs_and_bad_settings_are_named(tmp_path, workspace):
-    from pipeline.storage import Workspace
+    from avsep.workspace import Workspace
 
     with pytest.raises(UsageError, match="needs a model"):
         evaluate.plan(EvaluateConfig(), workspace)

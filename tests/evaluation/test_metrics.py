@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.evaluation.metrics import sdr, si_snr, signal_scores, sir
-from pipeline.evaluation.perceptual import perceptual_scores
-from pipeline.evaluation.problems import Problem, count, pack, unpack
+from avsep.evaluation.metrics import sdr, si_snr, signal_scores, sir
+from avsep.evaluation.perceptual import perceptual_scores
+from avsep.evaluation.problems import Problem, count, pack, unpack
 
 RATE = 16_000
 

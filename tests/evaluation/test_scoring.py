@@ -8,11 +8,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from band_separator import BandSeparator
 
-from pipeline.evaluation.compare import paired_difference
-from pipeline.evaluation.conditions import Condition
-from pipeline.evaluation.examples import (
+from avsep.evaluation.compare import paired_difference
+from avsep.evaluation.conditions import Condition
+from avsep.evaluation.examples import (
     at_level_of,
     lip_strip,
     spread,
@@ -20,12 +19,13 @@ from pipeline.evaluation.examples import (
     wav_bytes,
     write_example,
 )
-from pipeline.evaluation.problems import Problem, unpack
-from pipeline.evaluation.publish import publish
-from pipeline.evaluation.results import ResultRow, pair_of, read_results, write_results
-from pipeline.evaluation.scoring import Scoring, score
-from pipeline.evaluation.separate import all_jobs, separate
-from pipeline.evaluation.summary import summarise
+from avsep.evaluation.problems import Problem, unpack
+from avsep.evaluation.publish import publish
+from avsep.evaluation.results import ResultRow, pair_of, read_results, write_results
+from avsep.evaluation.scoring import Scoring, score
+from avsep.evaluation.separate import all_jobs, separate
+from avsep.evaluation.summary import summarise
+from tests.support.band_separator import BandSeparator
 
 FAST = Scoring(sdr=True, perceptual=(), workers=0)
 

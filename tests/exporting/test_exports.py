@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic_workspace import make_workspace
 from typer.testing import CliRunner
 
-from pipeline.cli.app import app
-from pipeline.errors import CheckError, UsageError
-from pipeline.exporting import muse
-from pipeline.mixing.recipes import read_recipes
-from pipeline.mixing.render import render
-from pipeline.shards.audio import decode_flac
-from pipeline.shards.lips import decode_mp4
-from pipeline.shards.store import ShardStore
+from avsep.cli.app import app
+from avsep.errors import CheckError, UsageError
+from avsep.exporting import muse
+from avsep.media.pcm import decode_flac
+from avsep.mixing.recipes import read_recipes
+from avsep.mixing.render import render
+from avsep.shards.lips import decode_mp4
+from avsep.shards.store import ShardStore
+from tests.support.synthetic_workspace import make_workspace
 
 FRAMES = 25
 SAMPLES = 640 * FRAMES

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import UsageError
-from pipeline.faces import FacesConfig, extract_faces
-from pipeline.faces.backends import create, fan, s3fd
-from pipeline.faces.backends.face_alignment import BoxRegion, FaceAlignmentBackend, Networks
-from pipeline.faces.backends.fan_weights import (
+from avsep.errors import UsageError
+from avsep.faces import FacesConfig, extract_faces
+from avsep.faces.backends import create, fan, s3fd
+from avsep.faces.backends.face_alignment import BoxRegion, FaceAlignmentBackend, Networks
+from avsep.faces.backends.fan_weights import (
     DEPTH,
     FAN_3D,
     S3FD,
@@ -22,7 +22,7 @@ from pipeline.faces.backends.fan_weights import (
     load_state,
     weights_folder,
 )
-from tests.faces.face_scene import FACE
+from tests.support.face_scene import FACE
 
 SIDE = 80  # of the drawn face's box, in pixels
 TARGETS = torch.tensor(FACE[:, :2] + 0.5, dtype=torch.float32)  # (68, 2), 0..1 over the box

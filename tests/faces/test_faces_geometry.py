@@ -1,11 +1,11 @@
-"""Squares, transforms and windows of `pipeline.faces.geometry`."""
+"""Squares, transforms and windows of `avsep.faces.geometry`."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from pipeline.faces.geometry import (
+from avsep.faces.geometry import (
     analysis_affine,
     analysis_squares,
     apply,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.faces.appearance import face_patch, likeness
-from pipeline.faces.backends import Region
-from pipeline.faces.config import FacesConfig
-from pipeline.faces.crops import grey_crop
-from pipeline.faces.geometry import face_boxes
-from pipeline.faces.matching import doubles, is_near, one_place
-from pipeline.faces.track import FaceTrack, Sighting
-from tests.faces.face_scene import FACE, Pose, background, draw
+from avsep.faces.appearance import face_patch, likeness
+from avsep.faces.backends import Region
+from avsep.faces.config import FacesConfig
+from avsep.faces.crops import grey_crop
+from avsep.faces.geometry import face_boxes
+from avsep.faces.matching import doubles, is_near, one_place
+from avsep.faces.track import FaceTrack, Sighting
+from tests.support.face_scene import FACE, Pose, background, draw
 
 
 def sighting(pose: Pose) -> Sighting:

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.faces.config import FacesConfig
-from pipeline.faces.crops import CROP_SCALE, grey_crop
-from pipeline.faces.geometry import (
+from avsep.faces.config import FacesConfig
+from avsep.faces.crops import CROP_SCALE, grey_crop
+from avsep.faces.geometry import (
     analysis_affine,
     analysis_squares,
     apply,
@@ -16,10 +16,10 @@ from pipeline.faces.geometry import (
     face_boxes,
     to_analysis,
 )
-from pipeline.faces.ibug68 import MOUTH, STABLE
-from pipeline.faces.mouth import MEAN_FACE, crop_corners, mean_face_transforms
-from pipeline.faces.strip import MouthStrip
-from tests.faces.face_scene import FACE
+from avsep.faces.ibug68 import MOUTH, STABLE
+from avsep.faces.mouth import MEAN_FACE, crop_corners, mean_face_transforms
+from avsep.faces.mouth_cropper import MouthStrip
+from tests.support.face_scene import FACE
 
 
 def place(scale: float, angle: float, x: float, y: float) -> np.ndarray:

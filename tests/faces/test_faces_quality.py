@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.faces.quality import (
+from avsep.faces.quality import (
     loudness,
     mouth_opening,
     picture_scores,
     sound_scores,
     yaw_degrees,
 )
-from pipeline.schema import DETECTED, INTERPOLATED, MISSING, Landmarks
-from tests.faces.face_scene import FACE
+from avsep.schema import DETECTED, INTERPOLATED, MISSING, Landmarks
+from tests.support.face_scene import FACE
 
 FRAMES = 150
 EYES = float(np.hypot(*(FACE[36] - FACE[45])[:2]))

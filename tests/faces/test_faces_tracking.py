@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.faces import FacesConfig, extract_faces
-from pipeline.faces.backends import Estimate, Region
-from pipeline.faces.extraction import FaceTrackSample
-from pipeline.schema import DETECTED, INTERPOLATED, MISSING
-from tests.faces.face_scene import FACE, ColourBackend, Pose, background, draw
+from avsep.faces import FacesConfig, extract_faces
+from avsep.faces.backends import Estimate, Region
+from avsep.faces.extraction import FaceTrackSample
+from avsep.schema import DETECTED, INTERPOLATED, MISSING
+from tests.support.face_scene import FACE, ColourBackend, Pose, background, draw
 
 SIZE = (320, 240)
 SHORT = FacesConfig(min_track_frames=5, max_gap=12)

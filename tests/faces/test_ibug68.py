@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.faces.geometry import apply, similarity
-from pipeline.faces.ibug68 import JAW, MEDIAPIPE_INDEX, MOUTH, NOSE_TIP, STABLE
-from pipeline.faces.quality import inter_ocular
-from tests.faces.face_scene import GOLDEN
+from avsep.faces.geometry import apply, similarity
+from avsep.faces.ibug68 import JAW, MEDIAPIPE_INDEX, MOUTH, NOSE_TIP, STABLE
+from avsep.faces.quality import inter_ocular
+from tests.support.face_scene import GOLDEN
 
 # The point that a mirror makes of each point, from the drawing of the 68 points.
 MIRROR = (

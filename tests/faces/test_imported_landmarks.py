@@ -4,13 +4,13 @@ import pickle
 import numpy as np
 import pytest
 
-from pipeline.errors import ItemError, Reason, UsageError
-from pipeline.faces import extract_faces
-from pipeline.faces.backends.imported import ImportedLandmarks, open_imported
-from pipeline.faces.config import FacesConfig
-from pipeline.faces.landmark_files import load_plain, read_landmarks
-from pipeline.schema import Clip
-from tests.media.clip_maker import raw_clip
+from avsep.errors import ItemError, Reason, UsageError
+from avsep.faces import extract_faces
+from avsep.faces.backends.imported import ImportedLandmarks, open_imported
+from avsep.faces.config import FacesConfig
+from avsep.faces.landmark_files import load_plain, read_landmarks
+from avsep.schema import Clip
+from tests.support.clip_maker import raw_clip
 
 
 def face(x: float, y: float) -> np.ndarray:

@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.errors import CheckError, UsageError
-from pipeline.faces import FacesConfig, extract_faces
-from pipeline.faces.backends import Region, create
-from pipeline.faces.backends.blazeface import merge, tile_sides, tile_starts
-from pipeline.faces.backends.mediapipe import MediaPipeBackend, next_region
-from pipeline.faces.backends.task_file import DETECTOR, interpreter, read_models
-from pipeline.faces.ibug68 import MEDIAPIPE_INDEX
-from pipeline.faces.quality import inter_ocular
-from tests.faces.face_scene import GOLDEN
+from avsep.errors import CheckError, UsageError
+from avsep.faces import FacesConfig, extract_faces
+from avsep.faces.backends import Region, create
+from avsep.faces.backends.blazeface import merge, tile_sides, tile_starts
+from avsep.faces.backends.mediapipe import MediaPipeBackend, next_region
+from avsep.faces.backends.task_file import DETECTOR, interpreter, read_models
+from avsep.faces.ibug68 import MEDIAPIPE_INDEX
+from avsep.faces.quality import inter_ocular
+from tests.support.face_scene import GOLDEN
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from avsep.errors import UsageError
+from avsep.files import sha256_file
+from avsep.schema import Clip
+from avsep.shards.verify import verify_set
+from avsep.tables import write_rows
+from avsep.workspace import Workspace
 from flows import runners
-from pipeline.errors import UsageError
-from pipeline.ledger import Ledger
-from pipeline.runner import run_stage
-from pipeline.schema import Clip
-from pipeline.shards.verify import verify_set
-from pipeline.storage import Workspace, sha256_file
-from pipeline.tables import write_rows
+from pipeline.execution.ledger import Ledger
+from tests.support.stage_run import run_stage
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 40
@@ -29,8 +30,8 @@ PARAMS = "extract: {workers: 0, clips_per_shard: 1}\n"
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory) -> tuple[Path, list[Clip]]:
     """Eight short clips of one drawn head, each another part of it."""
-    from pipeline.corpora.demo.corpus import DemoClip, talk
-    from pipeline.media.encode import write_mp4
+    from avsep.corpora.demo.corpus import DemoClip, talk
+    from avsep.media.encode import write_mp4
 
     folder = tmp_path_factory.mktemp("raw")
     drawn = talk(DemoClip(speaker=0, number=0), seed=1, num_frames=FRAMES)
@@ -111,7 +112,7 @@ def test_a_worker_that_dies_costs_nothing_and_changes_nothing(tmp_path, clips):
             "AVSEP_DASK_SCHEDULER": json.loads(address_file.read_text())["address"],
         }
         flow = subprocess.Popen(
-            [sys.executable, "-m", "flows.extract", "--root", str(far.root)],
+            [sys.executable, "-m", "flows.stages", "extract", "--root", str(far.root)],
             cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         done = far.work("extract")

@@ -16,7 +16,7 @@ SPEAKERS = "{clips_per_speaker: 1, train: [0, 1], val: [4], test: [5, 6]}"
 def _start(project: Path) -> subprocess.Popen[str]:
     environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.download", "--root", str(project)],
+        [sys.executable, "-m", "flows.stages", "download", "--root", str(project)],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,

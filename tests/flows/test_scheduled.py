@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from avsep.errors import CheckError, Reason
+from avsep.files import write_json
+from avsep.outcome import Outcome
+from avsep.workspace import Workspace
 from flows import dvc
-from pipeline.errors import CheckError, Reason
-from pipeline.ledger import Ledger, Outcome
-from pipeline.storage import Workspace, write_json
+from pipeline.execution.ledger import Ledger
 
 ROOT = Path(__file__).parents[2]
 FAKE = """#!/bin/bash

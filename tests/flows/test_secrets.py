@@ -12,23 +12,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.corpora.keyed_download import KEY_VARIABLE
-from pipeline.corpora.youtube.config import COOKIES_VARIABLE
-from tests.corpora.miniature import write_meta
+from avsep.corpora.keyed_download import KEY_VARIABLE
+from avsep.corpora.youtube.config import COOKIES_VARIABLE
 from tests.corpora.test_youtube import A, B, C, D, annotate, video_bytes
-from tests.corpora.video_server import serving
+from tests.support.miniature import write_meta
+from tests.support.video_server import serving
 
 ROOT = Path(__file__).parents[2]
 SECRETS = {"cookie": "verysecret", "file": "jar-of-mine", "key": "my-very-own-key"}
 PROGRAM = """
 import sys
 from functools import partial
-from flows.download import download
+from flows.stages import download, report
 from flows.engine import main
-from flows.report import report
-from pipeline.corpora.youtube import config, session
-from pipeline.corpora.youtube.fetch import Site
-from tests.corpora.video_server import _address
+from avsep.corpora.youtube import config, session
+from avsep.corpora.youtube.fetch import Site
+from tests.support.video_server import _address
 
 server, *rest = sys.argv[1:]
 session.SITE = Site(address=partial(_address, server), extractors=("generic",))

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from avsep.errors import CheckError
+from avsep.files import write_json
+from avsep.workspace import Workspace
 from flows import station
 from flows.server import process_stat
-from pipeline.errors import CheckError
-from pipeline.storage import Workspace, write_json
 
 CHILD = "import subprocess, sys; subprocess.Popen(['sleep', '300'], start_new_session=True).wait()"
 

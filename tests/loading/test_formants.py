@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from pipeline.loading.formants import move_formants
+from avsep.loading.formants import move_formants
 
 RATE = 16000
 PERIOD = 128  # samples: 125 Hz

@@ -3,15 +3,15 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from synthetic_store import SyntheticStore
 from torch.utils.data import DataLoader
 
-from pipeline.errors import CheckError
-from pipeline.loading.augment import AugmentConfig, crop_lips
-from pipeline.loading.clips import ListedClips, TrainClips
-from pipeline.loading.mixtures import ListedMixtures, TrainMixtures, collate
-from pipeline.loading.sampler import ListSampler, RoundSampler
-from pipeline.loading.speed import speeds_within
+from avsep.errors import CheckError
+from avsep.loading.augment import AugmentConfig, crop_lips
+from avsep.loading.clips import ListedClips, TrainClips
+from avsep.loading.mixtures import ListedMixtures, TrainMixtures, collate
+from avsep.loading.sampler import ListSampler, RoundSampler
+from avsep.loading.speed import speeds_within
+from tests.support.synthetic_store import SyntheticStore
 
 CUES = ("lips", "landmarks")
 SHAKE = AugmentConfig(crop=True, flip=0.5, shift_frames=2, noise_px=0.5, level_db=6)

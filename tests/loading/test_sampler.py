@@ -1,7 +1,7 @@
 import pytest
 from torch.utils.data import DataLoader
 
-from pipeline.loading.sampler import ListSampler, RoundSampler
+from avsep.loading.sampler import ListSampler, RoundSampler
 
 
 def test_rounds_follow_each_other_without_a_repeat_or_a_gap():

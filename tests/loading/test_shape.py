@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from synthetic_store import SyntheticStore
 
-from pipeline.loading.augment import SHAPE_PX, AugmentConfig, crop_lips, reshape_face
-from pipeline.loading.mixtures import TrainMixtures
+from avsep.loading.augment import SHAPE_PX, AugmentConfig, crop_lips, reshape_face
+from avsep.loading.mixtures import TrainMixtures
+from tests.support.synthetic_store import SyntheticStore
 
 
 def rng(seed):

@@ -6,11 +6,11 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.errors import ItemError, Reason
-from pipeline.media.decode import read_audio, read_frames
-from pipeline.media.ffmpeg import binary
-from pipeline.media.probe import probe
-from tests.media.clip_maker import (
+from avsep.errors import ItemError, Reason
+from avsep.media.decode import read_audio, read_frames
+from avsep.media.ffmpeg import binary
+from avsep.media.probe import probe
+from tests.support.clip_maker import (
     click_audio,
     click_time,
     flash_pictures,

@@ -2,9 +2,9 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.media.decode import read_audio, read_frames
-from pipeline.media.encode import write_mp4
-from pipeline.media.probe import probe
+from avsep.media.decode import read_audio, read_frames
+from avsep.media.encode import write_mp4
+from avsep.media.probe import probe
 
 FRAMES, RATE_HZ = 30, 16_000
 

@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from pipeline.errors import ItemError, Reason, UsageError
-from pipeline.media import ffmpeg
-from pipeline.media.decode import read_audio, read_frames
-from pipeline.media.probe import probe
-from pipeline.storage import sha256_file
-from tests.media.clip_maker import click_audio, click_time, flash_pictures, make_clip
+from avsep.errors import ItemError, Reason, UsageError
+from avsep.files import sha256_file
+from avsep.media import ffmpeg
+from avsep.media.decode import read_audio, read_frames
+from avsep.media.probe import probe
+from tests.support.clip_maker import click_audio, click_time, flash_pictures, make_clip
 
 
 @pytest.fixture

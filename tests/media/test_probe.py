@@ -4,12 +4,12 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.errors import ItemError, Reason
-from pipeline.media import container as containers
-from pipeline.media.decode import read_audio, read_frames
-from pipeline.media.probe import probe
-from pipeline.media.sampling import sample_grey, spread_times
-from tests.media.clip_maker import click_audio, flash_pictures, make_clip, numbered_pictures
+from avsep.errors import ItemError, Reason
+from avsep.media import container as containers
+from avsep.media.decode import read_audio, read_frames
+from avsep.media.probe import probe
+from avsep.media.sampling import sample_grey, spread_times
+from tests.support.clip_maker import click_audio, flash_pictures, make_clip, numbered_pictures
 
 
 def reason_of(path) -> Reason:

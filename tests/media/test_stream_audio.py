@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from clip_maker import make_clip, speech_like
 
-from pipeline.errors import ItemError
-from pipeline.media.decode import read_audio, stream_audio
+from avsep.errors import ItemError
+from avsep.media.decode import read_audio, stream_audio
+from tests.support.clip_maker import make_clip, speech_like
 
 
 def streamed(path) -> tuple[float, np.ndarray]:

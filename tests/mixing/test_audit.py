@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.cli.app import app
-from pipeline.errors import CheckError
-from pipeline.mixing.audit import LEAKS, Listing, audit, read_listings
-from pipeline.mixing.published import (
+from avsep.cli.app import app
+from avsep.errors import CheckError
+from avsep.mixing.audit import LEAKS, Listing, audit, read_listings
+from avsep.mixing.external_lists import (
     ListedMixture,
     ListedVoice,
     ctcnet_name,

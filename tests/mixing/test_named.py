@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.errors import CheckError
-from pipeline.mixing.importing import import_list
-from pipeline.mixing.level import active_level_dbfs, speech_level
-from pipeline.mixing.named import PROTOCOLS, level_at_8_khz, power_dbfs
-from pipeline.mixing.protocols import draw_list, relative_db
-from pipeline.mixing.recipes import write_recipes
-from pipeline.mixing.render import render
-from pipeline.mixing.training import TrainingDraw, TrainingList
-from pipeline.mixing.voices import Voice, VoiceTable, find_activity
-from pipeline.shards.index import IndexRow
+from avsep.errors import CheckError
+from avsep.media.level import active_level_dbfs, speech_level
+from avsep.mixing.importing import import_list
+from avsep.mixing.protocols import draw_list, relative_db
+from avsep.mixing.published_protocols import PROTOCOLS, level_at_8_khz, power_dbfs
+from avsep.mixing.recipes import write_recipes
+from avsep.mixing.render import render
+from avsep.mixing.training import TrainingDraw, TrainingList
+from avsep.mixing.voices import Voice, VoiceTable, find_activity
+from avsep.shards.index import IndexRow
 
 WINDOW = 32_000
 FULL = 32_768

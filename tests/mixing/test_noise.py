@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.errors import CheckError
-from pipeline.mixing.named import power_dbfs
-from pipeline.mixing.noise import add_noise, noise_files, write_stretch
-from pipeline.mixing.noise_config import NoiseConfig
-from pipeline.mixing.recipes import content_id, read_recipes, write_recipes
-from pipeline.mixing.render import FULL_SCALE, render
-from pipeline.schema import MixtureRecipe, SourceRecipe
-from pipeline.storage import read_jsonl, write_jsonl
+from avsep.errors import CheckError
+from avsep.files import read_jsonl, write_jsonl
+from avsep.mixing.config import NoiseConfig
+from avsep.mixing.noise import add_noise, noise_files, write_stretch
+from avsep.mixing.published_protocols import power_dbfs
+from avsep.mixing.recipes import content_id, read_recipes, write_recipes
+from avsep.mixing.render import FULL_SCALE, render
+from avsep.schema import MixtureRecipe, SourceRecipe
 
 SAMPLES = 16_000
 RNG = np.random.default_rng(0)

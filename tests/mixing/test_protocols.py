@@ -9,15 +9,15 @@ from functools import cache
 import numpy as np
 import pytest
 
-from pipeline.errors import CheckError
-from pipeline.mixing.draws import Draws
-from pipeline.mixing.level import active_level_dbfs
-from pipeline.mixing.protocols import draw_list, draw_training, relative_db
-from pipeline.mixing.recipes import read_recipes, write_recipes
-from pipeline.mixing.render import PEAK_LIMIT, render
-from pipeline.mixing.training import TrainingDraw, TrainingList, read_training, write_training
-from pipeline.mixing.voices import Voice, VoiceTable, find_activity, window_starts
-from pipeline.storage import dump_json, write_json
+from avsep.errors import CheckError
+from avsep.files import dump_json, write_json
+from avsep.media.level import active_level_dbfs
+from avsep.mixing.hash_random import Draws
+from avsep.mixing.protocols import draw_list, draw_training, relative_db
+from avsep.mixing.recipes import read_recipes, write_recipes
+from avsep.mixing.render import PEAK_LIMIT, render
+from avsep.mixing.training import TrainingDraw, TrainingList, read_training, write_training
+from avsep.mixing.voices import Voice, VoiceTable, find_activity, window_starts
 
 WINDOW = 32_000  # 2 s
 FRAMES = 75

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.mixing.render import PEAK_LIMIT, joint_scale, linear_gain, render
-from pipeline.schema import MixtureRecipe, SourceRecipe
+from avsep.mixing.render import PEAK_LIMIT, joint_scale, linear_gain, render
+from avsep.schema import MixtureRecipe, SourceRecipe
 
 VECTOR = Path(__file__).parents[1] / "golden" / "mixing" / "render_vector.json"
 

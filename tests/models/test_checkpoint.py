@@ -4,10 +4,10 @@ import sys
 import pytest
 import torch
 
-from pipeline.errors import CheckError
-from pipeline.models import checkpoint
-from pipeline.models.vovit import VoViT, VoViTConfig
-from pipeline.training.recipes import with_overrides
+from avsep.errors import CheckError
+from avsep.models import checkpoint
+from avsep.models.vovit import VoViT, VoViTConfig
+from avsep.training.recipes import with_overrides
 
 TINY = {
     "graph": {"channels": [4]},

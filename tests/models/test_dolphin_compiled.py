@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from pipeline.models.dolphin import Dolphin, DolphinConfig, LipEncoderConfig
-from pipeline.models.dolphin.blocks import LocalBlock
+from avsep.models.dolphin import Dolphin, DolphinConfig, LipEncoderConfig
+from avsep.models.dolphin.blocks import LocalBlock
 
 SMALL = replace(
     DolphinConfig.demo(),

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pipeline.models.dolphin.config import DolphinConfig
-from pipeline.models.dolphin.model import Dolphin
+from avsep.models.dolphin.config import DolphinConfig
+from avsep.models.dolphin.model import Dolphin
 
 
 def test_fourier_start_gives_the_sound_back_through_a_mask_of_one():

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from dolphin_rule import (
+
+from avsep.models.dolphin import Dolphin, DolphinConfig, load_official
+from avsep.models.dolphin.state_dict_names import official_names
+from tests.support.dolphin_rule import (
     GOLDEN,
     draw,
     relative,
@@ -10,9 +13,6 @@ from dolphin_rule import (
     rule_state,
     tiny_dolphin,
 )
-
-from pipeline.models.dolphin import Dolphin, DolphinConfig, load_official
-from pipeline.models.dolphin.official_names import official_names
 
 # file, items, samples, frames
 CASES = [("tiny_rule_a", 1, 4000, 6), ("tiny_rule_b_batch2_odd", 2, 3001, 5)]

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.models.dolphin import blur
-from pipeline.models.dolphin.heat import HeatDiffusion
-from pipeline.models.dolphin.sequence import GlobalNorm, depthwise, pool, pool_evenly, stretch
+from avsep.models.dolphin import blur
+from avsep.models.dolphin.heat import HeatDiffusion
+from avsep.models.dolphin.sequence import GlobalNorm, depthwise, pool, pool_evenly, stretch
 
 
 def reference(x, k):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.models.dolphin import (
+from avsep.models.dolphin import (
     FeatureFolder,
     LipCoderConfig,
     LipCoderPretraining,
@@ -13,9 +13,9 @@ from pipeline.models.dolphin import (
     QuantiserConfig,
     log_mel_targets,
 )
-from pipeline.models.dolphin.lip_decoder import LipDecoder
-from pipeline.models.dolphin.lipcoder import code_usage
-from pipeline.models.dolphin.quantiser import Quantiser, k_means
+from avsep.models.dolphin.lip_decoder import LipDecoder
+from avsep.models.dolphin.lipcoder import code_usage
+from avsep.models.dolphin.quantiser import Quantiser, k_means
 
 SMALL = LipEncoderConfig(
     image_size=24,

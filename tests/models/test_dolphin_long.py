@@ -2,9 +2,9 @@ import itertools
 
 import pytest
 import torch
-from dolphin_rule import rule_audio, tiny_dolphin
 
-from pipeline.models.dolphin import Dolphin, DolphinConfig, WindowConfig, long, separate_long
+from avsep.models.dolphin import Dolphin, DolphinConfig, WindowConfig, long, separate_long
+from tests.support.dolphin_rule import rule_audio, tiny_dolphin
 
 WINDOWS = WindowConfig(window_s=1.0, overlap_s=0.4, fade_s=0.1)
 

@@ -3,13 +3,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from dolphin_rule import relative, rule_audio, rule_lips, tiny_config, tiny_dolphin
 
-from pipeline.config import as_values, build
-from pipeline.models.dolphin import Dolphin, DolphinConfig, LipEncoderConfig, prepare_lips
-from pipeline.models.dolphin.attention import SelfAttention, position_scores
-from pipeline.models.dolphin.lip_attention import taylor_attention
-from pipeline.schema import Cues
+from avsep.models.dolphin import Dolphin, DolphinConfig, LipEncoderConfig, prepare_lips
+from avsep.models.dolphin.attention import SelfAttention, position_scores
+from avsep.models.dolphin.lip_attention import taylor_attention
+from avsep.schema import Cues
+from avsep.settings import as_values, build
+from tests.support.dolphin_rule import relative, rule_audio, rule_lips, tiny_config, tiny_dolphin
 
 
 @pytest.fixture(scope="module")

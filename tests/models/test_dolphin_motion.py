@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 
-from pipeline.models.dolphin import (
+from avsep.models.dolphin import (
     LipCoderConfig,
     LipCoderPretraining,
     LipEncoder,

@@ -1,10 +1,16 @@
 import pytest
 import torch
-from dolphin_rule import names_and_shapes, rule_audio, rule_lips, rule_state, tiny_config
 
-from pipeline.models.dolphin import Dolphin, DolphinConfig, load_official
-from pipeline.models.dolphin.official import to_official
-from pipeline.models.dolphin.official_names import official_names, unused_names
+from avsep.models.dolphin import Dolphin, DolphinConfig, load_official
+from avsep.models.dolphin.state_dict_adapter import to_official
+from avsep.models.dolphin.state_dict_names import official_names, unused_names
+from tests.support.dolphin_rule import (
+    names_and_shapes,
+    rule_audio,
+    rule_lips,
+    rule_state,
+    tiny_config,
+)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.models.dropout import attend, dropout
+from avsep.models.dropout import attend, dropout
 
 
 def test_without_training_or_probability_nothing_happens() -> None:

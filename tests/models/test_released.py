@@ -5,17 +5,24 @@ import sys
 
 import pytest
 import torch
-import vovit_rule
-from dolphin_rule import GOLDEN, relative, rule_audio, rule_lips, rule_state, tiny_config
 from safetensors.torch import load_file, save_file
-from vovit_tiny import tiny_config as tiny_vovit_config
 
-from pipeline.cli import main
-from pipeline.errors import CheckError, UsageError
-from pipeline.models import checkpoint, released
-from pipeline.models.vovit import VoViT, VoViTConfig
-from pipeline.models.vovit.official import official_enhancer_name, official_stage1_name
-from pipeline.storage import sha256_file
+from avsep.cli import main
+from avsep.errors import CheckError, UsageError
+from avsep.files import sha256_file
+from avsep.models import checkpoint, released
+from avsep.models.vovit import VoViT, VoViTConfig
+from avsep.models.vovit.state_dict_adapter import official_enhancer_name, official_stage1_name
+from tests.support import vovit_rule
+from tests.support.dolphin_rule import (
+    GOLDEN,
+    relative,
+    rule_audio,
+    rule_lips,
+    rule_state,
+    tiny_config,
+)
+from tests.support.vovit_tiny import tiny_config as tiny_vovit_config
 
 FACE = vovit_rule.GOLDEN / "vovit-mean-face.tsv"
 

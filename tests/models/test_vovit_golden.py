@@ -8,12 +8,12 @@ import pytest
 import torch
 import vovit_rule as rule
 
-from pipeline.models.vovit import VoViT, VoViTConfig
-from pipeline.models.vovit.graph import adjacency, nearest_frames
-from pipeline.models.vovit.official import official_enhancer_name, official_stage1_name
-from pipeline.models.vovit.registration import register
-from pipeline.models.vovit.stft import _window, stft
-from pipeline.models.vovit.transformer import position_table
+from avsep.models.vovit import VoViT, VoViTConfig
+from avsep.models.vovit.graph import adjacency, nearest_frames
+from avsep.models.vovit.registration import register
+from avsep.models.vovit.state_dict_adapter import official_enhancer_name, official_stage1_name
+from avsep.models.vovit.stft import _window, stft
+from avsep.models.vovit.transformer import position_table
 
 
 @pytest.fixture(scope="module", autouse=True)

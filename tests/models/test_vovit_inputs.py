@@ -5,10 +5,9 @@ from itertools import pairwise
 
 import pytest
 import torch
-from vovit_tiny import face, moving_face, noise
 
-from pipeline.models.vovit.chunks import cut_audio, cut_frames, join, plan_chunks, sample_of_frame
-from pipeline.models.vovit.landmarks import (
+from avsep.models.vovit.chunks import cut_audio, cut_frames, join, plan_chunks, sample_of_frame
+from avsep.models.vovit.landmarks import (
     check_finite,
     check_order,
     check_shape,
@@ -16,8 +15,9 @@ from pipeline.models.vovit.landmarks import (
     lost_frames,
     smooth,
 )
-from pipeline.models.vovit.registration import mean_face, misfit, register
-from pipeline.models.vovit.resample import from_model_rate, to_model_rate
+from avsep.models.vovit.registration import mean_face, misfit, register
+from avsep.models.vovit.resample import from_model_rate, to_model_rate
+from tests.support.vovit_tiny import face, moving_face, noise
 
 CLIP, FRAMES = 32_767, 50
 

@@ -4,15 +4,15 @@ import dataclasses
 
 import pytest
 import torch
-from vovit_tiny import cues, face, moving_face, noise, tiny_config, tiny_model
 
-from pipeline.config import as_values, build
-from pipeline.models.vovit import VoViT, VoViTConfig, load_official
-from pipeline.models.vovit.chunks import plan_chunks
-from pipeline.models.vovit.config import AudioEncoderConfig, EnhancerConfig, SpectrumConfig
-from pipeline.models.vovit.inputs import as_float
-from pipeline.models.vovit.landmarks import smooth
-from pipeline.models.vovit.registration import register
+from avsep.models.vovit import VoViT, VoViTConfig, load_official
+from avsep.models.vovit.chunks import plan_chunks
+from avsep.models.vovit.config import AudioEncoderConfig, EnhancerConfig, SpectrumConfig
+from avsep.models.vovit.inputs import as_float
+from avsep.models.vovit.landmarks import smooth
+from avsep.models.vovit.registration import register
+from avsep.settings import as_values, build
+from tests.support.vovit_tiny import cues, face, moving_face, noise, tiny_config, tiny_model
 
 CLIP = 32_767
 

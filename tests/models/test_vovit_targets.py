@@ -4,11 +4,10 @@ import math
 
 import pytest
 import torch
-from vovit_tiny import cues, face, moving_face, noise, tiny_config, tiny_model
 
-from pipeline.models.vovit import VoViT
-from pipeline.models.vovit.stft import stft
-from pipeline.models.vovit.targets import (
+from avsep.models.vovit import VoViT
+from avsep.models.vovit.stft import stft
+from avsep.models.vovit.targets import (
     complex_mask_loss,
     complex_mask_target,
     loss_weight,
@@ -17,6 +16,7 @@ from pipeline.models.vovit.targets import (
     stage1_loss,
     stage2_loss,
 )
+from tests.support.vovit_tiny import cues, face, moving_face, noise, tiny_config, tiny_model
 
 
 def complex_noise(*shape, seed=0, level=5.0):

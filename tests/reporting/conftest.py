@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from report_world import LEVELS, make_data, make_evaluation, make_run
 
-from pipeline.storage import Workspace
+from avsep.workspace import Workspace
+from tests.support.report_world import LEVELS, make_data, make_evaluation, make_run
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_world import LEVELS
 
-from pipeline.reporting.page import render_page
-from tests.chromium import CHROMIUM, PROBLEM
+from avsep.reporting.page import render_page
+from tests.support.chromium import CHROMIUM, PROBLEM
+from tests.support.report_world import LEVELS
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(PROBLEM), reason=PROBLEM)]
 

@@ -7,19 +7,20 @@ import json
 from html.parser import HTMLParser
 
 import pytest
-from report_world import LEVELS, make_data, make_evaluation, make_run
 from typer.testing import CliRunner
 
-from pipeline.cli.app import app
-from pipeline.errors import CheckError
-from pipeline.reporting.gather import gather_model, read_log
-from pipeline.reporting.media import sound_uri
-from pipeline.reporting.numbers import DASH, cell, number
-from pipeline.reporting.page import render_page
-from pipeline.reporting.table import summary_table
+from avsep.cli.app import app
+from avsep.errors import CheckError
+from avsep.files import write_text
+from avsep.reporting.gather import gather_model, read_log
+from avsep.reporting.media import sound_uri
+from avsep.reporting.numbers import DASH, cell, number
+from avsep.reporting.page import render_page
+from avsep.reporting.table import summary_table
+from avsep.workspace import Workspace
 from pipeline.stages import report
 from pipeline.stages.report import ReportConfig
-from pipeline.storage import Workspace, write_text
+from tests.support.report_world import LEVELS, make_data, make_evaluation, make_run
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 LOADING = {"src", "href", "srcset", "poster", "data", "action", "xlink:href"}
@@ -95,7 +96,7 @@ def test_sounds_decode_to_what_was_evaluated(page, full_workspace):
     import numpy as np
     import soundfile
 
-    from pipeline.reporting.media import read_wav
+    from avsep.reporting.media import read_wav
 
     first = page.all("audio")[0]["src"]
     kind, _, content = first.partition(";base64,")
@@ -136,7 +137,7 @@ def test_published_figures_are_marked_as_other_data(page):
 
 
 def test_the_stage_publishes_one_small_file_and_the_same_one_each_time(html, full_workspace):
-    from pipeline.runner import run_stage
+    from tests.support.stage_run import run_stage
 
     found = run_stage("report", full_workspace, config=ReportConfig(title="Results"))
     assert [p.name for p in full_workspace.report.iterdir()] == ["index.html"]
@@ -146,7 +147,7 @@ def test_the_stage_publishes_one_small_file_and_the_same_one_each_time(html, ful
 
 
 def test_a_page_too_large_to_send_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.reporting.page.render_page", lambda *_, **__: "x" * 200_000)
+    monkeypatch.setattr("avsep.reporting.page.render_page", lambda *_, **__: "x" * 200_000)
     config, workspace = ReportConfig(max_size_mb=0.1), Workspace(tmp_path)
     with pytest.raises(CheckError, match=r"report\.max_size_mb"):
         report.work(config, workspace, report.plan(config, workspace)[0], lambda _: None)

@@ -1,10 +1,10 @@
 import math
 
-from pipeline.reporting.scores import gather_scores, histograms
-from pipeline.schema import Clip
-from pipeline.storage import Workspace
-from pipeline.tables import write_rows
-from tests.media.clip_maker import raw_clip
+from avsep.reporting.scores import gather_scores, histograms
+from avsep.schema import Clip
+from avsep.tables import write_rows
+from avsep.workspace import Workspace
+from tests.support.clip_maker import raw_clip
 
 
 def test_each_score_has_a_histogram_and_dropped_clips_are_told_apart(tmp_path):

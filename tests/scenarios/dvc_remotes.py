@@ -100,7 +100,7 @@ def main() -> None:
         )
         run(here, "dvc", "get", str(lab), "data/mixtures", "-o", "mixtures")
         code = (
-            "from pipeline.shards import open_shards\n"
+            "from avsep.shards import open_shards\n"
             "print(sum(1 for _ in open_shards('shards')), 'samples')"
         )
         say(

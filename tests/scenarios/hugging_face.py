@@ -67,7 +67,7 @@ def main() -> None:
         told = json.loads(done.stdout.splitlines()[-1])
         print(f"read by datasets {told['version']}")
         code = (
-            "import json, sys; from pipeline.shards.store import ShardStore\n"
+            "import json, sys; from avsep.shards.store import ShardStore\n"
             "print(json.dumps([row.split for row in ShardStore(sys.argv[1]).index]))"
         )
         listed = subprocess.run(

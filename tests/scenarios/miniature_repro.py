@@ -22,12 +22,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import yaml
 
-from pipeline.corpora.demo import corpus as demo
-from pipeline.corpora.demo.corpus import DemoClip
-from pipeline.media.encode import write_mp4
-from pipeline.storage import sha256_file
-from tests.corpora import miniature
+from avsep.corpora.demo import corpus as demo
+from avsep.corpora.demo.corpus import DemoClip
+from avsep.files import sha256_file
+from avsep.media.encode import write_mp4
 from tests.scenarios.steps import ROOT, run, say
+from tests.support import miniature
 
 NUM_FRAMES = 60  # 2.4 s; the profile of VoxCeleb2 wants 2 s
 NUM_CLIPS = 14

@@ -23,17 +23,17 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from avsep.extraction.provenance import clip_hash
+from avsep.extraction.records import ClipRecord, keep_clip
+from avsep.media.pcm import pcm_sha256
+from avsep.schema import Clip, Landmarks, Sample
+from avsep.shards.codecs import encode_sample
+from avsep.tables import write_rows
+from avsep.workspace import Workspace
 from flows.engine import stage_flow
 from flows.server import api_url
-from pipeline.runner import run_stage
-from pipeline.schema import Clip, Landmarks, Sample
-from pipeline.shards.audio import pcm_sha256
-from pipeline.shards.codecs import encode_sample
-from pipeline.shards.provenance import clip_hash
-from pipeline.shards.records import ClipRecord, keep_clip
 from pipeline.stages import extract
-from pipeline.storage import Workspace
-from pipeline.tables import write_rows
+from tests.support.stage_run import run_stage
 
 FRAMES = 1
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from steps import ROOT, commit, environment, run, say
 
-from pipeline.storage import sha256_file
+from avsep.files import sha256_file
 
 SPLITS = {"train": (0, 1, 2, 3), "val": (7, 14), "test": (5, 6)}
 FIT = "{steps: STEPS, val_every: STEPS, batch: 2, seconds: 2.0}"
@@ -54,7 +54,7 @@ ENDS_IN_S = 300.0  # it takes 5, but a machine may be busy with other work
 def make_project(folder: Path) -> None:
     """A repository with this checkout's code, and no data."""
     ignored = shutil.ignore_patterns("__pycache__", "cache", "tmp", "config.local")
-    for name in ("pipeline", "flows", ".dvc"):
+    for name in ("avsep", "pipeline", "flows", ".dvc"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in ("dvc.yaml", "prefect.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder / name)
@@ -185,7 +185,7 @@ def grow(lab: Path, api: str, raw: Path) -> None:
     commit(lab, "the first clips")
 
     offer(lab, raw, clips=10)
-    cancel(lab, api, "refresh/nightly", when=("flows.extract", "spawn_main"))
+    cancel(lab, api, "refresh/nightly", when=("flows.stages extract", "spawn_main"))
     deployment_run(lab, api, "refresh/nightly")
     after = files(shards, "*.tar")
     say(
@@ -229,7 +229,7 @@ def main() -> None:
         with station(lab) as api:
             grow(lab, api, raw)
             set_steps(lab, 1_000_000)
-            cancel(lab, api, "reproduce/weekly", when=("pipeline.stages.pretrain",))
+            cancel(lab, api, "reproduce/weekly", when=("pipeline.train pretrain",))
             set_steps(lab, 2)
             reproduce(lab, api)
         left = processes(lab)

@@ -23,16 +23,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from pipeline.cli.app import app
-from pipeline.corpora.youtube import session
-from pipeline.ledger import Ledger
-from pipeline.ledger_check import check_ledger
-from pipeline.runner import StageReport, run_stage
-from pipeline.storage import Workspace
-from tests.corpora.miniature import write_meta
+from avsep.cli.app import app
+from avsep.corpora.youtube import session
+from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
+from pipeline.execution.ledger_check import check_ledger
+from pipeline.execution.stage import StageReport
 from tests.corpora.test_youtube import annotate, of, video_bytes
-from tests.corpora.video_server import VideoServer, serving
 from tests.scenarios.steps import say
+from tests.support.miniature import write_meta
+from tests.support.stage_run import run_stage
+from tests.support.video_server import VideoServer, serving
 
 # What meets a video, its share, and how its clips end at first.
 FATES = {

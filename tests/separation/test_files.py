@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from echo import Echo, FixedBackend, noise, still_pictures
 
-from pipeline.errors import CheckError, UsageError
-from pipeline.media.decode import read_audio, read_frames
-from pipeline.media.probe import probe
-from pipeline.separation import SeparateConfig, Separator
-from tests.media.clip_maker import click_audio, click_time, make_clip
+from avsep.errors import CheckError, UsageError
+from avsep.media.decode import read_audio, read_frames
+from avsep.media.probe import probe
+from avsep.separation import SeparateConfig, Separator
+from tests.support.clip_maker import click_audio, click_time, make_clip
+from tests.support.echo import Echo, FixedBackend, noise, still_pictures
 
 
 def separator(model=None, **settings) -> Separator:
@@ -156,7 +156,7 @@ def test_a_full_disk_is_one_sentence(video, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pipeline.separation.separator.write_voice", full)
+    monkeypatch.setattr("avsep.separation.separator.write_voice", full)
     before = {path.name for path in video.parent.iterdir()}
     with pytest.raises(CheckError, match="full"):
         separator().separate(video)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from echo import pictures
 
-from pipeline.separation import SeparateConfig
-from pipeline.separation.following import Fragment, follow
-from pipeline.separation.joining import join
-from pipeline.separation.progress import silent
-from pipeline.separation.recording import ArrayRecording
-from tests.faces.face_scene import ColourBackend, Pose
+from avsep.separation import SeparateConfig
+from avsep.separation.progress import silent
+from avsep.separation.recording import ArrayRecording
+from avsep.separation.track_linking import join
+from avsep.separation.tracking import Fragment, follow
+from tests.support.echo import pictures
+from tests.support.face_scene import ColourBackend, Pose
 
 A, B, C = 0, 1, 2
 

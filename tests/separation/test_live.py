@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from echo import Echo, noise, pictures, two
 
-from pipeline.errors import UsageError
-from pipeline.separation import SeparateConfig, Separator
-from tests.faces.face_scene import ColourBackend, Pose
+from avsep.errors import UsageError
+from avsep.separation import SeparateConfig, Separator
+from tests.support.echo import Echo, noise, pictures, two
+from tests.support.face_scene import ColourBackend, Pose
 
 CONFIG = SeparateConfig(window_s=2.0)
 

@@ -10,12 +10,12 @@ import av
 import numpy as np
 import pytest
 import torch
-from echo import FixedBackend, still_pictures
 
-from pipeline.cli.app import main
-from pipeline.models import checkpoint
-from pipeline.models.dolphin import Dolphin, DolphinConfig
-from tests.media.clip_maker import flash_pictures, make_clip, speech_like
+from avsep.cli.app import main
+from avsep.models import checkpoint
+from avsep.models.dolphin import Dolphin, DolphinConfig
+from tests.support.clip_maker import flash_pictures, make_clip, speech_like
+from tests.support.echo import FixedBackend, still_pictures
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def avsep(monkeypatch, capsys, trained, tmp_path):
 
 @pytest.fixture
 def face(monkeypatch):
-    monkeypatch.setattr("pipeline.separation.separator.create", lambda _name: FixedBackend())
+    monkeypatch.setattr("avsep.separation.separator.create", lambda _name: FixedBackend())
 
 
 def talk(path: Path, **changes) -> Path:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from echo import RATE_HZ, Echo, noise, pictures, two
 
-from pipeline.errors import CheckError
-from pipeline.separation import SeparateConfig, Separator
-from tests.faces.face_scene import ColourBackend, Pose
+from avsep.errors import CheckError
+from avsep.separation import SeparateConfig, Separator
+from tests.support.echo import RATE_HZ, Echo, noise, pictures, two
+from tests.support.face_scene import ColourBackend, Pose
 
 SHORT = SeparateConfig(window_s=1.0, overlap_s=0.4, fade_s=0.1)
 

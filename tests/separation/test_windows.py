@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from echo import noise
 
-from pipeline.models.dolphin import Dolphin, DolphinConfig, WindowConfig, separate_long
-from pipeline.schema import Cues
-from pipeline.separation import SeparateConfig
-from pipeline.separation.engines import engine_of
-from pipeline.separation.progress import silent
-from pipeline.separation.recording import Timeline
-from pipeline.separation.spill import DiskArray
-from pipeline.separation.windows import CrossFader, separate_recording
+from avsep.models.dolphin import Dolphin, DolphinConfig, WindowConfig, separate_long
+from avsep.schema import Cues
+from avsep.separation import SeparateConfig
+from avsep.separation.adapters import engine_of
+from avsep.separation.disk_array import DiskArray
+from avsep.separation.progress import silent
+from avsep.separation.recording import Timeline
+from avsep.separation.windows import CrossFader, separate_recording
+from tests.support.echo import noise
 
 
 class Shown:
@@ -87,7 +87,7 @@ def test_what_lies_outside_the_fade_is_not_used():
 
 
 def test_vovit_sees_the_very_stretch():
-    from tests.models.vovit_tiny import moving_face, tiny_model
+    from tests.support.vovit_tiny import moving_face, tiny_model
 
     model = tiny_model()
     model.card = {"family": "vovit", "config": {"variant": "speech-s1"}, "sha256": ""}
@@ -107,7 +107,7 @@ def test_vovit_sees_the_very_stretch():
 
 
 def test_a_model_that_cannot_separate_is_refused():
-    from pipeline.errors import CheckError
+    from avsep.errors import CheckError
 
     model = torch.nn.Linear(1, 1)
     model.card = {"family": "vovit", "config": {"variant": "singing"}, "sha256": ""}

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.schema import LIPS_SIZE, SAMPLES_PER_FRAME, Landmarks, Sample
-from pipeline.shards.audio import pcm_sha256
-from pipeline.shards.codecs import Storage, encode_sample
-from pipeline.shards.index import rows_of_shard, write_index
-from pipeline.shards.manifest import write_manifest
-from pipeline.shards.writer import write_shard
+from avsep.media.pcm import pcm_sha256
+from avsep.schema import LIPS_SIZE, SAMPLES_PER_FRAME, Landmarks, Sample
+from avsep.shards.codecs import Storage, encode_sample
+from avsep.shards.index import rows_of_shard, write_index
+from avsep.shards.manifest import write_manifest
+from avsep.shards.writer import write_shard
 
 
 def moving_mouth(frames: int, seed: int = 0) -> np.ndarray:

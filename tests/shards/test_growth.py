@@ -6,22 +6,23 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.cli.app import app
-from pipeline.errors import CheckError, Reason
-from pipeline.runner import run_stage
-from pipeline.schema import Clip, Landmarks, Sample
-from pipeline.shards.audio import pcm_sha256
-from pipeline.shards.codecs import encode_sample
-from pipeline.shards.difference import compare_sets
-from pipeline.shards.growth import batch_of, plan_shards, read_plan, write_plan
-from pipeline.shards.provenance import clip_hash
-from pipeline.shards.records import ClipRecord, keep_clip
-from pipeline.shards.verify import verify_set
+from avsep.cli.app import app
+from avsep.errors import CheckError, Reason
+from avsep.extraction.provenance import clip_hash
+from avsep.extraction.records import ClipRecord, keep_clip
+from avsep.extraction.shard_plan import batch_of, plan_shards, read_plan, write_plan
+from avsep.files import sha256_file
+from avsep.media.pcm import pcm_sha256
+from avsep.schema import Clip, Landmarks, Sample
+from avsep.shards.codecs import encode_sample
+from avsep.shards.difference import compare_sets
+from avsep.shards.verify import verify_set
+from avsep.tables import write_rows
+from avsep.workspace import Workspace
 from pipeline.stages import extract
 from pipeline.stages.extract import ExtractConfig
 from pipeline.stages.mix import MixConfig
-from pipeline.storage import Workspace, sha256_file
-from pipeline.tables import write_rows
+from tests.support.stage_run import run_stage
 
 FRAMES = 6
 SPLIT_OF = {0: "train", 1: "train", 2: "val", 3: "val", 4: "test", 5: "test"}

@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.errors import Reason
-from pipeline.shards.clip import no_sample
+from avsep.errors import Reason
+from avsep.extraction.clip import no_sample
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What a sample says of how it was made."""
 
-from pipeline.shards.provenance import ClipSettings, faces_facts
-from pipeline.storage import dump_json
+from avsep.extraction.provenance import ClipSettings, faces_facts
+from avsep.files import dump_json
 
 
 def test_shards_do_not_tell_about_the_machine():

@@ -24,8 +24,8 @@ def folder(tmp_path_factory, make_set) -> Path:
 
 
 def run(code: str, folder: Path, *, with_ours: bool) -> list[str]:
-    # -I: neither PYTHONPATH nor the working directory, so `pipeline` is not there to be found.
-    start = "" if with_ours else "import sys; sys.modules['pipeline'] = None\n"
+    # -I: neither PYTHONPATH nor the working directory, so `avsep` is not there to be found.
+    start = "" if with_ours else "import sys; sys.modules['avsep'] = None\n"
     path = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n" if with_ours else ""
     done = subprocess.run(
         [sys.executable, "-I", "-c", start + path + code],
@@ -53,7 +53,7 @@ def test_open_shards_reads_the_set(folder):
 def test_the_package_loads_nothing_until_it_is_asked():
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "import pipeline.shards as shards\n"
+        "import avsep.shards as shards\n"
         "assert not {'webdataset', 'av', 'numpy'} & set(sys.modules)\n"
         "assert callable(shards.open_shards) and shards.ShardStore\n"
     )
@@ -61,7 +61,7 @@ def test_the_package_loads_nothing_until_it_is_asked():
 
 
 def test_every_key_and_member_that_is_promised_is_described():
-    from pipeline.shards.codecs import MEMBERS, META_KEYS
+    from avsep.shards.codecs import MEMBERS, META_KEYS
 
     text = (ROOT / "docs" / "shards.md").read_text("utf-8")
     assert [key for key in sorted(META_KEYS) if f"`{key}`" not in text] == []

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.shards import audio, codecs, landmarks, lips
+from avsep.shards import audio, codecs, landmarks, lips
 
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:

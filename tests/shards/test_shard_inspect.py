@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.errors import CheckError
-from pipeline.shards.inspect import ZOOM, crop_points, inspect_set, mouth_picture, wave_picture
+from avsep.errors import CheckError
+from avsep.shards.inspect import ZOOM, crop_points, inspect_set, mouth_picture, wave_picture
 
 
 def test_writes_sheets_and_a_page(tmp_path, make_set):
@@ -38,7 +38,7 @@ def test_dots_lie_where_the_landmarks_are(make_sample):
 
 def test_text_cannot_become_html(tmp_path, make_set, monkeypatch):
     make_set(tmp_path / "set", "plain", shards=(1,))
-    from pipeline.shards import store
+    from avsep.shards import store
 
     read = store.read_index
     evil = "<script>alert(1)</script>"

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from pipeline.errors import CheckError
-from pipeline.shards import tar
-from pipeline.shards.cache import ByteCache
-from pipeline.shards.reader import ShardStore, open_shards
+from avsep.errors import CheckError
+from avsep.shards import tar
+from avsep.shards.cache import ByteCache
+from avsep.shards.reader import ShardStore, open_shards
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_plain_needs_neither_av_nor_soundfile_nor_webdataset(sets):
 import sys
 for name in ("av", "soundfile", "webdataset", "cv2", "safetensors", "matplotlib", "prefect", "dvc"):
     sys.modules[name] = None
-from pipeline.shards.reader import ShardStore
+from avsep.shards.reader import ShardStore
 store = ShardStore(sys.argv[1])
 key = store.index[0].key
 print(store.sample(key).num_frames)

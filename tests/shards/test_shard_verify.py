@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.shards import tar
-from pipeline.shards.index import INDEX_NAME, read_index, write_index
-from pipeline.shards.manifest import MANIFEST_NAME, read_manifest, write_manifest
-from pipeline.shards.verify import verify_set
-from pipeline.shards.writer import write_shard
-from pipeline.storage import sha256_file
+from avsep.files import sha256_file
+from avsep.shards import tar
+from avsep.shards.index import INDEX_NAME, read_index, write_index
+from avsep.shards.manifest import MANIFEST_NAME, read_manifest, write_manifest
+from avsep.shards.verify import verify_set
+from avsep.shards.writer import write_shard
 
 SHARD = "train-000000.tar"
 

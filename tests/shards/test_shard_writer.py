@@ -11,11 +11,11 @@ import tarfile
 import numpy as np
 import pytest
 
-from pipeline.shards import tar
-from pipeline.shards.codecs import encode_sample
-from pipeline.shards.manifest import read_manifest
-from pipeline.shards.writer import MAX_KEY, sample_key, write_shard
-from pipeline.storage import sha256_file
+from avsep.files import sha256_file
+from avsep.shards import tar
+from avsep.shards.codecs import encode_sample
+from avsep.shards.manifest import read_manifest
+from avsep.shards.writer import MAX_KEY, sample_key, write_shard
 
 
 @pytest.mark.parametrize("storage", ["compact", "plain"])
@@ -74,7 +74,7 @@ def decode(item):
 
 shards = [sys.argv[1] + f"/train-{i:06d}.tar" for i in range(2)]
 print(json.dumps([decode(item) for item in wds.WebDataset(shards, shardshuffle=False)]))
-assert not any(name.startswith("pipeline") for name in sys.modules)
+assert not any(name.startswith(("avsep", "pipeline")) for name in sys.modules)
 """
     answer = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)],

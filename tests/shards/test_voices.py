@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.shards.voices import AT_ONCE, IN_TURN, WITHOUT_FACE, voice_doubts
+from avsep.extraction.multi_voice import AT_ONCE, IN_TURN, WITHOUT_FACE, voice_doubts
 
 
 class TestVoices:

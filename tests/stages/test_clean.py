@@ -3,18 +3,20 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.clean import judge as judging
-from pipeline.config import build
-from pipeline.errors import CheckError, Reason, State, UsageError
-from pipeline.ledger import Ledger
-from pipeline.markers import forget_failures
-from pipeline.runner import no_progress, run_stage
-from pipeline.schema import Clip, RawClip
+from avsep.cleaning import judge as judging
+from avsep.errors import CheckError, Reason, State, UsageError
+from avsep.files import read_json, sha256_file
+from avsep.progress import no_progress
+from avsep.schema import Clip, RawClip
+from avsep.settings import build
+from avsep.tables import read_rows, write_rows
+from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
+from pipeline.execution.markers import forget_failures
 from pipeline.stages import clean
 from pipeline.stages.clean import CleanConfig
-from pipeline.storage import Workspace, read_json, sha256_file
-from pipeline.tables import read_rows, write_rows
-from tests.media.clip_maker import make_clip, moving_pictures, raw_clip, speech_like
+from tests.support.clip_maker import make_clip, moving_pictures, raw_clip, speech_like
+from tests.support.stage_run import run_stage
 
 HERE = CleanConfig(workers=0, batch_size=3, max_failed_share=0.5)
 
@@ -105,7 +107,7 @@ def test_duplicates_go_also_across_speakers_and_splits(workspace, clips):
 
 
 def test_copies_in_another_encoding_go_across_splits_unless_they_may_stay(tmp_path):
-    from pipeline.corpora.demo.voices import load_speech
+    from avsep.corpora.demo.voices import load_speech
 
     space = Workspace(tmp_path / "project")
     space.raw.mkdir(parents=True)

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.errors import Reason, State, UsageError
-from pipeline.ledger import Ledger
-from pipeline.ledger_check import check_ledger
-from pipeline.runner import run_stage
-from pipeline.schema import RawClip
+from avsep.errors import Reason, State, UsageError
+from avsep.files import read_json
+from avsep.schema import RawClip
+from avsep.tables import write_rows
+from pipeline.execution.ledger import Ledger
+from pipeline.execution.ledger_check import check_ledger
 from pipeline.stages import clean
-from pipeline.storage import read_json
-from pipeline.tables import write_rows
 from tests.stages.test_clean import HERE, clips, raw_rows, table, workspace  # noqa: F401
+from tests.support.stage_run import run_stage
 
 
 def put(workspace, clips, **by_number) -> None:  # noqa: F811

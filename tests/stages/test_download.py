@@ -3,20 +3,22 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.config import build
-from pipeline.corpora import folder
-from pipeline.corpora.demo import corpus
-from pipeline.corpora.demo.config import DemoConfig
-from pipeline.corpora.folder import FolderConfig
-from pipeline.errors import CheckError, Reason, UsageError
-from pipeline.ledger import Ledger
-from pipeline.markers import forget_failures
-from pipeline.runner import no_progress, run_stage
-from pipeline.schema import RawClip
+from avsep.corpora import folder
+from avsep.corpora.demo import corpus
+from avsep.corpora.demo.config import DemoConfig
+from avsep.corpora.folder import FolderConfig
+from avsep.errors import CheckError, Reason, UsageError
+from avsep.files import sha256_file
+from avsep.progress import no_progress
+from avsep.schema import RawClip
+from avsep.settings import build
+from avsep.tables import read_rows
+from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
+from pipeline.execution.markers import forget_failures
 from pipeline.stages import download
 from pipeline.stages.download import DownloadConfig
-from pipeline.storage import Workspace, sha256_file
-from pipeline.tables import read_rows
+from tests.support.stage_run import run_stage
 
 DEMO = DownloadConfig(
     workers=0, demo=DemoConfig(clips_per_speaker=2, train=(0,), val=(), test=(1,))

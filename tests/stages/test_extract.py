@@ -13,22 +13,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import build
-from pipeline.errors import CheckError, Reason, State, UsageError
-from pipeline.faces.config import FacesConfig
-from pipeline.markers import forget_failures
-from pipeline.runner import run_stage
-from pipeline.schema import Clip
-from pipeline.shards.clip import clip_samples
-from pipeline.shards.job import ClipJob, extract_clip
-from pipeline.shards.provenance import ClipSettings
-from pipeline.shards.reader import ShardStore
-from pipeline.shards.verify import verify_set
-from pipeline.shards.voices import AT_ONCE
+from avsep.errors import CheckError, Reason, State, UsageError
+from avsep.extraction.clip import clip_samples
+from avsep.extraction.job import ClipJob, extract_clip
+from avsep.extraction.multi_voice import AT_ONCE
+from avsep.extraction.provenance import ClipSettings
+from avsep.faces.config import FacesConfig
+from avsep.files import sha256_file
+from avsep.schema import Clip
+from avsep.settings import build
+from avsep.shards.reader import ShardStore
+from avsep.shards.verify import verify_set
+from avsep.tables import write_rows
+from avsep.workspace import Workspace
+from pipeline.execution.markers import forget_failures
 from pipeline.stages import extract
 from pipeline.stages.extract import ExtractConfig
-from pipeline.storage import Workspace, sha256_file
-from pipeline.tables import write_rows
+from tests.support.stage_run import run_stage
 
 FRAMES = 28
 HERE = ExtractConfig(workers=0, clips_per_shard=2, max_failed_share=0.5)
@@ -37,7 +38,7 @@ HERE = ExtractConfig(workers=0, clips_per_shard=2, max_failed_share=0.5)
 @pytest.fixture(scope="session")
 def talks():
     """Two short clips of two drawn heads: frames (28, 224, 224, 3) and sound."""
-    from pipeline.corpora.demo.corpus import DemoClip, talk
+    from avsep.corpora.demo.corpus import DemoClip, talk
 
     prepared = [
         talk(DemoClip(speaker=speaker, number=0), seed=1, num_frames=FRAMES) for speaker in (0, 1)
@@ -48,7 +49,7 @@ def talks():
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory, talks):
     """A folder of raw clips: two talkers, a third cut of the first, both at once, and a wall."""
-    from pipeline.media.encode import write_mp4
+    from avsep.media.encode import write_mp4
 
     folder = tmp_path_factory.mktemp("raw")
     (one, one_sound), (two, two_sound) = talks
@@ -164,8 +165,8 @@ def test_shards_are_whole_and_hold_what_the_clip_shows(unbroken, talks):
 def test_killed_and_run_again_gives_the_bytes_of_an_unbroken_run(project, unbroken, monkeypatch):
     workspace = project("one", "two", "three", "wall")
     script = (
-        "import sys; from pathlib import Path; from pipeline.runner import run_stage;"
-        "from pipeline.storage import Workspace; from pipeline.stages.extract import ExtractConfig;"
+        "import sys; from pathlib import Path; from tests.support.stage_run import run_stage;"
+        "from avsep.workspace import Workspace; from pipeline.stages.extract import ExtractConfig;"
         "run_stage('extract', Workspace(Path(sys.argv[1])),"
         "config=ExtractConfig(workers=1, clips_per_shard=2, max_failed_share=0.5))"
     )
@@ -295,9 +296,9 @@ def test_what_nobody_planned_is_removed(project):
 
 
 def test_a_face_that_comes_late_keeps_its_own_part_of_the_sound(tmp_path, talks, raw):
-    from pipeline.faces.timing import StepTimer
-    from pipeline.media.decode import read_audio
-    from pipeline.media.encode import write_mp4
+    from avsep.faces.timing import StepTimer
+    from avsep.media.decode import read_audio
+    from avsep.media.encode import write_mp4
 
     frames, sound = talks[0]
     path, wait = tmp_path / "late.mp4", 16

@@ -4,23 +4,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.config import build
-from pipeline.errors import CheckError, Reason, UsageError
-from pipeline.ledger import Ledger
-from pipeline.mixing.recipes import read_recipes
-from pipeline.mixing.render import render
-from pipeline.mixing.training import read_training
-from pipeline.runner import run_stage
-from pipeline.schema import Landmarks, Sample
-from pipeline.shards.audio import pcm_sha256
-from pipeline.shards.codecs import encode_sample
-from pipeline.shards.index import rows_of_shard, write_index
-from pipeline.shards.manifest import write_manifest
-from pipeline.shards.reader import ShardStore
-from pipeline.shards.writer import write_shard
+from avsep.errors import CheckError, Reason, UsageError
+from avsep.files import read_json, sha256_file
+from avsep.media.pcm import pcm_sha256
+from avsep.mixing.recipes import read_recipes
+from avsep.mixing.render import render
+from avsep.mixing.training import read_training
+from avsep.schema import Landmarks, Sample
+from avsep.settings import build
+from avsep.shards.codecs import encode_sample
+from avsep.shards.index import rows_of_shard, write_index
+from avsep.shards.manifest import write_manifest
+from avsep.shards.reader import ShardStore
+from avsep.shards.writer import write_shard
+from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
 from pipeline.stages import mix
 from pipeline.stages.mix import MixConfig
-from pipeline.storage import Workspace, read_json, sha256_file
+from tests.support.stage_run import run_stage
 
 CONFIG = MixConfig(
     train_seconds=0.8,

@@ -13,14 +13,12 @@ import pytest
 import torch
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for synthetic_workspace
-from synthetic_workspace import make_workspace
-
-from pipeline.config import load_stage
-from pipeline.errors import CheckError, UsageError
-from pipeline.models import checkpoint
-from pipeline.runner import run_stage
+from avsep.errors import CheckError, UsageError
+from avsep.models import checkpoint
+from pipeline.config import load_config
 from pipeline.stages import train
+from tests.support.stage_run import run_stage
+from tests.support.synthetic_workspace import make_workspace
 
 LIP = {"shrink": 8, "layers": ["compress_space"], "first_channels": 2, "first_kernel": [3, 3, 3]}
 DOLPHIN = {
@@ -61,7 +59,7 @@ def launch_here(module, arguments, *, devices):
 
 @pytest.fixture
 def no_child(monkeypatch):
-    monkeypatch.setattr("pipeline.training.stage_run.launch", launch_here)
+    monkeypatch.setattr("pipeline.execution.training_child.launch", launch_here)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +70,7 @@ def workspace(tmp_path_factory):
 
 
 def config_of(workspace, model, **changes):
-    config = load_stage(workspace.root / "params.yaml", "train")
+    config = load_config(workspace.root / "params.yaml", "train")
     return dataclasses.replace(config, model=model, **changes)
 
 
@@ -121,10 +119,10 @@ def test_a_killed_stage_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     config = config_of(space, "vovit-s1")
     code = (
         "import sys; from pathlib import Path; from dataclasses import replace;"
-        "from pipeline.config import load_stage; from pipeline.runner import run_stage;"
-        "from pipeline.storage import Workspace; root = Path(sys.argv[1]);"
+        "from pipeline.config import load_config; from tests.support.stage_run import run_stage;"
+        "from avsep.workspace import Workspace; root = Path(sys.argv[1]);"
         "run_stage('train', Workspace(root),"
-        " config=replace(load_stage(root / 'params.yaml', 'train'), model='vovit-s1'))"
+        " config=replace(load_config(root / 'params.yaml', 'train'), model='vovit-s1'))"
     )
     root = str(Path(__file__).parents[2])
     parent = subprocess.Popen(
@@ -143,14 +141,14 @@ def test_a_killed_stage_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     report = run_stage("train", space, config=config)
     assert report.facts["steps"] == 8
     assert last.stat().st_mtime_ns > done
-    monkeypatch.setattr("pipeline.training.stage_run.launch", launch_here)
+    monkeypatch.setattr("pipeline.execution.training_child.launch", launch_here)
     unbroken = make_workspace(tmp_path / "unbroken")
     run_stage("train", unbroken, config=config)
     assert content(space.run("vovit-s1")) == content(unbroken.run("vovit-s1"))
 
 
 def test_a_failed_training_is_in_the_ledger_with_its_reason(workspace):
-    from pipeline.ledger import Ledger
+    from pipeline.execution.ledger import Ledger
 
     space = workspace
     config = config_of(space, "vovit-s1", seed=7)

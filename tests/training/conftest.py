@@ -1,10 +1,5 @@
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for synthetic_store
 
 
 @pytest.fixture(scope="module", autouse=True)

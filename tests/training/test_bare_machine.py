@@ -20,19 +20,18 @@ class Absent:
 
 
 sys.meta_path.insert(0, Absent())
-import pipeline.stages.train
-import pipeline.stages.pretrain
+import pipeline.train
 assert "torch" not in sys.modules, "the command line would wait for torch"
 import pkgutil
 import importlib
-import pipeline.models, pipeline.training, pipeline.loading, pipeline.mixing
+import avsep.models, avsep.training, avsep.loading, avsep.mixing
 names = 0
-for package in (pipeline.models, pipeline.training, pipeline.loading, pipeline.mixing):
+for package in (avsep.models, avsep.training, avsep.loading, avsep.mixing):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
         names += 1
-from pipeline.shards.store import ShardStore
-import pipeline.bench.models.run
+from avsep.shards.store import ShardStore
+import avsep.bench.models.run
 print(names)
 """
 

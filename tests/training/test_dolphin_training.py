@@ -2,17 +2,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from synthetic_store import SyntheticStore
 
-from pipeline.errors import CheckError
-from pipeline.loading.augment import AugmentConfig
-from pipeline.models import checkpoint
-from pipeline.training.mixtures import Mixtures
-from pipeline.training.recipes import DolphinRecipe, LipCoderRecipe
-from pipeline.training.settings import FitSettings, RunSettings
-from pipeline.training.train_dolphin import dolphin_config, train_dolphin
-from pipeline.training.train_lipcoder import train_lipcoder
-from pipeline.training.trainer import set_up_process
+from avsep.errors import CheckError
+from avsep.loading.augment import AugmentConfig
+from avsep.models import checkpoint
+from avsep.training.config import FitSettings, RunSettings
+from avsep.training.mixtures import Mixtures
+from avsep.training.recipes import DolphinRecipe, LipCoderRecipe
+from avsep.training.train_dolphin import dolphin_config, train_dolphin
+from avsep.training.train_lipcoder import train_lipcoder
+from avsep.training.trainer import set_up_process
+from tests.support.synthetic_store import SyntheticStore
 
 TINY = {
     "lip": {
@@ -81,9 +81,9 @@ def test_the_lip_encoder_stays_frozen_and_its_codebook_does_not_move(dolphin, li
 
 
 def test_the_exported_model_estimates_as_it_was_validated(dolphin, data):
-    from pipeline.evaluation.items import build_item
-    from pipeline.schema import Cues
-    from pipeline.training.losses import si_sdr
+    from avsep.evaluation.items import build_item
+    from avsep.schema import Cues
+    from avsep.training.losses import si_sdr
 
     model = checkpoint.load(dolphin[0])
     sha256_of = {row.key: row.audio_sha256 for row in data.store.index}
@@ -120,7 +120,7 @@ def test_features_are_shared_out_by_what_the_run_has_still_to_visit(
 ):
     calls = []
     monkeypatch.setattr(
-        "pipeline.training.lip_features.LipFeatureCache.fill_together",
+        "avsep.training.lip_features.LipFeatureCache.fill_together",
         lambda self, *, visits, rank, num_ranks, add_up: calls.append((visits, rank, num_ranks)),
     )
     for steps in (4, 10):

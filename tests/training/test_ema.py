@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from pipeline.training.ema import WeightAverage
+from avsep.training.ema import WeightAverage
 
 
 def model():

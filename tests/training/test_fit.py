@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_fit import make_task, run
 
-from pipeline.errors import CheckError
-from pipeline.training.launch import launch
-from pipeline.training.trainer import BEST, LAST, load_average, read_checkpoint
+from avsep.errors import CheckError
+from avsep.training.trainer import BEST, LAST, load_average, read_checkpoint
+from pipeline.execution.launch import launch
+from tests.support.toy_fit import make_task, run
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +125,9 @@ def test_early_stop_ends_the_run_when_nothing_improves(tmp_path):
 
 
 def test_two_processes_take_equal_steps_and_end_with_equal_weights(tmp_path, monkeypatch):
-    here = Path(__file__).parent
-    monkeypatch.setenv("PYTHONPATH", f"{here}:{here.parents[1]}")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     # Item 6 is seen by the second rank alone, in the first step.
-    launch("toy_fit", [str(tmp_path), "--poisoned", "6"], devices=2)
+    launch("tests.support.toy_fit", [str(tmp_path), "--poisoned", "6"], devices=2)
     one, other = (torch.load(tmp_path / f"rank{i}.pt", weights_only=True) for i in (0, 1))
     assert one["steps"] == other["steps"] == 12
     assert one["skipped"] == other["skipped"] == 1  # poisoned on one rank only

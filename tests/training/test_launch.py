@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.training.launch import ChildError, launch
+from pipeline.execution.launch import ChildError, launch
 
 TRAINEE = """
 import argparse, sys, time
-from pipeline.training.launch import follow_parent
+from avsep.processes import follow_parent
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("what")
@@ -60,7 +60,7 @@ def test_the_last_words_of_a_failed_child_are_kept(trainee, what, words):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_no_child_outlives_its_parent(trainee, number):
     code = textwrap.dedent("""
-        from pipeline.training.launch import launch
+        from pipeline.execution.launch import launch
         launch("trainee", ["sleeps"])
     """)
     parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)

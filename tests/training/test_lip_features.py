@@ -1,11 +1,11 @@
 import pytest
 import torch
-from synthetic_store import SyntheticStore
 
-from pipeline.loading.augment import AugmentConfig
-from pipeline.loading.mixtures import TrainMixtures, collate
-from pipeline.models.dolphin import Dolphin, DolphinConfig, prepare_lips
-from pipeline.training.lip_features import LipFeatureCache
+from avsep.loading.augment import AugmentConfig
+from avsep.loading.mixtures import TrainMixtures, collate
+from avsep.models.dolphin import Dolphin, DolphinConfig, prepare_lips
+from avsep.training.lip_features import LipFeatureCache
+from tests.support.synthetic_store import SyntheticStore
 
 LOOKS = AugmentConfig(crop=True, flip=0.5, light=1.0)
 

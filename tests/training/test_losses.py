@@ -6,7 +6,7 @@ from torchmetrics.functional.audio import (
     signal_noise_ratio,
 )
 
-from pipeline.training.losses import negative_si_sdr, negative_snr, si_sdr, snr
+from avsep.training.losses import negative_si_sdr, negative_snr, si_sdr, snr
 
 RNG = torch.Generator().manual_seed(5)
 TARGET = torch.randn(3, 1600, generator=RNG)

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from pipeline.errors import UsageError
-from pipeline.training.precision import Precision, choose
+from avsep.errors import UsageError
+from avsep.training.precision import Precision, choose
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ def test_auto_takes_the_format_that_is_clearly_faster(monkeypatch, fp32_s, bf16_
         nonlocal clock
         clock += {"fp32": fp32_s, "bf16": bf16_s}[name]
 
-    monkeypatch.setattr("pipeline.training.precision.time.perf_counter", lambda: clock)
+    monkeypatch.setattr("avsep.training.precision.time.perf_counter", lambda: clock)
     choice = choose("auto", step)
     assert choice.name == wanted
     assert f"{fp32_s:.3f} s in fp32 and {bf16_s:.3f} s in bf16" in choice.sentence

@@ -3,8 +3,8 @@ import math
 
 import pytest
 
-from pipeline.training.schedule import FLOOR, Plateau, lr_factor
-from pipeline.training.settings import FitSettings, RunSettings
+from avsep.training.config import FitSettings, RunSettings
+from avsep.training.schedule import FLOOR, Plateau, lr_factor
 
 
 def settings(**changes):

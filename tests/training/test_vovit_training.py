@@ -1,16 +1,16 @@
 import pytest
 import torch
-from synthetic_store import SyntheticStore
 
-from pipeline.errors import UsageError
-from pipeline.models import checkpoint
-from pipeline.models.vovit import VoViT, VoViTConfig
-from pipeline.training.mixtures import Mixtures
-from pipeline.training.recipes import EnhancerRecipe, VoViTRecipe, with_overrides
-from pipeline.training.settings import FitSettings, RunSettings
-from pipeline.training.train_vovit import train_vovit, train_vovit_s1
-from pipeline.training.trainer import set_up_process
-from pipeline.training.vovit_task import training_mean_face
+from avsep.errors import UsageError
+from avsep.models import checkpoint
+from avsep.models.vovit import VoViT, VoViTConfig
+from avsep.training.config import FitSettings, RunSettings
+from avsep.training.mixtures import Mixtures
+from avsep.training.recipes import EnhancerRecipe, VoViTRecipe, with_overrides
+from avsep.training.train_vovit import train_vovit, train_vovit_s1
+from avsep.training.trainer import set_up_process
+from avsep.training.vovit_task import training_mean_face
+from tests.support.synthetic_store import SyntheticStore
 
 TINY = {
     "graph": {"channels": [4, 8]},
@@ -66,7 +66,7 @@ def test_stage_2_learns_on_a_first_stage_that_stays_as_it_is(stage1, data, tmp_p
 
 
 def test_a_clip_that_is_not_finite_makes_the_loss_so(stage1, data):
-    from pipeline.loading.mixtures import TrainMixtures, collate
+    from avsep.loading.mixtures import TrainMixtures, collate
 
     items = TrainMixtures(data.store, data.draw, seed=0, cues=("landmarks",))
     batch = collate([items[0], items[1]])

@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
-from echo import Echo, FixedBackend, noise, still_pictures
 from starlette.testclient import TestClient
 
-from pipeline.separation import SeparateConfig, Separator
-from pipeline.web.app import create_app
-from pipeline.web.jobs import Jobs
-from tests.media.clip_maker import make_clip
+from avsep.separation import SeparateConfig, Separator
+from avsep.web.app import create_app
+from avsep.web.jobs import Jobs
+from tests.support.clip_maker import make_clip
+from tests.support.echo import Echo, FixedBackend, noise, still_pictures
 
 OWN = {"x-avsep": "1"}
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from echo import Echo, FixedBackend, noise, still_pictures
 
-from pipeline.separation import SeparateConfig, Separator
-from tests.chromium import CHROMIUM, PROBLEM
-from tests.media.clip_maker import make_clip
+from avsep.separation import SeparateConfig, Separator
+from tests.support.chromium import CHROMIUM, PROBLEM
+from tests.support.clip_maker import make_clip
+from tests.support.echo import Echo, FixedBackend, noise, still_pictures
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(PROBLEM), reason=PROBLEM)]
 
@@ -26,7 +26,7 @@ def address(tmp_path) -> Iterator[str]:
         return
     import uvicorn
 
-    from pipeline.web.app import create_app
+    from avsep.web.app import create_app
 
     app = create_app(Separator(Echo(), SeparateConfig(), FixedBackend()), folder=tmp_path)
     with socket.socket() as listener:

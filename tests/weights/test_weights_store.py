@@ -9,12 +9,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from pipeline.cli.app import main
-from pipeline.errors import CheckError, UsageError
-from pipeline.models import checkpoint, released
-from pipeline.models.dolphin import Dolphin, DolphinConfig
-from pipeline.weights.fetch import fetch
-from pipeline.weights.store import find, get, installed
+from avsep.cli.app import main
+from avsep.errors import CheckError, UsageError
+from avsep.models import checkpoint, released
+from avsep.models.dolphin import Dolphin, DolphinConfig
+from avsep.weights.fetch import fetch
+from avsep.weights.store import find, get, installed
 
 
 class Files(HTTPServer):

@@ -1,0 +1,177 @@
+"""The text files beside the clips of VoxCeleb2, LRS2 and LRS3: headers, boxes, timed words.
+
+A file is a header of `Key: value` lines, then blocks of rows, each under a line of column names
+(`FRAME X Y W H`, or `WORD START END ASDSCORE`), with blank lines between.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from avsep.errors import ItemError, Reason
+from avsep.schema import FPS
+
+MAX_BYTES = 4 << 20
+MAX_ROWS = 1_000_000
+
+_NUMBER = re.compile(r"\s*([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)")
+# Header keys that become scores; what follows the number (`17.8(0)`) is left out.
+_SCORES = {
+    "offset": "av_offset",
+    "fv conf": "fv_conf",
+    "asd conf": "asd_conf",
+    "conf": "text_conf",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boxes:
+    """Where the face is in each frame of the source, at 25 frames a second.
+
+    Attributes:
+        first_frame: number of the first row's frame.
+        rows: (x, y, width, height) of each frame, x and y being the upper left corner.
+        in_pixels: whether they are pixels of a picture 360 high (VoxCeleb1), not shares of the
+            picture.
+    """
+
+    first_frame: int
+    rows: tuple[tuple[float, float, float, float], ...]
+    in_pixels: bool
+
+    @property
+    def span_s(self) -> tuple[float, float]:
+        """Start and end in the source, in seconds."""
+        return self.first_frame / FPS, (self.first_frame + len(self.rows)) / FPS
+
+    @property
+    def aspect(self) -> float:
+        """Width over height of the source picture, as the square boxes tell it; 0 if unknown."""
+        if self.in_pixels:
+            return 0.0
+        ratios = sorted(height / width for _, _, width, height in self.rows)
+        return ratios[len(ratios) // 2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """One text file.
+
+    Attributes:
+        header: values by key in lower case.
+        scores: of the header, by our names.
+        boxes: of the face, where there are any.
+        words: word, start and end in seconds, and its score, where there are any.
+    """
+
+    header: dict[str, str] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    boxes: Boxes | None = None
+    words: tuple[tuple[str, float, float, float], ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The transcript, or empty."""
+        return self.header.get("text", "")
+
+    @property
+    def video(self) -> str:
+        """The YouTube id that the header names, or empty."""
+        return self.header.get("reference", self.header.get("ref", ""))
+
+
+def parse_note(content: bytes, name: str) -> Note:
+    """Read one text file.
+
+    Args:
+        content: of the file.
+        name: for the sentence of an error.
+
+    Raises:
+        ItemError: it is no such file, or its rows have a gap.
+    """
+    if len(content) > MAX_BYTES:
+        raise ItemError(Reason.BAD_ANNOTATION, f"{name} has {len(content)} bytes.")
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+        return _parse(lines[: MAX_ROWS + 1])
+    except (UnicodeDecodeError, ValueError) as error:
+        raise ItemError(Reason.BAD_ANNOTATION, f"{name}: {error}") from error
+
+
+def _parse(lines: list[str]) -> Note:
+    header: dict[str, str] = {}
+    boxes: list[list[str]] = []
+    words: list[list[str]] = []
+    block: list[list[str]] | None = None
+    for number, line in enumerate(lines, 1):
+        cells = line.split()
+        if not cells:
+            block = None
+        elif cells[0] == "FRAME":
+            block = boxes
+        elif cells[0] == "WORD":
+            block = words
+        elif block is not None:
+            block.append(cells)
+        elif ":" in line:
+            key, _, value = line.partition(":")
+            header[key.strip().lower()] = value.strip()
+        else:
+            raise ValueError(f"line {number} is neither a header nor a row.")
+    if not header:
+        raise ValueError("it has no header.")
+    scores = {_SCORES[key]: _first_number(key, header[key]) for key in _SCORES if key in header}
+    return Note(
+        header=header,
+        scores=scores,
+        boxes=_boxes(boxes) if boxes else None,
+        words=tuple(_word(cells) for cells in words),
+    )
+
+
+def _first_number(key: str, value: str) -> float:
+    found = _NUMBER.match(value)
+    if found is None:
+        raise ValueError(f"{key} is {value!r}, which is no number.")
+    return float(found[1])
+
+
+def _boxes(rows: list[list[str]]) -> Boxes:
+    frames = [int(cells[0]) for cells in rows]
+    for one, other in pairwise(frames):
+        if other != one + 1:
+            raise ValueError(f"frame {other} follows frame {one}; there is a gap.")
+    values = [_box(cells) for cells in rows]
+    return Boxes(
+        first_frame=frames[0],
+        rows=tuple(values),
+        in_pixels=any(value > 1.5 for value in _flat(values)),
+    )
+
+
+def _flat(values: Iterable[tuple[float, ...]]) -> Iterable[float]:
+    return (number for row in values for number in row)
+
+
+def _box(cells: list[str]) -> tuple[float, float, float, float]:
+    if len(cells) != 5:
+        raise ValueError(f"a row of boxes has {len(cells)} cells; FRAME X Y W H are five.")
+    x, y, width, height = (float(cell) for cell in cells[1:])
+    if not all(map(math.isfinite, (x, y, width, height))) or width <= 0 or height <= 0:
+        raise ValueError(f"frame {cells[0]} has no box of a positive size.")
+    return x, y, width, height
+
+
+def _word(cells: list[str]) -> tuple[str, float, float, float]:
+    if len(cells) < 3:
+        raise ValueError(f"a row of words has {len(cells)} cells; WORD START END are needed.")
+    start_s, end_s = float(cells[1]), float(cells[2])
+    score = float(cells[3]) if len(cells) > 3 else math.nan
+    if not (math.isfinite(end_s) and 0 <= start_s <= end_s):
+        raise ValueError(f"the word {cells[0]} lasts from {start_s:g} to {end_s:g} s.")
+    return cells[0], start_s, end_s, score

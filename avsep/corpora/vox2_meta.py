@@ -1,0 +1,65 @@
+"""`vox2_meta.csv`: who is who in VoxCeleb2."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from avsep.errors import UsageError
+
+MAX_BYTES = 16 << 20
+_COLUMNS = ("voxceleb2 id", "gender", "set")
+_ID = re.compile(r"id\d{5}")
+
+
+@dataclass(frozen=True)
+class Person:
+    """One speaker.
+
+    Attributes:
+        gender: `f` or `m`.
+        part: `dev` or `test`.
+    """
+
+    gender: str
+    part: str
+
+
+def read_vox2_meta(path: Path) -> dict[str, Person]:
+    """Read the list of speakers by id.
+
+    The published file begins with a byte order mark, ends its lines with CRLF and has a blank
+    behind every field.
+
+    Raises:
+        UsageError: with the line, where the file is wrong.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path} is larger than {MAX_BYTES} bytes; is it vox2_meta.csv?")
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(handle)]
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path} is no csv in UTF-8: {error}.") from error
+    names = [name.lower() for name in rows[0]] if rows else []
+    if missing := [name for name in _COLUMNS if name not in names]:
+        raise UsageError(f"{path} lacks the column(s) {', '.join(missing)}; is it vox2_meta.csv?")
+    places = [names.index(name) for name in _COLUMNS]
+    people: dict[str, Person] = {}
+    for number, row in enumerate(rows[1:], 2):
+        if not any(row):
+            continue
+        where = f"line {number} of {path}"
+        if len(row) <= max(places):
+            raise UsageError(f"{where} has {len(row)} cells; the first line names {len(names)}.")
+        speaker, gender, part = (row[place] for place in places)
+        if not _ID.fullmatch(speaker) or gender not in ("f", "m") or part not in ("dev", "test"):
+            raise UsageError(f"{where} is {speaker!r}, {gender!r}, {part!r}; no row of a speaker.")
+        if speaker in people:
+            raise UsageError(f"{where} names {speaker} a second time.")
+        people[speaker] = Person(gender, part)
+    return people

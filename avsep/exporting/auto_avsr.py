@@ -1,0 +1,35 @@
+"""For auto_avsr: `<set>/<key>.mp4` with a wav beside it, and csv labels.
+
+A line of `labels/<set>_<split>.csv` is `set,path,frames,tokens`. The tokens are numbers of the
+reader's own SentencePiece model, which is not ours to ship: the field is empty, and the texts
+stand line by line in `labels/<set>_<split>.txt`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from avsep.exporting.source import ExportSource
+from avsep.files import write_bytes, write_text
+from avsep.media.pcm import encode_wav
+
+SET = "avsep"
+
+
+def export(source: ExportSource, out: Path) -> int:
+    """Write the form; returns the number of samples."""
+    count = 0
+    for split in source.splits:
+        labels, texts = [], []
+        for row in source.rows(split):
+            path = f"{split}/{row.key}.mp4"
+            write_bytes(out / SET / path, source.mp4(row.key))
+            write_bytes(
+                (out / SET / path).with_suffix(".wav"), encode_wav(source.store.audio(row.key))
+            )
+            labels.append(f"{SET},{path},{row.num_frames},\n")
+            texts.append(f"{' '.join(row.text.upper().split())}\n")
+        write_text(out / "labels" / f"{SET}_{split}.csv", "".join(labels))
+        write_text(out / "labels" / f"{SET}_{split}.txt", "".join(texts))
+        count += len(labels)
+    return count

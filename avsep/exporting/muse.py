@@ -1,0 +1,64 @@
+"""For MuSE, USEV and ClearerVoice: a csv of mixtures, and sound and video by speaker.
+
+A line is `split`, then `split,speaker,video/utterance,level` for each voice, then the seconds. The
+reader finds `audio/<split>/<speaker>/<video>/<utterance>.wav` and mixes it itself: the first voice
+as it is, the others at a level in dB relative to the power of the first, the sum brought to full
+scale. Its mixtures lie in `mixture/<split>/<line, with _ for , and />.wav`.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from avsep.errors import UsageError
+from avsep.exporting.source import ExportSource, Mixture
+from avsep.files import write_bytes, write_text
+from avsep.media.pcm import encode_wav
+from avsep.schema import RATE_HZ, NoisyRecipe
+from avsep.shards.lips import encode_mp4
+
+LIST = "mixture_data_list.csv"
+MAX_INT16 = 32767
+
+
+def export(source: ExportSource, out: Path) -> int:
+    """Write the form; returns the number of mixtures."""
+    lines = []
+    for split in source.splits:
+        for mixture in source.mixed(split):
+            if isinstance(mixture.recipe, NoisyRecipe):
+                raise UsageError("MuSE mixes its list itself and knows no noise; draw one without.")
+            lines.append(_write(mixture, out))
+    write_text(out / LIST, "".join(f"{line}\n" for line in lines))
+    return len(lines)
+
+
+def _write(mixture: Mixture, out: Path) -> str:
+    split, parts = mixture.split, [mixture.split]
+    # Power of what is heard against power of what lies in the file.
+    gains_db = [_power_db(voice.mixed) - _power_db(voice.sound) for voice in mixture.voices]
+    levels_db = [_power_db(voice.mixed) for voice in mixture.voices]
+    for voice, level_db in zip(mixture.voices, levels_db, strict=True):
+        recipe = voice.recipe
+        place = Path(split, recipe.speaker, recipe.group)
+        relative = level_db - levels_db[0]
+        parts += [split, recipe.speaker, f"{recipe.group}/{voice.name}", f"{relative:.10g}"]
+        write_bytes(out / "audio" / place / f"{voice.name}.wav", encode_wav(voice.sound))
+        write_bytes(out / "visual" / place / f"{voice.name}.mp4", encode_mp4(voice.lips))
+    line = ",".join([*parts, f"{len(mixture.sound) / RATE_HZ:g}"])
+    total = sum(
+        voice.sound * 10 ** ((gain_db - gains_db[0]) / 20)
+        for voice, gain_db in zip(mixture.voices, gains_db, strict=True)
+    )
+    peak = float(np.abs(total).max())
+    name = line.replace(",", "_").replace("/", "_")
+    sound = np.trunc(total * (MAX_INT16 / peak)).astype(np.int16)
+    write_bytes(out / "mixture" / split / f"{name}.wav", encode_wav(sound))
+    return line
+
+
+def _power_db(sound: np.ndarray) -> float:
+    return 10 * math.log10(float(np.mean(np.square(sound.astype(np.float64)))))

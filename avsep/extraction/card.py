@@ -1,0 +1,129 @@
+"""The data card of a set of shards: what is in it, from whom, and under which licence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from avsep.errors import State
+from avsep.extraction.shard_plan import batch_of
+from avsep.files import write_text
+from avsep.outcome import Outcome
+from avsep.schema import FPS, SPLITS, Clip
+from avsep.shards.index import IndexRow
+from avsep.shards.manifest import CARD_NAME, FORMAT, FORMAT_VERSION, Manifest
+
+
+def write_card(
+    directory: Path,
+    manifest: Manifest,
+    rows: Sequence[IndexRow],
+    clips: Sequence[Clip],
+    outcomes: Sequence[Outcome],
+) -> Path:
+    """Write `card.md` beside the shards; the same set gives the same text.
+
+    Args:
+        directory: of the set.
+        manifest: of the set.
+        rows: of its index.
+        clips: all that `clean` judged.
+        outcomes: of `extract`, one for each clip that was kept.
+    """
+    path = directory / CARD_NAME
+    write_text(path, "\n".join(_lines(manifest, rows, clips, outcomes)) + "\n")
+    return path
+
+
+def _lines(
+    manifest: Manifest,
+    rows: Sequence[IndexRow],
+    clips: Sequence[Clip],
+    outcomes: Sequence[Outcome],
+) -> Iterable[str]:
+    yield from ("# Data card", "")
+    yield (
+        f"{manifest.num_samples} samples, {_hours(rows)} hours, in {len(manifest.shards)} shards of"
+        f" {manifest.size_bytes / 1e6:.1f} MB together; format `{FORMAT}` {FORMAT_VERSION},"
+        f" storage `{manifest.storage}`."
+    )
+    yield from ("", "## What is in it", "")
+    yield from _table(
+        ("split", "samples", "hours", "speakers", "groups", "female", "male", "unknown"),
+        [_split_row(split, [row for row in rows if row.split == split]) for split in SPLITS],
+    )
+    doubtful = sum(row.multi_voice for row in rows)
+    yield from ("", f"{doubtful} samples may hold more than one voice (`multi_voice`).", "")
+    yield from _table(
+        ("batch", "shards", "samples", "hours"),
+        [
+            (
+                batch,
+                sum(batch_of(shard.name) == batch for shard in manifest.shards),
+                len(part := [row for row in rows if batch_of(row.shard) == batch]),
+                _hours(part),
+            )
+            for batch in sorted({batch_of(shard.name) for shard in manifest.shards})
+        ],
+    )
+    yield from ("", "## Licences", "")
+    yield from _table(("corpus", "licence", "may be passed on", "samples"), _licences(rows, clips))
+    yield from ("", "## What was left out", "")
+    yield from _table(("stage", "reason", "clips"), _left_out(clips, outcomes))
+    yield from ("", "## Made with", "")
+    yield from _table(("tool", "version"), sorted(manifest.tools.items()))
+    yield from ("", "## Hashes", "", f"Settings `{manifest.settings}`; sha256 of", "")
+    hashes = [("index.parquet", manifest.index_sha256)]
+    hashes += [(shard.name, shard.sha256) for shard in manifest.shards]
+    yield from _table(("file", "sha256"), [(name, f"`{value}`") for name, value in hashes])
+
+
+def _split_row(split: str, rows: Sequence[IndexRow]) -> tuple[object, ...]:
+    genders = Counter({row.speaker: row.gender for row in rows}.values())
+    return (
+        split,
+        len(rows),
+        _hours(rows),
+        len({row.speaker for row in rows}),
+        len({row.group for row in rows}),
+        *(genders[gender] for gender in ("f", "m", "")),
+    )
+
+
+def _licences(rows: Sequence[IndexRow], clips: Sequence[Clip]) -> list[tuple[object, ...]]:
+    clip_of: Mapping[str, Clip] = {clip.clip_id: clip for clip in clips}
+    count = Counter(
+        (clip.corpus, clip.licence or "unknown", "yes" if clip.redistributable else "no")
+        for clip in (clip_of[row.clip_id] for row in rows)
+    )
+    return [(*key, number) for key, number in sorted(count.items())]
+
+
+def _left_out(clips: Sequence[Clip], outcomes: Sequence[Outcome]) -> list[tuple[object, ...]]:
+    judged = Counter(clip.reason for clip in clips if not clip.kept)
+    ended = Counter(str(o.reason) for o in outcomes if o.state is not State.DONE)
+    return [
+        (stage, f"`{reason}`", number)
+        for stage, count in (("clean", judged), ("extract", ended))
+        for reason, number in sorted(count.items())
+    ]
+
+
+def _hours(rows: Sequence[IndexRow]) -> str:
+    return f"{sum(row.num_frames for row in rows) / FPS / 3600:.3f}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterable[str]:
+    if not rows:
+        yield "Nothing."
+        return
+    yield f"| {' | '.join(header)} |"
+    yield "|" + "---|" * len(header)
+    for row in rows:
+        # A licence is free text of the corpus: it must not break the table.
+        yield (
+            "| "
+            + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row)
+            + " |"
+        )

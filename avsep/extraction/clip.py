@@ -1,0 +1,212 @@
+"""From one clip to its samples: decode once, follow the faces, cut the mouths, score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avsep.errors import ItemError, Reason
+from avsep.extraction.provenance import ClipSettings, clip_facts, faces_facts
+from avsep.files import dump_json, sha256_file
+from avsep.schema import (
+    FPS,
+    RATE_HZ,
+    SAMPLE_VERSION,
+    SAMPLES_PER_FRAME,
+    Clip,
+    Sample,
+)
+from avsep.settings import as_values
+from avsep.shards.codecs import encode_sample
+from avsep.shards.writer import sample_key
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from avsep.faces import FaceTrackSample
+    from avsep.faces.backends import FaceBackend
+    from avsep.faces.timing import StepTimer
+
+SCORE_DIGITS = 5  # decimals of a stored score
+
+
+def num_frames_of(clip: Clip) -> int:
+    """Whole frames at 25 a second in the span that both streams have."""
+    return math.floor(clip.duration_s * FPS + 1e-6)
+
+
+def encoded_samples(
+    path: Path, clip: Clip, settings: ClipSettings, timer: StepTimer | None = None
+) -> list[tuple[str, dict[str, bytes], int]]:
+    """The samples of a clip as (key, members, number of frames), sorted by key.
+
+    Args:
+        path: of the raw file.
+        clip: its row of `clips.parquet`.
+        settings: see there.
+        timer: adds up the time of the steps.
+
+    Raises:
+        ItemError: no face, or the file cannot be decoded.
+    """
+    from avsep.faces.timing import StepTimer
+
+    timer = timer or StepTimer()
+    samples = clip_samples(path, clip, settings, timer)
+    encoded = []
+    for sample in samples:
+        with timer.step("encode"):
+            members = encode_sample(sample, settings.storage, lips_crf=settings.lips_crf)
+        encoded.append((sample.key, members, sample.num_frames))
+    return sorted(encoded, key=lambda item: item[0])
+
+
+def clip_samples(path: Path, clip: Clip, settings: ClipSettings, timer: StepTimer) -> list[Sample]:
+    """The samples of a clip, one a face track; see `encoded_samples`."""
+    from avsep.extraction.multi_voice import voice_doubts
+    from avsep.faces.extraction import follow_faces, track_samples
+    from avsep.media.decode import read_audio, read_frames
+
+    num_frames = num_frames_of(clip)
+    needed = settings.faces.min_track_frames
+    if num_frames < needed:
+        raise ItemError(
+            Reason.FACE_TOO_SHORT, f"{num_frames} frames; a face must be seen for {needed}."
+        )
+    with timer.step("decode"):
+        audio = read_audio(path, clip.start_s, num_frames * SAMPLES_PER_FRAME)
+    frames = _timed(read_frames(path, clip.start_s, num_frames), timer)
+    if settings.backend == "imported":
+        from avsep.faces.backends.imported import open_imported
+
+        imported = open_imported(dict(settings.backend_options), clip, num_frames)
+        backend: FaceBackend = imported
+        frames = imported.watched(frames)
+    else:
+        backend = loaded_backend(settings)
+    followed = follow_faces(frames, settings.faces, backend, timer)
+    if not followed.kept:
+        raise no_sample(followed.spans, num_frames, needed)
+    tracks = track_samples(followed)
+    shared_frames = max(t.scores["other_face_share"] * t.num_frames for t in tracks)
+    doubts = voice_doubts([t.span for t in tracks], shared_frames, audio)
+    shared = {**clip_facts(clip), **faces_facts(settings), "multi_voice": bool(doubts)}
+    shared["multi_voice_reasons"] = doubts
+    return [_sample(number, track, audio, shared) for number, track in enumerate(tracks)]
+
+
+def no_sample(spans: Sequence[tuple[int, int]], num_frames: int, needed: int) -> ItemError:
+    """Why a clip gives no sample.
+
+    Args:
+        spans: first frame and frame after the last of each face that was followed, all too short.
+        num_frames: of the clip.
+        needed: shortest stretch that becomes a sample, in frames.
+    """
+    if not spans:
+        return ItemError(Reason.NO_FACE, f"no face in {num_frames} frames.")
+    seen = sum(stop - first for first, stop in spans)
+    longest = max(stop - first for first, stop in spans)
+    if seen >= needed:
+        return ItemError(
+            Reason.FACE_MOSTLY_MISSING,
+            f"a face is lost again and again: {seen} of {num_frames} frames show one, but at most"
+            f" {longest} on end; {needed} are needed.",
+        )
+    return ItemError(
+        Reason.FACE_TOO_SHORT, f"a face stays for {longest} of {num_frames} frames, not {needed}."
+    )
+
+
+def _sample(
+    number: int, track: FaceTrackSample, clip_audio: np.ndarray, shared: Mapping[str, Any]
+) -> Sample:
+    from avsep.extraction.multi_voice import active_level
+    from avsep.faces.quality import sound_scores
+    from avsep.media.pcm import pcm_sha256
+
+    num_frames = len(track.lips)
+    start = track.start_frame * SAMPLES_PER_FRAME
+    audio = clip_audio[start : start + num_frames * SAMPLES_PER_FRAME]
+    # What the corpus says of the clip stands beside our own scores, so that one expression picks.
+    scores = {
+        **shared.get("annotation", {}),
+        **track.scores,
+        **sound_scores(track.landmarks, audio),
+    }
+    key = sample_key(shared["clip_id"], number)
+    own = {
+        "version": SAMPLE_VERSION,
+        "key": key,
+        "track": number,
+        "first_frame": track.start_frame,
+        "num_frames": num_frames,
+        "num_samples": len(audio),
+        "fps": FPS,
+        "rate_hz": RATE_HZ,
+        "level_dbfs": active_level(audio),
+        "audio_sha256": pcm_sha256(audio),
+        "quality": {name: _finite(value) for name, value in scores.items()},
+    }
+    return Sample(
+        key=key,
+        audio=audio,
+        lips=track.lips,
+        landmarks=track.landmarks,
+        meta={**shared, **own},
+    )
+
+
+def loaded_backend(settings: ClipSettings) -> FaceBackend:
+    """The landmark backend, loaded once a process."""
+    return _backend(settings.backend, dump_json(as_values(settings.backend_options)))
+
+
+@lru_cache(maxsize=1)
+def _backend(name: str, options: str) -> FaceBackend:
+    import json
+
+    from avsep.faces.backends import create
+
+    return create(name, **json.loads(options))
+
+
+def check_raw(raw: Path, clip: Clip) -> Path:
+    """The path of a clip's raw file, whose bytes are those that `download` saw.
+
+    Raises:
+        ItemError: it is missing or has changed.
+    """
+    path = raw / clip.path
+    if ".." in Path(clip.path).parts or Path(clip.path).is_absolute():
+        raise ItemError(Reason.FILE_MISSING, f"{clip.path} leads out of the raw folder.")
+    hint = "`avsep run download` gets it."
+    try:
+        digest = sha256_file(path)
+    except FileNotFoundError as error:
+        raise ItemError(Reason.FILE_MISSING, f"{clip.path} is missing; {hint}") from error
+    except OSError as error:
+        raise ItemError(Reason.UNREADABLE, f"{clip.path}: {error.strerror}.") from error
+    if digest != clip.sha256:
+        raise ItemError(
+            Reason.FILE_CHANGED, f"{clip.path} is not the file that was downloaded; {hint}"
+        )
+    return path
+
+
+def _timed(frames: Iterable[np.ndarray], timer: StepTimer) -> Iterator[np.ndarray]:
+    """The same frames, with the time of making them counted as `decode`."""
+    iterator = iter(frames)
+    while True:
+        with timer.step("decode"):
+            frame = next(iterator, None)
+        if frame is None:
+            return
+        yield frame
+
+
+def _finite(value: float) -> float | None:
+    return round(float(value), SCORE_DIGITS) if math.isfinite(value) else None

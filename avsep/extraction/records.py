@@ -1,0 +1,143 @@
+"""What is known of clips that are done: kept, so that work which was done is not done again.
+
+While a shard is under work, each clip has a small tar of its samples and a record beside it.
+When the shard is finished they go, and one file of all records stays beside the shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from avsep.errors import CheckError, Reason, State
+from avsep.files import atomic_path, read_json, sha256_file, write_json
+from avsep.outcome import Outcome
+from avsep.shards import tar
+from avsep.shards.codecs import MEMBERS, Storage
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipRecord:
+    """How one clip ended: done or dropped. Failed clips have none, they are tried again.
+
+    Attributes:
+        clip_id: of the clip.
+        settings: hash of the clip's facts and of all that decides its samples.
+        reason: why it was dropped; empty when done.
+        message: one sentence; empty when done.
+        samples: key and number of frames of each sample.
+        sha256: of the tar that holds the samples.
+        seconds: of work.
+    """
+
+    clip_id: str
+    settings: str
+    reason: str = ""
+    message: str = ""
+    samples: tuple[tuple[str, int], ...] = ()
+    sha256: str = ""
+    seconds: float = 0.0
+
+    def outcome(self) -> Outcome:
+        """The clip's entry in the ledger."""
+        if self.reason:
+            return Outcome.ended(self.clip_id, Reason(self.reason), self.message, self.seconds)
+        return Outcome.done(self.clip_id, self.seconds)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished clip and the tar that holds its samples."""
+
+    record: ClipRecord
+    path: Path
+
+
+def clip_tar(folder: Path, clip_id: str) -> Path:
+    """Where the samples of a clip lie while its shard is under work."""
+    return folder / f"{clip_id}.tar"
+
+
+def keep_clip(
+    folder: Path, record: ClipRecord, samples: Iterable[tuple[str, Mapping[str, bytes], int]]
+) -> ClipRecord:
+    """Write a clip's samples, then its record; returns the record with the tar's hash."""
+    files = [
+        (f"{key}.{suffix}", content)
+        for key, members, _ in samples
+        for suffix, content in members.items()
+    ]
+    with atomic_path(clip_tar(folder, record.clip_id)) as temporary:
+        _, sha256 = tar.write(temporary, files)
+    record = ClipRecord(**{**vars(record), "sha256": sha256})
+    write_json(_record_path(folder, record.clip_id), asdict(record))
+    return record
+
+
+def kept_clip(folder: Path, clip_id: str, settings: str) -> Source | None:
+    """A clip that an interrupted run has finished with the same settings, if it is intact."""
+    path = clip_tar(folder, clip_id)
+    try:
+        record = _parse(read_json(_record_path(folder, clip_id)))
+    except CheckError:
+        return None
+    if record is None or (record.clip_id, record.settings) != (clip_id, settings):
+        return None
+    return Source(record, path) if path.is_file() and sha256_file(path) == record.sha256 else None
+
+
+def write_shard_records(path: Path, shard_sha256: str, records: Iterable[ClipRecord]) -> None:
+    """Write the records of a finished shard's clips."""
+    rows = [asdict(record) for record in sorted(records, key=lambda r: r.clip_id)]
+    write_json(path, {"shard_sha256": shard_sha256, "records": rows})
+
+
+def shard_sources(path: Path, shard: Path) -> dict[str, Source]:
+    """The clips of a shard that was finished before, by clip id; empty when it is not intact."""
+    try:
+        content = read_json(path)
+        if not shard.is_file() or sha256_file(shard) != content["shard_sha256"]:
+            return {}
+        records = [_parse(row) for row in content["records"]]
+    except (CheckError, KeyError, TypeError):
+        return {}
+    return {record.clip_id: Source(record, shard) for record in records if record is not None}
+
+
+class SampleReader:
+    """Reads encoded samples out of the tars of `Source`s, scanning each tar once."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._names = MEMBERS[storage]
+        self._scanned: dict[Path, dict[tuple[str, str], tar.Member]] = {}
+
+    def read(self, path: Path, key: str) -> dict[str, bytes]:
+        """The members of a sample, by suffix.
+
+        Raises:
+            ValueError: the tar is damaged or lacks the sample.
+        """
+        if path not in self._scanned:
+            self._scanned[path] = {(m.key, m.suffix): m for m in tar.scan(path)}
+        members = self._scanned[path]
+        if missing := [name for name in self._names if (key, name) not in members]:
+            raise ValueError(f"{path} lacks {key}.{missing[0]}.")
+        return {name: tar.read(path, members[key, name]) for name in self._names}
+
+
+def _record_path(folder: Path, clip_id: str) -> Path:
+    return folder / f"{clip_id}.json"
+
+
+def _parse(row: Any) -> ClipRecord | None:
+    """A record from JSON; None when it is none, or of a reason that no longer exists."""
+    try:
+        samples = tuple((str(key), int(frames)) for key, frames in row["samples"])
+        record = ClipRecord(**{**row, "samples": samples})
+        if record.reason and Reason(record.reason).state is not State.DROPPED:
+            return None
+    except (KeyError, TypeError, ValueError):
+        return None
+    return record

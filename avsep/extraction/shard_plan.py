@@ -1,0 +1,95 @@
+"""Which clip goes into which shard: a set grows by new shards and never changes old ones.
+
+The plan is a table that is tracked with the shards. Clips that stand in it stay where they are;
+the others are a new batch, ordered by the hash of their ids and cut into shards of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from avsep.schema import SPLITS, Clip
+from avsep.tables import read_rows, write_rows
+
+_LATER = re.compile(r"[a-z]+-b(?P<batch>\d+)-\d+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedClip:
+    """One row of the plan.
+
+    Attributes:
+        batch: number of the growth; 0 is the first.
+        shard: name of the shard, without `.tar`.
+        split: of the clip when it was planned.
+        clip_id: of the clip.
+    """
+
+    batch: int
+    shard: str
+    split: str
+    clip_id: str
+
+
+def read_plan(path: Path) -> list[PlannedClip]:
+    """The plan that was published last; empty before the first time.
+
+    Raises:
+        CheckError: damaged.
+    """
+    return read_rows(path, PlannedClip) if path.exists() else []
+
+
+def write_plan(path: Path, plan: Sequence[PlannedClip]) -> None:
+    """Write the plan."""
+    write_rows(path, plan, PlannedClip)
+
+
+def plan_shards(
+    clips: Iterable[Clip], before: Sequence[PlannedClip], clips_per_shard: int
+) -> list[PlannedClip]:
+    """The place of every clip, by split and shard, sorted by id within a shard.
+
+    Args:
+        clips: all that are to be in the set.
+        before: the plan that was published last. A clip that has changed its split counts as new;
+            one that is gone leaves its shard.
+        clips_per_shard: clips of one split in one new shard.
+    """
+    placed = {(row.clip_id, row.split): row for row in before}
+    kept, new = [], []
+    for clip in clips:
+        row = placed.get((clip.clip_id, clip.split))
+        if row is None:
+            new.append(clip)
+        else:
+            kept.append(row)
+    batch = 1 + max((row.batch for row in before), default=-1)
+    return sorted([*kept, *_cut(new, batch, clips_per_shard)], key=_order)
+
+
+def batch_of(shard: str) -> int:
+    """The batch that a shard was made in, from its name."""
+    match = _LATER.match(shard)
+    return int(match["batch"]) if match else 0
+
+
+def _cut(clips: Sequence[Clip], batch: int, clips_per_shard: int) -> Iterable[PlannedClip]:
+    for split in SPLITS:
+        ordered = sorted(
+            (clip.clip_id for clip in clips if clip.split == split),
+            # Neighbours of one corpus or speaker are spread over the shards.
+            key=lambda clip_id: hashlib.sha256(clip_id.encode()).hexdigest(),
+        )
+        for place, clip_id in enumerate(ordered):
+            number = place // clips_per_shard
+            shard = f"{split}-b{batch:03d}-{number:06d}" if batch else f"{split}-{number:06d}"
+            yield PlannedClip(batch=batch, shard=shard, split=split, clip_id=clip_id)
+
+
+def _order(row: PlannedClip) -> tuple[int, int, str, str]:
+    return SPLITS.index(row.split), row.batch, row.shard, row.clip_id

@@ -1,0 +1,161 @@
+"""BlazeFace, MediaPipe's short-range face detector, run by LiteRT over a pyramid of tiles.
+
+The model sees 128x128 pixels and finds faces from about an eighth of that on. A picture much
+larger than the smallest wanted face is therefore cut into overlapping square tiles as well.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from avsep.faces.backends import Detection, Region
+from avsep.faces.backends.task_file import interpreter
+
+SIZE = 128  # of the model's input, in pixels
+NUM_ANCHORS = 896
+MIN_SCORE = 0.5
+MIN_IOU = 0.3  # boxes that overlap more are one face
+REGION_SCALE = 1.5  # side of the landmark region over the side of the box
+SMALLEST_SHARE = 0.14  # of a tile, that a face must have to be found for certain (measured)
+LEVEL_FACTOR = 2.6  # most that one level of tiles is finer than the one before
+
+
+def _anchors() -> np.ndarray:
+    centres: list[tuple[float, float]] = []
+    for stride, repeats in ((8, 2), (16, 6)):
+        cells = SIZE // stride
+        for y in range(cells):
+            for x in range(cells):
+                centres += [((x + 0.5) / cells, (y + 0.5) / cells)] * repeats
+    return np.array(centres) * SIZE
+
+
+ANCHORS = _anchors()
+
+
+class BlazeFace:
+    """The detector of one process; its buffers are reused from call to call."""
+
+    def __init__(self, model: bytes) -> None:
+        self._model = interpreter(model)
+        self._input = self._model.get_input_details()[0]["index"]
+        outputs = {o["name"]: o["index"] for o in self._model.get_output_details()}
+        self._regressors = outputs["regressors"]
+        self._scores = outputs["classificators"]
+
+    def detect(self, frame: np.ndarray, min_face_px: int) -> list[Detection]:
+        """The faces of a frame (H, W, 3) uint8 RGB, best score first."""
+        height, width = frame.shape[:2]
+        candidates = [self._full(frame)]
+        for side in tile_sides(width, height, min_face_px):
+            scale = SIZE / side
+            level = cv2.resize(
+                frame,
+                (max(SIZE, round(width * scale)), max(SIZE, round(height * scale))),
+                interpolation=cv2.INTER_AREA,
+            )
+            overlap = math.ceil(SIZE * SMALLEST_SHARE * LEVEL_FACTOR) + 2
+            for y in tile_starts(level.shape[0], overlap):
+                for x in tile_starts(level.shape[1], overlap):
+                    candidates.append(self._tile(level, x, y, frame.shape))
+        return [_detection(face) for face in merge(np.concatenate(candidates))]
+
+    def _full(self, frame: np.ndarray) -> np.ndarray:
+        """Candidates of the whole picture, letterboxed as MediaPipe does it, in its pixels."""
+        height, width = frame.shape[:2]
+        step = max(height, width) / SIZE
+        origin = np.array([width / 2 - step * SIZE / 2, height / 2 - step * SIZE / 2])
+        matrix = np.array([[step, 0.0, origin[0]], [0.0, step, origin[1]]])
+        square = cv2.warpAffine(
+            frame, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        )
+        found = self._candidates(square)
+        found[:, 1:] *= step
+        found[:, 1:3] += origin
+        found[:, 5:] += np.tile(origin, 6)
+        return found
+
+    def _tile(self, level: np.ndarray, x: int, y: int, shape: tuple[int, ...]) -> np.ndarray:
+        """Candidates of one tile of a shrunk picture, in pixels of the picture itself."""
+        found = self._candidates(level[y : y + SIZE, x : x + SIZE])
+        step = np.array([shape[1] / level.shape[1], shape[0] / level.shape[0]])
+        found[:, 1:] = (found[:, 1:].reshape(-1, 8, 2) * step).reshape(-1, 16)
+        origin = np.array([x, y]) * step
+        found[:, 1:3] += origin
+        found[:, 5:] += np.tile(origin, 6)
+        return found
+
+    def _candidates(self, square: np.ndarray) -> np.ndarray:
+        """Rows of score, centre, size and six key points, in pixels of a 128-pixel square."""
+        view = self._model.tensor(self._input)()
+        np.multiply(square[None], np.float32(1 / 127.5), out=view)
+        view -= np.float32(1.0)
+        del view  # the interpreter refuses to run while its memory is in use
+        self._model.invoke()
+        scores = self._model.get_tensor(self._scores)[0, :, 0].astype(np.float64)
+        scores = 1 / (1 + np.exp(-np.clip(scores, -100, 100)))
+        kept = np.flatnonzero(scores >= MIN_SCORE)
+        values = self._model.get_tensor(self._regressors)[0, kept].astype(np.float64)
+        values = values.reshape(-1, 8, 2)
+        values[:, 0] += ANCHORS[kept]
+        values[:, 2:] += ANCHORS[kept][:, None]
+        return np.concatenate([scores[kept, None], values.reshape(-1, 16)], axis=1)
+
+
+def tile_sides(width: int, height: int, min_face_px: int) -> list[int]:
+    """Sides of the tiles, in pixels of the picture, that find faces of `min_face_px`."""
+    sides: list[int] = []
+    side, short = float(max(width, height)), float(min(width, height))
+    smallest = max(min_face_px / SMALLEST_SHARE, SIZE)
+    # A tenth less is not worth another level.
+    while side > smallest * 1.1:
+        finer = max(smallest, side / LEVEL_FACTOR)
+        if not sides and short < 0.9 * side:
+            finer = short  # a wide picture: two or three squares of its full height come first
+        side = min(short, finer)
+        sides.append(round(side))
+    return sides
+
+
+def tile_starts(length: int, overlap: int) -> list[int]:
+    """First pixels of 128-pixel tiles that cover `length` and overlap by `overlap` or more."""
+    if length <= SIZE:
+        return [0]
+    count = math.ceil((length - SIZE) / (SIZE - overlap)) + 1
+    return [round(i * (length - SIZE) / (count - 1)) for i in range(count)]
+
+
+def merge(candidates: np.ndarray) -> list[np.ndarray]:
+    """One row a face: the mean, weighted by score, of candidates that overlap the best one.
+
+    MediaPipe does the same; taking only the best row would move landmarks by 0.4 % of the
+    inter-ocular distance.
+    """
+    faces: list[np.ndarray] = []
+    rest = candidates[np.argsort(-candidates[:, 0], kind="stable")]
+    while len(rest):
+        low, high = rest[:, 1:3] - rest[:, 3:5] / 2, rest[:, 1:3] + rest[:, 3:5] / 2
+        common = np.clip(np.minimum(high, high[0]) - np.maximum(low, low[0]), 0, None).prod(axis=1)
+        area = rest[:, 3:5].prod(axis=1)
+        one_face = common > MIN_IOU * (area + area[0] - common)
+        one_face[0] = True
+        weights = rest[one_face, :1]
+        face = (rest[one_face] * weights).sum(axis=0) / weights.sum()
+        face[0] = rest[0, 0]
+        faces.append(face)
+        # A box mostly inside a face is a part of it, whatever the union is.
+        inside = common > 0.6 * np.minimum(area, area[0])
+        rest = rest[~(one_face | inside)]
+    return faces
+
+
+def _detection(face: np.ndarray) -> Detection:
+    score, x, y, width, height = (float(value) for value in face[:5])
+    side = max(width, height)
+    right_eye, left_eye = face[5:7], face[7:9]
+    angle = math.atan2(left_eye[1] - right_eye[1], left_eye[0] - right_eye[0])
+    region = Region(x=x, y=y, side=side * REGION_SCALE, angle=angle)
+    return Detection(x=x, y=y, side=side, score=score, region=region)

@@ -1,0 +1,190 @@
+"""face-alignment (Bulat and Tzimiropoulos, ICCV 2017): S3FD and FAN, on CPU or GPU, in batches.
+
+The networks are the package's; weights are checked before they are read, frames go through in
+batches of several at once, and points keep their fraction of a pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from avsep.errors import UsageError
+from avsep.faces.backends import Detection, Estimate, Region, fan, s3fd
+from avsep.faces.backends.fan_weights import (
+    DEPTH,
+    FAN_2D,
+    FAN_3D,
+    S3FD,
+    find_weights,
+    load_state,
+)
+from avsep.faces.geometry import face_boxes
+
+if TYPE_CHECKING:
+    import torch
+
+# The network was trained on squares of this size around a detector's box.
+REGION_SCALE = 200 / 195  # side of the region over the sum of the box's width and height
+UP_SHARE = 0.12  # of the box's height that the region lies above the box
+DETECTED_SIDE = 32  # pixels that the smallest wanted face has in the detector's picture
+MAX_BATCH = 32  # crops at once
+
+
+@dataclass(frozen=True)
+class BoxRegion(Region):
+    """A region that keeps its place and size relative to the landmarks found in it.
+
+    Attributes:
+        relation: offset x, y and side of the region over the side of the landmarks' box, measured
+            in the frame where the detector gave the region; empty until then.
+    """
+
+    relation: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """The networks of one process, as functions on tensors.
+
+    Attributes:
+        detector: (1, 3, H, W) to S3FD's list of outputs.
+        alignment: (N, 3, 256, 256) to heatmaps.
+        depth: (N, 71, 256, 256) to (N, 68), or None for 2-D landmarks.
+        mirror: heatmaps of mirrored faces turned back, or None to skip the mirrored pass.
+    """
+
+    detector: Callable[[torch.Tensor], Sequence[torch.Tensor]]
+    alignment: Callable[[torch.Tensor], object]
+    depth: Callable[[torch.Tensor], torch.Tensor] | None
+    mirror: Callable[[torch.Tensor], torch.Tensor] | None
+
+
+class FaceAlignmentBackend:
+    """S3FD boxes and 68 points by FAN."""
+
+    name = "face_alignment"
+    # Mean height of the heatmaps' peaks, which are about 1 where the network is sure.
+    min_score = 0.2
+
+    def __init__(self, networks: Networks, device: str = "cpu", window: int = 8) -> None:
+        if window < 1:
+            raise ValueError(f"window is {window}; it must be at least 1.")
+        cv2.setNumThreads(1)
+        self.window = window
+        self._networks = networks
+        self._device = device
+
+    def detect(self, frame: np.ndarray, min_face_px: int) -> list[Detection]:
+        """The faces of a frame (H, W, 3) uint8 RGB, best score first."""
+        import torch
+
+        shrink = max(1.0, min_face_px / DETECTED_SIDE)
+        height, width = frame.shape[:2]
+        size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+        small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA) if shrink > 1 else frame
+        with torch.inference_mode():
+            outputs = self._networks.detector(s3fd.network_input(small, self._device))
+        found = s3fd.boxes(outputs)
+        found[:, :4] *= np.array([width / size[0], height / size[1]] * 2)
+        return [_detection(row) for row in found]
+
+    def landmarks(self, frames: Sequence[np.ndarray], regions: Sequence[Region]) -> list[Estimate]:
+        """One estimate for each pair of a frame (H, W, 3) uint8 RGB and a region in it."""
+        estimates: list[Estimate] = []
+        for start in range(0, len(frames), MAX_BATCH):
+            batch = slice(start, start + MAX_BATCH)
+            estimates += self._batch(frames[batch], regions[batch])
+        return estimates
+
+    def _batch(self, frames: Sequence[np.ndarray], regions: Sequence[Region]) -> list[Estimate]:
+        import torch
+
+        nets = self._networks
+        with torch.inference_mode():
+            pixels = torch.from_numpy(fan.crops(frames, regions)).to(self._device)
+            inputs = pixels.permute(0, 3, 1, 2).float() / 255
+            place, peak = fan.peaks(fan.heatmaps(nets.alignment, nets.mirror, inputs))
+            depth = torch.zeros_like(peak)
+            if nets.depth is not None:
+                marked = torch.cat([inputs, fan.blobs(place)], dim=1)
+                depth = nets.depth(marked).reshape(depth.shape).float()
+        scores = peak.mean(dim=1).clamp(0, 1).tolist()
+        points = fan.to_source(place.cpu().numpy(), depth.cpu().numpy(), regions)
+        boxes = face_boxes(points)
+        return [
+            Estimate(points=points[i], score=scores[i], region=_next_region(regions[i], boxes[i]))
+            for i in range(len(regions))
+        ]
+
+
+def load(
+    device: str = "cpu",
+    weights: str = "",
+    three_d: bool = True,
+    mirror: bool = True,
+    window: int = 8,
+) -> FaceAlignmentBackend:
+    """Load the backend.
+
+    Args:
+        device: as PyTorch names it.
+        weights: folder of the weight files; empty for the place where PyTorch's hub keeps them.
+        three_d: 3DFAN and the depth network, else 2DFAN.
+        mirror: estimate on the mirrored face as well and average; twice the work, less jitter.
+        window: frames that are estimated at once.
+
+    Raises:
+        UsageError: the weights are missing or damaged, or there is no such device.
+    """
+    names = [S3FD, FAN_3D, DEPTH] if three_d else [S3FD, FAN_2D]
+    paths = find_weights(names, weights)
+    import torch
+    from face_alignment.detection.sfd.net_s3fd import s3fd as DetectorNetwork
+    from face_alignment.models import FAN, ResNetDepth
+    from face_alignment.utils import flip
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"the device {device!r} cannot be used: {error}") from error
+    modules: list[torch.nn.Module] = [DetectorNetwork(), FAN(4)]
+    if three_d:
+        modules.append(ResNetDepth())
+    for module, path in zip(modules, paths, strict=True):
+        module.load_state_dict(load_state(path, device))
+        module.to(device).eval()
+    networks = Networks(
+        detector=modules[0],
+        alignment=modules[1],
+        depth=modules[2] if three_d else None,
+        mirror=(lambda maps: flip(maps, is_label=True)) if mirror else None,
+    )
+    return FaceAlignmentBackend(networks, device, window)
+
+
+def _detection(row: np.ndarray) -> Detection:
+    left, top, right, bottom, score = (float(value) for value in row)
+    width, height = right - left, bottom - top
+    x, y = (left + right) / 2, (top + bottom) / 2
+    region = BoxRegion(x=x, y=y - UP_SHARE * height, side=(width + height) * REGION_SCALE)
+    return Detection(x=x, y=y, side=max(width, height), score=score, region=region)
+
+
+def _next_region(region: Region, box: np.ndarray) -> BoxRegion:
+    """The region for the next frame: as it lay around the landmarks when it was detected."""
+    x, y, side = (float(value) for value in box)
+    side = max(side, 1.0)
+    relation = region.relation if isinstance(region, BoxRegion) else None
+    if relation is None:
+        relation = ((region.x - x) / side, (region.y - y) / side, region.side / side)
+    return BoxRegion(
+        x=x + relation[0] * side,
+        y=y + relation[1] * side,
+        side=relation[2] * side,
+        relation=relation,
+    )

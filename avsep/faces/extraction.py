@@ -1,0 +1,111 @@
+"""From the frames of a clip to its tracked faces: landmarks, mouth crops and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from avsep.faces.backends import FaceBackend
+from avsep.faces.config import FacesConfig
+from avsep.faces.quality import picture_scores
+from avsep.faces.timing import StepTimer
+from avsep.faces.track import FinishedTrack
+from avsep.faces.tracking import Tracker, Tracks
+from avsep.schema import Landmarks
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FaceTrackSample:
+    """One tracked face of a clip, T frames.
+
+    Attributes:
+        start_frame: number of its first frame in the clip.
+        landmarks: see `avsep.schema.Landmarks`.
+        lips: (T, 96, 96) uint8, grey.
+        scores: from the picture alone, see `quality.picture_scores`; and `other_face_share`, the
+            share of its frames in which another face is seen as well.
+    """
+
+    start_frame: int
+    landmarks: Landmarks
+    lips: np.ndarray
+    scores: dict[str, float]
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return len(self.lips)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First frame, and frame after the last, in the clip."""
+        return self.start_frame, self.start_frame + self.num_frames
+
+
+def extract_faces(
+    frames: Iterable[np.ndarray],
+    config: FacesConfig,
+    backend: FaceBackend,
+    timer: StepTimer | None = None,
+) -> list[FaceTrackSample]:
+    """Follow every face of a clip and cut out its mouth, in one pass over the frames.
+
+    Of the frames themselves no more than the backend's window is kept in memory.
+
+    Args:
+        frames: (H, W, 3) uint8 RGB, of one size, 25 a second.
+        config: see its fields.
+        backend: from `avsep.faces.backends.create`.
+        timer: adds up the time of each step over clips.
+
+    Returns:
+        One sample a track, by first frame, then from left to right; empty where no face was
+        followed for `config.min_track_frames` frames.
+
+    Raises:
+        ValueError: a frame is no RGB picture, or of another size than the first.
+    """
+    return track_samples(follow_faces(frames, config, backend, timer))
+
+
+def follow_faces(
+    frames: Iterable[np.ndarray],
+    config: FacesConfig,
+    backend: FaceBackend,
+    timer: StepTimer | None = None,
+) -> Tracks:
+    """The first half of `extract_faces`: what became of every face, short tracks as well."""
+    return Tracker(config, backend, timer if timer is not None else StepTimer()).run(frames)
+
+
+def track_samples(tracks: Tracks) -> list[FaceTrackSample]:
+    """The second half of `extract_faces`: one sample a track that is long enough."""
+    return [_sample(track, tracks) for track in tracks.kept]
+
+
+def _sample(track: FinishedTrack, tracks: Tracks) -> FaceTrackSample:
+    block = track.block
+    assert block is not None  # nothing was handed on
+    size = np.array([tracks.width, tracks.height, tracks.width, tracks.height], np.float32)
+    landmarks = Landmarks(
+        points=block.points,
+        valid=track.valid,
+        score=track.score,
+        box=block.squares[:, [0, 1, 2, 2]] / size,
+        to_mean_face=block.to_mean_face,
+        crop_xy=block.crop_xy,
+    )
+    scores = picture_scores(landmarks, track.face_px)
+    scores["other_face_share"] = _other_face_share(track, tracks)
+    return FaceTrackSample(
+        start_frame=track.start, landmarks=landmarks, lips=block.lips, scores=scores
+    )
+
+
+def _other_face_share(track: FinishedTrack, tracks: Tracks) -> float:
+    faces = np.zeros(tracks.num_frames, np.int64)
+    for first, stop in tracks.spans:
+        faces[first:stop] += 1
+    return round(float((faces[track.start : track.stop] > 1).mean()), 6)

@@ -1,0 +1,85 @@
+"""Landmarks frame by frame, computed for several frames at once where the backend has batches."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from avsep.faces.backends import Estimate, FaceBackend, Region
+from avsep.faces.timing import StepTimer
+
+# A result stands when the region it was made with is this near the wanted one, over its side.
+NEAR = 0.08
+
+
+class Lookahead:
+    """Serves the frames one by one, and estimates for the frame that was served last.
+
+    With a backend of batches the next frames are estimated along with the current one, in the
+    same region; when the face has moved by then, that frame is estimated anew.
+    """
+
+    def __init__(
+        self, frames: Iterable[np.ndarray], backend: FaceBackend, timer: StepTimer
+    ) -> None:
+        self._frames = iter(frames)
+        self._backend = backend
+        self._timer = timer
+        self._window: deque[np.ndarray] = deque()
+        # By slot: for the frames of the window, the region used and what came of it.
+        self._ready: dict[int, deque[tuple[Region, Estimate]]] = {}
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        while True:
+            if self._window:
+                self._window.popleft()
+                for queue in self._ready.values():
+                    queue.popleft()
+                self._ready = {slot: queue for slot, queue in self._ready.items() if queue}
+            while len(self._window) < self._backend.window:
+                frame = next(self._frames, None)
+                if frame is None:
+                    break
+                self._window.append(frame)
+            if not self._window:
+                return
+            yield self._window[0]
+
+    def follow(self, slots: Sequence[int], regions: Sequence[Region]) -> list[Estimate]:
+        """Estimates in the current frame for faces that are being followed.
+
+        Args:
+            slots: one number a face, the same from frame to frame.
+            regions: where to look.
+        """
+        stale = [
+            (slot, region)
+            for slot, region in zip(slots, regions, strict=True)
+            if slot not in self._ready or not _near(self._ready[slot][0][0], region)
+        ]
+        if stale:
+            frames = list(self._window)
+            results = iter(
+                self._estimate(
+                    [frame for _ in stale for frame in frames],
+                    [region for _, region in stale for _ in frames],
+                )
+            )
+            for slot, region in stale:
+                self._ready[slot] = deque((region, next(results)) for _ in frames)
+        return [self._ready[slot][0][1] for slot in slots]
+
+    def look(self, region: Region) -> Estimate:
+        """An estimate in the current frame alone, for a face that was just detected."""
+        return self._estimate([self._window[0]], [region])[0]
+
+    def _estimate(self, frames: Sequence[np.ndarray], regions: Sequence[Region]) -> list[Estimate]:
+        with self._timer.step("landmark"):
+            return self._backend.landmarks(frames, regions)
+
+
+def _near(a: Region, b: Region) -> bool:
+    slack = NEAR * a.side
+    return abs(a.x - b.x) <= slack and abs(a.y - b.y) <= slack and abs(a.side - b.side) <= slack

@@ -1,0 +1,76 @@
+"""The mouth crop: where it lies in the frame of the mean face, and how it is cut out.
+
+As in the Dolphin and AV-HuBERT pipelines, but with a symmetric window, so that the crop neither
+lags nor leads the landmarks; see docs/shards.md.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from avsep.faces.crops import GreyCrop
+from avsep.faces.geometry import ENDLESS, apply, compose, similarity, window_mean
+from avsep.faces.ibug68 import MOUTH, STABLE
+from avsep.schema import LIPS_SIZE
+
+MEAN_FACE_SIZE = 256
+# Where the stable points 33, 36, 39, 42, 45 of the mean face lie in its 256x256 frame.
+MEAN_FACE = np.array(
+    [[128.87, 137.30], [92.52, 94.37], [112.77, 94.94], [145.53, 94.53], [166.68, 93.57]]
+)
+
+
+def mean_face_transforms(
+    points: np.ndarray, half: int, *, start: int, stop: int, first: int = 0, total: int = ENDLESS
+) -> np.ndarray:
+    """Affine matrices from the analysis frame to the frame of the mean face.
+
+    Args:
+        points: (frames, 68, 3) landmarks in the analysis frame.
+        half: frames on each side over which the stable points are averaged.
+        start: first frame wanted.
+        stop: frame after the last wanted.
+        first: frame that `points[0]` belongs to.
+        total: number of frames of the whole track, where it is known.
+
+    Returns:
+        (stop - start, 2, 3) float32, the precision that is stored.
+    """
+    stable = points[:, list(STABLE), :2].astype(np.float64)
+    mean = window_mean(stable, half, start=start, stop=stop, first=first, total=total)
+    return similarity(mean, MEAN_FACE).astype(np.float32)
+
+
+def crop_corners(points: np.ndarray, to_mean_face: np.ndarray) -> np.ndarray:
+    """Upper left corners of the mouth crops in the frame of the mean face.
+
+    The crop is centred on the mean of the frame's own mouth points, rounded to whole pixels, and
+    moved inside the 256x256 frame where it would reach out.
+
+    Args:
+        points: (T, 68, 3) landmarks in the analysis frame.
+        to_mean_face: (T, 2, 3).
+
+    Returns:
+        (T, 2) int16: x, y.
+    """
+    mouth = apply(to_mean_face.astype(np.float64), points[:, MOUTH, :2].astype(np.float64))
+    corners = np.rint(mouth.mean(axis=1)) - LIPS_SIZE // 2
+    return np.clip(corners, 0, MEAN_FACE_SIZE - LIPS_SIZE).astype(np.int16)
+
+
+def cut_mouth(crop: GreyCrop, source_to_mean_face: np.ndarray, corner: np.ndarray) -> np.ndarray:
+    """Warp the wanted 96x96 pixels, and no others, out of the grey picture of a face.
+
+    Args:
+        crop: grey picture around the face.
+        source_to_mean_face: (2, 3) affine from the source to the frame of the mean face.
+        corner: x, y of the upper left corner in that frame.
+
+    Returns:
+        (96, 96) uint8; black outside the picture.
+    """
+    matrix = compose(source_to_mean_face.astype(np.float64), crop.to_source)
+    matrix[:, 2] -= corner
+    return cv2.warpAffine(crop.image, matrix, (LIPS_SIZE, LIPS_SIZE), flags=cv2.INTER_LINEAR)

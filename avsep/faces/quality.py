@@ -1,0 +1,173 @@
+"""Scores of a track: numbers, not verdicts. Thresholds are for whoever picks a training set."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from avsep.faces.geometry import apply
+from avsep.faces.ibug68 import (
+    INNER_LIP_LOWER,
+    INNER_LIP_UPPER,
+    LEFT_EYE_OUTER,
+    MOUTH,
+    NOSE_TIP,
+    RIGHT_EYE_OUTER,
+)
+from avsep.schema import DETECTED, LIPS_SIZE, MISSING, SAMPLES_PER_FRAME, Landmarks
+
+MAX_LAG = 15  # frames
+MIN_FRAMES = 25  # with landmarks, for a correlation to mean anything
+LOUDNESS_RANGE_DB = 35.0  # below the loud parts; what is quieter counts as silence
+
+
+def inter_ocular(points: np.ndarray) -> np.ndarray:
+    """Distance of the outer eye corners (T,) in the pixels of `points` (T, 68, 2 or 3)."""
+    across = points[:, RIGHT_EYE_OUTER, :2] - points[:, LEFT_EYE_OUTER, :2]
+    return np.hypot(across[:, 0], across[:, 1])
+
+
+def mouth_opening(points: np.ndarray) -> np.ndarray:
+    """Distance of the inner lips (T,) over the median inter-ocular distance.
+
+    Args:
+        points: (T, 68, 2 or 3).
+    """
+    points = points.astype(np.float64)
+    gap = points[:, INNER_LIP_LOWER, :2] - points[:, INNER_LIP_UPPER, :2]
+    opening = np.hypot(gap[..., 0], gap[..., 1]).mean(axis=1)
+    return opening / max(float(np.median(inter_ocular(points))), 1e-6)
+
+
+def yaw_degrees(points: np.ndarray) -> np.ndarray:
+    """By how much the head is turned sideways (T,), in degrees, positive to the picture's right.
+
+    With depth: the direction of the line between the eyes. Without: how far the tip of the nose
+    lies off the middle between the eyes, as on a head whose nose is as long as half that line.
+    """
+    points = points.astype(np.float64)
+    right, left = points[:, RIGHT_EYE_OUTER], points[:, LEFT_EYE_OUTER]
+    if np.any(points[:, :, 2]):
+        # z grows towards the camera: turned to the picture's right, the eye there goes back.
+        return np.degrees(np.arctan2(right[:, 2] - left[:, 2], inter_ocular(points)))
+    across = (left - right)[:, :2]
+    length = np.maximum(np.hypot(across[:, 0], across[:, 1]), 1e-6)
+    aside = ((points[:, NOSE_TIP] - (left + right) / 2)[:, :2] * across).sum(axis=1) / length
+    return np.degrees(np.arctan2(aside, length / 2))
+
+
+def picture_scores(landmarks: Landmarks, face_px: float) -> dict[str, float]:
+    """Scores from the picture alone.
+
+    Args:
+        landmarks: of one track, T frames.
+        face_px: median side of the face box in the source, in pixels.
+
+    Returns:
+        `missing_share`: share of frames in which the face was not detected;
+        `longest_gap`: longest run of such frames;
+        `jitter`: median second difference of the points over the inter-ocular distance;
+        `yaw_p90_deg`: 90th percentile of the head's turn, without sign;
+        `face_px`;
+        `mouth_outside_px`: most that a mouth point lies outside the 96-pixel crop;
+        `mouth_opening_variance`: of the opening over the inter-ocular distance.
+    """
+    points = landmarks.points.astype(np.float64)
+    detected = landmarks.valid == DETECTED
+    seen = points[detected] if detected.any() else points
+    mouth = apply(landmarks.to_mean_face.astype(np.float64), points[:, MOUTH, :2])
+    mouth -= landmarks.crop_xy[:, None, :]
+    outside = max(float(-mouth.min()), float(mouth.max()) - (LIPS_SIZE - 1), 0.0)
+    scores = {
+        "missing_share": 1.0 - float(detected.mean()),
+        "longest_gap": float(_longest_run(~detected)),
+        "jitter": _jitter(points, detected),
+        "yaw_p90_deg": float(np.percentile(np.abs(yaw_degrees(seen)), 90)),
+        "face_px": face_px,
+        "mouth_outside_px": outside,
+        "mouth_opening_variance": float(np.var(mouth_opening(seen))),
+    }
+    return {name: round(value, 6) for name, value in scores.items()}
+
+
+def loudness(audio: np.ndarray) -> np.ndarray:
+    """Loudness of each video frame (T,), 0 (quiet) to 1 (as loud as the loudest twentieth).
+
+    Args:
+        audio: (640 T,) int16.
+    """
+    frames = audio.reshape(-1, SAMPLES_PER_FRAME).astype(np.float64) / 32768
+    level_db = 10 * np.log10((frames**2).mean(axis=1) + 1e-10)
+    top = float(np.percentile(level_db, 95))
+    return np.clip((level_db - top) / LOUDNESS_RANGE_DB + 1, 0, 1)
+
+
+def sound_scores(landmarks: Landmarks, audio: np.ndarray) -> dict[str, float]:
+    """How well the mouth's opening follows the loudness of the sound.
+
+    Over two seconds this says little; over six it shows sound that is shifted or not this face's.
+
+    Args:
+        landmarks: of one track, T frames.
+        audio: (640 T,) int16 at 16 kHz, the sound of the same frames.
+
+    Returns:
+        `mouth_sound_r`: correlation with sound and picture as they are;
+        `mouth_sound_best_r`: highest correlation over lags of up to 15 frames, frames that a lag
+            leaves without a partner counting as 0;
+        `mouth_sound_lag`: that lag in frames; positive where the sound comes after the picture.
+        All 0 where the mouth or the sound never changes, or with fewer than 25 frames.
+
+    Raises:
+        ValueError: the sound is not 640 samples a frame.
+    """
+    opening = mouth_opening(landmarks.points)
+    if len(audio) != len(opening) * SAMPLES_PER_FRAME:
+        raise ValueError(
+            f"the sound has {len(audio)} samples for {len(opening)} frames;"
+            f" it must have {SAMPLES_PER_FRAME} a frame."
+        )
+    by_lag = _correlations(opening, loudness(audio), landmarks.valid != MISSING)
+    # The smaller shift wins a tie.
+    best = max(sorted(by_lag, key=lambda lag: (abs(lag), lag)), key=lambda lag: by_lag[lag])
+    return {
+        "mouth_sound_r": round(by_lag[0], 6),
+        "mouth_sound_best_r": round(by_lag[best], 6),
+        "mouth_sound_lag": float(best),
+    }
+
+
+def _jitter(points: np.ndarray, detected: np.ndarray) -> float:
+    whole = detected[2:] & detected[1:-1] & detected[:-2]
+    if not whole.any():
+        return 0.0
+    bend = (points[2:] - 2 * points[1:-1] + points[:-2])[whole, :, :2]
+    size = inter_ocular(points)[1:-1][whole, None]
+    return float(np.median(np.hypot(bend[..., 0], bend[..., 1]) / np.maximum(size, 1e-6)))
+
+
+def _longest_run(flags: np.ndarray) -> int:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
+
+
+def _correlations(opening: np.ndarray, sound: np.ndarray, known: np.ndarray) -> dict[int, float]:
+    """Correlation of opening[t] with sound[t + lag] for each lag of up to 15 frames.
+
+    Divided by the spread of the whole track, so that a far lag, where fewer frames meet, does not
+    win by chance.
+    """
+    lags = range(-MAX_LAG, MAX_LAG + 1)
+    count = int(known.sum())
+    if count < MIN_FRAMES:
+        return dict.fromkeys(lags, 0.0)
+    x = np.where(known, opening - opening[known].mean(), 0.0)
+    y = sound - sound[known].mean()
+    scale = count * float(opening[known].std() * sound[known].std())
+    if scale < 1e-9:
+        return dict.fromkeys(lags, 0.0)
+    frames = len(x)
+    return {
+        lag: float(x[max(0, -lag) : frames - max(0, lag)] @ y[max(0, lag) : frames + min(0, lag)])
+        / scale
+        for lag in lags
+    }

@@ -1,0 +1,250 @@
+"""One face over time: its landmarks, the frames where it was lost, and what it looked like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from avsep.faces.appearance import likeness, remember, surroundings
+from avsep.faces.backends import Region
+from avsep.faces.config import FacesConfig
+from avsep.faces.crops import GreyCrop
+from avsep.faces.cuts import Summary, distance, summary
+from avsep.faces.mouth_cropper import BLOCK, Block, MouthStrip
+from avsep.schema import DETECTED, INTERPOLATED, MISSING, NUM_LANDMARKS
+
+SHOT_SCALE = 2.0  # side of the part watched for cuts, over the side of the face box
+EARLY_LOOKS = 12  # sightings that make up the early look of a track
+HOLD_LIMIT = 250  # frames; pictures of a lost face wait in memory, so even `hold` has an end
+
+
+@dataclass(frozen=True, eq=False)
+class Sighting:
+    """A face seen in one frame.
+
+    Attributes:
+        points: (68, 3) float32 in source pixels.
+        score: 0..1.
+        region: where to look in the next frame.
+        box: (3,) centre x, centre y, side of the square around the points.
+        crop: grey picture around it.
+        patch: what it looks like, see `appearance`.
+    """
+
+    points: np.ndarray
+    score: float
+    region: Region
+    box: np.ndarray
+    crop: GreyCrop
+    patch: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Some frames of a track, n of them, as soon as they are settled.
+
+    Attributes:
+        slot: of the track.
+        start: number of the first of the frames in the clip.
+        valid: (n,) uint8, see `avsep.schema.Landmarks`.
+        score: (n,) float16.
+        block: landmarks and mouth crops.
+    """
+
+    slot: int
+    start: int
+    valid: np.ndarray
+    score: np.ndarray
+    block: Block
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedTrack:
+    """A track whose face is gone, T frames.
+
+    Attributes:
+        slot: unique number of the track, in order of appearance.
+        start: number of its first frame in the clip.
+        first_box: (3,) centre x, centre y and side of the face in that frame, in source pixels.
+        last_box: likewise, where the face was seen last.
+        face_px: median side of the face box where the face was seen, in source pixels.
+        looks: (2, 432) what the face looked like at first and at last, see `appearance`.
+        valid: (T,) uint8, see `avsep.schema.Landmarks`.
+        score: (T,) float16.
+        block: landmarks and mouth crops; None where they were handed on in pieces.
+    """
+
+    slot: int
+    start: int
+    first_box: np.ndarray
+    last_box: np.ndarray
+    face_px: float
+    looks: np.ndarray
+    valid: np.ndarray
+    score: np.ndarray
+    block: Block | None
+
+    @property
+    def first_x(self) -> float:
+        """x of the centre of the face in the first frame, in source pixels."""
+        return float(self.first_box[0])
+
+    @property
+    def stop(self) -> int:
+        """Frame after the last, in the clip."""
+        return self.start + len(self.valid)
+
+
+class FaceTrack:
+    """A face from its first frame to its last; made for a sighting that `see` then adds.
+
+    Attributes:
+        start: number of its first frame in the clip.
+        slot: unique number of the track, in order of appearance.
+        region: where to look in the next frame.
+        box: (3,) of the last sighting.
+        lost: frames since the last sighting; 0 while the face is seen.
+    """
+
+    def __init__(
+        self,
+        config: FacesConfig,
+        slot: int,
+        start: int,
+        sighting: Sighting,
+        hand_on: Callable[[Piece], None] | None = None,
+        block: int = BLOCK,
+    ) -> None:
+        self.start = start
+        self.slot = slot
+        self.lost = 0
+        self.first_box = sighting.box
+        self._max_gap = config.max_gap
+        self._limit = config.max_gap if config.long_gaps == "end" else HOLD_LIMIT
+        self._points = np.empty((256, NUM_LANDMARKS, 3), np.float32)
+        self._base = 0  # frame of the track that `_points[0]` belongs to
+        self._hand_on = hand_on
+        self._handed = 0
+        self._valid: list[int] = []
+        self._scores: list[float] = []
+        self._sides: list[float] = []
+        self._strip = MouthStrip(config, self._settle if hand_on else None, block)
+        self._memory = self._last_patch = sighting.patch
+        self._early: np.ndarray | None = None
+        self.region, self.box = sighting.region, sighting.box
+        self._shot: Summary | None = None
+
+    def __len__(self) -> int:
+        return len(self._valid)
+
+    def see(self, sighting: Sighting) -> None:
+        """Add a frame where the face is seen; a gap before it is filled."""
+        self._fill_gap(sighting.points)
+        self._append(sighting.points, DETECTED, sighting.score)
+        self._sides.append(float(sighting.box[2]))
+        self.region, self.box = sighting.region, sighting.box
+        self._last_patch = sighting.patch
+        self._memory = remember(self._memory, sighting.patch)
+        if self._early is None and len(self._sides) >= EARLY_LOOKS:
+            self._early = self._memory
+        self._strip.push(sighting.crop)
+        self._strip.advance(self._known(), self._base)
+
+    def miss(self, crop: GreyCrop) -> None:
+        """Add a frame where the face is not seen; `crop` shows its last place."""
+        self.lost += 1
+        self._strip.push(crop)
+
+    def watch(self, frame: np.ndarray) -> None:
+        """Note what the surroundings of the face look like in the frame just added."""
+        self._place = surroundings(frame, self.box, SHOT_SCALE)
+        self._shot = summary(frame[self._place])
+
+    def shot_change(self, frame: np.ndarray) -> float:
+        """How unlike the next frame is where the last one was watched, 0..1.
+
+        A cut in one pane of a split screen shows here, and not in the whole picture.
+        """
+        return distance(self._shot, summary(frame[self._place])) if self._shot else 0.0
+
+    @property
+    def over(self) -> bool:
+        """Whether the face has been lost for too long."""
+        return self.lost > self._limit
+
+    def likeness_to_last(self, sighting: Sighting) -> float:
+        """How alike a sighting is to the last one, -1..1."""
+        return likeness(self._last_patch, sighting.patch)
+
+    def likeness_to_memory(self, sighting: Sighting) -> float:
+        """How alike a sighting is to the last half second, -1..1."""
+        return likeness(self._memory, sighting.patch)
+
+    @property
+    def looks(self) -> np.ndarray:
+        """(2, 432) what the face looked like at first and at last."""
+        return np.stack([self._memory if self._early is None else self._early, self._memory])
+
+    def finish(self) -> FinishedTrack:
+        """The whole track up to its last sighting; no frame can be added any more."""
+        block = self._strip.finish(self._known(), self._base)
+        return FinishedTrack(
+            slot=self.slot,
+            start=self.start,
+            first_box=self.first_box,
+            last_box=self.box,
+            face_px=float(np.median(self._sides)),
+            looks=self.looks,
+            valid=np.array(self._valid, np.uint8),
+            score=np.array(self._scores, np.float16),
+            block=block,
+        )
+
+    def _known(self) -> np.ndarray:
+        return self._points[: len(self) - self._base]
+
+    def _settle(self, block: Block) -> None:
+        """Hand on frames that will not change any more."""
+        assert self._hand_on is not None
+        span = slice(self._handed, self._handed + len(block))
+        self._handed = span.stop
+        self._hand_on(
+            Piece(
+                slot=self.slot,
+                start=self.start + span.start,
+                valid=np.array(self._valid[span], np.uint8),
+                score=np.array(self._scores[span], np.float16),
+                block=block,
+            )
+        )
+
+    def _fill_gap(self, points: np.ndarray) -> None:
+        gap, self.lost = self.lost, 0
+        if not gap:
+            return
+        last = self._points[len(self) - self._base - 1].copy()
+        for i in range(1, gap + 1):
+            if gap <= self._max_gap:
+                share = np.float32(i / (gap + 1))
+                self._append(last + (points - last) * share, INTERPOLATED, 0.0)
+            else:
+                self._append(last, MISSING, 0.0)
+
+    def _append(self, points: np.ndarray, valid: int, score: float) -> None:
+        if len(self) - self._base == len(self._points):
+            self._make_room()
+        self._points[len(self) - self._base] = points
+        self._valid.append(valid)
+        self._scores.append(score)
+
+    def _make_room(self) -> None:
+        """Forget the landmarks that nothing needs any more, or take more memory."""
+        unneeded = self._strip.oldest_needed - self._base
+        if unneeded > len(self._points) // 2:
+            kept = self._points[unneeded:].copy()
+            self._points[: len(kept)] = kept
+            self._base += unneeded
+        else:
+            self._points = np.concatenate([self._points, np.empty_like(self._points)])

@@ -1,0 +1,265 @@
+"""Faces followed through a clip, in one pass: detected now and then, tracked by their landmarks.
+
+When in doubt a track is split, never continued with another face: two short samples of one person
+do no harm, one sample of two persons does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from avsep.faces.appearance import face_patch
+from avsep.faces.backends import Detection, Estimate, FaceBackend
+from avsep.faces.config import FacesConfig
+from avsep.faces.crops import CROP_SCALE, LOST_CROP_SCALE, GreyCrop, grey_crop
+from avsep.faces.cuts import CutDetector
+from avsep.faces.geometry import face_boxes
+from avsep.faces.lookahead import Lookahead
+from avsep.faces.matching import doubles, is_near, one_place
+from avsep.faces.mouth_cropper import BLOCK
+from avsep.faces.timing import StepTimer
+from avsep.faces.track import FaceTrack, FinishedTrack, Piece, Sighting
+
+STEP_SHARE = 0.5  # of its side that a face may move from one frame to the next
+RESUME_SHARE = 1.0  # of its side that a face may have moved while it was lost
+SEARCH_SCALE = 3.0  # side of the part searched for a lost face, over the side of its box
+THOROUGH_EVERY = 4  # runs of the detector; the others look for faces of about the known sizes
+QUICK_SHARE = 0.6  # of the side of the smallest followed face that these still find
+EAGER = 4  # while no face is seen, the detector runs this many times as often
+
+
+@dataclass
+class Tracks:
+    """What became of a clip.
+
+    Attributes:
+        kept: the tracks that are long enough, by first frame, then from left to right.
+        spans: first frame and frame after the last of every track, dropped ones as well.
+        num_frames: of the clip.
+        width: of the pictures, in pixels.
+        height: likewise.
+    """
+
+    kept: list[FinishedTrack] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    num_frames: int = 0
+    width: int = 0
+    height: int = 0
+
+
+class Tracker:
+    """Follows the faces of one clip.
+
+    Args:
+        config: see its fields.
+        backend: finds and describes faces.
+        timer: adds up the time of each step.
+        hand_on: takes the landmarks and mouths of all tracks, dropped ones as well, as soon as
+            they are settled, so that memory does not grow with the clip; None keeps them.
+        block: frames that are settled in one go.
+    """
+
+    def __init__(
+        self,
+        config: FacesConfig,
+        backend: FaceBackend,
+        timer: StepTimer,
+        hand_on: Callable[[Piece], None] | None = None,
+        block: int = BLOCK,
+    ) -> None:
+        self._hand_on = hand_on
+        self._block = block
+        self._config = config
+        self._backend = backend
+        self._timer = timer
+        self._cuts = CutDetector(config.cut_distance)
+        self._active: list[FaceTrack] = []
+        self._slots = 0
+        self._searches = 0
+        self._last_search = -config.detect_every
+        self._result = Tracks()
+
+    @property
+    def active(self) -> tuple[FaceTrack, ...]:
+        """The tracks that are not over yet."""
+        return tuple(self._active)
+
+    def run(self, frames: Iterable[np.ndarray]) -> Tracks:
+        """Follow the faces through frames (H, W, 3) uint8 RGB of one size.
+
+        Raises:
+            ValueError: a frame is no RGB picture, or its size is another than the first one's.
+        """
+        for _ in self.steps(frames):
+            pass
+        return self.finish()
+
+    def steps(self, frames: Iterable[np.ndarray]) -> Iterator[int]:
+        """As `run`, frame by frame: yields the number of frames done; `finish` comes after it.
+
+        Raises:
+            ValueError: a frame is no RGB picture, or its size is another than the first one's.
+        """
+        result = self._result
+        self._ahead = Lookahead(frames, self._backend, self._timer)
+        for frame in self._ahead:
+            if not result.num_frames:
+                result.height, result.width = frame.shape[:2]
+            if frame.shape != (result.height, result.width, 3) or frame.dtype != np.uint8:
+                raise ValueError(
+                    f"frame {result.num_frames} is {frame.dtype} {frame.shape}, not uint8"
+                    f" {(result.height, result.width, 3)}; decode to RGB of one size."
+                )
+            self._step(result.num_frames, frame)
+            result.num_frames += 1
+            yield result.num_frames
+
+    def finish(self) -> Tracks:
+        """End the tracks that are still active; returns all of them."""
+        result = self._result
+        self._close(self._active)
+        result.kept.sort(key=lambda track: (track.start, track.first_x))
+        return result
+
+    def _step(self, index: int, frame: np.ndarray) -> None:
+        with self._timer.step("track"):
+            cut = self._cuts.is_cut(frame)
+            changed = [
+                t for t in self._active if cut or t.shot_change(frame) > self._config.cut_distance
+            ]
+        active = len(self._active)
+        self._close(changed)
+        seen = self._follow(frame)
+        split = len(self._active) < active
+        lost = [track for track in self._active if track not in seen]
+        pause = self._config.detect_every if seen else self._config.detect_every // EAGER
+        if cut or split or index - self._last_search >= max(1, pause):
+            self._last_search = index
+            found = self._detect(frame, seen)
+        else:
+            found = [face for track in lost for face in self._search(frame, track)]
+        self._welcome(index, frame, found, seen)
+        for track in self._active:
+            if track in seen:
+                with self._timer.step("warp"):
+                    track.see(seen[track])
+            else:
+                track.miss(self._crop(frame, track.box, LOST_CROP_SCALE))
+            with self._timer.step("track"):
+                track.watch(frame)
+        self._close([track for track in self._active if track.over])
+
+    def _follow(self, frame: np.ndarray) -> dict[FaceTrack, Sighting]:
+        """The faces that were seen in the last frame and are seen in this one."""
+        live = [track for track in self._active if not track.lost]
+        estimates = self._ahead.follow([t.slot for t in live], [t.region for t in live])
+        seen: dict[FaceTrack, Sighting] = {}
+        others: list[FaceTrack] = []
+        for track, estimate in zip(live, estimates, strict=True):
+            sighting = self._sighting(frame, estimate)
+            if sighting is None or not is_near(track, sighting.box, STEP_SHARE):
+                continue
+            if track.likeness_to_last(sighting) >= self._config.same_face:
+                seen[track] = sighting
+            else:
+                others.append(track)
+        self._close(others)
+        for track in doubles(seen):
+            del seen[track]
+        return seen
+
+    def _welcome(
+        self,
+        index: int,
+        frame: np.ndarray,
+        found: list[Detection],
+        seen: dict[FaceTrack, Sighting],
+    ) -> None:
+        """Add detected faces to `seen`: those that come back, and those that are new."""
+        for detection in sorted(found, key=lambda face: -face.side):
+            if len(seen) >= self._config.max_faces:
+                return
+            place = np.array([detection.x, detection.y, detection.side])
+            if any(one_place(place, sighting.box) for sighting in seen.values()):
+                continue
+            sighting = self._sighting(frame, self._ahead.look(detection.region))
+            if sighting is None or any(
+                one_place(sighting.box, other.box) for other in seen.values()
+            ):
+                continue
+            track = self._returned(sighting, seen)
+            if track is None:
+                track = FaceTrack(
+                    self._config, self._slots, index, sighting, self._hand_on, self._block
+                )
+                self._slots += 1
+                self._active.append(track)
+            seen[track] = sighting
+
+    def _returned(self, sighting: Sighting, seen: dict[FaceTrack, Sighting]) -> FaceTrack | None:
+        """The track of a lost face that has come back as `sighting`, if there is one."""
+        lost = [track for track in self._active if track not in seen]
+        lost.sort(key=lambda track: float(np.hypot(*(track.box[:2] - sighting.box[:2]))))
+        for track in lost:
+            if (
+                is_near(track, sighting.box, RESUME_SHARE)
+                and track.likeness_to_memory(sighting) >= self._config.resume_face
+            ):
+                return track
+        return None
+
+    def _detect(self, frame: np.ndarray, seen: dict[FaceTrack, Sighting]) -> list[Detection]:
+        """Detections in the whole picture; small newcomers are looked for in every fourth run."""
+        smallest = self._config.min_face_px
+        if seen and self._searches % THOROUGH_EVERY:
+            followed = min(float(sighting.box[2]) for sighting in seen.values())
+            smallest = max(smallest, int(QUICK_SHARE * followed))
+        self._searches += 1
+        with self._timer.step("detect"):
+            return self._backend.detect(frame, smallest)
+
+    def _search(self, frame: np.ndarray, track: FaceTrack) -> list[Detection]:
+        """Detections around the last place of a lost face."""
+        x, y, side = (float(value) for value in track.box)
+        half = side * SEARCH_SCALE / 2
+        left, top = max(0, int(x - half)), max(0, int(y - half))
+        part = np.ascontiguousarray(frame[top : int(y + half) + 1, left : int(x + half) + 1])
+        with self._timer.step("detect"):
+            # The face was not smaller than this a moment ago, so one look at the part is enough.
+            found = self._backend.detect(part, max(self._config.min_face_px, int(side / 2)))
+        return [face.moved(left, top) for face in found]
+
+    def _sighting(self, frame: np.ndarray, estimate: Estimate) -> Sighting | None:
+        """What an estimate shows, or None when it shows no face in the picture."""
+        if estimate.score < self._backend.min_score:
+            return None
+        box = face_boxes(estimate.points[None])[0]
+        height, width = frame.shape[:2]
+        if not (0 <= box[0] < width and 0 <= box[1] < height and box[2] >= 8):
+            return None
+        crop = self._crop(frame, box, CROP_SCALE)
+        with self._timer.step("track"):
+            patch = face_patch(frame, box)
+        return Sighting(
+            points=estimate.points,
+            score=estimate.score,
+            region=estimate.region,
+            box=box,
+            crop=crop,
+            patch=patch,
+        )
+
+    def _crop(self, frame: np.ndarray, box: np.ndarray, scale: float) -> GreyCrop:
+        with self._timer.step("warp"):
+            return grey_crop(frame, box, scale, self._config.roi_side_px)
+
+    def _close(self, tracks: list[FaceTrack]) -> None:
+        for track in list(tracks):
+            self._active.remove(track)
+            self._result.spans.append((track.start, track.start + len(track)))
+            if len(track) >= self._config.min_track_frames:
+                with self._timer.step("warp"):
+                    self._result.kept.append(track.finish())

@@ -1,0 +1,166 @@
+"""Files: atomic writes, hashes, tables, and where each stage's data lives."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avsep.errors import CheckError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+HASH_CHUNK_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a unique temporary sibling of `path`; on success fsync it and rename it to `path`.
+
+    Nothing is left behind when the body raises. A reader sees the old file or the whole new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix is kept, since several libraries choose the format by it.
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:12]}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8 text atomically."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def dump_json(value: Any, *, indent: int | None = 1) -> str:
+    """JSON with sorted keys and no NaN, the same text for the same value."""
+    return json.dumps(value, sort_keys=True, indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write canonical JSON atomically."""
+    write_text(path, dump_json(value) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        CheckError: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise CheckError(f"{path} is missing.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckError(f"{path} is damaged: {error}.") from error
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
+    """Write one canonical JSON value a line, atomically."""
+    write_text(path, "".join(dump_json(row, indent=None) + "\n" for row in rows))
+
+
+def read_jsonl(path: Path) -> list[Any]:
+    """Read a file of one JSON value a line.
+
+    Raises:
+        CheckError: the file is missing or a line is damaged.
+    """
+    try:
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
+    except FileNotFoundError as error:
+        raise CheckError(f"{path} is missing.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckError(f"{path} is damaged: {error}.") from error
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a parquet table atomically; the same table gives the same bytes."""
+    import pyarrow.parquet as pq
+
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read a parquet table.
+
+    Raises:
+        CheckError: the file is missing or no parquet file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError as error:
+        raise CheckError(f"{path} is missing; run the stage that makes it.") from error
+    except pa.ArrowInvalid as error:
+        raise CheckError(f"{path} is damaged: {error}.") from error
+
+
+def sha256_file(path: Path) -> str:
+    """The sha256 of a file's bytes, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while chunk := handle.read(HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """The sha256 of UTF-8 text, as 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def settings_hash(*values: Any) -> str:
+    """A short hash of JSON-able settings; markers carry it, so changed settings are seen."""
+    return sha256_text(dump_json(list(values), indent=None))[:16]
+
+
+def sources_sha256(*folders: str) -> str:
+    """The sha256 of all Python files in folders of this package, e.g. `models/dolphin`.
+
+    For work that takes so long that its marker must also know the code it was done with.
+    """
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in folders for path in (here / folder).rglob("*.py")):
+        digest.update(f"{path.relative_to(here)} {sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`: a hard link where possible, else a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def fresh_directory(path: Path) -> Path:
+    """Make `path` an empty directory."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path

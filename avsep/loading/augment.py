@@ -1,0 +1,181 @@
+"""Changes to training items. Each draws from the generator that it is given, and from nothing else.
+
+Lips: one random 88x88 cut and a mirror image, the same for the whole clip, as the field trains its
+mouth encoders, other proportions and another light. Landmarks: other proportions, noise and a small
+shift in time. Sound: level, spectrum and formants. Sound and video together: speed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avsep.loading.energy import as_loud_as
+from avsep.loading.formants import move_formants
+from avsep.schema import LIPS_SIZE
+
+CROP_SIZE = 88
+MARGIN = LIPS_SIZE - CROP_SIZE
+SHAPE_PX = 10.0  # by which a `shape` of one would move a landmark
+EQ_POINTS = 6  # of the random curve
+EQ_BEND = 8.0  # how much denser the points lie at low frequencies
+EQ_TAIL = 256  # samples that a smooth curve's filter reaches
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How training items are changed; all zero and false leaves them as they are.
+
+    Attributes:
+        crop: cut 88x88 pixels at a random place instead of the centre.
+        flip: probability of a mirror image.
+        light: how much the light may change: grey values are raised to a power between exp(-light)
+            and exp(light), which turns pale skin into dark and back; teeth stay bright.
+        shape: how much the proportions of the face may change, as a share, e.g. 0.1: width, height
+            and depth each by up to so much, and for landmarks the place of each in the face (by a
+            standard deviation of 10 pixels times the share) and how far it moves (by up to twice
+            the share). A face then says less about whose voice it is.
+        shift_frames: largest shift of the landmarks against the sound, in frames.
+        noise_px: standard deviation of noise on each landmark coordinate, in pixels of the
+            analysis frame.
+        level_db: largest change of the level of the whole mixture, up or down.
+        eq_db: largest rise or fall of each voice's spectrum, at a few points between which it is
+            smooth: other throats and microphones.
+        formants: largest change of the length of each voice's throat, as a share, e.g. 0.15; see
+            `avsep.loading.formants`.
+        speed: largest change of the speed of each voice with its video, as a share, e.g. 0.2; see
+            `avsep.loading.speed`.
+    """
+
+    crop: bool = False
+    flip: float = 0.0
+    light: float = 0.0
+    shape: float = 0.0
+    shift_frames: int = 0
+    noise_px: float = 0.0
+    level_db: float = 0.0
+    eq_db: float = 0.0
+    formants: float = 0.0
+    speed: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"flip is {self.flip:g}; it is a probability, 0 to 1.")
+        for name in ("light", "shift_frames", "noise_px", "level_db", "eq_db"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative.")
+        for name in ("shape", "formants", "speed"):
+            value = getattr(self, name)
+            if not 0 <= value <= 0.5:
+                raise ValueError(f"{name} is {value:g}; it must be a share from 0 to 0.5.")
+
+    @property
+    def changes_lips(self) -> bool:
+        """Whether two visits to a clip may see different pictures."""
+        return self.crop or self.flip > 0 or self.light > 0 or self.shape > 0
+
+
+def crop_lips(
+    lips: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Cut the mouth, (F, 96, 96) to (F, 88, 88); maybe stretch, mirror and light it otherwise.
+
+    All the same for the whole clip. Without `config.crop` the centre is cut, which is what the
+    models do themselves.
+    """
+    top, left = rng.integers(0, MARGIN + 1, size=2) if config.crop else (MARGIN // 2, MARGIN // 2)
+    mirrored = rng.random() < config.flip
+    cut = lips[:, top : top + CROP_SIZE, left : left + CROP_SIZE]
+    if config.shape:
+        cut = _stretched(lips, (top, left), np.exp(rng.uniform(-1, 1, 2) * np.log1p(config.shape)))
+    if mirrored:
+        cut = cut[:, :, ::-1]
+    if config.light:
+        power = np.exp(rng.uniform(-config.light, config.light))
+        cut = np.rint(255 * (np.arange(256) / 255) ** power).astype(np.uint8)[cut]
+    return np.ascontiguousarray(cut)
+
+
+def _stretched(
+    lips: NDArray[np.uint8], corner: tuple[int, int], zoom: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """Cut 88x88 around the middle of the cut at `corner`, magnified by `zoom` (height, width).
+
+    Between pixels by straight lines; beyond the border the border's pixels go on.
+    """
+    rows, columns = (
+        _straight_lines(start + (CROP_SIZE - 1) / 2, factor, side)
+        for start, factor, side in zip(corner, zoom, lips.shape[1:], strict=True)
+    )
+    return np.rint(rows @ lips.astype(np.float32) @ columns.T).astype(np.uint8)
+
+
+def _straight_lines(middle: float, zoom: float, side: int) -> NDArray[np.float32]:
+    """The matrix (88, side) that takes 88 values of a line of pixels around its `middle`."""
+    place = np.clip(middle + (np.arange(CROP_SIZE) - (CROP_SIZE - 1) / 2) / zoom, 0, side - 1)
+    distance = np.abs(place[:, None] - np.arange(side))
+    return np.maximum(0, 1 - distance).astype(np.float32)
+
+
+def reshape_face(
+    points: NDArray[np.float32], config: AugmentConfig, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Give landmarks (F, 68, 3) other proportions, the same in all frames; see `shape`."""
+    if not config.shape:
+        return points
+    face = points.mean(axis=0, dtype=np.float32)
+    middle = face.mean(axis=0)
+    scale = np.exp(rng.uniform(-1, 1, 3) * np.log1p(config.shape)).astype(np.float32)
+    moved = np.float32(SHAPE_PX * config.shape) * rng.standard_normal(face.shape, np.float32)
+    reach = np.float32(np.exp(rng.uniform(-1, 1) * np.log1p(2 * config.shape)))
+    return middle + scale * (face + moved - middle + reach * (points - face))
+
+
+def shift_places(
+    places: NDArray[np.float32], last: int, config: AugmentConfig, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """The places of the landmark frames after a random shift, kept in 0..last."""
+    shift = int(rng.integers(-config.shift_frames, config.shift_frames + 1))
+    return np.clip(places + np.float32(shift), 0, last)
+
+
+def shake_landmarks(
+    points: NDArray[np.float32], config: AugmentConfig, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Add noise to landmarks, (F, 68, 3) in pixels."""
+    if not config.noise_px:
+        return points
+    noise = rng.standard_normal(points.shape, np.float32) * np.float32(config.noise_px)
+    return points + noise
+
+
+def level_factor(config: AugmentConfig, rng: np.random.Generator) -> np.float32:
+    """The factor of a random change of level, uniform in dB."""
+    return np.float32(10 ** (rng.uniform(-config.level_db, config.level_db) / 20))
+
+
+def change_throat(
+    voice: NDArray[np.float32], config: AugmentConfig, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Move a voice's formants by a random factor, uniform in logarithm, (N,) to (N,)."""
+    if not config.formants:
+        return voice
+    reach = np.log1p(config.formants)
+    return move_formants(voice, float(np.exp(rng.uniform(-reach, reach))))
+
+
+def colour(
+    voice: NDArray[np.float32], config: AugmentConfig, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Filter a voice by a random smooth curve, (N,) to (N,); its energy stays about the same."""
+    if not config.eq_db:
+        return voice
+    # A power of two that leaves room for the filter's tail: no echo comes round the corner.
+    size = 1 << (len(voice) + EQ_TAIL - 1).bit_length()
+    place = np.log1p(np.arange(size // 2 + 1) / size * 2 * EQ_BEND) / np.log1p(EQ_BEND)
+    gains_db = rng.uniform(-config.eq_db, config.eq_db, EQ_POINTS)
+    curve = np.interp(place, np.linspace(0, 1, EQ_POINTS), gains_db)
+    spectrum = np.fft.rfft(voice, size) * 10 ** (curve / 20)
+    return as_loud_as(np.fft.irfft(spectrum, size)[: len(voice)], voice)

@@ -1,0 +1,98 @@
+"""Windows of single clips: what the lip encoder is pretrained on. Pure functions of a number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from avsep.errors import CheckError
+from avsep.loading.augment import AugmentConfig, crop_lips
+from avsep.loading.cues import ClipRow, Store, cut_lips
+from avsep.loading.mixtures import Item
+from avsep.loading.speed import NORMAL, frame_places
+from avsep.schema import SAMPLES_PER_FRAME
+
+
+class TrainClips(Dataset[Item]):
+    """Random windows of random training clips with one voice; endless.
+
+    An item is a dict: `item`, `key`, `lips` (F, 88, 88) uint8, `audio` (640 F,) float32.
+    """
+
+    def __init__(
+        self, store: Store, *, seed: int, num_frames: int, augment: AugmentConfig | None = None
+    ) -> None:
+        """Prepare items of `num_frames` frames.
+
+        Raises:
+            CheckError: no training clip is long enough.
+        """
+        self._store, self._seed, self._num_frames = store, seed, num_frames
+        self._augment = augment or AugmentConfig()
+        self._rows = usable_rows(store, "train", num_frames)
+
+    def __getitem__(self, number: int) -> Item:
+        rng = np.random.default_rng([self._seed, number])
+        row = self._rows[int(rng.integers(len(self._rows)))]
+        first = int(rng.integers(row.num_frames - self._num_frames + 1))
+        return _window(self._store, row, number, first, self._num_frames, self._augment, rng)
+
+
+class ListedClips(Dataset[Item]):
+    """The first window of each clip of a split, the centre of the picture."""
+
+    def __init__(self, store: Store, *, split: str, num_frames: int) -> None:
+        """Prepare items of `num_frames` frames.
+
+        Raises:
+            CheckError: no clip of the split is long enough.
+        """
+        self._store, self._num_frames = store, num_frames
+        self._rows = usable_rows(store, split, num_frames)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, number: int) -> Item:
+        row = self._rows[number]
+        rng = np.random.default_rng(0)
+        return _window(self._store, row, number, 0, self._num_frames, AugmentConfig(), rng)
+
+
+def usable_rows(store: Store, split: str, num_frames: int) -> Sequence[ClipRow]:
+    """The clips of a split with one voice and enough frames, in the store's order.
+
+    Raises:
+        CheckError: there is none.
+    """
+    rows = [
+        row
+        for row in store.index
+        if row.split == split and not row.multi_voice and row.num_frames >= num_frames
+    ]
+    if not rows:
+        raise CheckError(
+            f"the shards hold no {split} clip of one voice with {num_frames} frames or more."
+        )
+    return rows
+
+
+def _window(
+    store: Store,
+    row: ClipRow,
+    number: int,
+    first: int,
+    num_frames: int,
+    augment: AugmentConfig,
+    rng: np.random.Generator,
+) -> Item:
+    span = slice(first * SAMPLES_PER_FRAME, (first + num_frames) * SAMPLES_PER_FRAME)
+    places = frame_places(first, num_frames, NORMAL)
+    return {
+        "item": number,
+        "key": row.key,
+        "lips": crop_lips(cut_lips(store, row.key, places), augment, rng),
+        "audio": store.audio(row.key)[span].astype(np.float32) / np.float32(32768),
+    }

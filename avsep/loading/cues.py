@@ -1,0 +1,107 @@
+"""The video of one voice of a mixture, cut from the store so that frames and samples line up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avsep.errors import CheckError
+from avsep.schema import Landmarks
+
+
+class ClipRow(Protocol):
+    """What loading asks of a row of the shards' index."""
+
+    @property
+    def key(self) -> str:
+        """Of the sample."""
+
+    @property
+    def split(self) -> str:
+        """`train`, `val` or `test`."""
+
+    @property
+    def num_frames(self) -> int:
+        """At 25 a second."""
+
+    @property
+    def multi_voice(self) -> bool:
+        """More than one voice may be heard."""
+
+    @property
+    def audio_sha256(self) -> str:
+        """Of the sound."""
+
+
+class Store(Protocol):
+    """What loading asks of `avsep.shards.reader.ShardStore`."""
+
+    @property
+    def index(self) -> Sequence[ClipRow]:
+        """One row a sample."""
+
+    def audio(self, key: str) -> NDArray[np.int16]:
+        """(640 T,)."""
+
+    def lips(self, key: str) -> NDArray[np.uint8]:
+        """(T, 96, 96)."""
+
+    def landmarks(self, key: str) -> Landmarks:
+        """T frames."""
+
+
+def cut_lips(store: Store, key: str, places: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The mouth crops nearest to some places of a sample.
+
+    Args:
+        store: has the sample.
+        key: of the sample.
+        places: (F,) in frames, rising.
+
+    Returns:
+        (F, 96, 96).
+
+    Raises:
+        CheckError: the sample is too short.
+    """
+    lips = store.lips(key)
+    _check(len(lips), key, places)
+    return lips[np.rint(places).astype(np.int64)]
+
+
+def cut_landmarks(
+    store: Store, key: str, places: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Landmarks at some places of a sample, on straight lines between its frames.
+
+    Args:
+        store: has the sample.
+        key: of the sample.
+        places: (F,) in frames, rising.
+
+    Returns:
+        (F, 68, 3) in pixels of the analysis frame, and the `valid` marks (F,) of the nearest
+        frames.
+
+    Raises:
+        CheckError: the sample is too short.
+    """
+    landmarks = store.landmarks(key)
+    _check(len(landmarks.points), key, places)
+    before = np.floor(places).astype(np.int64)
+    after = np.minimum(before + 1, len(landmarks.points) - 1)
+    share = (places - before)[:, None, None]
+    points = landmarks.points[before].astype(np.float32)
+    points += share * (landmarks.points[after].astype(np.float32) - points)
+    return points, landmarks.valid[np.rint(places).astype(np.int64)]
+
+
+def _check(num_frames: int, key: str, places: NDArray[np.float32]) -> None:
+    if places[0] < 0 or np.rint(places[-1]) >= num_frames:
+        raise CheckError(
+            f"{key} has {num_frames} frames; a mixture wants {len(places)} from frame"
+            f" {places[0]:g} on. Run the stage `mix` again."
+        )

@@ -1,0 +1,196 @@
+"""Mixtures as training and validation items: the sound of two voices, the video of the wanted one.
+
+An item is a pure function of its number: no state, no worker seeds, so any number of workers, any
+number of ranks and any interruption give the same items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from avsep.errors import CheckError
+from avsep.loading.augment import (
+    AugmentConfig,
+    change_throat,
+    colour,
+    crop_lips,
+    level_factor,
+    reshape_face,
+    shake_landmarks,
+    shift_places,
+)
+from avsep.loading.cues import Store, cut_landmarks, cut_lips
+from avsep.loading.speed import NORMAL, Speeds, frame_places
+from avsep.mixing.render import render
+from avsep.schema import SAMPLES_PER_FRAME, MixtureRecipe
+
+Cue = Literal["lips", "landmarks"]
+Item = dict[str, Any]
+Draw = Callable[[int], MixtureRecipe]
+"""The recipe of a number: the same number gives the same recipe, for ever."""
+
+
+class TrainMixtures(Dataset[Item]):
+    """Training items, drawn and mixed on the fly; endless.
+
+    An item is a dict: `item` its number, `mixture`, `target` and `other` (N,) float32 as they sound
+    in the mixture, `key` of the target's sample, `places` (F,) float32 where in it the frames lie,
+    and `look`, which look of the clip is meant. With the cue `lips`: `lips` (F, 88, 88) uint8, cut
+    and maybe mirrored and lit; with `landmarks`: `landmarks` (F, 68, 3) float32 and `valid` (F,)
+    uint8. N = 640 F.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        draw: Draw,
+        *,
+        seed: int,
+        cues: Sequence[Cue],
+        augment: AugmentConfig | None = None,
+        paired: bool = True,
+        looks: int = 0,
+    ) -> None:
+        """Prepare items.
+
+        Args:
+            store: the samples.
+            draw: gives recipes.
+            seed: of the augmentation.
+            cues: what the model looks at.
+            augment: how items are changed; None for not at all.
+            paired: item 2 i has the first voice of recipe i as target and 2 i + 1 the second, so
+                that a batch shows what difference the video makes; else item i has the first voice
+                of recipe i.
+            looks: how many looks of each clip there are besides the stored one, see
+                `avsep.training.lip_features.LipFeatureCache`.
+        """
+        self._store, self._draw = store, draw
+        self._seed, self._cues = seed, tuple(cues)
+        self._augment = augment or AugmentConfig()
+        self._speeds = Speeds(store, self._augment.speed, seed)
+        self._paired, self._looks = paired, looks
+        # The mixture made last: the two items of a pair mostly follow each other.
+        self._mixed: tuple[int, Any] = (-1, None)
+
+    def __getitem__(self, number: int) -> Item:
+        mixture, target = divmod(number, 2) if self._paired else (number, 0)
+        if mixture != self._mixed[0]:
+            self._mixed = mixture, self._mix(mixture)
+        recipe, speeds, voices = self._mixed[1]
+        return {
+            "item": number,
+            **_sound(voices, target),
+            **self._video(recipe, target, speeds[target], number),
+        }
+
+    def _mix(self, number: int) -> tuple[MixtureRecipe, list[int], list[np.ndarray]]:
+        """What both items of a mixture share, drawn by its number: recipe, speeds, voices."""
+        recipe, speeds = self._speeds.change(self._draw(number), number)
+        speed_of = {s.key: n for s, n in zip(recipe.sources, speeds, strict=True)}
+        sources = render(recipe, lambda key: self._speeds.audio(key, speed_of[key])).sources
+        rng = [np.random.default_rng([self._seed, number, use]) for use in (1, 3, 4)]
+        factor = level_factor(self._augment, rng[0])
+        voices = [change_throat(voice, self._augment, rng[2]) for voice in sources]
+        return recipe, speeds, [factor * colour(voice, self._augment, rng[1]) for voice in voices]
+
+    def _video(self, recipe: MixtureRecipe, target: int, speed: int, number: int) -> Item:
+        rng = np.random.default_rng([self._seed, number])
+        source, augment = recipe.sources[target], self._augment
+        num_frames = recipe.num_samples // SAMPLES_PER_FRAME
+        places = frame_places(source.start // SAMPLES_PER_FRAME, num_frames, speed)
+        look = 1 + int(rng.integers(self._looks)) if self._looks else 0
+        item: Item = {"key": source.key, "places": places, "look": look}
+        if "lips" in self._cues:
+            item["lips"] = crop_lips(cut_lips(self._store, source.key, places), augment, rng)
+        if "landmarks" in self._cues:
+            last = len(self._store.landmarks(source.key).points) - 1
+            moved = shift_places(places, last, augment, rng)
+            points, item["valid"] = cut_landmarks(self._store, source.key, moved)
+            item["landmarks"] = shake_landmarks(reshape_face(points, augment, rng), augment, rng)
+        return item
+
+
+class ListedMixtures(Dataset[Item]):
+    """A fixed list of mixtures: item 2 i + v has voice v of recipe i as target; nothing changed.
+
+    Items are as in `TrainMixtures`, but `lips` is as stored, (F, 96, 96).
+    """
+
+    def __init__(
+        self, store: Store, recipes: Sequence[MixtureRecipe], *, cues: Sequence[Cue]
+    ) -> None:
+        """Check the list against the store.
+
+        Raises:
+            CheckError: a sample is missing or has changed since the list was drawn.
+        """
+        self._store, self._cues = store, tuple(cues)
+        self._recipes = list(recipes)
+        self._items = [
+            (i, v) for i, recipe in enumerate(recipes) for v in range(len(recipe.sources))
+        ]
+        sha256_of = {row.key: row.audio_sha256 for row in store.index}
+        for recipe in self._recipes:
+            for source in recipe.sources:
+                if sha256_of.get(source.key) is None or (
+                    source.sha256 and source.sha256 != sha256_of[source.key]
+                ):
+                    raise CheckError(
+                        f"mixture {recipe.mixture_id} was drawn from another {source.key} than the"
+                        " shards hold; run the stage `mix` again."
+                    )
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, number: int) -> Item:
+        index, target = self._items[number]
+        recipe = self._recipes[index]
+        source = recipe.sources[target]
+        places = frame_places(
+            source.start // SAMPLES_PER_FRAME, recipe.num_samples // SAMPLES_PER_FRAME, NORMAL
+        )
+        item: Item = {"item": number, "key": source.key, "places": places, "look": 0}
+        rendered = render(recipe, self._store.audio)
+        item |= _sound(rendered.sources, target)
+        item["mixture"] = rendered.mixture  # with its noise, if it has any
+        if "lips" in self._cues:
+            item["lips"] = cut_lips(self._store, source.key, places)
+        if "landmarks" in self._cues:
+            item["landmarks"], item["valid"] = cut_landmarks(self._store, source.key, places)
+        return item
+
+
+def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Stack items into a batch: arrays to tensors, numbers to a tensor, texts to a list.
+
+    Raises:
+        ValueError: items of unequal length.
+    """
+    batch: dict[str, Any] = {}
+    for name, first in items[0].items():
+        values = [item[name] for item in items]
+        if isinstance(first, np.ndarray):
+            if len({value.shape for value in values}) > 1:
+                raise ValueError(f"the {name} of a batch have unequal lengths.")
+            batch[name] = torch.from_numpy(np.stack(values))
+        elif isinstance(first, int):
+            batch[name] = torch.tensor(values)
+        else:
+            batch[name] = values
+    return batch
+
+
+def _sound(voices: Sequence[np.ndarray] | np.ndarray, target: int) -> Item:
+    others = [voice for number, voice in enumerate(voices) if number != target]
+    return {
+        "mixture": np.sum(voices, axis=0, dtype=np.float32),
+        "target": np.array(voices[target]),
+        "other": np.sum(others, axis=0, dtype=np.float32),
+    }

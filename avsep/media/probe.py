@@ -1,0 +1,197 @@
+"""What a media file holds, from one pass over its packets and its first decoded frames."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avsep.errors import ItemError, Reason
+from avsep.media.container import (
+    MAX_DURATION_S,
+    Geometry,
+    PacketCount,
+    audio_stream,
+    decode_packet,
+    frame_time_s,
+    geometry,
+    open_local,
+    packets,
+    video_stream,
+)
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaInfo:
+    """A media file. Times are seconds of presentation time; absent streams have zeros.
+
+    Attributes:
+        has_video: whether a stream of pictures decodes (a cover picture is none).
+        has_audio: whether a stream of sound decodes.
+        width: as displayed (square pixels, rotated), in pixels.
+        height: likewise.
+        rotation: that the file asks for, counter-clockwise: 0, 90, 180 or 270 degrees.
+        fps: pictures over time, averaged.
+        num_pictures: packets of the video stream.
+        video_start_s: when the first picture shows.
+        video_end_s: when the last picture ends.
+        key_times_s: when the key pictures show, sorted.
+        audio_start_s: time of the first sample.
+        audio_end_s: end of the last sample.
+        audio_rate_hz: of the source.
+        channels: of the source.
+        video_codec: e.g. `h264`, empty when absent.
+        audio_codec: e.g. `aac`, empty when absent.
+    """
+
+    has_video: bool = False
+    has_audio: bool = False
+    width: int = 0
+    height: int = 0
+    rotation: int = 0
+    fps: float = 0.0
+    num_pictures: int = 0
+    video_start_s: float = 0.0
+    video_end_s: float = 0.0
+    key_times_s: tuple[float, ...] = ()
+    audio_start_s: float = 0.0
+    audio_end_s: float = 0.0
+    audio_rate_hz: int = 0
+    channels: int = 0
+    video_codec: str = ""
+    audio_codec: str = ""
+
+    @property
+    def start_s(self) -> float:
+        """First moment that both streams have, or that the only one has."""
+        return max((start_s for start_s, _ in self._spans()), default=0.0)
+
+    @property
+    def end_s(self) -> float:
+        """Last moment that both streams have; before `start_s` when they never meet."""
+        return min((end_s for _, end_s in self._spans()), default=0.0)
+
+    @property
+    def apart_s(self) -> float:
+        """The longest time at the beginning or the end that only one of the streams has."""
+        return max(
+            abs(self.video_start_s - self.audio_start_s), abs(self.video_end_s - self.audio_end_s)
+        )
+
+    def _spans(self) -> list[tuple[float, float]]:
+        spans = []
+        if self.has_video:
+            spans.append((self.video_start_s, self.video_end_s))
+        if self.has_audio:
+            spans.append((self.audio_start_s, self.audio_end_s))
+        return spans
+
+
+def probe(path: Path) -> MediaInfo:
+    """Look at a media file; cheap: only the first picture and the first sound are decoded.
+
+    Raises:
+        ItemError: missing, unreadable, no media, too large, too long, or streams of which
+            nothing decodes.
+    """
+    with open_local(path) as container:
+        video, audio = video_stream(container), audio_stream(container)
+        scans: dict[int, _Scan] = {
+            stream.index: _Scan() for stream in (video, audio) if stream is not None
+        }
+        for packet in packets(container, [s for s in (video, audio) if s is not None]):
+            scans[packet.stream.index].add(packet, video if packet.stream is video else None)
+        sight = scans[video.index] if video else _Scan()
+        sound = scans[audio.index] if audio else _Scan()
+        sight.count.check("picture")
+        sound.count.check("sound")
+        return MediaInfo(
+            **_picture_facts(sight, video.codec_context.name if video else ""),
+            **_sound_facts(sound, audio.codec_context.name if audio else ""),
+        )
+
+
+@dataclass
+class _Scan:
+    """What the packets of one stream tell."""
+
+    count: PacketCount = field(default_factory=PacketCount)
+    num_packets: int = 0
+    start_s: float = math.inf
+    end_s: float = -math.inf
+    first_s: float | None = None  # of the first decoded frame
+    key_times_s: list[float] = field(default_factory=list)
+    geometry: Geometry | None = None
+    rate_hz: int = 0
+    channels: int = 0
+
+    def add(self, packet: Packet, video: VideoStream | None) -> None:
+        ticks = packet.pts if packet.pts is not None else packet.dts
+        # Discarded packets are outside the edit list: decoded, but never shown.
+        if packet.size and ticks is not None and packet.time_base and not packet.is_discard:
+            time_s = float(ticks * packet.time_base)
+            self.num_packets += 1
+            self.start_s = min(self.start_s, time_s)
+            self.end_s = max(self.end_s, time_s + float((packet.duration or 0) * packet.time_base))
+            if packet.is_keyframe:
+                self.key_times_s.append(time_s)
+            if self.end_s - self.start_s > MAX_DURATION_S:
+                raise ItemError(
+                    Reason.TOO_LONG, f"it lasts more than {MAX_DURATION_S:.0f} s of presentation."
+                )
+        if self.first_s is None:
+            self._decode(packet, video)
+
+    def _decode(self, packet: Packet, video: VideoStream | None) -> None:
+        for frame in decode_packet(packet, self.count):
+            if self.first_s is not None:
+                continue
+            time_s = frame_time_s(frame)
+            self.first_s = self.start_s if time_s is None else time_s
+            if video is not None:
+                self.geometry = geometry(video, frame)  # type: ignore[arg-type]
+            else:
+                self.rate_hz = frame.sample_rate  # type: ignore[union-attr]
+                self.channels = frame.layout.nb_channels  # type: ignore[union-attr]
+
+
+def _picture_facts(scan: _Scan, codec: str) -> dict[str, Any]:
+    if scan.num_packets == 0:
+        return {}
+    if scan.geometry is None or scan.first_s is None:
+        raise ItemError(Reason.UNDECODABLE, "none of its pictures decodes.")
+    width, height = scan.geometry.displayed
+    duration_s = scan.end_s - scan.start_s
+    return {
+        "has_video": True,
+        "width": width,
+        "height": height,
+        "rotation": scan.geometry.rotation,
+        "fps": scan.num_packets / duration_s if duration_s > 0 else 0.0,
+        "num_pictures": scan.num_packets,
+        "video_start_s": scan.start_s,
+        "video_end_s": scan.end_s,
+        "key_times_s": tuple(sorted(scan.key_times_s)),
+        "video_codec": codec,
+    }
+
+
+def _sound_facts(scan: _Scan, codec: str) -> dict[str, Any]:
+    if scan.num_packets == 0:
+        return {}
+    if scan.first_s is None:
+        raise ItemError(Reason.UNDECODABLE, "none of its sound decodes.")
+    return {
+        "has_audio": True,
+        # The first packet may hold samples that the decoder skips (encoder delay).
+        "audio_start_s": scan.first_s,
+        "audio_end_s": scan.end_s,
+        "audio_rate_hz": scan.rate_hz,
+        "channels": scan.channels,
+        "audio_codec": codec,
+    }

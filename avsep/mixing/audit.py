@@ -1,0 +1,278 @@
+"""What lists of mixtures share that they should not, and what they are made of.
+
+A separator that was chosen on voices it is then tested on looks better than it is. Every list is
+held against every other one (speakers, programmes, utterances, sounds under other names, whole
+mixtures), and every mixture against itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from avsep.errors import CheckError
+from avsep.mixing.external_lists import ListedMixture, ListedVoice, read_published
+from avsep.mixing.recipes import read_recipes
+from avsep.mixing.training import read_training_list
+from avsep.schema import RATE_HZ
+
+Leak = Literal[
+    "shared-speaker",  # between two lists
+    "shared-programme",
+    "shared-utterance",
+    "shared-sound",  # the same sound under two names
+    "shared-mixture",
+    "same-speaker",  # within one mixture
+    "repeated-mixture",  # within one list
+]
+LEAKS: tuple[Leak, ...] = get_args(Leak)
+MAX_EXAMPLES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """One split: its mixtures, or just the voices that mixtures are drawn from.
+
+    Attributes:
+        name: of the split.
+        mixtures: empty where they are drawn on the fly.
+        pool: voices without mixtures.
+    """
+
+    name: str
+    mixtures: Sequence[ListedMixture] = ()
+    pool: Sequence[ListedVoice] = ()
+
+    def voices(self) -> Iterable[ListedVoice]:
+        """Every voice, as often as it is heard."""
+        yield from self.pool
+        for mixture in self.mixtures:
+            yield from mixture.voices
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that leaks.
+
+    Attributes:
+        leak: what kind.
+        lists: in which list or between which two.
+        count: how often.
+        examples: a few of them.
+    """
+
+    leak: Leak
+    lists: tuple[str, ...]
+    count: int
+    examples: tuple[str, ...]
+
+    def sentence(self) -> str:
+        """One line for the terminal."""
+        where = " and ".join(self.lists)
+        return f"{self.leak}: {self.count} in {where}, e.g. {', '.join(self.examples)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What one list is made of.
+
+    Attributes:
+        name: of the list.
+        mixtures: number of them.
+        utterances: different ones.
+        speakers: different ones, 0 where the corpus names none.
+        programmes: different ones.
+        max_reuse: how often the most used utterance is heard.
+        same_speaker: mixtures of two voices of one speaker (of one programme, where the corpus
+            names no speakers).
+        genders: mixtures by their voices' genders, e.g. `fm`; `?` for unknown.
+        hours: of all mixtures, 0 where the list gives no lengths.
+    """
+
+    name: str
+    mixtures: int
+    utterances: int
+    speakers: int
+    programmes: int
+    max_reuse: int
+    same_speaker: int
+    genders: dict[str, int] = field(default_factory=dict)
+    hours: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """The result: a summary a list, what each two share, and all that leaks."""
+
+    summaries: tuple[Summary, ...]
+    shared: dict[str, dict[str, int]]
+    findings: tuple[Finding, ...]
+
+
+def read_listings(paths: Sequence[Path]) -> list[Listing]:
+    """The splits of lists: published ones, our own `.jsonl`, `train.json`, or a folder of these.
+
+    Raises:
+        CheckError: missing, damaged, of an unknown form, or two splits of one name.
+    """
+    found: list[Listing] = []
+    for path in paths:
+        found += _read(path)
+    names = Counter(listing.name for listing in found)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise CheckError(f"two lists are called {twice[0]}; rename one of the files.")
+    return found
+
+
+def audit(listings: Sequence[Listing], genders: Mapping[str, str] | None = None) -> Audit:
+    """Hold lists against each other.
+
+    Args:
+        listings: the splits.
+        genders: `f` or `m` by speaker.
+    """
+    findings: list[Finding] = []
+    shared: dict[str, dict[str, int]] = {}
+    for listing in listings:
+        findings += _within(listing)
+    facts = {listing.name: _ids(listing) for listing in listings}
+    for one, other in combinations(listings, 2):
+        both = {kind: facts[one.name][kind] & facts[other.name][kind] for kind in _KINDS}
+        both["shared-sound"] = _sounds_by_other_names(one, other)
+        shared[f"{one.name} & {other.name}"] = {kind: len(ids) for kind, ids in both.items()}
+        findings += [
+            _finding(leak, (one.name, other.name), sorted(ids)) for leak, ids in both.items() if ids
+        ]
+    order = {leak: number for number, leak in enumerate(LEAKS)}
+    return Audit(
+        summaries=tuple(_summary(listing, genders or {}) for listing in listings),
+        shared=shared,
+        findings=tuple(sorted(findings, key=lambda f: (order[f.leak], f.lists))),
+    )
+
+
+_KINDS: tuple[Leak, ...] = (
+    "shared-speaker",
+    "shared-programme",
+    "shared-utterance",
+    "shared-mixture",
+)
+
+
+def _ids(listing: Listing) -> dict[Leak, set[str]]:
+    voices = list(listing.voices())
+    return {
+        "shared-speaker": {v.speaker for v in voices if v.speaker},
+        "shared-programme": {v.programme for v in voices if v.programme},
+        "shared-utterance": {v.utterance for v in voices},
+        "shared-mixture": {_content(mixture) for mixture in listing.mixtures},
+    }
+
+
+def _content(mixture: ListedMixture) -> str:
+    return " + ".join(sorted(voice.utterance for voice in mixture.voices))
+
+
+def _sounds_by_other_names(one: Listing, other: Listing) -> set[str]:
+    names: dict[str, set[str]] = {}
+    for voice in one.voices():
+        if voice.sha256:
+            names.setdefault(voice.sha256, set()).add(voice.utterance)
+    return {
+        voice.utterance
+        for voice in other.voices()
+        if voice.sha256 in names and names[voice.sha256] != {voice.utterance}
+    }
+
+
+def _within(listing: Listing) -> list[Finding]:
+    same = [_content(mixture) for mixture in listing.mixtures if _same_speaker(mixture)]
+    times = Counter(_content(mixture) for mixture in listing.mixtures)
+    repeated = sorted(content for content, count in times.items() if count > 1)
+    # Our own lists may draw other windows of a pair once every pair was drawn: their ids differ.
+    found: list[tuple[Leak, list[str]]] = [("same-speaker", same), ("repeated-mixture", repeated)]
+    return [_finding(leak, (listing.name,), items) for leak, items in found if items]
+
+
+def _same_speaker(mixture: ListedMixture) -> bool:
+    who = [voice.identity for voice in mixture.voices]
+    return len(set(who)) < len(who)
+
+
+def _finding(leak: Leak, lists: tuple[str, ...], items: Sequence[str]) -> Finding:
+    return Finding(leak=leak, lists=lists, count=len(items), examples=tuple(items[:MAX_EXAMPLES]))
+
+
+def _summary(listing: Listing, genders: Mapping[str, str]) -> Summary:
+    voices = list(listing.voices())
+    reuse = Counter(voice.utterance for voice in voices)
+    pairs = Counter(
+        "".join(sorted(_gender(voice, genders) for voice in mixture.voices))
+        for mixture in listing.mixtures
+    )
+    seconds = sum(m.seconds for m in listing.mixtures if m.seconds == m.seconds)
+    return Summary(
+        name=listing.name,
+        mixtures=len(listing.mixtures),
+        utterances=len(reuse),
+        speakers=len({v.speaker for v in voices if v.speaker}),
+        programmes=len({v.programme for v in voices if v.programme}),
+        max_reuse=max(reuse.values(), default=0),
+        same_speaker=sum(_same_speaker(mixture) for mixture in listing.mixtures),
+        genders=dict(sorted(pairs.items())) if set(pairs) - {"??", "???"} else {},
+        hours=round(seconds / 3600, 1),
+    )
+
+
+def _gender(voice: ListedVoice, genders: Mapping[str, str]) -> str:
+    return voice.gender or genders.get(voice.speaker) or "?"
+
+
+def _read(path: Path) -> list[Listing]:
+    if path.is_dir():
+        files = [path / name for name in ("train.json", "val.jsonl", "test.jsonl")]
+        there = [file for file in files if file.is_file()]
+        if not there:
+            raise CheckError(f"{path} holds no train.json, val.jsonl or test.jsonl.")
+        return [listing for file in there for listing in _read(file)]
+    if path.suffix == ".json":
+        pool = [
+            ListedVoice(
+                utterance=v.key, speaker=v.speaker, programme=_programme(v), sha256=v.sha256
+            )
+            for v in read_training_list(path).voices
+        ]
+        return [Listing(name=path.stem, pool=pool)]
+    if path.suffix == ".jsonl":
+        return [Listing(name=path.stem, mixtures=_own(path))]
+    return [Listing(name=name, mixtures=m) for name, m in read_published(path).items()]
+
+
+def _own(path: Path) -> list[ListedMixture]:
+    return [
+        ListedMixture(
+            voices=tuple(
+                ListedVoice(
+                    # Windows of one sample at other places are other sounds.
+                    utterance=source.key,
+                    speaker=source.speaker,
+                    programme=_programme(source),
+                    level_db=source.level_db + source.gain_db,
+                    sha256=source.sha256,
+                    gender=source.gender,
+                )
+                for source in recipe.sources
+            ),
+            seconds=recipe.num_samples / RATE_HZ,
+        )
+        for recipe in read_recipes(path)
+    ]
+
+
+def _programme(voice: Any) -> str:
+    """The group, where it says more than the speaker does."""
+    return "" if voice.group == voice.speaker else str(voice.group)

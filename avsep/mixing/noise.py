@@ -1,0 +1,166 @@
+"""Noise under the mixtures of a list: `+noise` after the name of any protocol.
+
+Noise is taken from a folder of sound files whose licence is recorded with each mixture. The
+stretch that a mixture needs is written beside the list, so that the list is whole without the
+folder. Val and test take it from different files as far as there are any.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from avsep.errors import CheckError
+from avsep.files import write_bytes
+from avsep.media.pcm import encode_flac, pcm_sha256
+from avsep.mixing.config import NoiseConfig
+from avsep.mixing.hash_random import Draws
+from avsep.mixing.published_protocols import power_dbfs
+from avsep.mixing.recipes import MAX_GAIN_DB, NOISE_SUFFIX, content_id
+from avsep.mixing.render import FULL_SCALE, PEAK_LIMIT, GetAudio, linear_gain, render
+from avsep.mixing.voices import LEVEL_DIGITS
+from avsep.schema import RATE_HZ, MixtureRecipe, NoiseRecipe, NoisyRecipe
+
+VERSION = 1
+FOLDER = "noise"  # beside the lists
+SOUNDS = frozenset({".wav", ".flac", ".ogg", ".mp3"})
+MAX_FILE_S = 3600.0
+_TRIES = 100
+
+
+def noise_files(folder: Path, split: str) -> list[Path]:
+    """The files of a folder that a split may use, by name.
+
+    Raises:
+        CheckError: there are none.
+    """
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SOUNDS and p.is_file())
+    if not files:
+        raise CheckError(f"{folder} holds no noise: no {', '.join(sorted(SOUNDS))} file.")
+    parity = int(split == "test")
+    own = [
+        p for p in files
+        if hashlib.sha256(p.relative_to(folder).as_posix().encode()).digest()[0] % 2 == parity
+    ]  # fmt: skip
+    return own if 0 < len(own) < len(files) else files
+
+
+def noisy_list(
+    recipes: Sequence[MixtureRecipe],
+    get_audio: GetAudio,
+    folder: Path,
+    out: Path,
+    *,
+    split: str,
+    config: NoiseConfig,
+) -> list[MixtureRecipe]:
+    """The recipes of a list with noise; each stretch of it is written below `out`.
+
+    Args:
+        recipes: of the voices.
+        get_audio: gives the sound of a sample key.
+        folder: of noise.
+        out: folder of the list.
+        split: of the list.
+        config: levels and licence.
+
+    Raises:
+        CheckError: the folder holds no noise that can be used.
+    """
+    files = noise_files(folder, split)
+    made: list[MixtureRecipe] = []
+    for recipe in recipes:
+        noisy, stretch = add_noise(
+            recipe, get_audio, files, folder=folder, split=split, config=config
+        )
+        write_stretch(out, noisy, stretch)
+        made.append(noisy)
+    return made
+
+
+def add_noise(
+    recipe: MixtureRecipe,
+    get_audio: GetAudio,
+    files: Sequence[Path],
+    *,
+    folder: Path,
+    split: str,
+    config: NoiseConfig,
+) -> tuple[NoisyRecipe, np.ndarray]:
+    """A recipe with noise, and the stretch of noise as (N,) int16.
+
+    Args:
+        recipe: of the voices.
+        get_audio: gives the sound of a sample key.
+        files: to draw from.
+        folder: that their names are relative to.
+        split: of the list.
+        config: levels and licence.
+
+    Raises:
+        CheckError: the files hold nothing but silence, or cannot be read.
+    """
+    draws = Draws("noise", VERSION, recipe.mixture_id)
+    snr_db = config.min_snr_db + (config.max_snr_db - config.min_snr_db) * draws.uniform()
+    voices_db = sum(s.level_db + s.gain_db for s in recipe.sources) / len(recipe.sources)
+    for _ in range(_TRIES):
+        path = files[draws.below(len(files))]
+        sound = _read(path)
+        start = draws.below(max(1, len(sound) - recipe.num_samples + 1))
+        stretch = np.resize(sound[start:], recipe.num_samples)  # a short file is repeated
+        level_db = power_dbfs(stretch)
+        gain_db = voices_db - snr_db - level_db
+        if math.isfinite(level_db) and abs(gain_db) <= MAX_GAIN_DB:
+            break
+    else:
+        raise CheckError(f"{folder} holds hardly anything but silence.")
+    sha256 = pcm_sha256(stretch)
+    noise = NoiseRecipe(
+        path=f"{FOLDER}/{sha256[:16]}.flac",
+        source=path.relative_to(folder).as_posix(),
+        licence=config.licence,
+        start=start,
+        gain_db=round(gain_db, LEVEL_DIGITS),
+        level_db=round(level_db, LEVEL_DIGITS),
+        sha256=sha256,
+    )
+    quiet = render(recipe, get_audio)
+    mixture = quiet.mixture + quiet.scale * linear_gain(noise.gain_db) * stretch / FULL_SCALE
+    peak = float(np.abs(mixture).max())
+    values = {name: getattr(recipe, name) for name in recipe.__dataclass_fields__}
+    values |= {"protocol": recipe.protocol + NOISE_SUFFIX, "mixture_id": ""}
+    # A little below the limit: `render` rounds the noise once more.
+    values["scale"] = quiet.scale * min(1.0, (PEAK_LIMIT - 1 / FULL_SCALE) / peak)
+    noisy = NoisyRecipe(**values, noise=noise)
+    return replace(noisy, mixture_id=content_id(split, noisy)), stretch
+
+
+def write_stretch(folder: Path, recipe: NoisyRecipe, stretch: np.ndarray) -> None:
+    """Write the noise of a recipe beside its list."""
+    write_bytes(folder / recipe.noise.path, encode_flac(stretch))
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path) -> np.ndarray:
+    """A sound file as (samples,) int16 at 16 kHz, one channel."""
+    import soundfile
+    import soxr
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            frames = int(min(file.frames, MAX_FILE_S * file.samplerate))
+            sound = file.read(frames, dtype="float64", always_2d=True).mean(axis=1)
+            rate_hz = file.samplerate
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise CheckError(f"{path} cannot be read as sound: {error}") from error
+    if rate_hz != RATE_HZ:
+        sound = soxr.resample(sound, rate_hz, RATE_HZ)
+    if not len(sound) or not np.isfinite(sound).all():
+        raise CheckError(f"{path} holds no sound, or values that are not finite.")
+    return np.rint(sound.clip(-1, 1) * (FULL_SCALE - 1)).astype(np.int16)

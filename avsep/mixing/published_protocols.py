@@ -1,0 +1,247 @@
+"""Protocols of others, and of more voices: their levels, lengths and starts.
+
+Training draws by them as lists do, without end: levels are measured on the sound that is mixed. It
+takes the voices of a mixture in an order of its own, since the first of them is the target where
+mixtures are not paired, and in some protocols the louder one.
+
+- `ctcnet-2mix` (CTCNet, IIANet, RTFS-Net, Dolphin): the first seconds of each voice; active level
+  by ITU-T P.56 of the sound at 8 kHz; the first voice x dB up, the second x dB down, x uniform in
+  0..5; one joint factor brings the largest of mixture and voices to 0.9.
+- `muse-2mix` (MuSE, USEV, ClearerVoice): as long as the shorter voice, from its beginning (in
+  validation cut to one length, since training batches it); the second voice at -10 to 10 dB of
+  the first by the power of the whole; the mixture at full scale.
+- `visualvoice-2mix`: random windows of two videos (of one speaker, perhaps) at the same RMS level,
+  0.1 of full scale, and their mean. Windows are whole frames: 2.56 s where it has 2.55 s.
+- `strict-3mix`: as `strict-2mix` with three voices, each -2.5 to 2.5 dB off their mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.signal import resample_poly
+
+from avsep.media.level import active_level_dbfs
+from avsep.mixing.hash_random import Draws
+from avsep.mixing.protocol import MixingProtocol, Place, Window, training_id
+from avsep.mixing.protocols import (
+    STRICT,
+    draw_voice,
+    draw_window,
+    level_recipe,
+    recipe_of,
+)
+from avsep.mixing.recipes import content_id
+from avsep.mixing.render import FULL_SCALE, GetAudio, linear_gain
+from avsep.mixing.voices import LEVEL_DIGITS, Voice, VoiceTable
+from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME, MixtureRecipe
+
+CTCNET, MUSE, VISUALVOICE = "ctcnet-2mix", "muse-2mix", "visualvoice-2mix"
+STRICT_3MIX = "strict-3mix"
+
+CTCNET_MAX_DB = 5.0  # up for one voice, down for the other
+CTCNET_PEAK = 0.9
+CTCNET_LEVEL_RATE_HZ = 8_000
+MUSE_MAX_DB = 10.0
+MUSE_PEAK = 32767 / 32768
+VISUALVOICE_RMS = 0.1
+THREE_MAX_DB = 2.5
+
+_TRIES = 10_000
+_LEVEL_TRIES = 100  # a window of silence has none
+
+Differ = Callable[[Sequence[Voice]], bool]
+
+
+def level_at_8_khz(sound: np.ndarray) -> float:
+    """The active level by P.56 of the sound at 8 kHz, in dBFS.
+
+    Args:
+        sound: (N,) int16 at 16 kHz.
+    """
+    narrow = resample_poly(sound.astype(np.float64) / FULL_SCALE, 1, 2)
+    return active_level_dbfs(narrow, CTCNET_LEVEL_RATE_HZ)
+
+
+def power_dbfs(sound: np.ndarray) -> float:
+    """The mean power of (N,) int16, in dBFS; minus infinity for silence."""
+    power = float(np.mean(np.square(sound.astype(np.float64) / FULL_SCALE)))
+    return 10 * math.log10(power) if power else -math.inf
+
+
+def ctcnet_recipe(
+    windows: Sequence[Window], get_audio: GetAudio, offsets_db: Sequence[float], num_samples: int
+) -> MixtureRecipe | None:
+    """The recipe of voices at given levels, as CTCNet's scripts mix; None without a level."""
+    sounds = [_cut(get_audio, window, num_samples) for window in windows]
+    levels_db = [round(level_at_8_khz(sound), LEVEL_DIGITS) for sound in sounds]
+    if not all(map(math.isfinite, levels_db)):
+        return None
+    gains_db = [offset - level for offset, level in zip(offsets_db, levels_db, strict=True)]
+    peak_db = _peak_db(sounds, gains_db, with_voices=True)
+    gains_db = [gain + 20 * math.log10(CTCNET_PEAK) - peak_db for gain in gains_db]
+    return recipe_of(windows, levels_db, gains_db, protocol=CTCNET, num_samples=num_samples)
+
+
+def muse_recipe(
+    windows: Sequence[Window], get_audio: GetAudio, offsets_db: Sequence[float], num_samples: int
+) -> MixtureRecipe | None:
+    """The recipe of voices at given levels, as MuSE's script mixes; None for silence.
+
+    Levels are those of the whole samples; the mixture is as long as the shortest where
+    `num_samples` is 0.
+    """
+    whole = [get_audio(voice.key) for voice, _ in windows]
+    shortest = min(map(len, whole)) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME
+    num_samples = num_samples or shortest
+    if num_samples > shortest:
+        return None
+    levels_db = [round(power_dbfs(sound), LEVEL_DIGITS) for sound in whole]
+    if not all(map(math.isfinite, levels_db)):
+        return None
+    gains_db = [
+        levels_db[0] - level + offset for offset, level in zip(offsets_db, levels_db, strict=True)
+    ]
+    peak_db = _peak_db([sound[:num_samples] for sound in whole], gains_db, with_voices=False)
+    gains_db = [gain + 20 * math.log10(MUSE_PEAK) - peak_db for gain in gains_db]
+    return recipe_of(windows, levels_db, gains_db, protocol=MUSE, num_samples=num_samples)
+
+
+def _drawn_ctcnet(
+    windows: Sequence[Window], get_audio: GetAudio, draws: Draws, num_samples: int
+) -> MixtureRecipe | None:
+    offset_db = round(CTCNET_MAX_DB * draws.uniform(), LEVEL_DIGITS)
+    return ctcnet_recipe(windows, get_audio, (offset_db, -offset_db), num_samples)
+
+
+def _drawn_muse(
+    windows: Sequence[Window], get_audio: GetAudio, draws: Draws, num_samples: int
+) -> MixtureRecipe | None:
+    offset_db = round(MUSE_MAX_DB * (2 * draws.uniform() - 1), LEVEL_DIGITS)
+    return muse_recipe(windows, get_audio, (0.0, offset_db), num_samples)
+
+
+def _drawn_visualvoice(
+    windows: Sequence[Window], get_audio: GetAudio, _: Draws, num_samples: int
+) -> MixtureRecipe | None:
+    sounds = [_cut(get_audio, window, num_samples) for window in windows]
+    levels_db = [round(power_dbfs(sound), LEVEL_DIGITS) for sound in sounds]
+    if not all(map(math.isfinite, levels_db)):
+        return None
+    wanted_db = 20 * math.log10(VISUALVOICE_RMS / len(windows))
+    gains_db = [wanted_db - level for level in levels_db]
+    return level_recipe(
+        windows, sounds, levels_db, gains_db, protocol=VISUALVOICE, num_samples=num_samples
+    )
+
+
+def _drawn_three(
+    windows: Sequence[Window], get_audio: GetAudio, draws: Draws, num_samples: int
+) -> MixtureRecipe | None:
+    sounds = [_cut(get_audio, window, num_samples) for window in windows]
+    levels_db = [round(active_level_dbfs(sound, RATE_HZ), LEVEL_DIGITS) for sound in sounds]
+    offsets_db = [THREE_MAX_DB * (2 * draws.uniform() - 1) for _ in windows]
+    if not all(map(math.isfinite, levels_db)):
+        return None
+    mean_db = sum(levels_db) / len(levels_db)
+    gains_db = [
+        mean_db + offset - level for offset, level in zip(offsets_db, levels_db, strict=True)
+    ]
+    return level_recipe(
+        windows, sounds, levels_db, gains_db, protocol=STRICT_3MIX, num_samples=num_samples
+    )
+
+
+def _all_differ(voices: Sequence[Voice]) -> bool:
+    speakers, groups = {v.speaker for v in voices}, {v.group for v in voices}
+    return len(speakers) == len(groups) == len(voices)
+
+
+def _other_video(voices: Sequence[Voice]) -> bool:
+    return len({v.group for v in voices}) == len(voices)
+
+
+def _windows(
+    table: VoiceTable, draws: Draws, *, count: int, differ: Differ, at_start: bool
+) -> tuple[Window, ...]:
+    for _ in range(_TRIES):
+        voices = [draw_voice(table, draws) for _ in range(count)]
+        if differ(voices):
+            if at_start:
+                return tuple((voice, 0) for voice in voices)
+            return tuple(draw_window(table, voice, draws) for voice in voices)
+    raise ValueError(f"no {count} voices of the split may be mixed; add speakers.")
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A protocol of this module as lists and training want it."""
+
+    name: str
+    version: int
+    count: int
+    draw_recipe: Callable[[Sequence[Window], GetAudio, Draws, int], MixtureRecipe | None]
+    differ: Differ = _all_differ
+    at_start: bool = False
+    whole_in_test: bool = False
+
+    def windows(self, table: VoiceTable, draws: Draws) -> tuple[Window, ...]:
+        """The voices of a mixture, and where in them it starts."""
+        return _windows(table, draws, count=self.count, differ=self.differ, at_start=self.at_start)
+
+    def recipe(
+        self, windows: Sequence[Window], get_audio: GetAudio, draws: Draws, place: Place
+    ) -> MixtureRecipe | None:
+        """The recipe of a list; None where a voice has no level."""
+        length = 0 if self.whole_in_test and place.split == "test" else place.num_samples
+        made = self.draw_recipe(windows, get_audio, draws, length)
+        if made is None:
+            return None
+        made = replace(made, seed=place.seed, version=self.version)
+        return replace(made, mixture_id=content_id(place.split, made))
+
+    def training(
+        self, table: VoiceTable, get_audio: GetAudio, *, seed: int, epoch: int, index: int
+    ) -> MixtureRecipe:
+        """A training mixture, with levels measured on its sound."""
+        place = Place(split="train", seed=seed, num_samples=table.num_samples)
+        for attempt in range(_LEVEL_TRIES):
+            draws = Draws(self.name, self.version, seed, "train", epoch, index, attempt)
+            made = self.recipe(self.windows(table, draws), get_audio, draws, place)
+            if made is not None:
+                first = draws.below(len(made.sources))
+                return replace(
+                    made,
+                    mixture_id=training_id(seed, epoch, index),
+                    sources=made.sources[first:] + made.sources[:first],
+                )
+        raise ValueError(f"hardly any mixture by {self.name} has levels; look at its sounds.")
+
+
+PROTOCOLS: dict[str, MixingProtocol] = {
+    STRICT.name: STRICT,
+    CTCNET: _Named(CTCNET, 1, 2, _drawn_ctcnet, at_start=True),
+    MUSE: _Named(MUSE, 1, 2, _drawn_muse, at_start=True, whole_in_test=True),
+    VISUALVOICE: _Named(VISUALVOICE, 1, 2, _drawn_visualvoice, differ=_other_video),
+    STRICT_3MIX: _Named(STRICT_3MIX, 1, 3, _drawn_three),
+}
+
+
+def _cut(get_audio: GetAudio, window: Window, num_samples: int) -> np.ndarray:
+    voice, start = window
+    return get_audio(voice.key)[start * SAMPLES_PER_FRAME :][:num_samples]
+
+
+def _peak_db(
+    sounds: Sequence[np.ndarray], gains_db: Sequence[float], *, with_voices: bool
+) -> float:
+    """The largest value of the mixture (and of the voices) after gains, in dB of full scale."""
+    scaled = [
+        sound.astype(np.float64) / FULL_SCALE * linear_gain(gain)
+        for sound, gain in zip(sounds, gains_db, strict=True)
+    ]
+    signals = [np.sum(scaled, axis=0), *(scaled if with_voices else ())]
+    return 20 * math.log10(max(float(np.abs(signal).max()) for signal in signals))

@@ -1,0 +1,85 @@
+"""What a set of mixtures is made of, for people: pairs, hours, speakers, leaks between splits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from avsep.mixing.protocols import relative_db
+from avsep.mixing.voices import VoiceTable
+from avsep.schema import FPS, RATE_HZ, MixtureRecipe
+
+
+def summarise_voices(table: VoiceTable) -> dict[str, Any]:
+    """Speakers, groups and hours of the voices of one split."""
+    voices = table.voices
+    return {
+        "voices": len(voices),
+        "hours": _hours(sum(voice.num_frames for voice in voices) / FPS),
+        "speakers": list(table.speakers),
+        "groups": sorted({voice.group for voice in voices}),
+        "speakers_by_gender": _by_gender({voice.speaker: voice.gender for voice in voices}),
+        "seconds": table.num_samples / RATE_HZ,
+        "min_activity": table.min_activity,
+    }
+
+
+def summarise_list(recipes: Sequence[MixtureRecipe]) -> dict[str, Any]:
+    """Pairs, reuse and levels of one list."""
+    reuse = Counter(source.key for recipe in recipes for source in recipe.sources)
+    pairs = Counter(
+        "".join(sorted(source.gender or "?" for source in recipe.sources)) for recipe in recipes
+    )
+    relative = [relative_db(recipe) for recipe in recipes]
+    return {
+        "mixtures": len(recipes),
+        "hours": _hours(sum(recipe.num_samples for recipe in recipes) / RATE_HZ),
+        "pairs_by_gender": dict(sorted(pairs.items())),
+        "samples": len(reuse),
+        "max_reuse": max(reuse.values(), default=0),
+        "scaled": sum(recipe.scale < 1 for recipe in recipes),
+        "relative_db": {
+            "min": round(min(relative), 2) if relative else None,
+            "mean": round(sum(relative) / len(relative), 2) if relative else None,
+            "max": round(max(relative), 2) if relative else None,
+        },
+    }
+
+
+def shared_between_splits(tables: Mapping[str, VoiceTable]) -> dict[str, dict[str, list[str]]]:
+    """Speakers and groups that occur in more than one split, with these splits.
+
+    Returns:
+        `speakers` and `groups`, each by id; both empty where the splits share nothing.
+    """
+    found: dict[str, dict[str, list[str]]] = {"speakers": {}, "groups": {}}
+    for split, table in tables.items():
+        for kind, ids in (
+            ("speakers", set(table.speakers)),
+            ("groups", {voice.group for voice in table.voices}),
+        ):
+            for name in ids:
+                found[kind].setdefault(name, []).append(split)
+    return {
+        kind: {name: splits for name, splits in sorted(names.items()) if len(splits) > 1}
+        for kind, names in found.items()
+    }
+
+
+def speakers_of_new_groups(train: VoiceTable, other: VoiceTable) -> list[str]:
+    """The speakers of a split none of whose groups is heard in training.
+
+    Only results on these say how a separator does on truly new voices.
+    """
+    known = {voice.group for voice in train.voices}
+    heard = {voice.speaker for voice in other.voices if voice.group in known}
+    return [speaker for speaker in other.speakers if speaker not in heard]
+
+
+def _by_gender(genders: Mapping[str, str]) -> dict[str, int]:
+    return dict(sorted(Counter(gender or "?" for gender in genders.values()).items()))
+
+
+def _hours(seconds: float) -> float:
+    return round(seconds / 3600, 6)

@@ -1,0 +1,134 @@
+"""The file `train.json`: all that is needed to draw training mixtures on the fly."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from avsep.errors import CheckError, UsageError
+from avsep.files import read_json, write_json
+from avsep.mixing.hash_random import Draws
+from avsep.mixing.published_protocols import PROTOCOLS
+from avsep.mixing.render import GetAudio
+from avsep.mixing.voices import Voice, VoiceTable
+from avsep.schema import MixtureRecipe
+from avsep.settings import build
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingList:
+    """The content of `train.json`.
+
+    Attributes:
+        protocol: how mixtures are drawn, one of `avsep.mixing.published_protocols.PROTOCOLS`.
+        version: of the protocol.
+        seed: of the drawing.
+        num_samples: length of a mixture at 16 kHz, unless the training wants another.
+        min_activity: least share of a window's frames with speech.
+        voices: the samples of the train split.
+    """
+
+    protocol: str
+    version: int
+    seed: int
+    num_samples: int
+    min_activity: float
+    voices: tuple[Voice, ...]
+
+    def __post_init__(self) -> None:
+        known = {name: protocol.version for name, protocol in PROTOCOLS.items()}
+        if known.get(self.protocol) != self.version:
+            raise ValueError(
+                f"the protocol {self.protocol}, version {self.version}, is none of"
+                f" {', '.join(f'{name} {version}' for name, version in known.items())}; run the"
+                " stage `mix` again."
+            )
+
+
+class TrainingDraw:
+    """Draws training mixtures: a pure function of epoch and index. As picklable as its sounds."""
+
+    def __init__(
+        self, listed: TrainingList, get_audio: GetAudio, *, num_samples: int | None = None
+    ) -> None:
+        """Prepare the drawing.
+
+        Args:
+            listed: the content of `train.json`.
+            get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz; `strict-2mix`
+                draws without it.
+            num_samples: length of a mixture at 16 kHz; that of the list when None.
+
+        Raises:
+            CheckError: too few voices may be mixed.
+        """
+        self.seed, self._protocol = listed.seed, PROTOCOLS[listed.protocol]
+        self._get_audio = get_audio
+        self.table = VoiceTable(
+            listed.voices,
+            listed.num_samples if num_samples is None else num_samples,
+            listed.min_activity,
+        )
+        if not self.table.has_pairs:
+            raise CheckError(
+                f"the {len(self.table.speakers)} speakers of the train split give no mixture of"
+                f" {self.table.num_samples} samples; add speakers of other groups, or choose"
+                " shorter mixtures."
+            )
+        check_enough(self.table, listed.protocol)
+
+    def __call__(self, number: int) -> MixtureRecipe:
+        """The recipe of a number, without epochs."""
+        return self.draw(0, number)
+
+    def draw(self, epoch: int, index: int) -> MixtureRecipe:
+        """The recipe of an index in an epoch."""
+        return self._protocol.training(
+            self.table, self._get_audio, seed=self.seed, epoch=epoch, index=index
+        )
+
+
+def check_enough(table: VoiceTable, protocol: str) -> None:
+    """Pass when the voices of training give at least one mixture of a protocol.
+
+    Raises:
+        CheckError: they do not.
+    """
+    try:
+        PROTOCOLS[protocol].windows(table, Draws("are there enough"))
+    except ValueError as error:
+        raise CheckError(f"training by {protocol}: {error}") from error
+
+
+def write_training(path: Path, listed: TrainingList) -> None:
+    """Write `train.json`."""
+    write_json(path, asdict(listed))
+
+
+def read_training(
+    path: Path, get_audio: GetAudio, *, num_samples: int | None = None
+) -> TrainingDraw:
+    """Read `train.json` and prepare the drawing.
+
+    Args:
+        path: of the file.
+        get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz.
+        num_samples: length of a mixture at 16 kHz, a multiple of 640; the file's when None.
+
+    Raises:
+        CheckError: missing, damaged, of an unknown protocol, or too few voices may be mixed.
+        ValueError: `num_samples` is no multiple of 640.
+    """
+    return TrainingDraw(read_training_list(path), get_audio, num_samples=num_samples)
+
+
+def read_training_list(path: Path) -> TrainingList:
+    """Read the content of `train.json`.
+
+    Raises:
+        CheckError: missing, damaged or of an unknown protocol.
+    """
+    try:
+        return build(TrainingList, read_json(path), "train.json")
+    except UsageError as error:
+        raise CheckError(f"{path} is damaged: {error}") from error

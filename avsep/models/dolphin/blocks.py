@@ -1,0 +1,80 @@
+"""The separator's two kinds of block: global (attention at low rate) and local (heat)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from avsep.models.dolphin.attention import SelfAttention
+from avsep.models.dolphin.config import DolphinConfig
+from avsep.models.dolphin.heat import HeatDiffusion
+from avsep.models.dolphin.sequence import DepthwiseConv, GlobalNorm, pool_evenly
+from avsep.models.dropout import dropout
+
+
+class FeedForward(nn.Module):
+    """Widen three times, mix over time, halve by a gate, and add.
+
+    Args:
+        channels: even.
+        dropout: after the gate and on the output.
+        layer_scale: start value of the gain on the branch.
+    """
+
+    def __init__(self, channels: int, dropout: float, layer_scale: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.norm = nn.LayerNorm(channels)
+        self.grow = nn.Linear(channels, 3 * channels)
+        self.mix = DepthwiseConv(3 * channels, 3)
+        self.shrink = nn.Linear(3 * channels // 2, channels)
+        self.scale = nn.Parameter(torch.full((channels,), layer_scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) to the same shape, residual included."""
+        y = F.glu(self.mix(self.grow(self.norm(x))), dim=-1)
+        y = self.shrink(dropout(y, self.dropout, self.training))
+        return torch.addcmul(x, dropout(y, self.dropout, self.training).to(x.dtype), self.scale)
+
+
+class GlobalBlock(nn.Module):
+    """Attention over an averaged sequence, gated into the full one; then feed-forward."""
+
+    def __init__(self, config: DolphinConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.attention = SelfAttention(channels, config.heads, config.dropout, config.layer_scale)
+        self.gate_norm = nn.LayerNorm(channels)
+        self.gate = nn.Linear(channels, channels)
+        self.feed_forward = FeedForward(channels, config.dropout, config.layer_scale)
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        """(B, T, C) to the same shape; positions (2 P, d) for P tokens, where P divides T."""
+        tokens = positions.shape[0] // 2
+        seen = self.attention(pool_evenly(x, tokens), positions)
+        gate = torch.sigmoid(self.gate(self.gate_norm(x)))
+        windows = gate.unflatten(1, (tokens, -1)) * seen.unsqueeze(2)
+        return self.feed_forward(x + windows.flatten(1, 2))
+
+
+class LocalBlock(nn.Module):
+    """Heat diffusion and a long depthwise convolution, added; then feed-forward."""
+
+    def __init__(self, config: DolphinConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.dropout = config.dropout
+        self.heat = HeatDiffusion(channels, config.heat, carry_unused=config.carry_unused)
+        self.norm_in = GlobalNorm(channels, eps=1e-5)
+        self.wide = DepthwiseConv(channels, config.local_kernel)
+        self.narrow = DepthwiseConv(channels, 3)
+        self.norm_out = GlobalNorm(channels, eps=1e-5)
+        self.scale = nn.Parameter(torch.full((channels,), config.layer_scale))
+        self.feed_forward = FeedForward(channels, config.dropout, config.layer_scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) to the same shape."""
+        y = self.narrow(F.gelu(self.wide(self.norm_in(self.heat(x)))))
+        y = self.norm_out(dropout(y, self.dropout, self.training))
+        return self.feed_forward(torch.addcmul(x, y.to(x.dtype), self.scale))

@@ -1,0 +1,219 @@
+"""Heat diffusion along time: a blur with mirrored ends, three ways.
+
+Every way maps a (B, T, C) float32 signal and a diffusivity k (C,) to the signal whose cosine
+components (DCT-II, orthonormal) are multiplied by exp(-k_c * (n pi / T)^2), n = 0..T-1. For k > 0
+that is a convolution with a Gaussian of standard deviation sqrt(2 k) samples over the signal
+mirrored at both ends (half-sample symmetry).
+
+- `dense`: the released arithmetic, a T x T cosine matrix made in float32. At T = 8000 the float32
+  angles make it wrong by about 1.4e-4; needed only to compare with released numbers. O(T^2).
+- `exact`: the same through FFTs (or, for short signals, an accurate small matrix). O(T log T).
+- `filtered`: a short symmetric filter. O(T), and the fastest where the filter can be short.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from avsep.models.dolphin.sequence import correlate
+
+SHORT_SIGNAL = 128  # up to here a small accurate matrix beats two FFTs
+FILTER_ERROR = 5e-4  # largest RMS of what a filter leaves out of a channel's response
+RADII = (6, 8, 12, 16, 24, 32, 48)  # filter half widths to choose from
+GRID = 256  # frequency steps from 0 to pi in the integral that gives the filter
+
+
+def _cached(make: Callable[..., Any], size: int) -> Callable[..., Any]:
+    """`make` with a memory, whose tensors serve training even if inference asked for them first."""
+
+    @functools.lru_cache(maxsize=size)
+    def remembered(*arguments: Any) -> Any:
+        with torch.inference_mode(False):
+            return make(*arguments)
+
+    return remembered
+
+
+def _make_float32_cosines(length: int, device: torch.device) -> Tensor:
+    """The released (T, T) matrix: each step rounded to float32, in the released order."""
+    with torch.no_grad():
+        place = (torch.arange(length, device=device, dtype=torch.float32) + 0.5) / length
+        number = torch.arange(length, device=device, dtype=torch.float32)
+        matrix = number[:, None] * place[None, :]
+        matrix = matrix.mul_(math.pi).cos_().mul_(math.sqrt(2 / length))
+        matrix[0] /= math.sqrt(2)
+        return matrix
+
+
+_float32_cosines = _cached(_make_float32_cosines, 8)
+
+
+def _exact_cosines(length: int, device: torch.device) -> Tensor:
+    make = _make_exact_cosines if torch.compiler.is_compiling() else _cached_exact_cosines
+    return make(length, device)
+
+
+def _make_exact_cosines(length: int, device: torch.device) -> Tensor:
+    """The (T, T) orthonormal DCT-II matrix, computed in float64 and rounded once."""
+    place = torch.arange(length, dtype=torch.float64) + 0.5
+    number = torch.arange(length, dtype=torch.float64)
+    matrix = torch.cos(number[:, None] * place[None, :] * (math.pi / length))
+    matrix *= math.sqrt(2 / length)
+    matrix[0] /= math.sqrt(2)
+    return matrix.float().to(device)
+
+
+_cached_exact_cosines = _cached(_make_exact_cosines, 64)
+
+
+def _decay(k: Tensor, length: int, bins: int) -> Tensor:
+    """exp(-(n pi / T)^2)^k as (bins, C)."""
+    omega = torch.arange(bins, device=k.device, dtype=torch.float32) * (math.pi / length)
+    return torch.exp(-omega.square())[:, None] ** k[None, :]
+
+
+def dense(x: Tensor, k: Tensor) -> Tensor:
+    """Blur by the released float32 cosine matrix. x (B, T, C), k (C,)."""
+    length = x.shape[1]
+    matrix = _float32_cosines(length, x.device)
+    return matrix.t() @ (_decay(k, length, length) * (matrix @ x))
+
+
+def exact(x: Tensor, k: Tensor) -> Tensor:
+    """Blur by FFT of the mirrored signal, or by a small matrix; any k. x (B, T, C), k (C,)."""
+    length = x.shape[1]
+    if length <= SHORT_SIGNAL:
+        matrix = _exact_cosines(length, x.device)
+        omega = torch.arange(length, device=k.device, dtype=torch.float32) * (math.pi / length)
+        return matrix.t() @ (torch.exp(-omega.square()[:, None] * k) * (matrix @ x))
+    time_last = x.transpose(1, 2)
+    spectrum = torch.fft.rfft(torch.cat([time_last, time_last.flip(-1)], dim=-1))
+    omega = torch.arange(length + 1, device=k.device, dtype=torch.float32) * (math.pi / length)
+    spectrum = spectrum * torch.exp(-omega.square() * k[:, None])
+    blurred = torch.fft.irfft(spectrum, n=2 * length)[..., :length]
+    return blurred.transpose(1, 2).contiguous()
+
+
+def filtered(x: Tensor, k: Tensor, radius: int) -> Tensor:
+    """Blur by a symmetric filter of 2 * radius + 1 taps. x (B, T, C), T > radius, k (C,)."""
+    return _Filtered.apply(x, k, radius)
+
+
+class _Filtered(torch.autograd.Function):
+    """The filter, whose gradient to k is one more filter (its derivative by k).
+
+    The mirrored ends make both operators their own transposes: the gradient to x is the blur of
+    the gradient, and the gradient to k can take its filter of the gradient too.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, k: Tensor, radius: int) -> Tensor:
+        ctx.save_for_backward(x, k)
+        ctx.radius = radius
+        return _convolve(_mirrored(x, radius), taps(k, radius)[0])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, k = ctx.saved_tensors
+        kernel, by_k = taps(k, ctx.radius)
+        of_x = of_k = None
+        mirrored = _mirrored(grad, ctx.radius)
+        if ctx.needs_input_grad[0]:
+            of_x = _convolve(mirrored, kernel)
+        if ctx.needs_input_grad[1]:
+            of_k = (_convolve(mirrored, by_k) * x).sum((0, 1))
+        return of_x, of_k, None
+
+
+def _mirrored(x: Tensor, radius: int) -> Tensor:
+    """(B, T, C) with `radius` more places at both ends, mirrored half a sample out."""
+    return torch.cat([x[:, :radius].flip(1), x, x[:, -radius:].flip(1)], dim=1)
+
+
+def _convolve(mirrored: Tensor, kernel: Tensor) -> Tensor:
+    """Convolve (B, T + 2 R, C) with symmetric (C, 2 R + 1) taps to (B, T, C)."""
+    if mirrored.is_cuda:
+        y = F.conv1d(mirrored.transpose(1, 2), kernel[:, None], groups=mirrored.shape[-1])
+        return y.transpose(1, 2)
+    return correlate(mirrored, kernel[:, None], None)
+
+
+def _taps_basis(radius: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    make = _make_taps_basis if torch.compiler.is_compiling() else _cached_taps_basis
+    return make(radius, device)
+
+
+def _make_taps_basis(radius: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Squared frequencies (G + 1,) and the cosine sums (G + 1, R + 1) that give the taps."""
+    omega = torch.arange(GRID + 1, dtype=torch.float64) * (math.pi / GRID)
+    weight = torch.full_like(omega, 1 / GRID)
+    weight[0] = weight[-1] = 0.5 / GRID
+    lags = torch.arange(radius + 1, dtype=torch.float64)
+    cosines = weight[:, None] * torch.cos(omega[:, None] * lags[None, :])
+    return omega.square().float().to(device), cosines.float().to(device)
+
+
+_cached_taps_basis = _cached(_make_taps_basis, 32)
+
+
+def taps(k: Tensor, radius: int) -> tuple[Tensor, Tensor]:
+    """The blur's taps and their derivative by k, both (C, 2 * radius + 1).
+
+    The taps are scaled to sum to one, so that a constant signal stays exactly as it is.
+    """
+    squares, cosines = _taps_basis(radius, k.device)
+    response = torch.exp(-k[:, None] * squares[None, :])
+    half = response @ cosines
+    half_by_k = (-squares * response) @ cosines
+    total = half[:, :1] + 2 * half[:, 1:].sum(1, keepdim=True)
+    total_by_k = half_by_k[:, :1] + 2 * half_by_k[:, 1:].sum(1, keepdim=True)
+    by_k = (half_by_k - half * (total_by_k / total)) / total
+    half = half / total
+    return (
+        torch.cat([half[:, 1:].flip(1), half], dim=1),
+        torch.cat([by_k[:, 1:].flip(1), by_k], dim=1),
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _radius_needed() -> tuple[Tensor, Tensor]:
+    """Diffusivities (N,) and the smallest radius in `RADII` (0: none) that each needs, (N,)."""
+    k = torch.cat([torch.linspace(0, 2, 201), torch.linspace(2.05, 200, 3960)]).double()
+    omega = torch.arange(1025, dtype=torch.float64) * (math.pi / 1024)
+    weight = torch.full_like(omega, 1 / 1024)
+    weight[0] = weight[-1] = 0.5 / 1024
+    lags = torch.arange(RADII[-1] + 1, dtype=torch.float64)
+    response = torch.exp(-k[:, None] * omega.square())
+    taps_of_k = response @ (weight[:, None] * torch.cos(omega[:, None] * lags))
+    # Parseval: the energy of all taps is the mean of the squared response over frequency.
+    energy = (response.square() * weight).sum(1)
+    kept = taps_of_k.square()
+    kept[:, 1:] *= 2
+    needed = torch.zeros(len(k), dtype=torch.int64)
+    for radius in reversed(RADII):
+        left_out = (energy - kept[:, : radius + 1].sum(1)).clamp_min(0).sqrt()
+        needed[left_out <= FILTER_ERROR] = radius
+    return k, needed
+
+
+def filter_radius(k: Tensor) -> int | None:
+    """The half width that serves every diffusivity in k (C,), or None if no filter can be short.
+
+    The RMS over frequency of what the filter leaves out is at most `FILTER_ERROR` a channel.
+    Waits for the device that holds k.
+    """
+    lowest, highest = (bound.item() for bound in torch.aminmax(k.detach()))
+    grid, needed = _radius_needed()
+    if not (lowest >= 0 and highest <= grid[-1].item()):  # NaN ends here too
+        return None
+    first = int(torch.searchsorted(grid, lowest, right=True)) - 1
+    last = int(torch.searchsorted(grid, highest))
+    stretch_needed = needed[first : last + 1]
+    return None if int(stretch_needed.min()) == 0 else int(stretch_needed.max())

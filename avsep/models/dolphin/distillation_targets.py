@@ -1,0 +1,112 @@
+"""What the codes of the lip encoder are to resemble: one vector a video frame."""
+
+from __future__ import annotations
+
+import functools
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME
+
+MELS = 26
+HOP = 160  # samples: 10 ms, four to a video frame
+WINDOW = 400  # samples: 25 ms
+_FFT = 512
+_FLOOR = 1e-6  # below the loudest band: 60 dB
+LOG_MEL_SIZE = MELS * SAMPLES_PER_FRAME // HOP  # 104
+
+
+def log_mel_targets(audio: Tensor) -> Tensor:
+    """Log-mel spectrogram of clean speech, the four 10-ms frames of each video frame in one.
+
+    Each item is brought to mean 0 (a band over time) and standard deviation 1 (all together), so
+    level and microphone do not matter.
+
+    Args:
+        audio: (B, 640 F) float32 at 16 kHz.
+
+    Returns:
+        (B, F, 104) float32.
+
+    Raises:
+        ValueError: the length is no multiple of 640.
+    """
+    if audio.ndim != 2 or audio.shape[1] == 0 or audio.shape[1] % SAMPLES_PER_FRAME:
+        raise ValueError(
+            f"audio must be (B, {SAMPLES_PER_FRAME} F), not {tuple(audio.shape)}: cut it to whole"
+            " video frames."
+        )
+    margin = (WINDOW - HOP) // 2
+    stretches = F.pad(audio.float(), (margin, margin)).unfold(1, WINDOW, HOP)
+    window = torch.hann_window(WINDOW, device=audio.device)
+    power = torch.fft.rfft(stretches * window, n=_FFT).abs().square()
+    mel = power @ _mel_filters().to(audio.device)
+    loudest = mel.amax(dim=(1, 2), keepdim=True).clamp_min(1e-10)
+    mel = torch.log(mel / loudest + _FLOOR)
+    mel = mel - mel.mean(1, keepdim=True)
+    mel = mel / mel.std(dim=(1, 2), keepdim=True).clamp_min(1e-3)
+    return mel.unflatten(1, (-1, SAMPLES_PER_FRAME // HOP)).flatten(2)
+
+
+@functools.lru_cache(maxsize=1)
+def _mel_filters() -> Tensor:
+    """Triangles equally wide on the mel scale from 60 Hz to 7600 Hz, (bins, MELS)."""
+
+    def to_mel(hz: float) -> float:
+        return 2595 * math.log10(1 + hz / 700)
+
+    edges = torch.linspace(to_mel(60.0), to_mel(7600.0), MELS + 2, dtype=torch.float64)
+    edges = 700 * (10 ** (edges / 2595) - 1)
+    bins = torch.linspace(0, RATE_HZ / 2, _FFT // 2 + 1, dtype=torch.float64)
+    rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
+    return torch.minimum(rising, falling).clamp_min(0).float()
+
+
+class FeatureFolder:
+    """Teacher features made elsewhere: one `<key>.npy` a sample, (F, size) at 25 a second.
+
+    Args:
+        folder: where the files are.
+        size: length of a vector, 1024 for AV-HuBERT Large.
+    """
+
+    def __init__(self, folder: Path, size: int = 1024) -> None:
+        self.folder = folder
+        self.size = size
+
+    def features(self, key: str, num_frames: int) -> np.ndarray:
+        """The (num_frames, size) float32 features of a sample.
+
+        Raises:
+            ValueError: missing, no plain array, wrong shape, or not finite.
+        """
+        path = self.folder / f"{key}.npy"
+        try:
+            values = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"teacher features {path} cannot be read: {error}") from error
+        if values.shape != (num_frames, self.size):
+            raise ValueError(
+                f"teacher features {path} are {values.shape}, not {(num_frames, self.size)}:"
+                " one vector a lip frame, 25 a second."
+            )
+        values = values.astype(np.float32)
+        if not np.isfinite(values).all():
+            raise ValueError(f"teacher features {path} hold NaN or infinite values.")
+        return values
+
+    def problems(self, frames_by_key: dict[str, int]) -> list[str]:
+        """One sentence for each sample whose features are missing or do not fit."""
+        found: list[str] = []
+        for key, num_frames in sorted(frames_by_key.items()):
+            try:
+                self.features(key, num_frames)
+            except ValueError as error:
+                found.append(str(error))
+        return found

@@ -1,0 +1,118 @@
+"""The spatio-temporal graph network that turns landmarks into motion features.
+
+Shapes: B items, F video frames, V = 68 landmarks, C channels, K = 3 edge groups, T spectral frames.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from einops import rearrange, reduce
+from torch import Tensor, nn
+
+from avsep.models.vovit.config import GraphConfig
+
+NUM_LANDMARKS = 68
+NUM_EDGE_GROUPS = 3
+# Jaw, brows, nose ridge, nostrils, eyes, outer and inner lip. The chains are open (eyes and lips
+# too) and not connected with each other.
+_CHAINS = (
+    range(0, 17),
+    range(17, 22),
+    range(22, 27),
+    range(27, 31),
+    range(31, 36),
+    range(36, 42),
+    range(42, 48),
+    range(48, 60),
+    range(60, 68),
+)
+
+
+def adjacency() -> Tensor:
+    """Edge weights (K, V, V) from node v to node w; the columns of their sum over K add up to 1.
+
+    Group 0 holds the nodes themselves. The official code splits the other edges by their distance
+    to landmark 0, with every distance above one hop infinite: so group 2 holds the two edges 0 to 1
+    and 1 to 2 alone, and group 1 all others. The trained edge weights rely on this split.
+    """
+    edges = torch.eye(NUM_LANDMARKS)
+    for chain in _CHAINS:
+        for a, b in pairwise(chain):
+            edges[a, b] = edges[b, a] = 1.0
+    edges = edges / edges.sum(0, keepdim=True)
+    itself = torch.diag(torch.diag(edges))
+    inward = torch.zeros_like(edges)
+    inward[0, 1], inward[1, 2] = edges[0, 1], edges[1, 2]
+    return torch.stack([itself, edges - itself - inward, inward])
+
+
+class GraphBlock(nn.Module):
+    """One graph convolution over the landmarks, then one convolution over time."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, *, residual: bool) -> None:
+        super().__init__()
+        self.edge_importance = nn.Parameter(
+            torch.ones(NUM_EDGE_GROUPS, NUM_LANDMARKS, NUM_LANDMARKS)
+        )
+        self.expand = nn.Conv2d(in_channels, NUM_EDGE_GROUPS * out_channels, 1)
+        self.norm_in = nn.BatchNorm2d(out_channels)
+        self.temporal = nn.Conv2d(out_channels, out_channels, (kernel, 1), padding=(kernel // 2, 0))
+        self.norm_out = nn.BatchNorm2d(out_channels)
+        self.shortcut: nn.Module | None = None
+        if residual:
+            self.shortcut = (
+                nn.Identity()
+                if in_channels == out_channels
+                else nn.Sequential(
+                    nn.Conv2d(in_channels, out_channels, 1), nn.BatchNorm2d(out_channels)
+                )
+            )
+
+    def forward(self, x_BCFV: Tensor, edges_KVV: Tensor) -> Tensor:
+        """(B, C, F, V) to (B, C', F, V)."""
+        groups_BKCFV = rearrange(self.expand(x_BCFV), "b (k c) f v -> b k c f v", k=NUM_EDGE_GROUPS)
+        weights_KVW = edges_KVV * self.edge_importance
+        y_BCFW = torch.einsum("bkcfv,kvw->bcfw", groups_BKCFV, weights_KVW)
+        y = self.norm_out(self.temporal(torch.relu(self.norm_in(y_BCFW))))
+        return torch.relu(y if self.shortcut is None else y + self.shortcut(x_BCFV))
+
+
+class GraphNetwork(nn.Module):
+    """Landmarks to motion features, one vector for each spectral frame."""
+
+    edges: Tensor
+
+    def __init__(self, config: GraphConfig) -> None:
+        super().__init__()
+        self.register_buffer("edges", adjacency())
+        self.norm = nn.BatchNorm1d(2 * NUM_LANDMARKS)
+        widths = (2, *config.channels)
+        self.blocks = nn.ModuleList(
+            GraphBlock(widths[i], widths[i + 1], config.kernel, residual=i > 0)
+            for i in range(len(config.channels))
+        )
+
+    def forward(self, points_BFV2: Tensor, num_frames: int) -> Tensor:
+        """Motion features at the rate of the spectrum.
+
+        Args:
+            points_BFV2: x and y of the landmarks, in pixels; any number of frames.
+            num_frames: T, spectral frames over the same time.
+
+        Returns:
+            (B, T, C).
+        """
+        x = self.norm(rearrange(points_BFV2, "b f v c -> b (v c) f"))
+        x_BCFV = rearrange(x, "b (v c) f -> b c f v", v=NUM_LANDMARKS)
+        for block in self.blocks:
+            x_BCFV = block(x_BCFV, self.edges)
+        pooled_BFC = reduce(x_BCFV, "b c f v -> b f c", "mean")
+        return nearest_frames(pooled_BFC, num_frames)
+
+
+def nearest_frames(x_BFC: Tensor, num_frames: int) -> Tensor:
+    """Repeat frames so that there are `num_frames`: output i takes frame floor(i F / T)."""
+    index = torch.arange(num_frames, device=x_BFC.device) * x_BFC.shape[1] // num_frames
+    return x_BFC[:, index]

@@ -1,0 +1,57 @@
+"""Short-time spectra, always in float32, whatever the precision around them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from avsep.models.vovit.config import SpectrumConfig
+
+
+def _window(fft_size: int, device: torch.device) -> Tensor:
+    """The periodic Hann window. Made anew each time: a stored one would follow `.half()`."""
+    return torch.hann_window(fft_size, periodic=True, dtype=torch.float32, device=device)
+
+
+def stft(waveform: Tensor, config: SpectrumConfig) -> Tensor:
+    """Spectrum of waveforms, unscaled, in frames centred on multiples of the hop.
+
+    Args:
+        waveform: (B, samples), real.
+        config: transform sizes.
+
+    Returns:
+        (B, bins, 1 + samples // hop) complex64.
+    """
+    with torch.autocast(waveform.device.type, enabled=False):
+        return torch.stft(
+            waveform.float(),
+            config.fft_size,
+            hop_length=config.hop,
+            window=_window(config.fft_size, waveform.device),
+            center=True,
+            pad_mode="reflect",
+            return_complex=True,
+        )
+
+
+def istft(spectrum: Tensor, config: SpectrumConfig, num_samples: int) -> Tensor:
+    """Waveforms of spectra; the inverse of `stft`.
+
+    Args:
+        spectrum: (B, bins, frames) complex64.
+        config: transform sizes.
+        num_samples: length of the result.
+
+    Returns:
+        (B, num_samples) float32.
+    """
+    with torch.autocast(spectrum.device.type, enabled=False):
+        return torch.istft(
+            spectrum,
+            config.fft_size,
+            hop_length=config.hop,
+            window=_window(config.fft_size, spectrum.device),
+            center=True,
+            length=num_samples,
+        )

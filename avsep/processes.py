@@ -1,0 +1,209 @@
+"""A pool of processes for items: one that raises, hangs or is killed harms no other."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from avsep.errors import ItemError, Reason
+
+log = logging.getLogger(__name__)
+
+
+In = TypeVar("In")
+
+
+Out = TypeVar("Out")
+
+
+_pools: dict[int, ProcessPoolExecutor] = {}
+
+
+_interrupted = threading.Event()
+
+
+def _follow_parent(parent: int) -> None:
+    """End this worker when its parent has gone, even by SIGKILL: nobody else would."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _start_worker(parent: int) -> None:
+    threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
+    # Ctrl-C goes to the parent, which stops the pool in order; one thread a process, since the
+    # pool already fills the cores.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """One pool a size, kept for the life of this process: starting one costs seconds."""
+    if workers not in _pools:
+        # spawn: fork from a process with threads (Prefect, Arrow) can deadlock.
+        _pools[workers] = ProcessPoolExecutor(
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(os.getpid(),),
+        )
+    return _pools[workers]
+
+
+def _discard(workers: int) -> None:
+    if pool := _pools.pop(workers, None):
+        for process in list((getattr(pool, "_processes", None) or {}).values()):
+            process.kill()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+@atexit.register
+def close_pools() -> None:
+    """End all worker processes."""
+    for workers in list(_pools):
+        _discard(workers)
+
+
+def interrupt_items() -> None:
+    """End all worker processes, and every `map_items` under way in any thread, for good.
+
+    For a process that was asked to end: without it the loss of the workers would look like a
+    crash of theirs, and new ones would be started.
+    """
+    _interrupted.set()
+    close_pools()
+
+
+def default_workers() -> int:
+    """The number of cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def map_items(
+    function: Callable[[In], Out],
+    items: Iterable[In],
+    *,
+    workers: int,
+    timeout_s: float,
+) -> Iterator[tuple[In, Out | ItemError]]:
+    """Run `function` on each item in a pool of processes; yield results as they come.
+
+    An item that raises, kills its process or exceeds the timeout yields an `ItemError` and harms
+    no other item. With `workers` 0, everything runs here (for debuggers), without timeouts.
+
+    Args:
+        function: a picklable module-level function.
+        items: picklable items.
+        workers: number of processes, 0 for none.
+        timeout_s: for one item, in seconds.
+    """
+    todo = deque(items)
+    if workers == 0:
+        for item in todo:
+            try:
+                yield item, function(item)
+            except ItemError as error:
+                yield item, error
+            except Exception as error:
+                yield item, _internal(error)
+        return
+    suspects: deque[In] = deque()  # were in flight when a worker died: run one at a time
+    running: dict[Future[Out], tuple[In, float]] = {}
+    while todo or suspects or running:
+        if _interrupted.is_set():
+            raise KeyboardInterrupt
+        alone = bool(suspects) and not todo
+        width = 1 if alone else workers
+        source = suspects if alone else todo
+        pool = _pool(workers)
+        try:
+            while source and len(running) < width:
+                item = source[0]
+                running[pool.submit(function, item)] = (item, time.monotonic() + timeout_s)
+                source.popleft()
+        except BrokenProcessPool:
+            _discard(workers)
+            suspects.extend(item for item, _ in running.values())
+            running.clear()
+            continue
+        patience = max(0.0, min(limit for _, limit in running.values()) - time.monotonic())
+        finished, _ = wait(running, timeout=patience, return_when=FIRST_COMPLETED)
+        if not finished:
+            yield from _time_out(running, suspects, timeout_s)
+            _discard(workers)
+            continue
+        broken = False
+        for future in finished:
+            item, _ = running.pop(future)
+            failure = future.exception()
+            if isinstance(failure, BrokenProcessPool):
+                broken = True
+                if alone:
+                    yield item, ItemError(Reason.WORKER_DIED, "its worker process was killed")
+                else:
+                    suspects.append(item)
+            elif isinstance(failure, ItemError):
+                yield item, failure
+            elif isinstance(failure, Exception):
+                yield item, _internal(failure)
+            elif failure is not None:
+                raise failure
+            else:
+                yield item, future.result()
+        if broken:
+            suspects.extend(item for item, _ in running.values())
+            running.clear()
+            _discard(workers)
+
+
+def _time_out(
+    running: dict[Future[Any], tuple[Any, float]], suspects: deque[Any], timeout_s: float
+) -> Iterator[tuple[Any, ItemError]]:
+    """Give up on the items beyond their limit; the others in flight start again."""
+    now = time.monotonic()
+    for item, limit in running.values():
+        if limit <= now:
+            yield item, ItemError(Reason.TIMED_OUT, f"took more than {timeout_s:g} s")
+        else:
+            suspects.append(item)
+    running.clear()
+
+
+def _internal(error: Exception) -> ItemError:
+    log.error("internal error", exc_info=error)
+    if isinstance(error, OSError) and error.errno == 28:
+        return ItemError(Reason.OUT_OF_SPACE, "no space left on the device")
+    return ItemError(Reason.INTERNAL, f"{type(error).__name__}: {error}")
+
+
+def follow_parent(parent: int) -> None:
+    """End this process soon after process `parent` has gone, even by SIGKILL."""
+
+    def watch() -> None:
+        while _alive(parent):
+            time.sleep(0.5)
+        os._exit(1)
+
+    if parent:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it exists, and belongs to somebody else
+        return True
+    return True

@@ -1,0 +1,194 @@
+"""Charts as SVG that follow the reader's light or dark setting, as data URIs."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from avsep.evaluation.conditions import Condition
+from avsep.reporting.gather import ModelResults
+from avsep.reporting.media import data_uri
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Drawn in this colour, then replaced by the colour of the reader's setting.
+_INK = "#010203"
+_STYLE = "<style>svg{color:#30363d}@media(prefers-color-scheme:dark){svg{color:#c9d1d9}}</style>"
+_COLOURS = {Condition.OWN: "#2f81d8", Condition.OTHER: "#d9622b", Condition.NONE: "#8b949e"}
+_MARKERS = {Condition.OWN: "o", Condition.OTHER: "x", Condition.NONE: "."}
+_RC: Any = {
+    "text.parse_math": False,  # a name with a dollar sign is no formula
+    "svg.hashsalt": "avsep",  # the same ids each time
+    "svg.fonttype": "none",  # text stays text
+    "font.family": "sans-serif",
+    "font.size": 9,
+    **dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK
+    ),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.15,
+    "grid.color": _INK,
+    "legend.frameon": False,
+}
+
+
+def box_plot(models: Sequence[ModelResults]) -> str | None:
+    """SI-SNRi of each model by condition; None where nothing was evaluated."""
+    models = [model for model in models if model.rows]
+    if not models:
+        return None
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        conditions = list(Condition)
+        for place, model in enumerate(models):
+            for offset, condition in enumerate(conditions):
+                values = _finite(model, condition)
+                if not values:
+                    continue
+                colour = _COLOURS[condition]
+                axes.boxplot(
+                    values,
+                    positions=[place + 0.26 * (offset - 1)],
+                    widths=0.2,
+                    whis=(5, 95),
+                    patch_artist=True,
+                    boxprops={"facecolor": colour, "edgecolor": colour, "alpha": 0.55},
+                    medianprops={"color": _INK, "linewidth": 1.6},
+                    whiskerprops={"color": colour},
+                    capprops={"color": colour},
+                    flierprops={"marker": ".", "markersize": 3, "markeredgecolor": colour},
+                )
+        axes.axhline(0, color=_INK, linewidth=0.8)
+        axes.set_xticks(range(len(models)), [model.title for model in models])
+        axes.set_ylabel("SI-SNRi (dB)")
+        for condition in conditions:
+            axes.plot([], [], color=_COLOURS[condition], linewidth=6, label=condition.label)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3)
+
+    return svg_uri(draw, (7.2, 3.6), (0.6, 0.65, 0.1, 0.1))
+
+
+def scatter_plot(model: ModelResults) -> str | None:
+    """SI-SNRi of one model over the level of the target in the mixture; None without rows."""
+    if not model.rows:
+        return None
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for condition in Condition:
+            rows = [
+                row
+                for row in model.rows
+                if row.condition == condition and math.isfinite(row.si_snri)
+            ]
+            axes.scatter(
+                [row.si_snr_mixture for row in rows],
+                [row.si_snri for row in rows],
+                s=14,
+                marker=_MARKERS[condition],
+                color=_COLOURS[condition],
+                alpha=0.8,
+                label=condition.label,
+            )
+        axes.axhline(0, color=_INK, linewidth=0.8)
+        axes.set_xlabel("SI-SNR of the mixture (dB)")
+        axes.set_ylabel("SI-SNRi (dB)")
+        axes.set_title(model.title)
+
+    return svg_uri(draw, (3.6, 2.9), (0.6, 0.5, 0.1, 0.3))
+
+
+def training_curves(model: ModelResults) -> str | None:
+    """Losses and validation scores of one model over steps; None without a log."""
+    steps = model.log.get("step", [])
+    losses = [name for name in model.log if name.startswith("train_")]
+    scores = [name for name in model.log if name.startswith("val_")]
+    panels = [names for names in (losses, scores) if names]
+    if not steps or not panels:
+        return None
+
+    def draw(figure: Figure) -> None:
+        for place, names in enumerate(panels):
+            axes = figure.add_subplot(1, len(panels), place + 1)
+            for name in names:
+                points = [
+                    (step, value)
+                    for step, value in zip(steps, model.log[name], strict=True)
+                    if math.isfinite(step) and math.isfinite(value)
+                ]
+                axes.plot(*zip(*points, strict=True), label=name, linewidth=1.4) if points else None
+            axes.set_xlabel("step")
+            axes.legend(fontsize=8)
+
+    return svg_uri(draw, (7.2, 2.6))
+
+
+def drop_bars(reasons: Sequence[tuple[str, int]]) -> str | None:
+    """Dropped clips by reason; None where none was dropped."""
+    if not reasons:
+        return None
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        names = [reason.replace("_", " ") for reason, _ in reasons][::-1]
+        bars = axes.barh(names, [count for _, count in reasons][::-1], color="#2f81d8", height=0.6)
+        axes.bar_label(bars, padding=3)
+        axes.set_xlabel("clips")
+        axes.grid(visible=False, axis="y")
+
+    return svg_uri(draw, (7.2, 0.7 + 0.3 * len(reasons)), (1.8, 0.5, 0.4, 0.1))
+
+
+def _finite(model: ModelResults, condition: Condition) -> list[float]:
+    return [
+        row.si_snri
+        for row in model.rows
+        if row.condition == condition and math.isfinite(row.si_snri)
+    ]
+
+
+def svg_uri(
+    draw: Callable[[Figure], None],
+    size: tuple[float, float],
+    margins: tuple[float, float, float, float] = (0.6, 0.5, 0.1, 0.15),
+) -> str:
+    """Draw a chart and return the SVG as a data URI.
+
+    Args:
+        draw: draws on a figure.
+        size: width and height, in inches.
+        margins: left, bottom, right, top, in inches.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_RC):
+        figure = Figure(figsize=size)
+        FigureCanvasSVG(figure)
+        draw(figure)
+        # Fixed margins in inches: matplotlib's own layout draws everything twice.
+        left, bottom, right, top = margins
+        figure.subplots_adjust(
+            left=left / size[0],
+            bottom=bottom / size[1],
+            right=1 - right / size[0],
+            top=1 - top / size[1],
+            wspace=0.2,
+        )
+        buffer = io.StringIO()
+        figure.savefig(
+            buffer,
+            format="svg",
+            transparent=True,
+            metadata={"Date": None, "Creator": None},  # no clock, no version
+        )
+    text = buffer.getvalue().replace(_INK, "currentColor")
+    start = text.index(">", text.index("<svg")) + 1
+    return data_uri((text[:start] + _STYLE + text[start:]).encode("utf-8"), "image/svg+xml")

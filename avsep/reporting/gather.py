@@ -1,0 +1,134 @@
+"""Read what the stages left, for the page and the table; what is missing is said, not invented."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from avsep.errors import CheckError
+from avsep.evaluation.results import ResultRow, read_results
+from avsep.files import read_json
+from avsep.workspace import Workspace
+
+MODELS = ("dolphin", "vovit-s1", "vovit")
+TITLES = {"dolphin": "Dolphin", "vovit-s1": "VoViT stage 1", "vovit": "VoViT"}
+MAX_LOG_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelResults:
+    """All that is known of one model.
+
+    Attributes:
+        name: e.g. `vovit-s1`.
+        metrics: of `metrics.json`; None if the model was not evaluated.
+        rows: of `results.parquet`.
+        cost: of `cost.json`, or None.
+        card: of the checkpoint, or None.
+        log: columns of the training log, NaN where a cell is empty.
+        examples: folder of each kept mixture, by mixture id.
+        cost_problem: why there is no cost although it was asked for, or empty.
+        missing: why there are no figures, or empty.
+    """
+
+    name: str
+    metrics: dict[str, Any] | None = None
+    rows: tuple[ResultRow, ...] = ()
+    cost: dict[str, Any] | None = None
+    card: dict[str, Any] | None = None
+    log: dict[str, list[float]] = field(default_factory=dict)
+    examples: dict[str, Path] = field(default_factory=dict)
+    cost_problem: str = ""
+    missing: str = ""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return TITLES.get(self.name, self.name)
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether there are figures."""
+        return self.metrics is not None
+
+
+def gather_models(workspace: Workspace, names: Sequence[str] = MODELS) -> list[ModelResults]:
+    """Everything about the named models, in their order.
+
+    Raises:
+        CheckError: a file is there but damaged.
+    """
+    return [gather_model(workspace, name) for name in names]
+
+
+def gather_model(workspace: Workspace, name: str) -> ModelResults:
+    """Everything about one model.
+
+    Raises:
+        CheckError: a file is there but damaged.
+    """
+    evaluation, run = workspace.evaluation(name), workspace.run(name)
+    metrics = _json_if_there(evaluation / "metrics.json")
+    cost = _json_if_there(evaluation / "cost.json")
+    card = _json_if_there(run / "card.json")
+    cost_problem = ""
+    if cost is not None and "problem" in cost:
+        cost_problem = str(cost["problem"])
+        cost = None
+    rows = read_results(evaluation / "results.parquet") if metrics is not None else []
+    return ModelResults(
+        name=name,
+        metrics=metrics,
+        rows=tuple(rows),
+        cost=cost,
+        card=card,
+        log=read_log(run / "log.csv"),
+        examples=_examples(evaluation / "examples"),
+        cost_problem=cost_problem,
+        missing=""
+        if metrics is not None
+        else f"not evaluated yet; `avsep run evaluate --model {name}` does it",
+    )
+
+
+def read_log(path: Path) -> dict[str, list[float]]:
+    """Columns of a training log; empty where there is none.
+
+    Raises:
+        CheckError: too large to be one, or a cell is no number.
+    """
+    if not path.is_file():
+        return {}
+    if path.stat().st_size > MAX_LOG_BYTES:
+        raise CheckError(f"{path} has more than {MAX_LOG_BYTES} bytes; is it a training log?")
+    columns: dict[str, list[float]] = {}
+    with path.open(encoding="utf-8", newline="") as handle:
+        for row in csv.DictReader(handle):
+            for name, text in row.items():
+                try:
+                    value = float(text) if text else math.nan
+                except (TypeError, ValueError) as error:
+                    raise CheckError(f"{path} is damaged: {name} is {text!r}.") from error
+                columns.setdefault(name, []).append(value)
+    return columns
+
+
+def _json_if_there(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise CheckError(f"{path} is damaged: it holds no JSON object.")
+    return content
+
+
+def _examples(directory: Path) -> dict[str, Path]:
+    if not directory.is_dir():
+        return {}
+    return {
+        path.name: path for path in sorted(directory.iterdir()) if (path / "example.json").is_file()
+    }

@@ -1,0 +1,279 @@
+"""Separation while a recording comes in, with a bounded delay.
+
+A chunk of sound is given out once what follows it is known up to the look-ahead. The delay adds up
+from the chunk itself, the look-ahead of the model, and the frames over which the tracker smooths a
+face. The model sees a whole window each time (Dolphin attends to all of it, VoViT to its clips of
+two seconds), so short chunks cost more: window over chunk times the work of a file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from avsep.errors import UsageError
+from avsep.faces.backends import FaceBackend
+from avsep.faces.timing import StepTimer
+from avsep.faces.track import Piece
+from avsep.faces.tracking import Tracker
+from avsep.schema import FPS, LIPS_SIZE, MISSING, NUM_LANDMARKS, SAMPLES_PER_FRAME, Cues
+from avsep.separation.adapters import Engine
+from avsep.separation.config import SeparateConfig
+from avsep.separation.speakers import gains_of
+from avsep.separation.track_linking import assign
+from avsep.separation.tracking import faces_config
+
+CHUNK_FRAMES = 10
+AHEAD_FRAMES = 10
+FADE = SAMPLES_PER_FRAME * 2  # samples of the cross-fade into a chunk, within the look-ahead
+
+
+@dataclass(frozen=True, eq=False)
+class LiveChunk:
+    """Some sound of one speaker.
+
+    Attributes:
+        speaker: from 1 on, by first appearance.
+        start: first sample of the recording.
+        samples: (n,) float32 in -1..1.
+    """
+
+    speaker: int
+    start: int
+    samples: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A track as it was when it was seen last; see `joining.Appearance`."""
+
+    start: int
+    stop: int
+    first_box: np.ndarray
+    last_box: np.ndarray
+    looks: np.ndarray
+
+
+@dataclass(eq=False)
+class _LiveSpeaker:
+    """A speaker's last frames; what is not known is marked as missing."""
+
+    number: int
+    base: int  # frame of the first row
+    lips: np.ndarray
+    points: np.ndarray
+    valid: np.ndarray
+    slots: list[int] = field(default_factory=list)  # of its tracks, in order
+    tail: np.ndarray | None = None  # of the last window, to fade from
+
+    @classmethod
+    def new(cls, number: int, base: int) -> _LiveSpeaker:
+        return cls(
+            number,
+            base,
+            np.zeros((0, LIPS_SIZE, LIPS_SIZE), np.uint8),
+            np.zeros((0, NUM_LANDMARKS, 3), np.float32),
+            np.zeros(0, np.uint8),
+        )
+
+    def put(self, piece: Piece) -> None:
+        stop = piece.start + len(piece.valid)
+        self._grow(stop)
+        skip = max(0, self.base - piece.start)
+        rows = slice(piece.start + skip - self.base, stop - self.base)
+        if rows.stop <= rows.start:
+            return
+        self.lips[rows] = piece.block.lips[skip:]
+        self.points[rows] = piece.block.points[skip:]
+        self.valid[rows] = piece.valid[skip:]
+
+    def cues(self, first: int, stop: int) -> Cues:
+        """What the model sees; a frame that is not known shows the one before it."""
+        self._grow(stop)
+        rows = np.arange(first - self.base, stop - self.base).clip(min=0)
+        known = np.where(self.valid != MISSING, np.arange(len(self.valid)), -1)
+        held = np.maximum.accumulate(known)
+        seen = np.flatnonzero(known >= 0)
+        held[held < 0] = seen[0] if len(seen) else 0
+        shown = held[rows]
+        valid = np.where(np.arange(first, stop) < self.base, MISSING, self.valid[rows])
+        return Cues(lips=self.lips[shown], landmarks=self.points[shown], valid=valid)
+
+    def forget(self, before: int) -> None:
+        """Drop frames before a number; the last one that showed the face stands in for them."""
+        first = min(before - self.base, len(self.valid) - 1)
+        if first <= 0:
+            return
+        seen = np.flatnonzero(self.valid[: first + 1] != MISSING)
+        held = int(seen[-1]) if len(seen) else 0
+        for name in ("lips", "points"):
+            rows = getattr(self, name)[first:].copy()
+            rows[0] = getattr(self, name)[held]
+            setattr(self, name, rows)
+        self.valid, self.base = self.valid[first:].copy(), self.base + first
+
+    def _grow(self, stop: int) -> None:
+        more = stop - self.base - len(self.valid)
+        if more > 0:
+            self.lips = np.concatenate(
+                [self.lips, np.zeros((more, *self.lips.shape[1:]), np.uint8)]
+            )
+            self.points = np.concatenate(
+                [self.points, np.zeros((more, *self.points.shape[1:]), np.float32)]
+            )
+            self.valid = np.concatenate([self.valid, np.full(more, MISSING, np.uint8)])
+
+
+class LiveSeparator:
+    """Takes frames with their sound, gives the voices of the faces a bounded time later.
+
+    Args:
+        engine: of a loaded model.
+        config: window, fades and tracking.
+        backend: finds faces; one frame at a time.
+
+    Attributes:
+        frames: taken so far.
+        busy_s: time spent so far.
+
+    Raises:
+        UsageError: a backend that wants several frames at once.
+    """
+
+    def __init__(self, engine: Engine, config: SeparateConfig, backend: FaceBackend) -> None:
+        if backend.window != 1:
+            raise UsageError(f"the face backend {backend.name} works in batches, not live.")
+        self._engine, self._config = engine, config
+        faces = faces_config(config)
+        self._smoothing = faces.box_window + faces.mouth_window
+        self._tracker = Tracker(faces, backend, StepTimer(), self._take, block=1)
+        self._queue: deque[np.ndarray] = deque()
+        self._steps = self._tracker.steps(self._frames())
+        self._window = round(config.window_s * FPS)
+        self._sound = np.zeros(0, np.float32)
+        self._sound_base = 0  # sample of the first one kept
+        self._speakers: list[_LiveSpeaker] = []
+        self._seen: dict[int, _Seen] = {}  # by slot
+        self._done = 0  # frames given out
+        self.frames = 0
+        self.busy_s = 0.0
+
+    @property
+    def latency_s(self) -> float:
+        """From a sample that comes in to the voice in it that goes out, at most; without work."""
+        return (CHUNK_FRAMES + AHEAD_FRAMES + self._smoothing) / FPS
+
+    @property
+    def real_time_factor(self) -> float:
+        """Time of work for a second of recording; live is possible below 1."""
+        return self.busy_s * FPS / max(1, self.frames)
+
+    def feed(self, frame: np.ndarray, sound: np.ndarray) -> list[LiveChunk]:
+        """Take a frame (H, W, 3) uint8 RGB and its (640,) float32; returns what is ready."""
+        if sound.shape != (SAMPLES_PER_FRAME,):
+            raise ValueError(f"a frame comes with {SAMPLES_PER_FRAME} samples, not {sound.shape}.")
+        started = time.perf_counter()
+        self._queue.append(frame)
+        next(self._steps)
+        self._remember_tracks()
+        self._sound = np.concatenate([self._sound, sound.astype(np.float32)])
+        self.frames += 1
+        ready: list[LiveChunk] = []
+        wait = CHUNK_FRAMES + AHEAD_FRAMES + self._smoothing
+        while self.frames - self._done >= wait:
+            ready += self._chunk(self._done + CHUNK_FRAMES, self.frames - self._smoothing)
+        self.busy_s += time.perf_counter() - started
+        return ready
+
+    def finish(self) -> list[LiveChunk]:
+        """What is left when no more comes."""
+        started = time.perf_counter()
+        self._tracker.finish()
+        ready: list[LiveChunk] = []
+        while self._done < self.frames:
+            ready += self._chunk(min(self._done + CHUNK_FRAMES, self.frames), self.frames)
+        self.busy_s += time.perf_counter() - started
+        return ready
+
+    def _frames(self) -> Iterator[np.ndarray]:
+        while True:
+            yield self._queue.popleft()
+
+    def _remember_tracks(self) -> None:
+        for track in self._tracker.active:
+            if not track.lost:
+                self._seen[track.slot] = _Seen(
+                    start=track.start,
+                    stop=track.start + len(track),
+                    first_box=track.first_box,
+                    last_box=track.box,
+                    looks=track.looks,
+                )
+
+    def _take(self, piece: Piece) -> None:
+        """Frames of a track that are settled: they belong to a speaker, old or new."""
+        speaker = next((s for s in self._speakers if piece.slot in s.slots), None)
+        if speaker is None:
+            speaker = self._speaker_of(piece)
+        speaker.put(piece)
+
+    def _speaker_of(self, piece: Piece) -> _LiveSpeaker:
+        chains = [[self._seen[slot] for slot in speaker.slots] for speaker in self._speakers]
+        chosen = assign([self._seen[piece.slot]], chains)
+        if chosen:
+            speaker = self._speakers[chosen[0]]
+        else:
+            speaker = _LiveSpeaker.new(len(self._speakers) + 1, piece.start)
+            self._speakers.append(speaker)
+        speaker.slots.append(piece.slot)
+        return speaker
+
+    def _chunk(self, stop: int, known: int) -> list[LiveChunk]:
+        """The voices up to frame `stop`, from a window that ends with frame `known`."""
+        first = max(0, known - self._window)
+        start = self._done
+        sound_first = first * SAMPLES_PER_FRAME
+        sound = self._sound[sound_first - self._sound_base :][: (known - first) * SAMPLES_PER_FRAME]
+        before = max(0, first - self._engine.context)
+        chunks, heard = [], []
+        for speaker in self._speakers:
+            cues = speaker.cues(before, known)
+            gain = gains_of(cues.valid, self._config)
+            if gain[start - before : stop - before].any():
+                heard.append((speaker, cues, gain))
+            else:
+                speaker.tail = None
+        if heard:
+            estimates = self._engine(sound, [cues for _, cues, _ in heard], first - before)
+            offset = (start - first) * SAMPLES_PER_FRAME
+            for (speaker, _, gain), estimate in zip(heard, estimates, strict=True):
+                samples = self._settle(speaker, estimate[offset:], stop)
+                middles = np.arange(before, known) + 0.5 - start
+                place = np.arange(len(samples)) / SAMPLES_PER_FRAME
+                shaped = (samples * np.interp(place, middles, gain)).clip(-1, 1)
+                at = start * SAMPLES_PER_FRAME
+                chunks.append(LiveChunk(speaker.number, at, shaped.astype(np.float32)))
+        self._done = stop
+        oldest = max(0, known - self._window - self._engine.context - CHUNK_FRAMES)
+        for speaker in self._speakers:
+            speaker.forget(oldest)
+        keep = oldest * SAMPLES_PER_FRAME - self._sound_base
+        if keep > 0:
+            self._sound, self._sound_base = self._sound[keep:].copy(), self._sound_base + keep
+        return chunks
+
+    def _settle(self, speaker: _LiveSpeaker, estimate: np.ndarray, stop: int) -> np.ndarray:
+        """The chunk, faded from what the last window said of its beginning."""
+        length = (stop - self._done) * SAMPLES_PER_FRAME
+        samples = estimate[:length].copy()
+        if speaker.tail is not None:
+            fade = min(len(speaker.tail), len(samples))
+            ramp = (np.arange(fade, dtype=np.float32) + 0.5) / max(fade, 1)
+            old = speaker.tail[:fade]
+            samples[:fade] = old + (samples[:fade] - old) * ramp
+        speaker.tail = estimate[length : length + FADE].copy()
+        return samples

@@ -1,0 +1,136 @@
+"""A file separated as if it came in live: the voices are written as they are settled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avsep.errors import CheckError, ItemError
+from avsep.schema import FPS, RATE_HZ, SAMPLES_PER_FRAME
+from avsep.separation.folder import output_folder
+from avsep.separation.live import LiveChunk, LiveSeparator
+from avsep.separation.progress import Steps
+from avsep.separation.recording import as_command_error
+from avsep.separation.separator import Separator
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveResult:
+    """What came of a file.
+
+    Attributes:
+        voices: the WAV files, one a speaker.
+        latency_s: from a sample that comes in to its voice, without the time of the work.
+        real_time_factor: time of work for a second of recording.
+    """
+
+    voices: tuple[Path, ...]
+    latency_s: float
+    real_time_factor: float
+
+
+def separate_live(separator: Separator, path: Path, target: Path, steps: Steps) -> LiveResult:
+    """Feed a file frame by frame; `target` gets `speaker<n>.wav` with all that was settled.
+
+    Raises:
+        UsageError: the output cannot be written.
+        CheckError: no sound, no picture, no face, or damaged content.
+    """
+    live = separator.live()
+    with output_folder(target) as folder:
+        with _Voices(folder) as voices:
+            total = 0
+            try:
+                total = _run(live, path, voices, steps)
+            except ItemError as error:
+                raise as_command_error(path, error) from error
+            voices.fill(total)
+            names = voices.names
+        if not names:
+            raise CheckError(f"no face is seen in {path.name}, so there is no voice to separate.")
+    return LiveResult(
+        voices=tuple(target / name for name in names),
+        latency_s=live.latency_s,
+        real_time_factor=live.real_time_factor,
+    )
+
+
+def _run(live: LiveSeparator, path: Path, voices: _Voices, steps: Steps) -> int:
+    """Returns the samples of the sound."""
+    from avsep.media.decode import read_frames
+    from avsep.media.probe import probe
+
+    info = probe(path)
+    if not info.has_video or not info.has_audio:
+        raise CheckError(f"{path.name} needs both a picture and sound.")
+    count = math.ceil((info.audio_end_s - info.audio_start_s) * FPS)
+    total = 0
+    with steps("separate live", count) as advance:
+        frames = read_frames(path, info.audio_start_s, count + FPS)
+        for frame, sound in zip(frames, _frames_of_sound(path), strict=False):
+            total += len(sound)
+            padded = np.pad(sound, (0, SAMPLES_PER_FRAME - len(sound)))
+            voices.write(live.feed(frame, padded))
+            advance(1)
+        voices.write(live.finish())
+    return total
+
+
+def _frames_of_sound(path: Path) -> Iterator[np.ndarray]:
+    """(640,) float32 a frame; the last may be shorter."""
+    from avsep.media.decode import stream_audio
+
+    rest = np.zeros(0, np.int16)
+    for _, piece in stream_audio(path):
+        rest = np.concatenate([rest, piece])
+        while len(rest) >= SAMPLES_PER_FRAME:
+            yield rest[:SAMPLES_PER_FRAME].astype(np.float32) / 32768
+            rest = rest[SAMPLES_PER_FRAME:]
+    if len(rest):
+        yield rest.astype(np.float32) / 32768
+
+
+class _Voices(ExitStack):
+    """The growing files of the speakers."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        self._files: dict[int, Any] = {}
+
+    @property
+    def names(self) -> list[str]:
+        return [f"speaker{number}.wav" for number in sorted(self._files)]
+
+    def write(self, chunks: list[LiveChunk]) -> None:
+        for chunk in chunks:
+            file = self._file(chunk.speaker)
+            _silence(file, chunk.start)  # the face was away, or not there yet
+            file.write(chunk.samples)
+
+    def fill(self, total: int) -> None:
+        """Make all files as long as the sound."""
+        for file in self._files.values():
+            _silence(file, total)
+            file.truncate(total)
+
+    def _file(self, number: int) -> Any:
+        import soundfile
+
+        if number not in self._files:
+            path = self._folder / f"speaker{number}.wav"
+            self._files[number] = self.enter_context(
+                soundfile.SoundFile(path, "w", RATE_HZ, 1, subtype="PCM_16", format="WAV")
+            )
+        return self._files[number]
+
+
+def _silence(file: Any, until: int) -> None:
+    while (missing := until - file.tell()) > 0:
+        file.write(np.zeros(min(missing, 10 * RATE_HZ), np.float32))

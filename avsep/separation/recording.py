@@ -1,0 +1,227 @@
+"""What is to be separated: a file or arrays, on one time line, with the sound on disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from avsep.errors import CheckError, ItemError, Reason, UsageError
+from avsep.schema import FPS, RATE_HZ, SAMPLES_PER_FRAME
+from avsep.separation.disk_array import DiskArray
+
+# Mono and stereo, and the surround layouts whose centre carries the speech. What three or four
+# channels mean differs from file to file.
+CHANNELS = (1, 2, 6, 8)
+_LATE_S = 0.001  # rounding of time stamps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """Where pictures and sound lie; frame i lasts from sample 640 i to 640 (i + 1).
+
+    Attributes:
+        start_s: when frame 0 shows, in seconds of the file's presentation time.
+        num_frames: that picture and sound together span.
+        first_picture: number of the first frame that has a picture of its own.
+        stop_picture: number of the frame after the last such.
+        sound_start: first sample of the sound; a multiple of 640.
+        num_samples: of the sound, at 16 kHz.
+        width: of the pictures, in pixels.
+        height: likewise.
+    """
+
+    start_s: float
+    num_frames: int
+    first_picture: int
+    stop_picture: int
+    sound_start: int
+    num_samples: int
+    width: int
+    height: int
+
+    @property
+    def total_samples(self) -> int:
+        """Samples from the first frame to the end of the last one."""
+        return self.num_frames * SAMPLES_PER_FRAME
+
+
+class Recording(Protocol):
+    """A recording to separate.
+
+    Attributes:
+        name: for people.
+        timeline: see there.
+        mixture: (total_samples,) float32 on disk, silent where there is no sound.
+    """
+
+    name: str
+    timeline: Timeline
+    mixture: DiskArray
+
+    def pictures(self, first: int, stop: int) -> Iterator[np.ndarray]:
+        """Frames first..stop, (H, W, 3) uint8 RGB; outside of the picture its ends are held."""
+        ...
+
+
+class FileRecording:
+    """A media file.
+
+    Args:
+        path: of the file.
+        folder: for the sound.
+
+    Raises:
+        UsageError: the path is an address, a folder, missing or unreadable.
+        CheckError: the file is damaged, or has no picture, no sound, or sound of a layout whose
+            mono sum is anyone's guess.
+    """
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        from avsep.media.decode import stream_audio
+        from avsep.media.probe import probe
+
+        self.name, self._path = path.name, path
+        try:
+            info = probe(path)
+            if not info.has_video:
+                raise CheckError(f"{path.name} has no picture, so there is no face to go by.")
+            if not info.has_audio:
+                raise CheckError(f"{path.name} has no sound.")
+            if info.channels not in CHANNELS:
+                raise CheckError(
+                    f"the sound of {path.name} has {info.channels} channels, of which it is unclear"
+                    " what to mix; make it mono or stereo first."
+                )
+            self.mixture = DiskArray(folder / "mixture.f32", "float32")
+            sound_s = 0.0
+            lead = 0
+            for sound_s, piece in stream_audio(path):
+                if not len(self.mixture):
+                    lead = max(0, round((sound_s - info.video_start_s) * FPS))
+                    _append_silence(self.mixture, lead * SAMPLES_PER_FRAME)
+                self.mixture.append(piece.astype(np.float32) / np.float32(32768))
+        except ItemError as error:
+            raise as_command_error(path, error) from error
+        start_s = sound_s - lead / FPS
+        sound_start = lead * SAMPLES_PER_FRAME
+        num_samples = len(self.mixture) - sound_start
+        if num_samples < 1:
+            raise CheckError(f"the sound of {path.name} is empty.")
+        pictures = math.ceil((info.video_end_s - start_s - _LATE_S) * FPS - 0.5)
+        num_frames = max(1, pictures, math.ceil(len(self.mixture) / SAMPLES_PER_FRAME))
+        first = math.floor((info.video_start_s - start_s + _LATE_S) * FPS)
+        self.timeline = Timeline(
+            start_s=start_s,
+            num_frames=num_frames,
+            first_picture=min(max(0, first), num_frames - 1),
+            stop_picture=min(max(1, pictures), num_frames),
+            sound_start=sound_start,
+            num_samples=num_samples,
+            width=info.width,
+            height=info.height,
+        )
+        _append_silence(self.mixture, self.timeline.total_samples - len(self.mixture))
+
+    def pictures(self, first: int, stop: int) -> Iterator[np.ndarray]:
+        """Frames first..stop; see `Recording`.
+
+        Raises:
+            CheckError: too many pictures do not decode.
+        """
+        from avsep.media.decode import read_frames
+
+        try:
+            yield from read_frames(
+                self._path, self.timeline.start_s + first / FPS, max(0, stop - first)
+            )
+        except ItemError as error:
+            raise as_command_error(self._path, error) from error
+
+
+class ArrayRecording:
+    """Arrays: frames (F, H, W, 3) uint8 RGB at 25 a second, and sound (N,) from the same moment.
+
+    Args:
+        frames: see above.
+        audio: (N,) float32 in -1..1, or int16.
+        rate_hz: of the sound; must be 16000.
+        folder: for the sound.
+
+    Raises:
+        ValueError: another shape, type or rate, or sound that is not finite.
+    """
+
+    def __init__(self, frames: np.ndarray, audio: np.ndarray, rate_hz: int, folder: Path) -> None:
+        if rate_hz != RATE_HZ:
+            raise ValueError(f"the sound has {rate_hz} samples a second; resample to {RATE_HZ}.")
+        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not len(frames):
+            raise ValueError(f"frames are {frames.dtype} {frames.shape}; give uint8 (F, H, W, 3).")
+        if audio.ndim != 1 or not len(audio):
+            raise ValueError(f"the sound is {audio.shape}; give (N,), mono.")
+        if audio.dtype == np.int16:
+            audio = audio.astype(np.float32) / np.float32(32768)
+        if not np.issubdtype(audio.dtype, np.floating) or not np.isfinite(audio).all():
+            raise ValueError(f"the sound ({audio.dtype}) must be finite floats, or int16.")
+        self.name, self._frames = "frames", frames
+        num_frames = max(len(frames), math.ceil(len(audio) / SAMPLES_PER_FRAME))
+        self.timeline = Timeline(
+            start_s=0.0,
+            num_frames=num_frames,
+            first_picture=0,
+            stop_picture=len(frames),
+            sound_start=0,
+            num_samples=len(audio),
+            width=frames.shape[2],
+            height=frames.shape[1],
+        )
+        self.mixture = DiskArray(folder / "mixture.f32", "float32")
+        self.mixture.append(audio.astype(np.float32))
+        _append_silence(self.mixture, self.timeline.total_samples - len(audio))
+
+    def pictures(self, first: int, stop: int) -> Iterator[np.ndarray]:
+        """Frames first..stop; see `Recording`."""
+        for index in range(first, stop):
+            yield self._frames[min(index, len(self._frames) - 1)]
+
+
+def checked_path(source: str | Path) -> Path:
+    """The local file that is meant.
+
+    Raises:
+        UsageError: an address, a folder, or a file that is missing or cannot be read.
+    """
+    text = str(source)
+    if "://" in text or text.lower().startswith(("http:", "https:", "rtsp:", "ftp:")):
+        raise UsageError(f"{text} is an address; download the video and name the file.")
+    path = Path(source)
+    try:
+        if path.is_dir():
+            raise UsageError(f"{text} is a folder; name one video file.")
+        path.open("rb").close()
+    except FileNotFoundError as error:
+        raise UsageError(f"{text} does not exist.") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{text} cannot be read: {_cause(error)}.") from error
+    return path
+
+
+def as_command_error(path: Path, error: ItemError) -> CheckError | UsageError:
+    """The error of a command for the error of an item."""
+    sentence = error.message if path.name in error.message else f"{path.name}: {error.message}"
+    if error.reason in (Reason.FILE_MISSING, Reason.UNREADABLE):
+        return UsageError(sentence)
+    return CheckError(sentence)
+
+
+def _cause(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _append_silence(mixture: DiskArray, count: int) -> None:
+    for start in range(0, count, RATE_HZ):
+        mixture.append(np.zeros(min(RATE_HZ, count - start), np.float32))

@@ -1,0 +1,273 @@
+"""A loaded model that separates whole recordings: the Python side of `avsep separate`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from avsep.faces.backends import FaceBackend, create
+from avsep.files import fresh_directory
+from avsep.models import checkpoint
+from avsep.separation.adapters import engine_of, model_name
+from avsep.separation.config import SeparateConfig
+from avsep.separation.disk_array import DiskArray
+from avsep.separation.folder import LISTING, output_folder
+from avsep.separation.listing import recording_facts, speaker_facts, write_tracks
+from avsep.separation.live import LiveSeparator
+from avsep.separation.progress import Steps, silent
+from avsep.separation.recording import (
+    ArrayRecording,
+    FileRecording,
+    Recording,
+    checked_path,
+)
+from avsep.separation.sounds import Pcm, leveled, write_residual, write_voice
+from avsep.separation.speakers import Speaker, find_speakers
+from avsep.separation.tracking import follow
+from avsep.separation.videos import write_videos
+from avsep.separation.windows import separate_recording
+
+Voice = Path | np.ndarray | Tensor
+Frames = tuple[Any, Any, int]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SpeakerResult:
+    """One speaker of a recording.
+
+    Attributes:
+        number: from 1 on, by first appearance, then from left to right.
+        voice: the WAV file, or (N,) float32, an array or a tensor as the sound that was given.
+        video: the MP4 file, if one was written.
+        facts: when the face was seen, the gain that was needed, and so on; plain values.
+    """
+
+    number: int
+    voice: Voice
+    video: Path | None
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Separation:
+    """What came of a recording.
+
+    Attributes:
+        speakers: in order.
+        residual: the mixture less all voices, as the voices come; None if not asked for.
+        facts: of the recording; plain values.
+        folder: where the files are; None for arrays.
+    """
+
+    speakers: tuple[SpeakerResult, ...]
+    residual: Voice | None
+    facts: dict[str, Any]
+    folder: Path | None
+
+    def summary(self) -> dict[str, Any]:
+        """All facts as plain values, without the rows of frames."""
+        return {**self.facts, "speakers": [speaker.facts for speaker in self.speakers]}
+
+
+class Separator:
+    """Separates the voices of the faces in videos of any length.
+
+    Args:
+        model: as `avsep.models.checkpoint.load` gives it, with its card.
+        config: see its fields.
+        backend: finds faces; the embedded one if None.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        config: SeparateConfig | None = None,
+        backend: FaceBackend | None = None,
+    ) -> None:
+        self.config = config or SeparateConfig()
+        self._model = model
+        self._engine = engine_of(model, self.config.precision)
+        self._backend = backend
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        device: str | torch.device = "cpu",
+        config: SeparateConfig | None = None,
+    ) -> Separator:
+        """Load a model directory (`card.json` and weights).
+
+        Raises:
+            CheckError: missing, damaged, or a model that cannot separate talkers.
+        """
+        return cls(checkpoint.load(Path(path), device), config)
+
+    @property
+    def name(self) -> str:
+        """dolphin, vovit or vovit-s1."""
+        return model_name(self._model.card)  # type: ignore[arg-type]
+
+    def with_config(self, config: SeparateConfig) -> Separator:
+        """The same model with other settings."""
+        return Separator(self._model, config, self._backend)
+
+    def live(self) -> LiveSeparator:
+        """The same model for a recording that comes in frame by frame."""
+        return LiveSeparator(self._engine, self.config, self._faces())
+
+    def separate(
+        self,
+        source: str | Path | Frames,
+        output: str | Path | None = None,
+        steps: Steps = silent,
+    ) -> Separation:
+        """Separate a recording: files for a file, arrays for arrays, tensors for tensors.
+
+        Args:
+            source: a video file; or (frames, audio, rate) with frames (F, H, W, 3) uint8 RGB at 25
+                a second, audio (N,) float in -1..1 from the same moment, and rate 16000.
+            output: folder for the files of a file; `<stem>_output` beside it if None.
+            steps: called for each step, see `progress`.
+
+        Raises:
+            UsageError: the file is none, or the output cannot be written.
+            CheckError: no face, no sound, damaged content, a full disk.
+            ValueError: arrays of another shape, type or rate.
+        """
+        if isinstance(source, tuple):
+            if output is not None:
+                raise ValueError("arrays come back as arrays; leave output out.")
+            return self._separate_arrays(*source, steps=steps)
+        path = checked_path(source)
+        target = Path(output) if output is not None else path.with_name(f"{path.stem}_output")
+        with output_folder(target) as folder:
+            made = self._separate_file(path, folder, steps)
+        return _moved(made, folder, target)
+
+    def _separate_file(self, path: Path, folder: Path, steps: Steps) -> Separation:
+        work = fresh_directory(folder / "work")
+        recording = FileRecording(path, work)
+        speakers, voices = self._voices(recording, work, steps)
+        sounds = [leveled(voice) for voice in voices]
+        for speaker, sound in zip(speakers, sounds, strict=True):
+            write_voice(folder / f"speaker{speaker.number}.wav", sound, recording.timeline)
+        residual = None
+        if self.config.residual:
+            residual = folder / "residual.wav"
+            write_residual(residual, recording.mixture, sounds, recording.timeline)
+        if not self.config.audio_only:
+            write_videos(folder, recording, speakers, sounds, self.config.face_scale, steps)
+        files = sorted(path.name for path in folder.iterdir() if path != work)
+        facts = self._facts(recording) | {"files": [*files, LISTING]}
+        of_speakers = [_facts(*pair, recording) for pair in zip(speakers, sounds, strict=True)]
+        write_tracks(
+            folder / LISTING, recording, speakers, of_speakers, facts, self.config.face_scale
+        )
+        _empty(work)
+        return Separation(
+            speakers=tuple(
+                SpeakerResult(
+                    number=speaker.number,
+                    voice=folder / f"speaker{speaker.number}.wav",
+                    video=None
+                    if self.config.audio_only
+                    else folder / f"speaker{speaker.number}.mp4",
+                    facts=fact,
+                )
+                for speaker, fact in zip(speakers, of_speakers, strict=True)
+            ),
+            residual=residual,
+            facts=facts,
+            folder=folder,
+        )
+
+    def _separate_arrays(
+        self, frames: Any, audio: Any, rate_hz: int, *, steps: Steps
+    ) -> Separation:
+        with tempfile.TemporaryDirectory(prefix="avsep-") as name:
+            recording = ArrayRecording(_array(frames), _array(audio), rate_hz, Path(name))
+            speakers, voices = self._voices(recording, Path(name), steps)
+            count = recording.timeline.num_samples
+            arrays = [voice[:count] * np.float32(leveled(voice).gain) for voice in voices]
+            mixture = recording.mixture[:count]
+            facts = [
+                _facts(speaker, leveled(voice), recording)
+                for speaker, voice in zip(speakers, voices, strict=True)
+            ]
+        rest = mixture - np.sum(arrays, axis=0, dtype=np.float32)
+        return Separation(
+            speakers=tuple(
+                SpeakerResult(number=s.number, voice=_like(audio, array), video=None, facts=fact)
+                for s, array, fact in zip(speakers, arrays, facts, strict=True)
+            ),
+            residual=_like(audio, rest) if self.config.residual else None,
+            facts=self._facts(recording),
+            folder=None,
+        )
+
+    def _voices(
+        self, recording: Recording, folder: Path, steps: Steps
+    ) -> tuple[Sequence[Speaker], list[DiskArray]]:
+        fragments = follow(recording, self.config, self._faces(), folder, steps)
+        speakers = find_speakers(fragments, recording.timeline, self.config, recording.name)
+        voices = [DiskArray(folder / f"voice{s.number}.f32", "float32") for s in speakers]
+        separate_recording(recording, speakers, self._engine, voices, self.config, steps)
+        return speakers, voices
+
+    def _faces(self) -> FaceBackend:
+        if self._backend is None:
+            self._backend = create("mediapipe")
+        return self._backend
+
+    def _facts(self, recording: Recording) -> dict[str, Any]:
+        card: dict[str, Any] = self._model.card  # type: ignore[assignment]
+        return recording_facts(recording) | {
+            "model": self.name,
+            "weights_sha256": card["sha256"],
+            "face_scale": self.config.face_scale,
+        }
+
+
+def _facts(speaker: Speaker, sound: Pcm, recording: Recording) -> dict[str, Any]:
+    facts = speaker_facts(speaker, recording.timeline.start_s)
+    return facts | {"gain_db": round(20 * float(np.log10(sound.gain)), 3)}
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _like(given: Any, values: np.ndarray) -> np.ndarray | Tensor:
+    if not isinstance(given, Tensor):
+        return values
+    return torch.from_numpy(np.ascontiguousarray(values)).to(given.device)
+
+
+def _moved(made: Separation, folder: Path, target: Path) -> Separation:
+    """The same with the paths that its files have now."""
+
+    def place(path: Any) -> Any:
+        return target / path.relative_to(folder) if isinstance(path, Path) else path
+
+    return replace(
+        made,
+        speakers=tuple(
+            replace(s, voice=place(s.voice), video=place(s.video)) for s in made.speakers
+        ),
+        residual=place(made.residual),
+        folder=target,
+    )
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()

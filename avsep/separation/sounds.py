@@ -1,0 +1,76 @@
+"""The voices as sound files, at the level of the input, and what is left of the mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from avsep.schema import RATE_HZ
+from avsep.separation.disk_array import DiskArray
+from avsep.separation.recording import Timeline
+
+BLOCK = RATE_HZ  # samples handled at a time
+FULL_SCALE = 32768
+HIGHEST = (FULL_SCALE - 1) / FULL_SCALE  # of 16-bit sound
+
+
+@dataclass(frozen=True, eq=False)
+class Pcm:
+    """Samples of an array on disk as 16-bit numbers, as the WAV file has them.
+
+    Attributes:
+        samples: (n,) float32.
+        gain: that brings the peak to full scale at most.
+    """
+
+    samples: DiskArray
+    gain: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, span: slice) -> np.ndarray:
+        scaled = np.rint(self.samples[span] * np.float32(self.gain * FULL_SCALE))
+        return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+def leveled(voice: DiskArray) -> Pcm:
+    """A voice at its own level, or as much softer as its peak needs to fit."""
+    peak = max((float(np.abs(voice[a:b]).max()) for a, b in _blocks(0, len(voice))), default=0.0)
+    return Pcm(voice, min(1.0, HIGHEST / peak) if peak > 0 else 1.0)
+
+
+def write_voice(path: Path, voice: Pcm, timeline: Timeline) -> None:
+    """Write the span of the sound as mono 16-bit WAV."""
+    import soundfile
+
+    first = timeline.sound_start
+    with soundfile.SoundFile(path, "w", RATE_HZ, 1, subtype="PCM_16", format="WAV") as file:
+        for start, stop in _blocks(first, first + timeline.num_samples):
+            file.write(voice[start:stop])
+
+
+def write_residual(
+    path: Path, mixture: DiskArray, voices: Sequence[Pcm], timeline: Timeline
+) -> None:
+    """Write the mixture less the voices as they were written, as mono float WAV.
+
+    Floats, since the difference may exceed full scale where an estimate is wrong.
+    """
+    import soundfile
+
+    first = timeline.sound_start
+    with soundfile.SoundFile(path, "w", RATE_HZ, 1, subtype="FLOAT", format="WAV") as file:
+        for start, stop in _blocks(first, first + timeline.num_samples):
+            rest = mixture[start:stop].astype(np.float64)
+            for voice in voices:
+                rest -= voice[start:stop] / FULL_SCALE
+            file.write(rest.astype(np.float32))
+
+
+def _blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    for first in range(start, stop, BLOCK):
+        yield first, min(first + BLOCK, stop)

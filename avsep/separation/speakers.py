@@ -1,0 +1,158 @@
+"""A speaker on the time line of the recording: what the model sees, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from avsep.errors import CheckError
+from avsep.schema import ANALYSIS_SIZE, FPS, MISSING, Cues
+from avsep.separation.config import SeparateConfig
+from avsep.separation.recording import Timeline
+from avsep.separation.track_linking import Chain, join
+from avsep.separation.tracking import Fragment
+
+BOX_MARGIN = 1.5  # side of the analysis square over the side of the face box
+
+
+class Speaker:
+    """One face over the whole recording, F frames.
+
+    Where the face is not seen its last frame is held (before it first appears, the first one) and
+    marked as missing: the models take that as a mouth that does not move.
+
+    Attributes:
+        number: from 1 on.
+        valid: (F,) uint8, see `avsep.schema.Landmarks`.
+        score: (F,) float16, confidence of the landmarks; 0 where there are none.
+    """
+
+    def __init__(self, number: int, chain: Chain, num_frames: int) -> None:
+        self.number = number
+        self.valid = np.full(num_frames, MISSING, np.uint8)
+        self.score = np.zeros(num_frames, np.float16)
+        self._fragments = chain.fragments
+        self._which = np.zeros(num_frames, np.int32)  # fragment shown in each frame
+        self._place = np.zeros(num_frames, np.int32)  # and frame within it
+        for index, fragment in enumerate(self._fragments):
+            span = slice(fragment.start, fragment.stop)
+            self.valid[span], self.score[span] = fragment.valid, fragment.score
+            self._which[fragment.start :] = index
+            self._place[span] = np.arange(len(fragment.valid))
+            self._place[fragment.stop :] = len(fragment.valid) - 1
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """First frame and frame after the last of each stretch in which the face is followed."""
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], self.valid != MISSING, [0]])))
+        return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+    def cues(self, first: int, stop: int) -> Cues:
+        """What the model sees in frames first..stop, without batch axis."""
+        lips, points = [], []
+        for fragment, places in self._runs(first, stop):
+            low = int(places[0])
+            local = slice(low, int(places[-1]) + 1)
+            lips.append(fragment.stored.lips[local][places - low])
+            points.append(fragment.stored.points[local][places - low].astype(np.float32))
+        return Cues(
+            lips=np.concatenate(lips),
+            landmarks=np.concatenate(points),
+            valid=self.valid[first:stop].copy(),
+        )
+
+    def squares(self, first: int, stop: int) -> np.ndarray:
+        """(n, 3) float32: left, top and side of the face box, in source pixels.
+
+        The box is the one the landmarks fill, smoothed; where the face is not seen it is held.
+        """
+        found = []
+        for fragment, places in self._runs(first, stop):
+            low = int(places[0])
+            found.append(fragment.stored.squares[low : int(places[-1]) + 1][places - low])
+        squares = np.concatenate(found)
+        side = squares[:, 2] / BOX_MARGIN
+        return np.stack(
+            [
+                squares[:, 0] + (squares[:, 2] - side) / 2,
+                squares[:, 1] + (squares[:, 2] - side) / 2,
+                side,
+            ],
+            axis=1,
+        )
+
+    def source_points(self, first: int, stop: int) -> np.ndarray:
+        """(n, 68, 2) float32: the landmarks in source pixels, pixel centres at integers."""
+        found = []
+        for fragment, places in self._runs(first, stop):
+            low = int(places[0])
+            local = slice(low, int(places[-1]) + 1)
+            squares = fragment.stored.squares[local][places - low]
+            points = fragment.stored.points[local][places - low].astype(np.float32)[:, :, :2]
+            step = squares[:, 2] / ANALYSIS_SIZE
+            found.append((points + 0.5) * step[:, None, None] + squares[:, None, :2] - 0.5)
+        return np.concatenate(found)
+
+    def gains(self, config: SeparateConfig) -> np.ndarray:
+        """(F,) float32 in 0..1, see `gains_of`."""
+        return gains_of(self.valid, config)
+
+    def _runs(self, first: int, stop: int) -> Iterator[tuple[Fragment, np.ndarray]]:
+        which, place = self._which[first:stop], self._place[first:stop]
+        edges = np.flatnonzero(np.diff(which)) + 1
+        for low, high in pairwise([0, *edges.tolist(), len(which)]):
+            yield self._fragments[which[low]], place[low:high]
+
+
+def gains_of(valid: np.ndarray, config: SeparateConfig) -> np.ndarray:
+    """How much of a voice is kept in each frame: less the longer its face is away.
+
+    Args:
+        valid: (F,) uint8, see `avsep.schema.Landmarks`.
+        config: how long a voice stays, and how long it fades.
+
+    Returns:
+        (F,) float32 in 0..1; all 0 where the face is never seen.
+    """
+    seen = np.flatnonzero(valid != MISSING)
+    if not len(seen):
+        return np.zeros(len(valid), np.float32)
+    frames = np.arange(len(valid))
+    after = np.searchsorted(seen, frames).clip(max=len(seen) - 1)
+    before = (np.searchsorted(seen, frames, side="right") - 1).clip(min=0)
+    away = np.minimum(np.abs(seen[after] - frames), np.abs(frames - seen[before]))
+    share = 1 - (away / FPS - config.hold_s) / config.away_fade_s
+    return share.clip(0, 1).astype(np.float32)
+
+
+def find_speakers(
+    fragments: Sequence[Fragment], timeline: Timeline, config: SeparateConfig, name: str
+) -> list[Speaker]:
+    """The speakers of a recording, by first appearance, then from left to right.
+
+    Raises:
+        CheckError: there is no face, or there are fewer than wanted.
+    """
+    chains = [c for c in join(fragments) if c.seen_frames >= config.min_seen_s * FPS]
+    if not chains:
+        raise CheckError(
+            f"no face is seen for {config.min_seen_s:g} s in {name}, so there is no voice to"
+            " separate by one."
+        )
+    if config.speakers > len(chains):
+        raise CheckError(
+            f"{config.speakers} speakers are wanted, but {len(chains)} face(s) were found in"
+            f" {name}; ask for fewer, or leave --speakers out."
+        )
+    if config.speakers:
+        longest = sorted(chains, key=lambda chain: -chain.seen_frames)[: config.speakers]
+        chains = [chain for chain in chains if chain in longest]
+    speakers = [Speaker(n, chain, timeline.num_frames) for n, chain in enumerate(chains, start=1)]
+    if missing := sorted(set(config.only) - {speaker.number for speaker in speakers}):
+        raise CheckError(
+            f"there is no speaker {', '.join(map(str, missing))} in {name};"
+            f" the faces found are 1 to {len(speakers)}."
+        )
+    return [s for s in speakers if not config.only or s.number in config.only]

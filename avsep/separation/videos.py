@@ -1,0 +1,123 @@
+"""The videos of a separation: each speaker framed with the own voice, and an overview of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from avsep.media.encode import open_mp4
+from avsep.schema import MISSING
+from avsep.separation.progress import Steps
+from avsep.separation.recording import Recording
+from avsep.separation.sounds import Pcm
+from avsep.separation.speakers import Speaker
+
+MAX_SIDE = 1280  # of the pictures written
+CHUNK = 50  # frames whose boxes are read at a time
+# Told apart by people who see colours differently as well (Okabe and Ito).
+COLOURS = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+)
+AWAY = (128, 128, 128)
+
+
+def video_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height of the pictures written: even, the longer side at most `MAX_SIDE`."""
+    scale = min(1.0, MAX_SIDE / max(width, height))
+    even = [max(2, round(side * scale / 2) * 2) for side in (width, height)]
+    return even[0], even[1]
+
+
+def write_videos(
+    folder: Path,
+    recording: Recording,
+    speakers: Sequence[Speaker],
+    voices: Sequence[Pcm],
+    scale: float,
+    steps: Steps,
+) -> list[Path]:
+    """Write `speaker<n>.mp4` and `overview.mp4` in one pass; returns their paths.
+
+    Args:
+        folder: where to.
+        recording: the pictures, and the mixture that the overview sounds with.
+        speakers: to draw.
+        voices: of the speakers.
+        scale: side of the squares drawn over the side of the face boxes.
+        steps: how far it is.
+    """
+    timeline = recording.timeline
+    size = video_size(timeline.width, timeline.height)
+    paths = [folder / f"speaker{speaker.number}.mp4" for speaker in speakers]
+    paths.append(folder / "overview.mp4")
+    with ExitStack() as stack, steps("write videos", timeline.num_frames) as advance:
+        sounds = [*voices, Pcm(recording.mixture)]
+        writers = [
+            stack.enter_context(open_mp4(path, sound))
+            for path, sound in zip(paths, sounds, strict=True)
+        ]
+        # Encoders leave Python's lock alone: each file has a thread, and its pictures stay in order
+        # because one is waited for before the next is given. Entered last, so ended first.
+        pool = stack.enter_context(ThreadPoolExecutor(len(writers)))
+        boxes: list[np.ndarray] = []
+        pending: list[Future[None]] = []
+        for index, picture in enumerate(recording.pictures(0, timeline.num_frames)):
+            if index % CHUNK == 0:
+                stop = min(index + CHUNK, timeline.num_frames)
+                boxes = [scaled_boxes(speaker.squares(index, stop), scale) for speaker in speakers]
+            small = _resized(picture, size)
+            overview = small.copy()
+            drawn = []
+            for speaker, box in zip(speakers, boxes, strict=True):
+                here = box[index % CHUNK] * (size[0] / timeline.width)
+                seen = speaker.valid[index] != MISSING
+                own = small.copy()
+                for canvas in (own, overview):
+                    _frame(canvas, here, speaker.number, seen)
+                drawn.append(own)
+            drawn.append(overview)
+            for one in pending:
+                one.result()
+            pending = [
+                pool.submit(writer.write, canvas)
+                for writer, canvas in zip(writers, drawn, strict=True)
+            ]
+            advance(1)
+        for one in pending:
+            one.result()
+    return paths
+
+
+def scaled_boxes(squares: np.ndarray, scale: float) -> np.ndarray:
+    """Squares (n, 3) of left, top, side, made larger about their centres."""
+    grown = squares[:, 2:] * scale
+    return np.concatenate([squares[:, :2] + (squares[:, 2:] - grown) / 2, grown], axis=1)
+
+
+def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if (picture.shape[1], picture.shape[0]) == size:
+        return picture
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+def _frame(canvas: np.ndarray, box: np.ndarray, number: int, seen: bool) -> None:
+    """Draw the square of a speaker; grey and thin where the face is away."""
+    left, top, side = (round(float(value)) for value in box)
+    colour = COLOURS[(number - 1) % len(COLOURS)] if seen else AWAY
+    thick = max(1, canvas.shape[0] // 240) if seen else 1
+    cv2.rectangle(canvas, (left, top), (left + side, top + side), colour, thick, cv2.LINE_AA)
+    size = max(0.4, canvas.shape[0] / 900)
+    place = (max(2, left + 4), max(round(24 * size), top - round(6 * size)))
+    cv2.putText(
+        canvas, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA
+    )

@@ -1,0 +1,28 @@
+"""Shards: finished samples in WebDataset tars, with a manifest and an index beside them.
+
+The format is described in docs/shards.md well enough to be read with `tarfile` alone. What other
+projects may rely on is `open_shards` and `ShardStore`; they load only when asked for, so that a
+machine without WebDataset or PyAV can still import the modules that need neither.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from avsep.shards.reader import open_shards
+    from avsep.shards.store import ShardStore
+
+__all__ = ["ShardStore", "open_shards"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "open_shards":
+        from avsep.shards.reader import open_shards
+
+        return open_shards
+    if name == "ShardStore":
+        from avsep.shards.store import ShardStore
+
+        return ShardStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

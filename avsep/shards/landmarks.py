@@ -1,0 +1,85 @@
+"""The landmark member of a sample: `.lmk.npz`, the arrays of `schema.Landmarks`."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from typing import Any
+
+import numpy as np
+
+from avsep.schema import DETECTED, INTERPOLATED, MISSING, NUM_LANDMARKS, Landmarks
+
+MAX_BYTES = 1 << 28  # unpacked: two hours of video are 85 MB, so more is an attack or an error
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
+
+# attribute of `Landmarks`: (name in the file, dtype, shape of a frame)
+FIELDS: dict[str, tuple[str, type[np.generic], tuple[int, ...]]] = {
+    "points": ("pts", np.float16, (NUM_LANDMARKS, 3)),
+    "valid": ("valid", np.uint8, ()),
+    "score": ("score", np.float16, ()),
+    "box": ("bbox", np.float32, (4,)),
+    "to_mean_face": ("M", np.float32, (2, 3)),
+    "crop_xy": ("crop_xy", np.int16, (2,)),
+}
+
+
+def check_landmarks(landmarks: Landmarks) -> int:
+    """The number of frames, when all arrays have the right type and shape and are finite.
+
+    Raises:
+        ValueError: which array is wrong, and how.
+    """
+    num_frames = len(landmarks.points)
+    for attribute, (name, dtype, shape) in FIELDS.items():
+        values = getattr(landmarks, attribute)
+        wanted = (num_frames, *shape)
+        if values.dtype != dtype or values.shape != wanted:
+            raise ValueError(
+                f"landmarks {name} is {values.dtype} {values.shape};"
+                f" wanted {np.dtype(dtype)} {wanted}."
+            )
+        if not np.isfinite(values).all():
+            raise ValueError(f"landmarks {name} holds a value that is not finite.")
+    if not np.isin(landmarks.valid, (MISSING, DETECTED, INTERPOLATED)).all():
+        raise ValueError("landmarks valid holds something other than 0, 1 and 2.")
+    return num_frames
+
+
+def encode_npz(landmarks: Landmarks) -> bytes:
+    """A compressed npz whose bytes depend on the arrays alone (numpy's own holds the time)."""
+    check_landmarks(landmarks)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for attribute, (name, _, _) in FIELDS.items():
+            array = io.BytesIO()
+            values = np.ascontiguousarray(getattr(landmarks, attribute))
+            np.lib.format.write_array(array, values, version=(1, 0), allow_pickle=False)
+            info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.create_system = 3  # or it would depend on the operating system
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, array.getvalue())
+    return buffer.getvalue()
+
+
+def decode_npz(content: bytes) -> Landmarks:
+    """The landmarks of an npz member.
+
+    Raises:
+        ValueError: damaged, too large, or arrays missing or of another kind.
+    """
+    arrays: dict[str, Any] = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
+                raise ValueError(f"the landmarks unpack to more than {MAX_BYTES} bytes.")
+            for attribute, (name, _, _) in FIELDS.items():
+                array = io.BytesIO(archive.read(f"{name}.npy"))
+                arrays[attribute] = np.lib.format.read_array(array, allow_pickle=False)
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError) as error:
+        raise ValueError(f"the landmarks cannot be decoded: {error}") from error
+    landmarks = Landmarks(**arrays)
+    check_landmarks(landmarks)
+    return landmarks

@@ -1,0 +1,148 @@
+"""`manifest.json`: what a set of shards must be, so that anybody can tell whether it is whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from avsep.errors import CheckError
+from avsep.files import dump_json, read_json, sha256_file, sha256_text, write_json
+from avsep.schema import FPS, RATE_HZ
+from avsep.shards.codecs import MEMBERS, Storage
+from avsep.shards.index import INDEX_NAME
+from avsep.shards.writer import ShardEntry
+
+CARD_NAME = "card.md"  # beside the manifest, for people
+MANIFEST_NAME = "manifest.json"
+FORMAT = "avsep-shards"
+FORMAT_VERSION = 1
+
+SHARD_NAME = re.compile(r"[A-Za-z0-9_-]+\.tar")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A set of shards.
+
+    Attributes:
+        storage: `compact` or `plain`; decides the members of each sample.
+        shards: sorted by name.
+        index_sha256: of `index.parquet`.
+        settings: hash of what decided the samples.
+        tools: versions of the libraries that made them.
+    """
+
+    storage: Storage
+    shards: tuple[ShardEntry, ...]
+    index_sha256: str
+    settings: str = ""
+    tools: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of all shards."""
+        return sum(shard.num_samples for shard in self.shards)
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all shards."""
+        return sum(shard.num_frames for shard in self.shards)
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all shards."""
+        return sum(shard.size_bytes for shard in self.shards)
+
+
+def write_manifest(
+    directory: Path,
+    shards: Sequence[ShardEntry],
+    storage: Storage,
+    *,
+    settings: str = "",
+    tools: Mapping[str, str] | None = None,
+) -> Manifest:
+    """Write `manifest.json` beside shards and an index that are there already; it comes last."""
+    manifest = Manifest(
+        storage=storage,
+        shards=tuple(sorted(shards, key=lambda shard: shard.name)),
+        index_sha256=sha256_file(directory / INDEX_NAME),
+        settings=settings,
+        tools=dict(tools or {}),
+    )
+    content = _as_json(manifest)
+    write_json(directory / MANIFEST_NAME, content | {"checksum": _checksum(content)})
+    return manifest
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest of a set of shards, checked against its own checksum.
+
+    Raises:
+        CheckError: missing, damaged, or of another format or version.
+    """
+    path = directory / MANIFEST_NAME
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckError(f"{path} is no manifest of shards.")
+    if content.get("version") != FORMAT_VERSION:
+        raise CheckError(
+            f"{path} has version {content.get('version')!r}; this program reads"
+            f" {FORMAT_VERSION}: run `avsep run extract` again."
+        )
+    checksum = content.pop("checksum", None)
+    if checksum != _checksum(content):
+        raise CheckError(f"{path} is damaged: its checksum does not fit its content.")
+    try:
+        manifest = _from_json(content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckError(f"{path} is damaged: {type(error).__name__} {error}.") from error
+    if _as_json(manifest) != content:
+        raise CheckError(f"{path} is damaged: its totals do not add up.")
+    return manifest
+
+
+def _as_json(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "storage": manifest.storage,
+        "members": list(MEMBERS[manifest.storage]),
+        "fps": FPS,
+        "rate_hz": RATE_HZ,
+        "settings": manifest.settings,
+        "tools": dict(manifest.tools),
+        "index": {"name": INDEX_NAME, "sha256": manifest.index_sha256},
+        "shards": [dataclasses.asdict(shard) for shard in manifest.shards],
+        "totals": {
+            "shards": len(manifest.shards),
+            "samples": manifest.num_samples,
+            "frames": manifest.num_frames,
+            "size_bytes": manifest.size_bytes,
+        },
+    }
+
+
+def _from_json(content: Mapping[str, Any]) -> Manifest:
+    shards = tuple(ShardEntry(**shard) for shard in content["shards"])
+    if content["storage"] not in MEMBERS:
+        raise ValueError(f"storage {content['storage']!r}")
+    for shard in shards:
+        # A name must never lead out of the folder.
+        if not SHARD_NAME.fullmatch(shard.name):
+            raise ValueError(f"shard name {shard.name!r}")
+    return Manifest(
+        storage=content["storage"],
+        shards=shards,
+        index_sha256=content["index"]["sha256"],
+        settings=content["settings"],
+        tools=content["tools"],
+    )
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return sha256_text(dump_json(content, indent=None))

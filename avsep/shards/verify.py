@@ -1,0 +1,190 @@
+"""Check a set of shards against its manifest and name every file that is wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from avsep.errors import CheckError
+from avsep.files import sha256_file
+from avsep.shards import tar
+from avsep.shards.codecs import JSON, MEMBERS, Storage, check_members, decode_json, decode_sample
+from avsep.shards.index import INDEX_NAME, IndexRow, read_index, row_of, same_row
+from avsep.shards.manifest import CARD_NAME, MANIFEST_NAME, Manifest, read_manifest
+from avsep.shards.writer import ShardEntry, keys_sha256
+
+MAX_PROBLEMS_A_FILE = 5
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        file: name of the file, relative to the folder of the set.
+        message: one sentence.
+    """
+
+    file: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.message}"
+
+
+def verify_set(directory: Path, *, deep: bool = False) -> list[Problem]:
+    """All problems of a set of shards; an empty list when it is whole.
+
+    Args:
+        directory: holds `manifest.json`, `index.parquet` and the shards.
+        deep: decode every sample too, which finds what was wrong when it was written.
+    """
+    try:
+        manifest = read_manifest(directory)
+    except CheckError as error:
+        return [Problem(MANIFEST_NAME, str(error))]
+    problems = list(_strangers(directory, manifest))
+    rows, index_problems = _index(directory, manifest)
+    problems += index_problems
+    for shard in manifest.shards:
+        found = _shard_problems(directory / shard.name, shard, manifest, rows, deep=deep)
+        messages = [message for _, message in zip(range(MAX_PROBLEMS_A_FILE), found, strict=False)]
+        problems += [Problem(shard.name, message) for message in messages]
+    return problems
+
+
+def _strangers(directory: Path, manifest: Manifest) -> Iterator[Problem]:
+    known = {MANIFEST_NAME, INDEX_NAME, CARD_NAME, *(shard.name for shard in manifest.shards)}
+    for path in sorted(directory.iterdir()):
+        if path.name not in known:
+            yield Problem(path.name, "is not in the manifest.")
+    names = Counter(shard.name for shard in manifest.shards)
+    for name, count in sorted(names.items()):
+        if count > 1:
+            yield Problem(MANIFEST_NAME, f"lists {name} {count} times.")
+
+
+def _index(
+    directory: Path, manifest: Manifest
+) -> tuple[dict[str, list[IndexRow]] | None, list[Problem]]:
+    """The rows of the index by shard, or None when it cannot be read, and its problems."""
+    path = directory / INDEX_NAME
+    problems = []
+    if path.is_file() and sha256_file(path) != manifest.index_sha256:
+        problems.append(Problem(INDEX_NAME, "its sha256 is not the one in the manifest."))
+    try:
+        rows = read_index(directory)
+    except CheckError as error:
+        return None, [Problem(INDEX_NAME, str(error)), *problems]
+    by_shard: dict[str, list[IndexRow]] = {shard.name: [] for shard in manifest.shards}
+    for row in rows:
+        if row.shard in by_shard:
+            by_shard[row.shard].append(row)
+        else:
+            problems.append(
+                Problem(INDEX_NAME, f"{row.key} is said to be in the unknown shard {row.shard}.")
+            )
+    keys = Counter(row.key for row in rows)
+    problems += [
+        Problem(INDEX_NAME, f"has {count} rows for {key}.")
+        for key, count in sorted(keys.items())
+        if count > 1
+    ]
+    return by_shard, problems[:MAX_PROBLEMS_A_FILE]
+
+
+def _shard_problems(
+    path: Path,
+    shard: ShardEntry,
+    manifest: Manifest,
+    rows: dict[str, list[IndexRow]] | None,
+    *,
+    deep: bool,
+) -> Iterator[str]:
+    """Sentences on what is wrong with one shard, the most telling first."""
+    if not path.is_file():
+        yield "is missing."
+        return
+    size = path.stat().st_size
+    same = size == shard.size_bytes and sha256_file(path) == shard.sha256
+    try:
+        members = tar.scan(path)
+    except ValueError as error:
+        yield f"is {error}" if str(error).startswith(("cut", "damaged")) else f"holds {error}"
+        members = None
+    if size != shard.size_bytes:
+        yield f"has {size} bytes, not the {shard.size_bytes} of the manifest."
+    elif not same:
+        yield "its sha256 is not the one in the manifest: some byte has changed."
+    if members is None:
+        return
+    yield from _member_problems(path, members, shard, manifest)
+    if same:
+        expected = None if rows is None else rows[shard.name]
+        yield from _content_problems(path, members, shard, manifest.storage, expected, deep=deep)
+
+
+def _member_problems(
+    path: Path, members: Sequence[tar.Member], shard: ShardEntry, manifest: Manifest
+) -> Iterator[str]:
+    """What the names of the members tell, without their content."""
+    keys = []
+    for key, group in groupby(members, key=lambda member: member.key):
+        suffixes = [member.suffix for member in group]
+        keys.append(key)
+        try:
+            check_members(key, dict.fromkeys(suffixes), manifest.storage)
+        except ValueError as error:
+            yield f"{error}"
+            continue
+        if suffixes != list(MEMBERS[manifest.storage]):
+            yield f"sample {key} has its members in the order {', '.join(suffixes)}."
+    if keys != sorted(set(keys)):
+        yield "its keys are not in order, or one occurs twice."
+    if len(keys) != shard.num_samples:
+        yield f"has {len(keys)} samples, not the {shard.num_samples} of the manifest."
+    elif keys_sha256(keys) != shard.keys_sha256:
+        yield "its keys are not those of the manifest."
+
+
+def _content_problems(
+    path: Path,
+    members: Sequence[tar.Member],
+    shard: ShardEntry,
+    storage: Storage,
+    rows: list[IndexRow] | None,
+    *,
+    deep: bool,
+) -> Iterator[str]:
+    """What the JSON members tell against the index, and the decoded samples if asked."""
+    indexed = None if rows is None else {row.key: row for row in rows}
+    num_frames = 0
+    for key, group in groupby(members, key=lambda member: member.key):
+        suffixes = {member.suffix: member for member in group}
+        if set(suffixes) != set(MEMBERS[storage]):
+            continue  # told already
+        wanted = suffixes if deep else {JSON: suffixes[JSON]}
+        content = {suffix: tar.read(path, member) for suffix, member in wanted.items()}
+        try:
+            if deep:
+                decode_sample(key, content, storage)
+            row = row_of(decode_json(content[JSON]), path.name)
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            yield f"sample {key} is damaged: {error}"
+            continue
+        num_frames += row.num_frames
+        if row.key != key:
+            yield f"sample {key} calls itself {row.key}."
+        if indexed is None:
+            continue
+        if key not in indexed:
+            yield f"sample {key} is not in {INDEX_NAME}."
+        elif not same_row(indexed.pop(key), row):
+            yield f"sample {key} differs from its row in {INDEX_NAME}."
+    for key in sorted(indexed or {}):
+        yield f"sample {key} of {INDEX_NAME} is missing."
+    if num_frames != shard.num_frames:
+        yield f"has {num_frames} frames, not the {shard.num_frames} of the manifest."

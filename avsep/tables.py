@@ -1,0 +1,155 @@
+"""Frozen dataclasses to parquet rows and back, with the schema taken from the dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, Union
+
+from avsep.errors import CheckError
+from avsep.files import read_table, write_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+T = TypeVar("T")
+
+
+def arrow_schema(cls: type[Any]) -> pa.Schema:
+    """The arrow schema of a dataclass, one column a field, in the order of the fields.
+
+    Known are `str`, `int` (64 bits), `float` (64 bits), `bool`, each also `| None`, and
+    `tuple[X, ...]` and `dict[str, X]` of them.
+
+    Raises:
+        ValueError: a field of any other type.
+    """
+    import pyarrow as pa
+
+    hints = typing.get_type_hints(cls)
+    columns = []
+    for f in dataclasses.fields(cls):
+        kind, nullable = _without_none(hints[f.name])
+        columns.append(pa.field(f.name, _arrow_type(kind, f"{cls.__name__}.{f.name}"), nullable))
+    return pa.schema(columns)
+
+
+def write_rows(path: Path, rows: Sequence[Any], cls: type[Any] | None = None) -> None:
+    """Write dataclass instances of one class as a parquet table; same rows, same bytes.
+
+    Args:
+        path: of the table; replaced atomically.
+        rows: instances of one dataclass.
+        cls: their class; needed only where `rows` may be empty.
+
+    Raises:
+        ValueError: no rows and no class, or a row of another class.
+    """
+    import pyarrow as pa
+
+    if cls is None:
+        if not rows:
+            raise ValueError(f"no rows for {path.name} and no class: pass cls to write_rows.")
+        cls = type(rows[0])
+    for row in rows:
+        if type(row) is not cls:
+            raise ValueError(f"a row of {path.name} is a {type(row).__name__}, not {cls.__name__}.")
+    schema = arrow_schema(cls)
+    columns = [
+        pa.array([_to_arrow(getattr(row, column.name)) for row in rows], type=column.type)
+        for column in schema
+    ]
+    write_table(path, pa.Table.from_arrays(columns, schema=schema))
+
+
+def read_rows(path: Path, cls: type[T]) -> list[T]:
+    """Read a table written by `write_rows` as a list of `cls`.
+
+    Raises:
+        CheckError: missing, damaged, other columns than the fields of `cls`, or a row that the
+            class itself refuses.
+    """
+    import pyarrow as pa
+
+    try:
+        table = read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise CheckError(f"{path} is damaged: {error}.") from error
+    schema = arrow_schema(cls)
+    if not table.schema.equals(schema):
+        raise CheckError(f"{path} is no table of {cls.__name__}: {_differences(table, schema)}.")
+    converters = [_converter(column.type) for column in schema]
+    columns = [
+        [value if value is None or convert is None else convert(value) for value in values]
+        for convert, values in zip(
+            converters, (column.to_pylist() for column in table.columns), strict=True
+        )
+    ]
+    rows = zip(*columns, strict=True) if columns else iter(())
+    try:
+        return [cls(**dict(zip(schema.names, row, strict=True))) for row in rows]
+    except ValueError as error:
+        raise CheckError(f"{path} holds a row that is no {cls.__name__}: {error}") from error
+
+
+def _without_none(hint: Any) -> tuple[Any, bool]:
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+        if len(kinds) == 1:
+            return kinds[0], True
+    return hint, False
+
+
+def _arrow_type(kind: Any, where: str) -> pa.DataType:
+    import pyarrow as pa
+
+    scalars: dict[Any, pa.DataType] = {
+        str: pa.string(),
+        int: pa.int64(),
+        float: pa.float64(),
+        bool: pa.bool_(),
+    }
+    if kind in scalars:
+        return scalars[kind]
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal and all(isinstance(value, str) for value in arguments):
+        return pa.string()
+    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        return pa.list_(pa.field("item", _arrow_type(arguments[0], where), nullable=False))
+    if origin is dict and arguments[0] is str:
+        return pa.map_(pa.string(), _arrow_type(arguments[1], where))
+    raise ValueError(f"{where} has the type {kind}, which write_rows has no column for.")
+
+
+def _to_arrow(value: Any) -> Any:
+    # Sorted, so that two equal dicts give the same bytes.
+    return sorted(value.items()) if isinstance(value, Mapping) else value
+
+
+def _converter(kind: pa.DataType) -> Any:
+    import pyarrow as pa
+
+    if pa.types.is_map(kind):
+        return dict
+    if pa.types.is_list(kind):
+        return tuple
+    return None
+
+
+def _differences(table: pa.Table, schema: pa.Schema) -> str:
+    wanted = {column.name: str(column.type) for column in schema}
+    found = {column.name: str(column.type) for column in table.schema}
+    parts = []
+    if missing := [name for name in wanted if name not in found]:
+        parts.append(f"it lacks {', '.join(missing)}")
+    if extra := [name for name in found if name not in wanted]:
+        parts.append(f"it has the unknown column(s) {', '.join(extra)}")
+    parts += [
+        f"{name} is {found[name]}, not {wanted[name]}"
+        for name in wanted
+        if name in found and found[name] != wanted[name]
+    ]
+    return "; ".join(parts) or "its columns differ in order or in what may be empty"

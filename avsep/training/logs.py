@@ -1,0 +1,119 @@
+"""What a run writes while it trains: lines for people, tables for plots, metrics for DVC."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from avsep.files import write_json, write_text
+from avsep.training.task import FitTask
+
+LINE_EVERY_S = 15.0
+
+
+class RunFiles(pl.Callback):
+    """Writes `log.csv`, `metrics.json` and DVCLive's plain layout after each validation.
+
+    All are rewritten whole from the task's history, which lies in the checkpoint: a resumed run
+    leaves the same files as an unbroken one. There is no clock in them.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the files, on the first rank."""
+        assert isinstance(pl_module, FitTask)
+        if trainer.is_global_zero and pl_module.history:
+            write_history(self._directory, pl_module.history, pl_module.monitor)
+
+
+def write_history(directory: Path, history: list[dict[str, float]], monitor: str) -> None:
+    """Write a run's history, one row a validation, and the metrics of the best row."""
+    text = io.StringIO()
+    names = list(history[-1])
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([f"{row.get(name, float('nan')):.9g}" for name in names] for row in history)
+    write_text(directory / "log.csv", text.getvalue())
+    best = max(history, key=lambda row: row[monitor])
+    metrics = {
+        "best_step": int(best["step"]),
+        "steps": int(history[-1]["step"]),
+        "skipped_steps": int(history[-1]["skipped"]),
+        **{name: _rounded(value) for name, value in best.items() if name.startswith("val_")},
+        "train_loss": _rounded(history[-1]["train_loss"]),
+    }
+    write_json(directory / "metrics.json", metrics)
+    # The layout that DVCLive writes, so that `dvc plots` and editors find it; DVCLive itself
+    # would bring DVC into this package.
+    live = directory / "dvclive"
+    write_json(live / "metrics.json", metrics)
+    for name in names[1:]:
+        rows = [f"{row['step']:.0f}\t{row.get(name, float('nan')):.9g}" for row in history]
+        table = "\n".join([f"step\t{name}", *rows])
+        write_text(live / "plots" / "metrics" / f"{name}.tsv", table + "\n")
+
+
+def _rounded(value: float) -> float | None:
+    # JSON has no NaN.
+    return round(value, 6) if value == value and abs(value) != float("inf") else None
+
+
+class ProgressLines(pl.Callback):
+    """Prints a line now and then; for logs and pipes, where a bar would be noise."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._started = self._shown = time.monotonic()
+        self._first_step = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        assert isinstance(pl_module, FitTask)
+        self._started = self._shown = time.monotonic()
+        self._first_step = pl_module.steps_done
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Print the step, the loss and the time left."""
+        assert isinstance(pl_module, FitTask)
+        now = time.monotonic()
+        if not trainer.is_global_zero or now - self._shown < LINE_EVERY_S:
+            return
+        self._shown = now
+        done, total = pl_module.steps_done, pl_module.settings.steps
+        per_step = (now - self._started) / max(1, done - self._first_step)
+        print(
+            f"{self._name}: step {done} of {total}, loss {pl_module.last_loss:.3f},"
+            f" {per_step:.3f} s a step, {per_step * (total - done):.0f} s left",
+            flush=True,
+        )
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the scores."""
+        assert isinstance(pl_module, FitTask)
+        if not trainer.is_global_zero or not pl_module.history:
+            return
+        row = pl_module.history[-1]
+        scores = ", ".join(
+            f"{name.removeprefix('val_')} {value:.3f}"
+            for name, value in row.items()
+            if name.startswith("val_")
+        )
+        print(
+            f"{self._name}: step {row['step']:.0f}, train loss {row['train_loss']:.3f},"
+            f" validation {scores}, {time.monotonic() - self._started:.0f} s",
+            flush=True,
+        )

@@ -1,0 +1,36 @@
+"""What the separators' trainings share: how an estimate is scored on validation mixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from avsep.training.losses import si_sdr
+from avsep.training.task import Batch, FitTask
+
+
+class SeparationTask(FitTask):
+    """A separator in training. Subclasses give `loss` and `estimate`."""
+
+    monitor = "val_si_sdri"
+
+    def estimate(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The wanted voice (batch, samples) at 16 kHz, by stored cues."""
+        raise NotImplementedError
+
+    def score(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """SI-SDR of the estimate, its improvement over the mixture, and what looking is worth.
+
+        `wrong_si_sdri` compares the same estimate with the other voice. Both voices of a listed
+        mixture are items, so its mean is the improvement that the model reaches when it is shown
+        the other speaker's video: far below zero for a model that looks.
+        """
+        estimate = self.estimate(model, batch).float()
+        mixture, target, other = batch["mixture"], batch["target"], batch["other"]
+        reached = si_sdr(estimate, target)
+        return {
+            "si_sdr": reached,
+            "si_sdri": reached - si_sdr(mixture, target),
+            "wrong_si_sdri": si_sdr(estimate, other) - si_sdr(mixture, other),
+        }

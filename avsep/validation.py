@@ -1,0 +1,42 @@
+"""Checks that config classes share; each refuses a value with one sentence.
+
+A field that is None passes: it means "not set". NaN and infinities never pass.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def check_at_least(config: Any, least: float, *names: str) -> None:
+    """Raise ValueError where a field is below `least`."""
+    for name, value in _values(config, names):
+        if not (math.isfinite(value) and value >= least):
+            raise ValueError(f"{name} is {value}; it must be at least {least:g}.")
+
+
+def check_positive(config: Any, *names: str) -> None:
+    """Raise ValueError where a field is not above 0."""
+    for name, value in _values(config, names):
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name} is {value}; it must be above 0.")
+
+
+def check_share(config: Any, *names: str) -> None:
+    """Raise ValueError where a field is not in 0 to 1."""
+    for name, value in _values(config, names):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} is {value}; it must be between 0 and 1.")
+
+
+def check_choice(config: Any, choices: tuple[Any, ...], *names: str) -> None:
+    """Raise ValueError where a field is none of `choices`."""
+    for name, value in _values(config, names):
+        if value not in choices:
+            raise ValueError(f"{name} is {value!r}; it may be {', '.join(map(repr, choices))}.")
+
+
+def _values(config: Any, names: tuple[str, ...]) -> list[tuple[str, Any]]:
+    pairs = [(name, getattr(config, name)) for name in names]
+    return [(name, value) for name, value in pairs if value is not None]

@@ -1,0 +1,166 @@
+"""The page and its requests. For this machine alone: loopback, one user, no accounts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from avsep.web.jobs import BusyError, Job, Jobs
+
+if TYPE_CHECKING:
+    from avsep.separation import Separator
+
+STATIC = Path(__file__).parent / "static"
+PAGES = {"": "page.html", "page.css": "page.css", "page.js": "page.js"}
+SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv")
+DEFAULT_MAX_BYTES = 1 << 30
+OWN_HEADER = "x-avsep"  # a header that no foreign page can send without asking first
+_FILE = re.compile(r"(speaker\d+\.(wav|mp4|png)|overview\.mp4|tracks\.json|residual\.wav)")
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
+    " img-src 'self' data:; media-src 'self'; connect-src 'self'; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def create_app(
+    separator: Separator,
+    *,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    note: str = "",
+    folder: Path | None = None,
+) -> Starlette:
+    """The web application.
+
+    Args:
+        separator: a loaded model.
+        max_bytes: of an upload.
+        note: what a person should know of the model.
+        folder: for the files; a temporary one if None.
+    """
+    jobs = Jobs(separator, folder)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        jobs.close()
+
+    async def page(request: Request) -> Response:
+        name = PAGES.get(request.path_params.get("name", ""))
+        return FileResponse(STATIC / name) if name else _problem(404, "there is no such page.")
+
+    async def about(_request: Request) -> Response:
+        return JSONResponse(
+            {"model": separator.name, "note": note, "max_bytes": max_bytes, "suffixes": SUFFIXES}
+        )
+
+    async def upload(request: Request) -> Response:
+        if OWN_HEADER not in request.headers:
+            return _problem(403, "this request does not come from the page.")
+        title = Path(request.query_params.get("name", "")).name[:200]
+        if Path(title).suffix.lower() not in SUFFIXES:
+            return _problem(415, f"a video file is wanted: {', '.join(SUFFIXES)}.")
+        promised = request.headers.get("content-length", "")
+        if promised.isdecimal() and int(promised) > max_bytes:
+            return _too_large(max_bytes)
+        try:
+            job = jobs.new(title)
+        except BusyError:
+            return _problem(429, "too many videos wait already; try again later.")
+        try:
+            if not await _receive(request, job.video, max_bytes):
+                jobs.remove(job)
+                return _too_large(max_bytes)
+        except (ClientDisconnect, OSError):
+            jobs.remove(job)
+            return _problem(400, "the upload broke off.")
+        jobs.start(job)
+        return JSONResponse({"job": job.name}, status_code=201)
+
+    async def status(request: Request) -> Response:
+        job = jobs.get(request.path_params["job"])
+        return JSONResponse(job.values()) if job else _gone()
+
+    async def remove(request: Request) -> Response:
+        if OWN_HEADER not in request.headers:
+            return _problem(403, "this request does not come from the page.")
+        job = jobs.get(request.path_params["job"])
+        if job is None:
+            return _gone()
+        jobs.remove(job)
+        return Response(status_code=204)
+
+    async def result(request: Request) -> Response:
+        job, name = jobs.get(request.path_params["job"]), request.path_params["name"]
+        return _result(job, name) if job else _gone()
+
+    return Starlette(
+        routes=[
+            Route("/about", about),
+            Route("/jobs", upload, methods=["POST"]),
+            Route("/jobs/{job}", status),
+            Route("/jobs/{job}", remove, methods=["DELETE"]),
+            Route("/jobs/{job}/{name}", result),
+            Route("/", page),
+            Route("/{name}", page),
+        ],
+        # A page of another host whose name is made to lead here is turned away.
+        middleware=[
+            Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"]),
+            Middleware(BaseHTTPMiddleware, dispatch=_with_headers),
+        ],
+        lifespan=lifespan,
+    )
+
+
+async def _with_headers(
+    request: Request, call_next: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    response = await call_next(request)
+    response.headers.update(_HEADERS)
+    return response
+
+
+async def _receive(request: Request, path: Path, max_bytes: int) -> bool:
+    """Write the body to a file; False when it is too large."""
+    count = 0
+    with path.open("wb") as file:
+        async for chunk in request.stream():
+            count += len(chunk)
+            if count > max_bytes:
+                return False
+            file.write(chunk)
+    return True
+
+
+def _result(job: Job, name: str) -> Response:
+    path = job.output / name
+    if job.state != "done" or not _FILE.fullmatch(name) or not path.is_file():
+        return _gone()
+    return FileResponse(path, filename=name, content_disposition_type="inline")
+
+
+def _too_large(max_bytes: int) -> Response:
+    return _problem(413, f"the video is larger than {max_bytes >> 20} MB.")
+
+
+def _gone() -> Response:
+    return _problem(404, "this is not there, or not any more.")
+
+
+def _problem(code: int, sentence: str) -> Response:
+    return JSONResponse({"message": sentence}, status_code=code)

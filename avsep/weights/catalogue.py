@@ -1,0 +1,86 @@
+"""The released weights that can be fetched by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from avsep.errors import UsageError
+from avsep.models.released import LICENCES
+
+_DOLPHIN = "https://huggingface.co/JusperLee/Dolphin/resolve/main"
+_VOVIT = "https://github.com/JuanFMontesinos/VoViT/releases/download/Speech"
+_VOVIT_SOURCE = "https://raw.githubusercontent.com/JuanFMontesinos/VoViT/main/vovit/core"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A file of a release.
+
+    Attributes:
+        name: of the file.
+        url: folder that holds it.
+        sha256: that it must have; empty where the authors publish none: then the first download is
+            recorded, and later ones must equal it.
+    """
+
+    name: str
+    url: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """Weights that their authors released.
+
+    Attributes:
+        family: dolphin or vovit.
+        title: one line for people.
+        terms: what a user has to know before the download.
+        parts: files by role: `model`, or `stage1`, `enhancer` and `mean_face`.
+    """
+
+    family: str
+    title: str
+    terms: str
+    parts: Mapping[str, Part]
+
+
+_STAGE1 = Part(name="vovit_speech.pth", url=_VOVIT)
+_ENHANCER = Part(name="refinement_avse_low_latency.pth", url=_VOVIT)
+_MEAN_FACE = Part(name="speech_mean_face.npy", url=_VOVIT_SOURCE)
+
+RELEASES: Mapping[str, Release] = MappingProxyType(
+    {
+        "dolphin": Release(
+            family="dolphin",
+            title="Dolphin, trained on VoxCeleb2 by its authors (JusperLee/Dolphin)",
+            terms=LICENCES["dolphin"],
+            parts={"model": Part(name="model.safetensors", url=_DOLPHIN)},
+        ),
+        "vovit": Release(
+            family="vovit",
+            title="VoViT for speech, both stages, trained on VoxCeleb2 by its authors",
+            terms=LICENCES["vovit"],
+            parts={"stage1": _STAGE1, "enhancer": _ENHANCER, "mean_face": _MEAN_FACE},
+        ),
+        "vovit-s1": Release(
+            family="vovit",
+            title="VoViT for speech, first stage alone",
+            terms=LICENCES["vovit"],
+            parts={"stage1": _STAGE1, "mean_face": _MEAN_FACE},
+        ),
+    }
+)
+
+
+def release(name: str) -> Release:
+    """A release by name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in RELEASES:
+        raise UsageError(f"there are no weights {name!r}; there are {', '.join(RELEASES)}.")
+    return RELEASES[name]

@@ -1,0 +1,142 @@
+"""Where weights are: in the runs of a project, and in a folder of the user."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avsep.errors import CheckError
+from avsep.files import read_json, write_json, write_text
+from avsep.models import checkpoint, released
+from avsep.models.vovit.config import Variant
+from avsep.weights.catalogue import release
+from avsep.weights.fetch import fetch
+from avsep.workspace import Workspace
+
+MODELS = ("dolphin", "vovit", "vovit-s1")
+SOURCES = "sources.json"  # sha256 of all that was ever fetched, by name and part
+
+VARIANTS: dict[str, Variant] = {"vovit": "speech", "vovit-s1": "speech-s1"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Weights that are here.
+
+    Attributes:
+        name: dolphin, vovit or vovit-s1.
+        path: for `checkpoint.load`.
+        kind: `trained` in the project, or `released`.
+        card: see `checkpoint`.
+    """
+
+    name: str
+    path: Path
+    kind: str
+    card: dict[str, Any]
+
+
+def store_folder() -> Path:
+    """`AVSEP_WEIGHTS`, else a folder of the user's data."""
+    if named := os.environ.get("AVSEP_WEIGHTS"):
+        return Path(named)
+    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(data) / "avsep" / "weights"
+
+
+def installed(root: Path, store: Path | None = None) -> list[Found]:
+    """All weights that are here, those of the project first; damaged ones are left out."""
+    return [found for name in MODELS for found in _of_name(name, root, store or store_folder())]
+
+
+def find(name: str, root: Path, store: Path | None = None) -> Found | None:
+    """The weights of a name: the project's own, else released ones; None if there are none."""
+    return next(_of_name(name, root, store or store_folder()), None)
+
+
+def _of_name(name: str, root: Path, store: Path) -> Iterator[Found]:
+    places = {"trained": Workspace(root).run(name), "released": store / f"{name}.safetensors"}
+    for kind, path in places.items():
+        if path.exists():
+            try:
+                yield Found(name, path, kind, checkpoint.read_card(path))
+            except CheckError:
+                continue
+
+
+def get(
+    name: str,
+    store: Path,
+    *,
+    base: str = "",
+    advance: Callable[[int], None] = lambda _bytes: None,
+) -> Found:
+    """Fetch released weights and make them a model of this project.
+
+    Args:
+        name: of the release.
+        store: folder for it.
+        base: address of a folder with the same files, in place of the authors' own.
+        advance: takes the number of bytes that have just come.
+
+    Raises:
+        CheckError: no connection, or a file that is not what it was, or no such weights.
+        UsageError: an unknown name, or an address that is not allowed.
+    """
+    wanted = release(name)
+    path = store / f"{name}.safetensors"
+    store.mkdir(parents=True, exist_ok=True)
+    known = _known(store)
+    # Beside the store, so that a large file is never copied from one disk to another.
+    with tempfile.TemporaryDirectory(prefix=".get-", dir=store) as folder:
+        files = {}
+        for role, part in wanted.parts.items():
+            url = f"{(base or part.url).rstrip('/')}/{part.name}"
+            files[role] = Path(folder) / part.name
+            expected = part.sha256 or known.get(f"{name}/{role}", {}).get("sha256", "")
+            found = fetch(url, files[role], sha256=expected, advance=advance)
+            known[f"{name}/{role}"] = {"url": url, "sha256": found}
+        made = Path(folder) / path.name
+        if wanted.family == "dolphin":
+            card = released.import_dolphin(files["model"], made)
+        else:
+            face = _face_table(files["mean_face"])
+            card = released.import_vovit(
+                files["stage1"],
+                files.get("enhancer"),
+                made,
+                variant=VARIANTS[name],
+                mean_face=face,
+            )
+        made.replace(path)
+        made.with_suffix(".json").replace(path.with_suffix(".json"))
+    write_json(store / SOURCES, known)
+    return Found(name, path, "released", card)
+
+
+def _known(store: Path) -> dict[str, Any]:
+    path = store / SOURCES
+    return read_json(path) if path.exists() else {}
+
+
+def _face_table(path: Path) -> Path:
+    """The mean face of a .npy file as the table that `released` reads."""
+    try:
+        face = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise CheckError(f"{path.name} is no array: {error}.") from error
+    if face.shape == (3, 68):
+        face = face.T
+    if face.shape != (68, 3):
+        raise CheckError(f"{path.name} holds {face.shape}, not the 68 points of a mean face.")
+    rows = ["\t".join(("index", "x", "y", "z"))]
+    rows += ["\t".join([str(i), *(repr(float(v)) for v in row)]) for i, row in enumerate(face)]
+    table = path.with_suffix(".tsv")
+    write_text(table, "\n".join(rows) + "\n")
+    return table

@@ -1,0 +1,247 @@
+"""A Prefect server and a worker on one machine: what `avsep up` starts and `avsep down` stops.
+
+Both are bound to the loopback address, keep their state in `data/.work/station`, and outlive the
+terminal. `up` starts what is not running and leaves the rest alone, so it also heals a station
+whose worker has died.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from avsep.errors import AvsepError, CheckError
+from avsep.files import read_json, write_json
+from avsep.workspace import Workspace
+from flows.server import healthy, process_stat
+
+POOL = "local"
+PORT = 4200
+START_TIMEOUT_S = 600.0  # it takes 15 s, but a machine may be busy with its work
+GRACE_S = 15.0
+ANSWER_TIMEOUT_S = 120.0
+PARTS = ("server", "worker")
+
+
+def up(root: Path, port: int) -> str:
+    """Start server and worker where they are not running, and register the deployments.
+
+    Returns:
+        The URL of the API.
+
+    Raises:
+        CheckError: something did not start; names its log.
+    """
+    state = _state_dir(root)
+    state.mkdir(parents=True, exist_ok=True)
+    known = _known(state)
+    if "server" in known:
+        port = int(known["server"]["port"])
+    url = f"http://127.0.0.1:{port}/api"
+    environment = _environment(root, state, url)
+    if "server" not in known:
+        _check_free(port)
+        # The server must not take itself for a client of its own API.
+        alone = environment | {"PREFECT_API_URL": ""}
+        words = ("server", "start", "--host", "127.0.0.1", "--port", str(port))
+        known["server"] = _start(state, "server", words, root, alone) | {"port": port}
+        write_json(state / "station.json", known)
+    _wait_for(url, known["server"]["pid"], state / "server.log")
+    _prefect(root, environment, "work-pool", "create", POOL, "--type", "process", "--overwrite")
+    _prefect(root, environment, "--no-prompt", "deploy", "--all")
+    if "worker" not in known:
+        _free_claimed_runs(url)
+        words = ("worker", "start", "--pool", POOL, "--type", "process")
+        known["worker"] = _start(state, "worker", words, root, environment)
+        write_json(state / "station.json", known)
+    return url
+
+
+def down(root: Path) -> list[str]:
+    """Stop worker and server, and the runs they had started; returns what was running."""
+    state = _state_dir(root)
+    known = _known(state)
+    stopped = [part for part in reversed(PARTS) if part in known]
+    for part in stopped:
+        pid = int(known[part]["pid"])
+        _end([pid, *_descendants(pid)])
+    (state / "station.json").unlink(missing_ok=True)
+    return stopped
+
+
+def _state_dir(root: Path) -> Path:
+    return Workspace(root.resolve()).work("station")
+
+
+def _environment(root: Path, state: Path, url: str) -> dict[str, str]:
+    """The environment of Prefect's commands in a project."""
+    return os.environ | {
+        "PREFECT_API_URL": url,
+        "PREFECT_HOME": str(state / "home"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        # Flow runs start `python` and `dvc` by their names.
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+        # prefect.yaml asks for it: that of our caller's shell may be another folder.
+        "PWD": str(root.resolve()),
+    }
+
+
+def _known(state: Path) -> dict[str, dict[str, int | str]]:
+    """The parts that run, as the last `up` wrote them down."""
+    path = state / "station.json"
+    written = read_json(path) if path.exists() else {}
+    return {part: facts for part, facts in written.items() if _runs(facts)}
+
+
+def _runs(facts: dict[str, int | str]) -> bool:
+    # The start time tells a process from a later one with the same number.
+    stat = process_stat(int(facts["pid"]))
+    return stat is not None and stat[1] == facts["started"] and not _is_zombie(int(facts["pid"]))
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def _start(
+    state: Path, part: str, words: tuple[str, ...], root: Path, environment: dict[str, str]
+) -> dict[str, int | str]:
+    with (state / f"{part}.log").open("ab") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", *words],
+            cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
+            start_new_session=True,
+        )  # fmt: skip
+    stat = process_stat(process.pid)
+    assert stat is not None
+    return {"pid": process.pid, "started": stat[1]}
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise CheckError(
+                f"port {port} is taken; give another one with --port, or use the server that is"
+                " there by PREFECT_API_URL."
+            ) from error
+
+
+def _wait_for(url: str, pid: int | str, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not healthy(url):
+        if _is_zombie(int(pid)) or time.monotonic() > deadline:
+            raise CheckError(f"the Prefect server did not start; {log} says why.")
+        time.sleep(0.5)
+
+
+def _free_claimed_runs(url: str) -> None:
+    """Give up runs that a worker had claimed and not started when it died.
+
+    They would hold the place of their deployment, and every later run would wait for them.
+    """
+    claimed = {
+        "flow_runs": {"state": {"type": {"any_": ["PENDING"]}}},
+        "work_pools": {"name": {"any_": [POOL]}},
+    }
+    state = {"type": "CRASHED", "name": "Crashed", "message": "its worker has gone"}
+    for run in _post(f"{url}/flow_runs/filter", claimed):
+        _post(f"{url}/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+
+
+def _post(address: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(  # noqa: S310 loopback
+        address,
+        data=json.dumps(body).encode("utf-8"),
+        headers={"content-type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(  # noqa: S310 loopback
+            request, timeout=ANSWER_TIMEOUT_S
+        ) as answer:
+            return json.load(answer)
+    except (OSError, ValueError) as error:
+        raise CheckError(f"the Prefect server at {address} does not answer: {error}") from error
+
+
+def _prefect(root: Path, environment: dict[str, str], *words: str) -> None:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", *words],
+            cwd=root, env=environment, capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL, timeout=START_TIMEOUT_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise CheckError(f"`prefect {' '.join(words)}` takes too long; try again.") from error
+    if done.returncode:
+        said = " / ".join((done.stdout + done.stderr).strip().splitlines()[-3:])
+        raise CheckError(f"`prefect {' '.join(words)}` failed: {said}")
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    """Every process below one, also those in sessions of their own."""
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield int(child)
+                yield from _descendants(int(child))
+
+
+def _end(pids: list[int]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + GRACE_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(-1, os.WNOHANG)
+            if all(_is_zombie(pid) for pid in pids):
+                return
+            time.sleep(0.2)
+
+
+def main() -> None:
+    """The command line of `avsep up` and `avsep down`: `python -m flows.local_server`."""
+    parser = argparse.ArgumentParser(prog="python -m flows.local_server", description=main.__doc__)
+    parser.add_argument("what", choices=("up", "down"))
+    parser.add_argument("--root", type=Path, default=Path())
+    parser.add_argument("--port", type=int, default=PORT)
+    arguments = parser.parse_args()
+    try:
+        if arguments.what == "down":
+            stopped = down(arguments.root)
+            print(f"stopped {' and '.join(stopped)}." if stopped else "nothing was running.")
+            return
+        if not (arguments.root / "prefect.yaml").is_file():
+            raise CheckError(f"{arguments.root.resolve()} holds no prefect.yaml.")
+        if shutil.which("git") is None:
+            raise CheckError("git is missing, which DVC needs.")
+        url = up(arguments.root.resolve(), arguments.port)
+    except AvsepError as error:
+        print(f"avsep: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    print(f"The server is at {url.removesuffix('/api')}; for other commands of Prefect:")
+    print(f"export PREFECT_API_URL={url}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The eight stages as Prefect flows; `python -m flows.stages extract` runs one."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from avsep.errors import AvsepError
+from avsep.workspace import Workspace
+from flows.engine import stage_flow
+from flows.server import api_url
+from pipeline.stages import STAGES
+
+FLOWS = {name: stage_flow(name) for name in STAGES}
+
+# By name, for the entry points of deployments.
+download, clean, extract, mix = (FLOWS[name] for name in ("download", "clean", "extract", "mix"))
+pretrain, train = FLOWS["pretrain"], FLOWS["train"]
+evaluate, report = FLOWS["evaluate"], FLOWS["report"]
+
+
+def main() -> None:
+    """Run one stage; exits 0, 1 (failed), 2 (bad use) or 130 (interrupted)."""
+    parser = argparse.ArgumentParser(prog="python -m flows.stages", description=__doc__)
+    parser.add_argument("stage", choices=list(STAGES))
+    parser.add_argument("--root", default=".", help="the project folder")
+    parser.add_argument("--model", default="", help="for train and evaluate")
+    given = parser.parse_args()
+    if STAGES[given.stage].per_model != bool(given.model):
+        verb = "needs" if STAGES[given.stage].per_model else "takes no"
+        parser.error(f"{given.stage} {verb} --model")
+    state_dir = Workspace(Path(given.root).resolve()).work("prefect")
+    logging.getLogger("prefect").setLevel(logging.CRITICAL)
+    try:
+        settings = {PREFECT_API_URL: api_url(state_dir), PREFECT_HOME: state_dir / "home"}
+        with temporary_settings(updates=settings):
+            done = FLOWS[given.stage](root=given.root, model=given.model)
+    except AvsepError as error:
+        print(f"avsep: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print(f"avsep: {given.stage} was interrupted; run it again to go on.", file=sys.stderr)
+        sys.exit(130)
+    print(done.sentence())
+
+
+if __name__ == "__main__":
+    main()

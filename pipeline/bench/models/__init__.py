@@ -1,4 +1,0 @@
-"""What the full-size models cost on the machine at hand; `python -m pipeline.bench.models`.
-
-Needs PyTorch and einops alone, so that it runs on a bare GPU machine too.
-"""

@@ -1,0 +1,41 @@
+"""`avsep up` and `avsep down`: scheduled runs on one machine.
+
+The library knows nothing of Prefect, so the work is done by `python -m flows.local_server`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from avsep.errors import UsageError
+
+Root = Annotated[Path, typer.Option("--root", help="The project folder.")]
+
+
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the server.")] = 4200,
+    root: Root = Path(),
+) -> None:
+    """Start a Prefect server and a worker on this machine, with the deployments of prefect.yaml."""
+    _station("up", "--root", str(root.resolve()), "--port", str(port))
+
+
+def down(root: Root = Path()) -> None:
+    """Stop what `avsep up` has started, and the runs of it."""
+    _station("down", "--root", str(root.resolve()))
+
+
+def _station(*words: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("prefect") is None:
+        raise UsageError("scheduled runs need `pip install 'avsep[orchestration]'`.")
+    command = [sys.executable, "-m", "flows.local_server", *words]
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        raise typer.Exit(code)

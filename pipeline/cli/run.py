@@ -1,0 +1,42 @@
+"""`avsep run`: one stage, without Prefect and DVC."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from avsep.errors import UsageError
+from avsep.progress import stage_progress
+from avsep.workspace import Workspace
+from pipeline.config import PARAMS, find_stage, load_config
+from pipeline.execution.retry import retry
+from pipeline.execution.stage import run_stage
+from pipeline.stages import STAGES
+
+
+def run(
+    stage: Annotated[str, typer.Argument(help=", ".join(STAGES))],
+    model: Annotated[
+        str, typer.Option(help="For train and evaluate: dolphin, vovit-s1 or vovit.")
+    ] = "",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try the items again that failed.")
+    ] = False,
+    root: Annotated[Path, typer.Option("--root", help="The project folder.")] = Path(),
+) -> None:
+    """Run one stage here, without Prefect and DVC."""
+    found = find_stage(stage)
+    workspace = Workspace(root.resolve())
+    config = load_config(workspace.root / PARAMS, stage)
+    if found.per_model:
+        if not model:
+            raise UsageError(f"`avsep run {stage}` needs --model dolphin, vovit-s1 or vovit.")
+        config = replace(config, model=model)
+    elif model:
+        raise UsageError(f"the stage {stage} has no --model.")
+    if retry_failed:
+        retry(stage, workspace)
+    typer.echo(run_stage(found, config, workspace, progress=stage_progress).sentence())

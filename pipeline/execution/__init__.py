@@ -1,0 +1,1 @@
+"""How a stage is executed: the loop over batches, completion markers, the ledger."""

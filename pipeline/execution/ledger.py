@@ -1,0 +1,224 @@
+"""The ledger: what became of every item of every stage, in one SQLite file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from avsep.errors import CheckError, Reason, State
+from avsep.outcome import Counts, Outcome, SourceRow
+
+PENDING = "pending"  # of a video that is to be tried again
+MESSAGE_LIMIT = 500  # characters; a message is one sentence, not a log
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS items (
+    stage TEXT NOT NULL,
+    item TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('done', 'dropped', 'failed')),
+    reason TEXT NOT NULL DEFAULT '',
+    message TEXT NOT NULL DEFAULT '',
+    attempts INTEGER NOT NULL DEFAULT 1,
+    seconds REAL NOT NULL DEFAULT 0,
+    updated_at REAL NOT NULL,
+    source TEXT NOT NULL DEFAULT '',
+    sha256 TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (stage, item)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sources (
+    stage TEXT NOT NULL,
+    source TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('done', 'dropped', 'failed', 'pending')),
+    reason TEXT NOT NULL DEFAULT '',
+    message TEXT NOT NULL DEFAULT '',
+    attempts INTEGER NOT NULL DEFAULT 0,
+    tool TEXT NOT NULL DEFAULT '',
+    facts TEXT NOT NULL DEFAULT '{}',
+    first_at REAL NOT NULL,
+    updated_at REAL NOT NULL,
+    PRIMARY KEY (stage, source)
+) WITHOUT ROWID;
+"""
+# Columns that a ledger of an earlier version lacks.
+_ADDED = {"items": ("source", "sha256")}
+
+
+class Ledger:
+    """The ledger file. Safe for several processes (WAL) and for a kill at any moment."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._connect() as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.executescript(_SCHEMA)
+                for table, columns in _ADDED.items():
+                    rows = connection.execute(f"PRAGMA table_info({table})")
+                    for column in set(columns) - {row["name"] for row in rows}:
+                        connection.execute(
+                            f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT ''"
+                        )
+        except sqlite3.DatabaseError as error:
+            raise CheckError(
+                f"{path} is no ledger ({error}); move it away and run the stage again."
+            ) from error
+
+    @contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self.path, timeout=60)
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA synchronous=NORMAL")
+            with connection:
+                yield connection
+        finally:
+            connection.close()
+
+    def record(self, stage: str, outcomes: Iterable[Outcome]) -> None:
+        """Write outcomes in one transaction; the attempts of an item add up."""
+        now = time.time()
+        rows = [
+            (
+                stage,
+                outcome.item,
+                str(outcome.state),
+                str(outcome.reason or ""),
+                outcome.message[:MESSAGE_LIMIT],
+                outcome.attempts,
+                outcome.seconds,
+                now,
+                outcome.source,
+                outcome.sha256,
+            )
+            for outcome in outcomes
+        ]
+        with self._connect() as connection:
+            connection.executemany(
+                "INSERT INTO items"
+                " (stage, item, state, reason, message, attempts, seconds, updated_at,"
+                " source, sha256)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (stage, item) DO UPDATE SET state=excluded.state,"
+                " reason=excluded.reason, message=excluded.message, seconds=excluded.seconds,"
+                " updated_at=excluded.updated_at, attempts=items.attempts + excluded.attempts,"
+                # What an earlier run knew of an item that is as it was stays known.
+                " source=COALESCE(NULLIF(excluded.source, ''), items.source),"
+                " sha256=CASE WHEN excluded.state = 'done' AND excluded.sha256 = ''"
+                " THEN items.sha256 ELSE excluded.sha256 END",
+                rows,
+            )
+
+    def outcomes(self, stage: str) -> dict[str, Outcome]:
+        """All outcomes of a stage, by item."""
+        with self._connect() as connection:
+            rows = connection.execute(
+                "SELECT item, state, reason, message, seconds, attempts, source, sha256"
+                " FROM items WHERE stage = ?"
+                " ORDER BY item",
+                (stage,),
+            ).fetchall()
+        return {
+            row["item"]: Outcome(
+                item=row["item"],
+                state=State(row["state"]),
+                reason=Reason(row["reason"]) if row["reason"] else None,
+                message=row["message"],
+                seconds=row["seconds"],
+                attempts=row["attempts"],
+                source=row["source"],
+                sha256=row["sha256"],
+            )
+            for row in rows
+        }
+
+    def counts(self, stage: str) -> Counts:
+        """How many items of a stage ended how."""
+        return Counts.of(self.outcomes(stage).values())
+
+    def all_counts(self) -> dict[str, Counts]:
+        """How many items of each stage ended how."""
+        return {stage: self.counts(stage) for stage in self.stages()}
+
+    def stages(self) -> list[str]:
+        """The stages that have rows."""
+        with self._connect() as connection:
+            rows = connection.execute("SELECT DISTINCT stage FROM items ORDER BY stage").fetchall()
+        return [row["stage"] for row in rows]
+
+    def record_source(self, stage: str, row: SourceRow) -> None:
+        """Write what became of a video; its attempts add up."""
+        now = time.time()
+        values = (
+            stage,
+            row.source,
+            str(row.state or PENDING),
+            str(row.reason or ""),
+            row.message[:MESSAGE_LIMIT],
+            row.attempts,
+            row.tool,
+            json.dumps(row.facts, sort_keys=True),
+            now,
+            now,
+        )
+        with self._connect() as connection:
+            connection.execute(
+                "INSERT INTO sources (stage, source, state, reason, message, attempts, tool, facts,"
+                " first_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (stage, source) DO UPDATE SET state=excluded.state,"
+                " reason=excluded.reason, message=excluded.message, tool=excluded.tool,"
+                " facts=excluded.facts, updated_at=excluded.updated_at,"
+                " attempts=sources.attempts + excluded.attempts",
+                values,
+            )
+
+    def sources(self, stage: str) -> dict[str, SourceRow]:
+        """The videos of a stage, by id."""
+        with self._connect() as connection:
+            rows = connection.execute(
+                "SELECT * FROM sources WHERE stage = ? ORDER BY source", (stage,)
+            ).fetchall()
+        return {
+            row["source"]: SourceRow(
+                source=row["source"],
+                state=None if row["state"] == PENDING else State(row["state"]),
+                reason=Reason(row["reason"]) if row["reason"] else None,
+                message=row["message"],
+                attempts=row["attempts"],
+                tool=row["tool"],
+                facts=json.loads(row["facts"]),
+            )
+            for row in rows
+        }
+
+    def forgive_sources(self, stage: str, reasons: Iterable[Reason]) -> int:
+        """Let failed videos be tried again, from the first attempt; returns how many."""
+        wanted = [(PENDING, stage, str(r)) for r in reasons if r.state is State.FAILED]
+        with self._connect() as connection:
+            return connection.executemany(
+                "UPDATE sources SET state = ?, attempts = 0"
+                " WHERE stage = ? AND state = 'failed' AND reason = ?",
+                wanted,
+            ).rowcount
+
+    def keep_only(self, stage: str, items: Iterable[str], model: str = "") -> None:
+        """Forget the items of a stage that are no longer among its inputs.
+
+        Args:
+            stage: its name.
+            items: what it still works on.
+            model: where a stage runs once a model, only the items `<model>` and `<model>:...` are
+                looked at, so that one model's run leaves the others' rows alone.
+        """
+        wanted = set(items)
+        gone = [
+            (stage, item)
+            for item in self.outcomes(stage)
+            if item not in wanted and (not model or item.partition(":")[0] == model)
+        ]
+        with self._connect() as connection:
+            connection.executemany("DELETE FROM items WHERE stage = ? AND item = ?", gone)

@@ -1,0 +1,137 @@
+"""Completion markers: what a killed stage need not do again.
+
+A batch's marker is written last, after all its files, and holds the hash of its settings and
+inputs and the outcome of each item. Same hash: the batch is skipped. Other hash: it is done
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from avsep.errors import CheckError, Reason, State
+from avsep.files import read_json, write_json
+from avsep.outcome import Outcome
+from avsep.workspace import Workspace
+from pipeline.execution.stage import Batch
+
+SUFFIX = ".done.json"
+
+
+def marker_path(workspace: Workspace, stage: str, name: str) -> Path:
+    """Where the marker of a batch lies."""
+    return workspace.work(stage) / f"{name}{SUFFIX}"
+
+
+def write_marker(
+    workspace: Workspace,
+    stage: str,
+    batch: Batch,
+    outcomes: Iterable[Outcome],
+    facts: dict[str, Any] | None = None,
+) -> None:
+    """Mark a batch as finished.
+
+    Args:
+        workspace: the project's folders.
+        stage: its name.
+        batch: the finished batch.
+        outcomes: one of each item.
+        facts: JSON-able values that the stage wants back, e.g. hashes of the files it wrote.
+    """
+    rows = [
+        [o.item, str(o.state), str(o.reason or ""), o.message]
+        for o in sorted(outcomes, key=lambda o: o.item)
+    ]
+    write_json(
+        marker_path(workspace, stage, batch.name),
+        {"settings": batch.settings, "outcomes": rows, "facts": facts or {}},
+    )
+
+
+def read_marker(
+    workspace: Workspace, stage: str, batch: Batch
+) -> tuple[list[Outcome], dict[str, Any]] | None:
+    """The outcomes and facts of a finished batch; None when it must be done (again)."""
+    content = _content(marker_path(workspace, stage, batch.name))
+    if content is None or content["settings"] != batch.settings:
+        return None
+    outcomes = _outcomes(content)
+    return (outcomes, content["facts"]) if len(outcomes) == len(batch.items) else None
+
+
+def known_outcomes(workspace: Workspace, stage: str, batch: Batch) -> list[Outcome]:
+    """What the marker of a batch knows, also when some of its items are to be tried again."""
+    content = _content(marker_path(workspace, stage, batch.name))
+    if content is None or content["settings"] != batch.settings:
+        return []
+    return _outcomes(content)
+
+
+def forget_failures(
+    stage: str, workspace: Workspace, reasons: Collection[Reason] | None = None
+) -> int:
+    """Take failed items out of the markers, so that they are tried again.
+
+    What was done or dropped stays as it is.
+
+    Args:
+        stage: its name.
+        workspace: the project's folders.
+        reasons: of the failures to forget; None for all.
+
+    Returns:
+        The number of items taken out.
+    """
+    count = 0
+    for path in sorted(workspace.work(stage).glob(f"*{SUFFIX}")):
+        content = _content(path)
+        if content is None:
+            continue
+        outcomes = _outcomes(content)
+        kept = [
+            row
+            for row, outcome in zip(content["outcomes"], outcomes, strict=True)
+            if outcome.state is not State.FAILED
+            or not (reasons is None or outcome.reason in reasons)
+        ]
+        if len(kept) < len(outcomes):
+            write_json(path, {**content, "outcomes": kept})
+            count += len(outcomes) - len(kept)
+    return count
+
+
+def forget_strangers(workspace: Workspace, stage: str, batches: Iterable[Batch]) -> list[str]:
+    """Remove the markers of batches that are no longer planned; returns their names."""
+    planned = {batch.name for batch in batches}
+    gone = []
+    for path in sorted(workspace.work(stage).glob(f"*{SUFFIX}")):
+        name = path.name.removesuffix(SUFFIX)
+        if name not in planned:
+            path.unlink()
+            gone.append(name)
+    return gone
+
+
+def _content(path: Path) -> dict[str, Any] | None:
+    try:
+        content = read_json(path)
+    except CheckError:  # missing, or cut by a full disk: the batch is not finished
+        return None
+    wanted = {"settings", "outcomes", "facts"}
+    return content if isinstance(content, dict) and wanted <= content.keys() else None
+
+
+def _outcomes(content: dict[str, Any]) -> list[Outcome]:
+    return [
+        Outcome(
+            item=item,
+            state=State(state),
+            reason=Reason(reason) if reason else None,
+            message=message,
+            attempts=0,
+        )
+        for item, state, reason, message in content["outcomes"]
+    ]

@@ -1,0 +1,155 @@
+"""How a stage is run: plan its batches, work on each, publish the result.
+
+A stage is a config class and three functions (see `Stage`). Everything slow is in `work`, which
+may be killed at any moment and called again. `run_stage` is the only loop: it works on batches in
+this process, or wherever its `submit` sends them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from avsep.errors import CheckError
+from avsep.outcome import Counts, Outcome
+from avsep.progress import Progress, hidden_progress
+from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """A unit of work that takes at least some seconds: one shard, or a few hundred clips.
+
+    Attributes:
+        name: short and safe as a file name; the same inputs give the same name.
+        items: ids of the items, sorted.
+        settings: hash of everything that decides the result (config, inputs).
+        rows: what the stage works on, so that no batch searches the whole table again.
+    """
+
+    name: str
+    items: tuple[str, ...]
+    settings: str = ""
+    rows: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageReport:
+    """What a stage did, for people and for artifacts.
+
+    Attributes:
+        stage: name of the stage.
+        counts: how the items ended; they add up to the input.
+        seconds: wall time.
+        facts: a few further figures, in order.
+    """
+
+    stage: str
+    counts: Counts
+    seconds: float = 0.0
+    facts: dict[str, str | int | float] = field(default_factory=dict)
+
+    def sentence(self) -> str:
+        """One line for the terminal."""
+        facts = [f"{key} {value}" for key, value in self.facts.items()]
+        return f"{self.stage}: {', '.join([str(self.counts), *facts])} in {self.seconds:.1f} s"
+
+
+Plan = Callable[[Any, Workspace], list[Batch]]
+Work = Callable[[Any, Workspace, Batch, Progress], list[Outcome]]
+Finish = Callable[[Any, Workspace, Sequence[Batch], Sequence[Outcome]], StageReport]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the workflow.
+
+    Attributes:
+        name: the word that `dvc.yaml`, `params.yaml`, the module, its test and the flow share.
+        config: class of its section in `params.yaml`.
+        plan: the batches, from the inputs alone; the same inputs give the same plan.
+        work: does one batch, or what is left of it; returns the outcome of each item.
+        finish: publishes the output of the finished batches.
+        per_model: whether it runs once per model.
+    """
+
+    name: str
+    config: type[Any]
+    plan: Plan
+    work: Work
+    finish: Finish
+    per_model: bool = False
+
+
+Submit = Callable[[Batch, Progress], Callable[[], list[Outcome]]]
+"""Starts a batch; what it returns waits for the outcomes."""
+
+
+def run_stage(
+    stage: Stage,
+    config: Any,
+    workspace: Workspace,
+    *,
+    progress: Callable[[str, int], AbstractContextManager[Progress]] = hidden_progress,
+    submit: Submit | None = None,
+) -> StageReport:
+    """Run a stage: plan, work on every batch, finish.
+
+    Args:
+        stage: the stage.
+        config: an instance of its config class.
+        workspace: folders of the project.
+        progress: shows progress under a title, given the number of items.
+        submit: sends batches elsewhere; None works on them here, one after the other.
+
+    Raises:
+        CheckError: too many items failed, or the stage itself cannot go on.
+    """
+    started = time.monotonic()
+    batches = stage.plan(config, workspace)
+    outcomes: list[Outcome] = []
+    title = f"{stage.name} {config.model}" if stage.per_model else stage.name
+    with progress(title, sum(len(batch.items) for batch in batches)) as advance:
+        for batch, result in [
+            (batch, (submit or partial(_here, stage, config, workspace))(batch, advance))
+            for batch in batches
+        ]:
+            ended = result()
+            # The ledger has one writer, and need not lie where other machines can reach it.
+            _record(workspace, stage.name, batch, ended)
+            outcomes += ended
+    items = [outcome.item for outcome in outcomes]
+    Ledger(workspace.ledger).keep_only(stage.name, items, config.model if stage.per_model else "")
+    _check_failures(stage.name, Counts.of(outcomes), getattr(config, "max_failed_share", 0.0))
+    report = stage.finish(config, workspace, batches, outcomes)
+    return replace(report, seconds=time.monotonic() - started)
+
+
+def _here(
+    stage: Stage, config: Any, workspace: Workspace, batch: Batch, progress: Progress
+) -> Callable[[], list[Outcome]]:
+    return partial(stage.work, config, workspace, batch, progress)
+
+
+def _record(workspace: Workspace, stage: str, batch: Batch, outcomes: list[Outcome]) -> None:
+    """Check that each item of a batch ended exactly once, then write the ledger."""
+    assert sorted(o.item for o in outcomes) == sorted(batch.items), (
+        f"{stage} {batch.name}: {len(outcomes)} outcomes for {len(batch.items)} items"
+    )
+    Ledger(workspace.ledger).record(stage, outcomes)
+
+
+def _check_failures(stage: str, counts: Counts, max_failed_share: float) -> None:
+    failed = counts.failed.total()
+    if counts.total and failed / counts.total > max_failed_share:
+        reasons = ", ".join(f"{code} {n}" for code, n in sorted(counts.failed.items()))
+        raise CheckError(
+            f"{stage}: {failed} of {counts.total} items failed ({reasons}), more than the share"
+            f" {max_failed_share:g} that params.yaml allows; `avsep ledger failures {stage}`"
+            f" names them, `avsep run {stage} --retry-failed` tries them again."
+        )

@@ -1,0 +1,64 @@
+"""The process that trains: `python -m pipeline.train train --model dolphin`, or under torchrun.
+
+The stages `pretrain` and `train` start it with the settings that they wrote. By hand it reads
+`params.yaml` and prepares the work folder itself; the stage then publishes what it trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from avsep.errors import UsageError
+from avsep.files import read_json
+from avsep.processes import follow_parent
+from avsep.settings import as_values, build
+from avsep.workspace import Workspace
+from pipeline.config import PARAMS, load_config
+from pipeline.execution.launch import exit_code
+from pipeline.execution.training_child import prepare_directory
+from pipeline.stages import STAGES, pretrain, train
+
+TRAIN_HERE: dict[str, Callable[[Any, Workspace, Path], None]] = {
+    pretrain.NAME: pretrain.train_here,
+    train.NAME: train.train_here,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train in this process, one rank of possibly several; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.train")
+    parser.add_argument("stage", choices=list(TRAIN_HERE))
+    parser.add_argument("--root", type=Path, default=Path(), help="the folder with params.yaml")
+    parser.add_argument("--model", default="", help="which one, for the stage train")
+    parser.add_argument("--config", type=Path, help="settings that the stage wrote, instead")
+    parser.add_argument("--parent", type=int, default=0, help="process to end with")
+    given = parser.parse_args(arguments)
+    follow_parent(given.parent)
+    return exit_code(lambda: _train(given))
+
+
+def _train(given: argparse.Namespace) -> None:
+    workspace = Workspace(given.root.resolve())
+    stage = STAGES[given.stage]
+    if given.config:
+        config = build(stage.config, read_json(given.config)["config"], stage.name)
+        directory = given.config.parent
+    else:
+        config = load_config(workspace.root / PARAMS, stage.name)
+        if stage.per_model:
+            if not given.model:
+                raise UsageError("name a model with --model.")
+            config = replace(config, model=given.model)
+        (batch,) = stage.plan(config, workspace)
+        directory = workspace.work(stage.name) / batch.name
+        prepare_directory(directory, batch.settings, as_values(config))
+    TRAIN_HERE[stage.name](config, workspace, directory)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

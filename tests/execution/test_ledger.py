@@ -1,0 +1,73 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from avsep.errors import CheckError, Reason, State
+from avsep.outcome import Counts, Outcome
+from pipeline.execution.ledger import Ledger
+
+
+def test_reasons_fall_into_exactly_one_state():
+    for reason in Reason:
+        assert Outcome.ended("x", reason, "m").state is reason.state
+    assert Reason.NO_FACE.state is State.DROPPED
+    assert Reason.FILE_MISSING.state is State.FAILED
+
+
+def test_an_outcome_cannot_contradict_itself():
+    with pytest.raises(ValueError, match="reason"):
+        Outcome(item="a", state=State.DONE, reason=Reason.SILENT)
+    with pytest.raises(ValueError, match="not failed"):
+        Outcome(item="a", state=State.FAILED, reason=Reason.SILENT)
+
+
+def test_rows_survive_and_counts_add_up(tmp_path: Path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.record("clean", [Outcome.done("a"), Outcome.ended("b", Reason.SILENT, "quiet")])
+    ledger.record("clean", [Outcome.ended("c", Reason.TIMED_OUT, "m" * 9999)])
+    ledger.record("clean", [Outcome.done("c")])
+    ledger.record("extract", [Outcome.done("a")])
+    again = Ledger(tmp_path / "ledger.sqlite")
+    counts = again.counts("clean")
+    assert (counts.done, dict(counts.dropped), dict(counts.failed)) == (2, {"silent": 1}, {})
+    assert counts.total == 3
+    assert again.stages() == ["clean", "extract"]
+    again.keep_only("clean", ["a"])
+    assert list(again.outcomes("clean")) == ["a"]
+    assert list(again.outcomes("extract")) == ["a"]
+
+
+def test_one_models_run_leaves_the_rows_of_the_others(tmp_path: Path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    rows = ["vovit", "vovit:m1", "vovit:m2", "vovit-s1", "vovit-s1:m1"]
+    ledger.record("evaluate", [Outcome.done(item) for item in rows])
+    ledger.keep_only("evaluate", ["vovit:m1"], model="vovit")
+    assert list(ledger.outcomes("evaluate")) == ["vovit-s1", "vovit-s1:m1", "vovit:m1"]
+
+
+def test_two_processes_write_at_once(tmp_path: Path):
+    path = tmp_path / "ledger.sqlite"
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from avsep.outcome import Outcome; from pipeline.execution.ledger import Ledger\n"
+        "ledger = Ledger(Path(sys.argv[1]))\n"
+        "for i in range(50): ledger.record('s', [Outcome.done(f'{sys.argv[2]}-{i}')])"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in ("a", "b")
+    ]
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
+    assert Ledger(path).counts("s").total == 100
+
+
+def test_a_file_that_is_no_ledger_is_named(tmp_path: Path):
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(b"not a database, but long enough to be looked at" * 20)
+    with pytest.raises(CheckError, match=r"ledger\.sqlite is no ledger"):
+        Ledger(path)
+
+
+def test_counts_of_nothing():
+    assert Counts.of([]).total == 0

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from avsep import files
+from avsep.errors import CheckError
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path):
+    path = tmp_path / "x.json"
+    files.write_json(path, {"b": 1, "a": 2})
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError, match="half way"), files.atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("half way")
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_json_is_canonical_and_refuses_nan(tmp_path: Path):
+    assert files.dump_json({"b": 1, "a": [1.5]}, indent=None) == '{"a": [1.5], "b": 1}'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(tmp_path / "x.json", float("nan"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_damaged_files_are_named(tmp_path: Path):
+    path = tmp_path / "x.json"
+    with pytest.raises(CheckError, match=r"x\.json is missing"):
+        files.read_json(path)
+    path.write_text("{")
+    with pytest.raises(CheckError, match=r"x\.json is damaged"):
+        files.read_json(path)
+    path.write_text("PAR1")
+    with pytest.raises(CheckError, match="damaged"):
+        files.read_table(path)
+
+
+def test_the_same_table_gives_the_same_bytes(tmp_path: Path):
+    table = pa.table({"a": [1, 2], "b": ["x", None]})
+    files.write_table(tmp_path / "1.parquet", table)
+    files.write_table(tmp_path / "2.parquet", table)
+    first, second = (files.sha256_file(tmp_path / f"{i}.parquet") for i in (1, 2))
+    assert first == second
+    assert files.read_table(tmp_path / "1.parquet").equals(table)
+
+
+def test_link_replaces_an_older_file(tmp_path: Path):
+    source, target = tmp_path / "a", tmp_path / "out" / "b"
+    source.write_text("new")
+    files.write_text(target, "old")
+    files.link_or_copy(source, target)
+    assert target.read_text() == "new"
+
+
+def test_settings_hash_sees_every_value():
+    one = files.settings_hash({"a": 1}, [2])
+    assert one == files.settings_hash({"a": 1}, [2])
+    assert one != files.settings_hash({"a": 1}, [3])
+
+
+def test_the_hash_of_sources_is_of_the_named_folders_alone():
+    one = files.sources_sha256("models/dolphin")
+    assert one == files.sources_sha256("models/dolphin")
+    assert len({one, files.sources_sha256("models/vovit"), files.sources_sha256()}) == 3
