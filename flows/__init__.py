@@ -1,11 +1,13 @@
 """Prefect flows: how the stages are run (batches, retries, cancellation, artifacts).
 
 A flow knows how a stage is run and nothing of what it does; `pipeline.stages` knows the rest.
-Importing this package sets what we ship: no telemetry, quiet logs. The user's own environment
-wins.
+Importing this package sets the defaults that ship with it: no telemetry, quiet logs, no proxy
+between the parts on this machine. The user's own environment wins.
 """
 
 import os
+
+from flows.loopback import use_no_proxy
 
 for _name, _value in {
     "DO_NOT_TRACK": "1",
@@ -18,3 +20,5 @@ for _name, _value in {
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
 }.items():
     os.environ.setdefault(_name, _value)
+
+use_no_proxy()

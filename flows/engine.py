@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, cast
 from uuid import UUID
 
+import psutil
 from prefect import Flow, flow, task
 from prefect.artifacts import (
     create_progress_artifact,
@@ -164,9 +165,9 @@ def children_end_first() -> Iterator[None]:
         exit_timer.daemon = True
         exit_timer.start()
         interrupt_items()
-        for child in _children():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGTERM)
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.terminate()
         handler = before[signal.Signals(number)]
         if callable(handler):
             handler(number, frame)
@@ -180,9 +181,3 @@ def children_end_first() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _children() -> list[int]:
-    """The direct children of this process."""
-    tasks = Path("/proc/self/task")
-    return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]

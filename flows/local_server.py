@@ -1,31 +1,26 @@
 """A Prefect server and a worker on one machine: what `avsep up` starts and `avsep down` stops.
 
-Both are bound to the loopback address, keep their state in `data/.work/station`, and outlive the
-terminal. `up` starts what is not running and leaves the rest alone, so it also heals a station
-whose worker has died.
+Both listen on the loopback address only, keep their state in `data/.work/local_server`, and
+outlive the terminal. `up` starts what is not running and leaves the rest alone, so it also
+restarts a worker that has died.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from avsep.errors import AvsepError, CheckError
 from avsep.files import read_json, write_json
 from avsep.workspace import Workspace
-from flows.server import healthy, process_stat
+from flows.loopback import HOST, is_healthy, post, without_proxy
+from flows.processes import end_with_children, started
 
 POOL = "local"
 PORT = 4200
@@ -49,15 +44,15 @@ def up(root: Path, port: int) -> str:
     known = _known(state)
     if "server" in known:
         port = int(known["server"]["port"])
-    url = f"http://127.0.0.1:{port}/api"
+    url = f"http://{HOST}:{port}/api"
     environment = _environment(root, state, url)
     if "server" not in known:
         _check_free(port)
         # The server must not take itself for a client of its own API.
         alone = environment | {"PREFECT_API_URL": ""}
-        words = ("server", "start", "--host", "127.0.0.1", "--port", str(port))
+        words = ("server", "start", "--host", HOST, "--port", str(port))
         known["server"] = _start(state, "server", words, root, alone) | {"port": port}
-        write_json(state / "station.json", known)
+        write_json(state / "local_server.json", known)
     _wait_for(url, known["server"]["pid"], state / "server.log")
     _prefect(root, environment, "work-pool", "create", POOL, "--type", "process", "--overwrite")
     _prefect(root, environment, "--no-prompt", "deploy", "--all")
@@ -65,7 +60,7 @@ def up(root: Path, port: int) -> str:
         _free_claimed_runs(url)
         words = ("worker", "start", "--pool", POOL, "--type", "process")
         known["worker"] = _start(state, "worker", words, root, environment)
-        write_json(state / "station.json", known)
+        write_json(state / "local_server.json", known)
     return url
 
 
@@ -75,19 +70,18 @@ def down(root: Path) -> list[str]:
     known = _known(state)
     stopped = [part for part in reversed(PARTS) if part in known]
     for part in stopped:
-        pid = int(known[part]["pid"])
-        _end([pid, *_descendants(pid)])
-    (state / "station.json").unlink(missing_ok=True)
+        end_with_children([int(known[part]["pid"])], GRACE_S)
+    (state / "local_server.json").unlink(missing_ok=True)
     return stopped
 
 
 def _state_dir(root: Path) -> Path:
-    return Workspace(root.resolve()).work("station")
+    return Workspace(root.resolve()).work("local_server")
 
 
 def _environment(root: Path, state: Path, url: str) -> dict[str, str]:
     """The environment of Prefect's commands in a project."""
-    return os.environ | {
+    return without_proxy(dict(os.environ)) | {
         "PREFECT_API_URL": url,
         "PREFECT_HOME": str(state / "home"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -101,22 +95,13 @@ def _environment(root: Path, state: Path, url: str) -> dict[str, str]:
 
 def _known(state: Path) -> dict[str, dict[str, int | str]]:
     """The parts that run, as the last `up` wrote them down."""
-    path = state / "station.json"
+    path = state / "local_server.json"
     written = read_json(path) if path.exists() else {}
-    return {part: facts for part, facts in written.items() if _runs(facts)}
-
-
-def _runs(facts: dict[str, int | str]) -> bool:
-    # The start time tells a process from a later one with the same number.
-    stat = process_stat(int(facts["pid"]))
-    return stat is not None and stat[1] == facts["started"] and not _is_zombie(int(facts["pid"]))
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+    return {
+        part: facts
+        for part, facts in written.items()
+        if started(int(facts["pid"])) == facts["started"]
+    }
 
 
 def _start(
@@ -128,16 +113,14 @@ def _start(
             cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
             start_new_session=True,
         )  # fmt: skip
-    stat = process_stat(process.pid)
-    assert stat is not None
-    return {"pid": process.pid, "started": stat[1]}
+    return {"pid": process.pid, "started": started(process.pid)}
 
 
 def _check_free(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((HOST, port))
         except OSError as error:
             raise CheckError(
                 f"port {port} is taken; give another one with --port, or use the server that is"
@@ -147,8 +130,8 @@ def _check_free(port: int) -> None:
 
 def _wait_for(url: str, pid: int | str, log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
-    while not healthy(url):
-        if _is_zombie(int(pid)) or time.monotonic() > deadline:
+    while not is_healthy(url):
+        if not started(int(pid)) or time.monotonic() > deadline:
             raise CheckError(f"the Prefect server did not start; {log} says why.")
         time.sleep(0.5)
 
@@ -163,23 +146,12 @@ def _free_claimed_runs(url: str) -> None:
         "work_pools": {"name": {"any_": [POOL]}},
     }
     state = {"type": "CRASHED", "name": "Crashed", "message": "its worker has gone"}
-    for run in _post(f"{url}/flow_runs/filter", claimed):
-        _post(f"{url}/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
-
-
-def _post(address: str, body: dict[str, Any]) -> Any:
-    request = urllib.request.Request(  # noqa: S310 loopback
-        address,
-        data=json.dumps(body).encode("utf-8"),
-        headers={"content-type": "application/json"},
-    )
     try:
-        with urllib.request.urlopen(  # noqa: S310 loopback
-            request, timeout=ANSWER_TIMEOUT_S
-        ) as answer:
-            return json.load(answer)
+        for run in post(f"{url}/flow_runs/filter", claimed, timeout_s=ANSWER_TIMEOUT_S):
+            change = {"state": state, "force": True}
+            post(f"{url}/flow_runs/{run['id']}/set_state", change, timeout_s=ANSWER_TIMEOUT_S)
     except (OSError, ValueError) as error:
-        raise CheckError(f"the Prefect server at {address} does not answer: {error}") from error
+        raise CheckError(f"the Prefect server at {url} does not answer: {error}") from error
 
 
 def _prefect(root: Path, environment: dict[str, str], *words: str) -> None:
@@ -194,29 +166,6 @@ def _prefect(root: Path, environment: dict[str, str], *words: str) -> None:
     if done.returncode:
         said = " / ".join((done.stdout + done.stderr).strip().splitlines()[-3:])
         raise CheckError(f"`prefect {' '.join(words)}` failed: {said}")
-
-
-def _descendants(pid: int) -> Iterator[int]:
-    """Every process below one, also those in sessions of their own."""
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                yield int(child)
-                yield from _descendants(int(child))
-
-
-def _end(pids: list[int]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-        deadline = time.monotonic() + GRACE_S
-        while time.monotonic() < deadline:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(-1, os.WNOHANG)
-            if all(_is_zombie(pid) for pid in pids):
-                return
-            time.sleep(0.2)
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 """One Prefect API for a whole run: the user's own, or one loopback server that all stages share.
 
-Starting a server takes 10 to 25 seconds, so the stages of one `dvc repro` must not start one
-each. The first stage starts it under a lock; every stage registers the process that its run
-belongs to (the `dvc` above it, or itself); a small supervisor stops the server when the last of
-these has gone, however it went.
+Starting a server takes 10 to 25 seconds, so the stages of one `dvc repro` share one. The first
+stage starts it under a lock. Every stage registers the process that its run belongs to: the `dvc`
+above it, or itself. A small supervisor stops the server when the last of these has ended, in
+whatever way.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from flows.loopback import HOST, is_healthy
+from flows.processes import outermost_dvc, started
 
 START_TIMEOUT_S = 600.0  # it takes 15 s, but a machine may be busy with its work
 STOP_TIMEOUT_S = 20.0
@@ -43,9 +44,9 @@ def api_url(state_dir: Path) -> str:
         return url
     state_dir.mkdir(parents=True, exist_ok=True)
     with _locked(state_dir):
-        _register(state_dir, _run_owner())
+        _register(state_dir, outermost_dvc())
         url = _read_url(state_dir)
-        if url is None or not healthy(url):
+        if url is None or not is_healthy(url):
             url = _start(state_dir)
     return url
 
@@ -64,21 +65,12 @@ def _read_url(state_dir: Path) -> str | None:
         return None
 
 
-def healthy(url: str) -> bool:
-    """Whether a Prefect API answers at the URL."""
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:  # noqa: S310 loopback
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
-
-
 def _start(state_dir: Path) -> str:
     """Start the supervisor detached from this stage and wait until the API answers."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((HOST, 0))
         port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
+    url = f"http://{HOST}:{port}/api"
     log = state_dir / "server.log"
     with log.open("ab") as sink:
         supervisor = subprocess.Popen(
@@ -90,7 +82,7 @@ def _start(state_dir: Path) -> str:
         )
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and supervisor.poll() is None:
-        if healthy(url):
+        if is_healthy(url):
             (state_dir / "server.json").write_text(json.dumps({"url": url}), "utf-8")
             return url
         time.sleep(0.25)
@@ -98,60 +90,21 @@ def _start(state_dir: Path) -> str:
     raise RuntimeError(f"the Prefect server did not start; {log} says why.")
 
 
-# --- who a run belongs to ------------------------------------------------------------------------
-
-
-def process_stat(pid: int) -> tuple[int, str] | None:
-    """Parent pid and start time of a process, or None when there is no such process."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-    except OSError:
-        return None
-    after_name = text.rpartition(")")[2].split()  # a process name may hold anything
-    return int(after_name[1]), after_name[19]
-
-
-def _is_dvc(pid: int) -> bool:
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    names = [Path(os.fsdecode(word)).name for word in words[:3]]
-    return "dvc" in names
-
-
-def _run_owner() -> int:
-    """The outermost `dvc` above this process, else this process."""
-    owner, pid = os.getpid(), os.getpid()
-    while pid > 1 and (stat := process_stat(pid)):
-        if _is_dvc(pid):
-            owner = pid
-        pid = stat[0]
-    return owner
-
-
 def _register(state_dir: Path, pid: int) -> None:
-    stat = process_stat(pid)
-    assert stat is not None
     owners = state_dir / "owners"
     owners.mkdir(exist_ok=True)
-    # The start time tells a process from a later one with the same number.
-    (owners / f"{pid}-{stat[1]}").touch()
+    (owners / f"{pid}-{started(pid)}").touch()
 
 
 def _living_owners(state_dir: Path) -> int:
     living = 0
     for path in sorted((state_dir / "owners").glob("*-*")):
-        pid, _, started = path.name.partition("-")
-        stat = process_stat(int(pid))
-        if stat is not None and stat[1] == started:
+        pid, _, since = path.name.partition("-")
+        if started(int(pid)) == since:
             living += 1
         else:
             path.unlink(missing_ok=True)
     return living
-
-
-# --- the supervisor ------------------------------------------------------------------------------
 
 
 def supervise(state_dir: Path, port: int) -> int:
@@ -163,7 +116,7 @@ def supervise(state_dir: Path, port: int) -> int:
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "prefect", "server", "start", "--no-ui"),
-            *("--host", "127.0.0.1", "--port", str(port)),
+            *("--host", HOST, "--port", str(port)),
         ],
         env=environment,
         stdin=subprocess.DEVNULL,

@@ -22,15 +22,15 @@ def up(
     root: Root = Path(),
 ) -> None:
     """Start a Prefect server and a worker on this machine, with the deployments of prefect.yaml."""
-    _station("up", "--root", str(root.resolve()), "--port", str(port))
+    _local_server("up", "--root", str(root.resolve()), "--port", str(port))
 
 
 def down(root: Root = Path()) -> None:
     """Stop what `avsep up` has started, and the runs of it."""
-    _station("down", "--root", str(root.resolve()))
+    _local_server("down", "--root", str(root.resolve()))
 
 
-def _station(*words: str) -> None:
+def _local_server(*words: str) -> None:
     from importlib.util import find_spec
 
     if find_spec("prefect") is None:

@@ -65,7 +65,9 @@ def test_the_users_own_server_is_used_and_none_started(tmp_path: Path, monkeypat
 
 
 def test_a_run_belongs_to_the_dvc_above_it(tmp_path: Path):
-    code = "from flows.server import _run_owner; import os; print(_run_owner(), os.getppid())"
+    code = (
+        "from flows.processes import outermost_dvc; import os; print(outermost_dvc(), os.getppid())"
+    )
     # A process whose command line says `dvc`, with a stage below a shell below it.
     fake = tmp_path / "dvc"
     fake.write_text(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {code!r}])\n")
