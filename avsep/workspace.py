@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from avsep.errors import UsageError
+
+PARAMS = "params.yaml"
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -77,3 +81,24 @@ class Workspace:
     def work(self, stage: str) -> Path:
         """Resumable work of a stage, outside its outs (DVC deletes outs before a stage runs)."""
         return self.data / ".work" / stage
+
+
+def find_project(root: Path | None = None) -> Workspace:
+    """The project that a command works on.
+
+    Args:
+        root: the project folder; None takes the nearest one at or above the current folder.
+
+    Raises:
+        UsageError: there is no project; nothing is written.
+    """
+    start = (root or Path()).resolve()
+    for folder in [start] if root is not None else [start, *start.parents]:
+        if (folder / PARAMS).is_file():
+            return Workspace(folder)
+    where = start if root is not None else f"neither {start} nor a folder above it"
+    verb = "is not" if root is not None else "is"
+    raise UsageError(
+        f"{where} {verb} an avsep project: it has no {PARAMS}. Change to the project folder or"
+        " name it with --root."
+    )

@@ -28,9 +28,9 @@ from prefect.utilities.annotations import quote
 from avsep.outcome import Outcome
 from avsep.processes import interrupt_items
 from avsep.progress import Progress, no_progress, stage_progress
-from avsep.workspace import Workspace
+from avsep.workspace import PARAMS, Workspace
 from flows.runners import engine, task_runner
-from pipeline.config import PARAMS, load_config
+from pipeline.config import load_configs
 from pipeline.execution.stage import Batch, StageReport, run_stage
 from pipeline.stages import STAGES
 
@@ -92,7 +92,8 @@ def _run(stage: str, root: str, model: str) -> StageReport:
     """The body of every stage flow."""
     far = engine() != "local"
     workspace = Workspace(Path(root).resolve())
-    config = load_config(workspace.root / PARAMS, stage)
+    # All of it, so that a mistake in a later section does not show after hours of work.
+    config = load_configs(workspace.root / PARAMS)[stage]
     if model:
         config = replace(config, model=model)
 

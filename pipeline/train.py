@@ -17,8 +17,8 @@ from avsep.errors import UsageError
 from avsep.files import read_json
 from avsep.processes import follow_parent
 from avsep.settings import as_values, build
-from avsep.workspace import Workspace
-from pipeline.config import PARAMS, load_config
+from avsep.workspace import PARAMS, Workspace
+from pipeline.config import load_config
 from pipeline.execution.launch import exit_code
 from pipeline.execution.training_child import prepare_directory
 from pipeline.stages import STAGES, pretrain, train

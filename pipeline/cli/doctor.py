@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from avsep.errors import CheckError
-from avsep.workspace import Workspace
-from pipeline.config import PARAMS, load_configs
+from avsep.workspace import PARAMS, find_project
+from pipeline.cli.options import Root
+from pipeline.config import load_configs
 from pipeline.doctor import examine
 
 
 def doctor(
     profile: Annotated[str, typer.Option(help="A profile's name; params.yaml if left out.")] = "",
-    root: Annotated[Path, typer.Option("--root", help="The project folder.")] = Path(),
+    root: Root = None,
 ) -> None:
     """Say what this machine has and lacks for the chosen settings; exits 1 if they cannot run."""
-    path = root / "profiles" / f"{profile}.yaml" if profile else root / PARAMS
+    workspace = find_project(root)
+    path = workspace.root / (f"profiles/{profile}.yaml" if profile else PARAMS)
     missing = 0
-    for line in examine(Workspace(root.resolve()), load_configs(path)):
+    for line in examine(workspace, load_configs(path)):
         typer.echo(line)
         missing += line.state == "missing"
     if missing:

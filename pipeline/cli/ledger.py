@@ -10,24 +10,25 @@ import typer
 
 from avsep.errors import FAILURE_KINDS, CheckError, Reason, State
 from avsep.outcome import SourceRow
-from avsep.workspace import Workspace
+from avsep.workspace import find_project
+from pipeline.cli.options import Root
+from pipeline.config import find_stage
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.retry import failures_of, retry
+from pipeline.stages import STAGES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 ledger_app = typer.Typer(help="What became of every item.", no_args_is_help=True)
 
-Root = Annotated[Path, typer.Option("--root", help="The project folder.")]
 
-
-def _ledger(root: Path) -> Ledger:
-    return Ledger(Workspace(root.resolve()).ledger)
+def _ledger(root: Path | None) -> Ledger:
+    return Ledger.existing(find_project(root).ledger)
 
 
 @ledger_app.command()
-def summary(root: Root = Path()) -> None:
+def summary(root: Root = None) -> None:
     """Count the items of each stage by how they ended."""
     from rich.console import Console
     from rich.table import Table
@@ -72,12 +73,13 @@ Class = Annotated[
 def failures(
     stage: Annotated[str, typer.Argument(help="A stage; all of them if left out.")] = "",
     kind: Class = "",
-    root: Root = Path(),
+    root: Root = None,
 ) -> None:
     """Name the items that failed or were dropped, and why, one a line."""
+    names = [find_stage(stage).name] if stage else list(STAGES)
     ledger = _ledger(root)
     wanted = set(failures_of(kind)) if kind else set(Reason)
-    for name in [stage] if stage else ledger.stages():
+    for name in names:
         for outcome in ledger.outcomes(name).values():
             if outcome.state is not State.DONE and outcome.reason in wanted:
                 typer.echo(
@@ -89,22 +91,25 @@ def failures(
 def retry_command(
     stage: Annotated[str, typer.Argument(help="The stage whose failed items may run again.")],
     kind: Class = "",
-    root: Root = Path(),
+    root: Root = None,
 ) -> None:
     """Let the next run of a stage try its failed items again; dropped ones stay dropped."""
-    count = retry(stage, Workspace(root.resolve()), kind)
+    find_stage(stage)
+    workspace = find_project(root)
+    Ledger.existing(workspace.ledger)
+    count = retry(stage, workspace, kind)
     typer.echo(f"{count} item(s) of {stage} will be tried again.")
 
 
 @ledger_app.command()
 def check(
     deep: Annotated[bool, typer.Option("--deep", help="Compare the sha256 of all files.")] = False,
-    root: Root = Path(),
+    root: Root = None,
 ) -> None:
     """Compare the ledger with the tables and the files; exits 1 where they do not agree."""
     from pipeline.execution.ledger_check import check_ledger
 
-    problems = check_ledger(Workspace(root.resolve()), deep=deep)
+    problems = check_ledger(find_project(root), deep=deep)
     for problem in problems:
         typer.echo(problem, err=True)
     if problems:
@@ -115,7 +120,7 @@ def check(
 @ledger_app.command()
 def export(
     out: Annotated[Path, typer.Argument(help="A folder for items.parquet and sources.parquet.")],
-    root: Root = Path(),
+    root: Root = None,
 ) -> None:
     """Write the ledger as parquet tables."""
     from pipeline.execution.ledger_export import export_ledger

@@ -7,27 +7,26 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from avsep.errors import UsageError
-
-Root = Annotated[Path, typer.Option("--root", help="The project folder.")]
+from avsep.workspace import find_project
+from pipeline.cli.options import Root
 
 
 def up(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of the server.")] = 4200,
-    root: Root = Path(),
+    root: Root = None,
 ) -> None:
     """Start a Prefect server and a worker on this machine, with the deployments of prefect.yaml."""
-    _local_server("up", "--root", str(root.resolve()), "--port", str(port))
+    _local_server("up", "--root", str(find_project(root).root), "--port", str(port))
 
 
-def down(root: Root = Path()) -> None:
+def down(root: Root = None) -> None:
     """Stop what `avsep up` has started, and the runs of it."""
-    _local_server("down", "--root", str(root.resolve()))
+    _local_server("down", "--root", str(find_project(root).root))
 
 
 def _local_server(*words: str) -> None:

@@ -9,11 +9,11 @@ import typer
 
 from avsep.errors import UsageError
 from avsep.files import write_text
-from pipeline.config import PARAMS, load_configs
+from avsep.workspace import PARAMS, find_project
+from pipeline.cli.options import Root
+from pipeline.config import load_configs
 
 profile_app = typer.Typer(help="Ready settings for a corpus and a machine.", no_args_is_help=True)
-
-Root = Annotated[Path, typer.Option("--root", help="The project folder.")]
 
 
 def _profiles(root: Path) -> dict[str, Path]:
@@ -27,21 +27,22 @@ def _headline(path: Path) -> str:
 
 
 @profile_app.command("list")
-def list_profiles(root: Root = Path()) -> None:
+def list_profiles(root: Root = None) -> None:
     """Name the profiles and what each is for."""
-    for name, path in _profiles(root).items():
+    for name, path in _profiles(find_project(root).root).items():
         typer.echo(f"{name:12} {_headline(path)}")
 
 
 @profile_app.command("use")
 def use_profile(
     name: Annotated[str, typer.Argument(help="A profile's name; `avsep profile list` shows all.")],
-    root: Root = Path(),
+    root: Root = None,
 ) -> None:
     """Write params.yaml from a profile, after checking every value in it."""
-    profiles = _profiles(root)
+    folder = find_project(root).root
+    profiles = _profiles(folder)
     if name not in profiles:
         raise UsageError(f"there is no profile {name!r}; there are {', '.join(profiles)}.")
     load_configs(profiles[name])
-    write_text(root / PARAMS, profiles[name].read_text("utf-8"))
+    write_text(folder / PARAMS, profiles[name].read_text("utf-8"))
     typer.echo(f"params.yaml is now the profile {name}.")

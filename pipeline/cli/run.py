@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from avsep.errors import UsageError
 from avsep.progress import stage_progress
-from avsep.workspace import Workspace
-from pipeline.config import PARAMS, find_stage, load_config
+from avsep.workspace import PARAMS, find_project
+from pipeline.cli.options import Root
+from pipeline.config import find_stage, load_configs
 from pipeline.execution.retry import retry
 from pipeline.execution.stage import run_stage
 from pipeline.stages import STAGES
@@ -25,12 +25,12 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try the items again that failed.")
     ] = False,
-    root: Annotated[Path, typer.Option("--root", help="The project folder.")] = Path(),
+    root: Root = None,
 ) -> None:
     """Run one stage here, without Prefect and DVC."""
     found = find_stage(stage)
-    workspace = Workspace(root.resolve())
-    config = load_config(workspace.root / PARAMS, stage)
+    workspace = find_project(root)
+    config = load_configs(workspace.root / PARAMS)[stage]
     if found.per_model:
         if not model:
             raise UsageError(f"`avsep run {stage}` needs --model dolphin, vovit-s1 or vovit.")

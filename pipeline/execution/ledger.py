@@ -65,19 +65,36 @@ class Ledger:
                         )
         except sqlite3.DatabaseError as error:
             raise CheckError(
-                f"{path} is no ledger ({error}); move it away and run the stage again."
+                f"{path} is not a ledger ({error}); move it away and run the stage again."
             ) from error
+
+    @classmethod
+    def existing(cls, path: Path) -> Ledger:
+        """The ledger of a project, for a command that only reads.
+
+        Raises:
+            CheckError: there is none yet, or it is damaged; nothing is written.
+        """
+        if not path.is_file():
+            raise CheckError(f"{path} is missing: no stage has run in this project yet.")
+        return cls(path)
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.path, timeout=60)
         try:
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA synchronous=NORMAL")
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+            connection = sqlite3.connect(self.path, timeout=60)
+            try:
+                connection.row_factory = sqlite3.Row
+                connection.execute("PRAGMA synchronous=NORMAL")
+                with connection:
+                    yield connection
+            finally:
+                connection.close()
+        except sqlite3.OperationalError as error:  # the disk or a lock, not the file's content
+            raise CheckError(
+                f"{self.path} cannot be used now: {error}; check the disk and its free space, then"
+                " run the command again."
+            ) from error
 
     def record(self, stage: str, outcomes: Iterable[Outcome]) -> None:
         """Write outcomes in one transaction; the attempts of an item add up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def check_ledger(workspace: Workspace, *, deep: bool = False) -> list[str]:
         workspace: the project's folders.
         deep: compare the sha256 of every raw file too.
     """
-    ledger = Ledger(workspace.ledger)
+    ledger = Ledger.existing(workspace.ledger)
     stages = ledger.stages()
     problems: list[str] = []
     if "download" in stages:
@@ -70,8 +71,11 @@ def _strangers(workspace: Workspace, rows: list[RawClip]) -> Iterator[str]:
 
 def _sources(ledger: Ledger, outcomes: dict[str, Outcome]) -> Iterator[str]:
     """A video that is gone has no clip that is done, and none is left half-way."""
+    clips_of: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes.values():
+        clips_of[outcome.source].append(outcome)
     for name, source in ledger.sources("download").items():
-        clips = [outcome for outcome in outcomes.values() if outcome.source == name]
+        clips = clips_of[name]
         if source.state is None and clips:
             yield f"the video {name} is still to be tried, and its clips have ended."
         if source.state is State.DROPPED:

@@ -1,3 +1,4 @@
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -65,8 +66,27 @@ def test_two_processes_write_at_once(tmp_path: Path):
 def test_a_file_that_is_no_ledger_is_named(tmp_path: Path):
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(b"not a database, but long enough to be looked at" * 20)
-    with pytest.raises(CheckError, match=r"ledger\.sqlite is no ledger"):
+    with pytest.raises(CheckError, match=r"ledger\.sqlite is not a ledger"):
         Ledger(path)
+
+
+def test_a_full_disk_is_named_and_not_the_file(tmp_path: Path, monkeypatch):
+    path = tmp_path / "ledger.sqlite"
+    ledger = Ledger(path)
+    ledger.record("clean", [Outcome.done("a")])
+    connect = sqlite3.connect
+
+    def full(*arguments, **options):
+        connection = connect(*arguments, **options)
+        connection.execute("PRAGMA max_page_count = 1")  # SQLite then reports a full disk
+        return connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", full)
+        with pytest.raises(CheckError, match=r"full; check the disk") as caught:
+            ledger.record("clean", [Outcome.done(f"{i}" * 500) for i in range(500)])
+    assert "move it away" not in str(caught.value)
+    assert list(Ledger(path).outcomes("clean")) == ["a"]
 
 
 def test_counts_of_nothing():

@@ -4,7 +4,7 @@ from avsep.cli.app import app
 from avsep.errors import CheckError, Reason, State, UsageError
 from avsep.outcome import Outcome, SourceRow
 from avsep.tables import read_rows
-from avsep.workspace import Workspace
+from avsep.workspace import PARAMS, Workspace
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.ledger_export import ItemRecord, SourceRecord
 from pipeline.execution.markers import known_outcomes, read_marker, write_marker
@@ -23,6 +23,7 @@ OUTCOMES = [
 @pytest.fixture
 def workspace(tmp_path):
     workspace = Workspace(tmp_path)
+    (tmp_path / PARAMS).write_text("{}")
     ledger = Ledger(workspace.ledger)
     ledger.record("download", OUTCOMES)
     for outcome in OUTCOMES:

@@ -1,6 +1,7 @@
 """A stage by its name, with the settings of `params.yaml` or others."""
 
-from pipeline.config import PARAMS, find_stage, load_config
+from avsep.workspace import PARAMS
+from pipeline.config import find_stage, load_config
 from pipeline.execution import stage as execution
 
 
