@@ -9,9 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import psutil
@@ -23,7 +24,6 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 from prefect.states import State
-from prefect.utilities.annotations import quote
 
 from avsep.outcome import Outcome
 from avsep.processes import interrupt_items
@@ -73,7 +73,7 @@ class _ProgressArtifact:
 
 @task(
     name="batch",
-    task_run_name="{stage} {batch.name}",
+    task_run_name="{stage} {batch_name}",
     retries=RETRIES,
     retry_delay_seconds=RETRY_DELAYS_S,
     retry_jitter_factor=0.5,
@@ -82,10 +82,10 @@ class _ProgressArtifact:
     persist_result=False,
 )
 def work_batch(
-    stage: str, config: Any, workspace: Workspace, batch: Batch, progress: Progress
+    stage: str, batch_name: str, work: Callable[[Progress], list[Outcome]], progress: Progress
 ) -> list[Outcome]:
     """Do one batch, here or on another machine."""
-    return STAGES[stage].work(config, workspace, batch, progress)
+    return work(progress)
 
 
 def _run(stage: str, root: str, model: str) -> StageReport:
@@ -111,8 +111,9 @@ def _run(stage: str, root: str, model: str) -> StageReport:
     def submit(batch: Batch, advance: Progress) -> Callable[[], list[Outcome]]:
         # A worker of Dask cannot reach the bar: there it moves when a batch has ended.
         inside = no_progress if far else advance
-        # Quoted: Prefect would look for futures in every row of the batch.
-        future = work_batch.submit(stage, config, workspace, cast(Batch, quote(batch)), inside)
+        # One value, in which Prefect does not look for futures: it would in every row of a batch.
+        work = partial(STAGES[stage].work, config, workspace, batch)
+        future = work_batch.submit(stage, batch.name, work, inside)
 
         def result() -> list[Outcome]:
             ended: list[Outcome] = future.result()

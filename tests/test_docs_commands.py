@@ -25,7 +25,7 @@ RUN_BY = {
     "avsep down": f"{SCENARIOS}/scheduled_runs.py",
     "avsep export": "tests/exporting/test_exports.py",
     "avsep inspect": "tests/test_docs_commands.py",
-    "avsep ledger": "tests/test_ledger_commands.py",
+    "avsep ledger": "tests/execution/test_ledger_commands.py",
     "avsep profile use": "tests/corpora/test_miniature_corpora.py",
     "avsep results": "tests/reporting/test_report_page.py",
     "avsep run": "tests/corpora/test_miniature_corpora.py",
@@ -112,7 +112,7 @@ def test_every_target_and_module_exists():
     assert {words[1] for words in calls("make")} <= set(targets)
     for page in PAGES:
         text = page.read_text("utf-8")
-        for name in re.findall(r"python -m ((?:pipeline|flows)[\w.]+)", text):
+        for name in re.findall(r"python -m ((?:avsep|flows)[\w.]+)", text):
             assert importlib.util.find_spec(name), f"{page.name}: {name}"
         for name in re.findall(r"python (tests/[\w/]+\.py)", text):
             assert (ROOT / name).is_file(), f"{page.name}: {name}"
@@ -125,7 +125,7 @@ def test_something_runs_every_command(words):
     assert begins, f"nothing runs `{text}`: write a test or a scenario, and name it in RUN_BY"
     if place := RUN_BY[max(begins, key=len)]:
         told = (ROOT / place).read_text("utf-8")
-        last = max(begins, key=len).split()[-1].removeprefix("pipeline.").removesuffix(".")
+        last = max(begins, key=len).split()[-1].removesuffix(".")
         assert last in told, f"{place} does not run `{text}`"
 
 

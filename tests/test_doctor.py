@@ -1,13 +1,15 @@
 import pytest
+import yaml
 
 from avsep.workspace import Workspace
+from pipeline.config import load_configs
 from pipeline.doctor import examine
 
 
 def lines(root, values=None) -> dict[str, str]:
-    return {
-        line.name: f"{line.state} {line.detail}" for line in examine(Workspace(root), values or {})
-    }
+    (root / "params.yaml").write_text(yaml.safe_dump(values or {}))
+    config = load_configs(root / "params.yaml")
+    return {line.name: f"{line.state} {line.detail}" for line in examine(Workspace(root), config)}
 
 
 def test_the_demo_runs_here_and_each_thing_has_one_line(tmp_path):

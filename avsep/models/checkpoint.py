@@ -8,7 +8,6 @@ it. Nothing in them can run code.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,12 +25,7 @@ CARD = "card.json"
 CARD_VERSION = 1
 SAFETENSORS, TORCH_FILE = "model.safetensors", "model.pt"
 
-# Family: module, class of the model, class of its config.
-FAMILIES = {
-    "dolphin": ("avsep.models.dolphin", "Dolphin", "DolphinConfig"),
-    "vovit": ("avsep.models.vovit", "VoViT", "VoViTConfig"),
-    "lipcoder": ("avsep.models.dolphin", "LipEncoder", "LipEncoderConfig"),
-}
+FAMILIES = {"dolphin": "Dolphin", "vovit": "VoViT", "lipcoder": "LipEncoder"}  # their classes
 
 
 def save(model: nn.Module, directory: Path, card: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,8 +83,8 @@ def save_file(model: nn.Module, path: Path, card: Mapping[str, Any]) -> dict[str
 def _check_family(model: nn.Module, family: Any) -> None:
     if family not in FAMILIES:
         raise ValueError(f"family is {family!r}; it may be {', '.join(FAMILIES)}.")
-    if type(model).__name__ != FAMILIES[family][1]:
-        raise ValueError(f"a {type(model).__name__} is no {FAMILIES[family][1]} ({family}).")
+    if type(model).__name__ != FAMILIES[family]:
+        raise ValueError(f"a {type(model).__name__} is no {FAMILIES[family]} ({family}).")
 
 
 def _write(
@@ -123,16 +117,26 @@ def load(path: Path, device: str | torch.device = "cpu", *, family: str = "") ->
     """
     card_path = _card_path(path)
     card = read_card(path, family=family)
-    module_name, class_name, config_name = FAMILIES[card["family"]]
-    module = importlib.import_module(module_name)
+    model_class, config_class = _classes(card["family"])
     try:
-        config = build(getattr(module, config_name), card["config"], f"{card_path}: config")
-        model: nn.Module = getattr(module, class_name)(config)
+        model = model_class(build(config_class, card["config"], f"{card_path}: config"))
         model.load_state_dict(read_weights(path, card), strict=True)
     except (UsageError, RuntimeError) as error:
         raise CheckError(f"{card_path} does not fit this version of avsep: {error}") from error
     model.card = card  # type: ignore[assignment]
     return model.to(device).eval()
+
+
+def _classes(family: str) -> tuple[type[nn.Module], type[Any]]:
+    """The classes of a family's model and of its config, imported when they are asked for."""
+    from avsep.models import dolphin, vovit
+
+    classes: dict[str, tuple[type[nn.Module], type[Any]]] = {
+        "dolphin": (dolphin.Dolphin, dolphin.DolphinConfig),
+        "vovit": (vovit.VoViT, vovit.VoViTConfig),
+        "lipcoder": (dolphin.LipEncoder, dolphin.LipEncoderConfig),
+    }
+    return classes[family]
 
 
 def read_card(path: Path, *, family: str = "") -> dict[str, Any]:

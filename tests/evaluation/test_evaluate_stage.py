@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from avsep.errors import CheckError, Reason, UsageError
-from avsep.evaluation import batches, scoring
+from avsep.evaluation import scoring
 from avsep.evaluation.cost import measure
 from avsep.evaluation.items import build_item
 from avsep.evaluation.problems import Problem
@@ -22,6 +22,7 @@ from avsep.mixing.recipes import read_recipes, write_recipes
 from avsep.shards.reader import ShardStore
 from pipeline.execution.ledger import Ledger
 from pipeline.stages import evaluate
+from pipeline.stages import evaluate_batches as batches
 from pipeline.stages.evaluate import EvaluateConfig
 from tests.support.band_separator import load_for_stage
 from tests.support.evaluation_world import make_workspace

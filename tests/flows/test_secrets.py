@@ -23,20 +23,25 @@ SECRETS = {"cookie": "verysecret", "file": "jar-of-mine", "key": "my-very-own-ke
 PROGRAM = """
 import sys
 from functools import partial
-from flows.stages import download, report
-from flows.engine import main
+from flows.stages import main
 from avsep.corpora.youtube import config, session
 from avsep.corpora.youtube.fetch import Site
 from tests.support.video_server import _address
 
 server, *rest = sys.argv[1:]
 session.SITE = Site(address=partial(_address, server), extractors=("generic",))
-sys.argv = ["flows", *rest]
-main(download, "download")
-main(report, "report")
+
+
+def run(stage):
+    sys.argv = ["flows.stages", stage, *rest]
+    main()
+
+
+run("download")
+run("report")
 config.os.environ[config.COOKIES_VARIABLE] += ".gone"
 try:
-    main(download, "download")
+    run("download")
 except SystemExit as error:
     print("ended with", error.code)
 """

@@ -6,7 +6,6 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-import vovit_rule as rule
 
 from avsep.models.vovit import VoViT, VoViTConfig
 from avsep.models.vovit.graph import adjacency, nearest_frames
@@ -14,6 +13,7 @@ from avsep.models.vovit.registration import register
 from avsep.models.vovit.state_dict_adapter import official_enhancer_name, official_stage1_name
 from avsep.models.vovit.stft import _window, stft
 from avsep.models.vovit.transformer import position_table
+from tests.support import vovit_rule as rule
 
 
 @pytest.fixture(scope="module", autouse=True)

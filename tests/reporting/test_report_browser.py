@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from avsep.reporting.page import render_page
+from pipeline.execution.ledger import Ledger
 from tests.support.chromium import CHROMIUM, PROBLEM
 from tests.support.report_world import LEVELS
 
@@ -23,7 +24,11 @@ def page_file(full_workspace, tmp_path_factory) -> Path:
         return Path(real).resolve()
     path = tmp_path_factory.mktemp("page") / "index.html"
     html = render_page(
-        full_workspace, models=tuple(LEVELS), title="Synthetic figures", max_examples=2
+        full_workspace,
+        models=tuple(LEVELS),
+        title="Synthetic figures",
+        max_examples=2,
+        ledger=Ledger(full_workspace.ledger).all_counts(),
     )
     path.write_text(html, "utf-8")
     return path

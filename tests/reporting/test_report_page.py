@@ -18,6 +18,7 @@ from avsep.reporting.numbers import DASH, cell, number
 from avsep.reporting.page import render_page
 from avsep.reporting.table import summary_table
 from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
 from pipeline.stages import report
 from pipeline.stages.report import ReportConfig
 from tests.support.report_world import LEVELS, make_data, make_evaluation, make_run
@@ -59,8 +60,13 @@ class Page(HTMLParser):
 
 
 def render(workspace: Workspace, **changes) -> str:
-    options = {"models": tuple(LEVELS), "title": "Results", "max_examples": 4} | changes
-    return render_page(workspace, **options)
+    options = {
+        "models": tuple(LEVELS),
+        "title": "Results",
+        "max_examples": 4,
+        "ledger": Ledger(workspace.ledger).all_counts(),
+    }
+    return render_page(workspace, **(options | changes))
 
 
 @pytest.fixture(scope="module")

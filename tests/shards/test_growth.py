@@ -136,10 +136,15 @@ def test_a_killed_growth_plans_the_same_shards_again(project, monkeypatch):
     clips = [clip(n) for n in range(18)]
     write_rows(project.workspace.clips / "clips.parquet", clips, Clip)
     planned = extract.plan(EXTRACT, project.workspace)
+
+    def plan_again() -> str:
+        """The plan, its rows compared as text: a level that was not measured is NaN."""
+        return repr(extract.plan(EXTRACT, project.workspace))
+
     extract.work(EXTRACT, project.workspace, planned[-1], lambda _: None)  # and no finish
-    assert extract.plan(EXTRACT, project.workspace) == planned
+    assert plan_again() == repr(planned)
     project(clips, None)
-    assert extract.plan(EXTRACT, project.workspace) == planned
+    assert plan_again() == repr(planned)
     third = project([*clips, clip(18)], None)
     assert "train-b002-000000.tar" in third
 

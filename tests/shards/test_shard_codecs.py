@@ -10,7 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from avsep.shards import audio, codecs, landmarks, lips
+from avsep.media import pcm
+from avsep.shards import codecs, landmarks, lips
 
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:
@@ -98,7 +99,7 @@ class TestLips:
 
 @pytest.mark.parametrize(
     ("encode", "decode"),
-    [(audio.encode_flac, audio.decode_flac), (audio.encode_wav, audio.decode_wav)],
+    [(pcm.encode_flac, pcm.decode_flac), (pcm.encode_wav, pcm.decode_wav)],
 )
 class TestAudio:
     def test_samples_are_exact_and_bytes_the_same(self, encode, decode):

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from avsep.cleaning import judge as judging
+from avsep.cleaning import check_clip as checking
 from avsep.errors import CheckError, Reason, State, UsageError
 from avsep.files import read_json, sha256_file
 from avsep.progress import no_progress
@@ -140,7 +140,7 @@ def test_killed_run_continues_and_gives_the_same_bytes(workspace, monkeypatch):
     shutil.rmtree(workspace.work("clean"))
     shutil.rmtree(workspace.clips)
     calls: list[str] = []
-    real = judging.judge
+    real = checking.judge
 
     def judge_until_killed(raw, folder, limits):
         if len(calls) == 4:
@@ -177,7 +177,7 @@ def test_pool_gives_the_same_bytes_as_one_process(workspace):
 def test_finished_batches_are_skipped_until_settings_or_inputs_change(workspace, monkeypatch):
     run_stage("clean", workspace, config=HERE)
     calls: list[str] = []
-    real = judging.judge
+    real = checking.judge
 
     def judge_counted(raw, folder, limits):
         calls.append(raw.clip_id)
@@ -206,7 +206,7 @@ def test_failed_clips_alone_are_tried_again_when_asked(workspace, monkeypatch):
     assert run_stage("clean", workspace, config=HERE).counts.failed == {"file_missing": 1}
     assert forget_failures("clean", workspace) == 1
     calls: list[str] = []
-    real = judging.judge
+    real = checking.judge
     monkeypatch.setattr(
         clean, "judge", lambda raw, *rest: (calls.append(raw.clip_id), real(raw, *rest))[1]
     )

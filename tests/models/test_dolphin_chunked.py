@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from avsep.models.dolphin import Dolphin, DolphinConfig, WindowConfig, long, separate_long
+from avsep.models.dolphin import Dolphin, DolphinConfig, WindowConfig, chunked, separate_long
 from tests.support.dolphin_rule import rule_audio, tiny_dolphin
 
 WINDOWS = WindowConfig(window_s=1.0, overlap_s=0.4, fade_s=0.1)
@@ -42,7 +42,7 @@ def test_windows_join_without_a_seam(samples):
 
 @pytest.mark.parametrize("samples", [16001, 48005, 100_003, 1_600_000])
 def test_windows_cover_everything_and_do_not_grow(samples):
-    spans = long.window_spans(samples, WINDOWS)
+    spans = chunked.window_spans(samples, WINDOWS)
     assert spans[0][0] == 0
     assert spans[-1][1] == samples
     assert all(end - start < 16000 + 640 for start, end in spans)
@@ -65,7 +65,7 @@ def test_a_short_recording_is_separated_in_one_shot():
     torch.manual_seed(0)
     model = Dolphin(DolphinConfig.demo()).eval()
     mixture, lips = rule_audio(1, 9607)[0], torch.randint(0, 255, (16, 96, 96), dtype=torch.uint8)
-    once = model(mixture[None], long.prepare_lips(lips[None], 88))[0, 0]
+    once = model(mixture[None], chunked.prepare_lips(lips[None], 88))[0, 0]
     assert torch.allclose(separate_long(model, mixture, lips), once, atol=1e-5)
 
 
@@ -76,10 +76,10 @@ def test_joins_of_a_real_model_are_no_worse_than_the_rest():
     mixture = rule_audio(1, 41_600)[0]
     generator = torch.Generator().manual_seed(0)
     lips = torch.randint(0, 256, (65, 96, 96), dtype=torch.uint8, generator=generator)
-    once = model(mixture[None], long.prepare_lips(lips[None], 24))[0, 0]
+    once = model(mixture[None], chunked.prepare_lips(lips[None], 24))[0, 0]
     joined = separate_long(model, mixture, lips, config=WINDOWS)
     assert joined.shape == once.shape
-    spans = long.window_spans(len(mixture), WINDOWS)
+    spans = chunked.window_spans(len(mixture), WINDOWS)
     joints = [(before[1] + after[0]) // 2 for before, after in itertools.pairwise(spans)]
     assert len(joints) >= 3
     near = torch.zeros(len(mixture), dtype=torch.bool)

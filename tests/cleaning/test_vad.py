@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from avsep.cleaning import activity
+from avsep.cleaning import vad
 from avsep.cleaning.check_clip import Limits, judge
 from avsep.cleaning.scores import sound_scores
 from avsep.cleaning.vad import silero_share
@@ -32,7 +32,7 @@ def test_silero_knows_speech_from_music_which_the_energy_gate_does_not(speech):
     assert silero_share(chord(3)) < 0.05 < 0.6 < sound_scores(chord(3)).speech_share
     half = np.concatenate([chord(3), speech])
     assert silero_share(half) == pytest.approx(0.5, abs=0.05)
-    start = speech[: 16 * activity.CHUNK]
+    start = speech[: 16 * vad.CHUNK]
     alone = silero_share(start)
     silero_share(speech)
     assert silero_share(start) == alone  # nothing is left from the clip before
@@ -52,6 +52,6 @@ def test_the_setting_decides_who_measures(tmp_path, speech):
 
 
 def test_without_the_package_one_sentence_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(activity, "find_spec", lambda _name: None)
+    monkeypatch.setattr(vad, "find_spec", lambda _name: None)
     with pytest.raises(UsageError, match=r"needs `pip install 'avsep\[vad\]'`"):
         run_stage("clean", Workspace(tmp_path), config=CleanConfig(speech="silero"))

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from avsep.cleaning import judge as judging
+from avsep.cleaning import check_clip as checking
 from avsep.cleaning.check_clip import Limits, Verdict, checked_file, judge
 from avsep.cleaning.drops import drop_report
 from avsep.cleaning.duplicates import find_duplicates
@@ -112,7 +112,7 @@ def test_changed_missing_and_unreadable_files_fail(tmp_path):
 
 def test_file_that_vanishes_while_it_is_judged_fails_and_is_not_dropped(tmp_path, monkeypatch):
     path = make_clip(tmp_path / "a.mp4", **SIGHT, **SOUND)
-    monkeypatch.setattr(judging, "checked_file", lambda raw, folder: tmp_path / "gone.mp4")
+    monkeypatch.setattr(checking, "checked_file", lambda raw, folder: tmp_path / "gone.mp4")
     with pytest.raises(ItemError) as caught:
         judged(path)
     assert caught.value.reason is Reason.FILE_MISSING
