@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from avsep.errors import CheckError
-from avsep.mixing.external_lists import ListedMixture, ListedVoice, read_published
+from avsep.mixing.external_lists import ListedMixture, ListedVoice, read_external_list
 from avsep.mixing.recipes import read_recipes
 from avsep.mixing.training import read_training_list
 from avsep.schema import RATE_HZ
@@ -249,7 +249,7 @@ def _read(path: Path) -> list[Listing]:
         return [Listing(name=path.stem, pool=pool)]
     if path.suffix == ".jsonl":
         return [Listing(name=path.stem, mixtures=_own(path))]
-    return [Listing(name=name, mixtures=m) for name, m in read_published(path).items()]
+    return [Listing(name=name, mixtures=m) for name, m in read_external_list(path).items()]
 
 
 def _own(path: Path) -> list[ListedMixture]:

@@ -72,7 +72,7 @@ class ListedMixture:
     seconds: float = math.nan
 
 
-def read_published(path: Path) -> dict[str, list[ListedMixture]]:
+def read_external_list(path: Path) -> dict[str, list[ListedMixture]]:
     """The mixtures of a published list, by split.
 
     Args:

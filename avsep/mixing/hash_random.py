@@ -8,7 +8,7 @@ from itertools import count
 _BITS = 53  # what fits into a float64 without rounding
 
 
-class Draws:
+class HashRandom:
     """An endless stream of uniform numbers, named by a text.
 
     numpy keeps the streams of its generators only within a version; mixtures drawn today must be

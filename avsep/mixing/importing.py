@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avsep.errors import CheckError
-from avsep.mixing.external_lists import ListedMixture, ListedVoice, read_published
+from avsep.mixing.external_lists import ListedMixture, ListedVoice, read_external_list
 from avsep.mixing.published_protocols import CTCNET, MUSE, PROTOCOLS, ctcnet_recipe, muse_recipe
 from avsep.mixing.recipes import content_id
 from avsep.mixing.render import GetAudio
@@ -45,7 +45,7 @@ def import_list(
     Raises:
         CheckError: too many mixtures cannot be made of the samples; names one.
     """
-    published = read_published(path)
+    published = read_external_list(path)
     protocol = MUSE if path.name.removesuffix(".gz").endswith(".csv") else CTCNET
     if protocol == MUSE and split not in published:
         raise CheckError(f"{path} has no mixtures of the split {split}.")

@@ -20,7 +20,7 @@ from avsep.errors import CheckError
 from avsep.files import write_bytes
 from avsep.media.pcm import encode_flac, pcm_sha256
 from avsep.mixing.config import NoiseConfig
-from avsep.mixing.hash_random import Draws
+from avsep.mixing.hash_random import HashRandom
 from avsep.mixing.published_protocols import power_dbfs
 from avsep.mixing.recipes import MAX_GAIN_DB, NOISE_SUFFIX, content_id
 from avsep.mixing.render import FULL_SCALE, PEAK_LIMIT, GetAudio, linear_gain, render
@@ -106,13 +106,13 @@ def add_noise(
     Raises:
         CheckError: the files hold nothing but silence, or cannot be read.
     """
-    draws = Draws("noise", VERSION, recipe.mixture_id)
-    snr_db = config.min_snr_db + (config.max_snr_db - config.min_snr_db) * draws.uniform()
+    random = HashRandom("noise", VERSION, recipe.mixture_id)
+    snr_db = config.min_snr_db + (config.max_snr_db - config.min_snr_db) * random.uniform()
     voices_db = sum(s.level_db + s.gain_db for s in recipe.sources) / len(recipe.sources)
     for _ in range(_TRIES):
-        path = files[draws.below(len(files))]
+        path = files[random.below(len(files))]
         sound = _read(path)
-        start = draws.below(max(1, len(sound) - recipe.num_samples + 1))
+        start = random.below(max(1, len(sound) - recipe.num_samples + 1))
         stretch = np.resize(sound[start:], recipe.num_samples)  # a short file is repeated
         level_db = power_dbfs(stretch)
         gain_db = voices_db - snr_db - level_db

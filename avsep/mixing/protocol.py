@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from avsep.mixing.hash_random import Draws
+from avsep.mixing.hash_random import HashRandom
 from avsep.mixing.render import GetAudio
 from avsep.mixing.voices import Voice, VoiceTable
 from avsep.schema import MixtureRecipe
@@ -16,7 +16,7 @@ Window = tuple[Voice, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ListSpec:
     """Where a recipe will stand.
 
     Attributes:
@@ -43,7 +43,7 @@ class MixingProtocol(Protocol):
         """Raised when the same seed gives other mixtures."""
         ...
 
-    def windows(self, table: VoiceTable, draws: Draws) -> tuple[Window, ...]:
+    def windows(self, table: VoiceTable, random: HashRandom) -> tuple[Window, ...]:
         """The voices of a mixture, and the frames where it starts in them.
 
         Raises:
@@ -52,7 +52,7 @@ class MixingProtocol(Protocol):
         ...
 
     def recipe(
-        self, windows: Sequence[Window], get_audio: GetAudio, draws: Draws, place: Place
+        self, windows: Sequence[Window], get_audio: GetAudio, random: HashRandom, spec: ListSpec
     ) -> MixtureRecipe | None:
         """The recipe of a list, with measured levels; None when a window has no level."""
         ...

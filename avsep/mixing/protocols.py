@@ -8,7 +8,7 @@ only where the peak would exceed 0.99 of full scale.
 
 Lists for validation and test measure the level of each window. Training draws by (seed, epoch,
 index) from a small table without opening any sound, and takes the level of the whole sample. The
-protocols of others stand in `named`.
+published protocols are in `published_protocols`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from dataclasses import replace
 import numpy as np
 
 from avsep.media.level import active_level_dbfs
-from avsep.mixing.hash_random import Draws
-from avsep.mixing.protocol import MixingProtocol, Place, Window, training_id
+from avsep.mixing.hash_random import HashRandom
+from avsep.mixing.protocol import ListSpec, MixingProtocol, Window, training_id
 from avsep.mixing.recipes import MAX_GAIN_DB, content_id
 from avsep.mixing.render import GetAudio, joint_scale, linear_gain
 from avsep.mixing.voices import LEVEL_DIGITS, Voice, VoiceTable
@@ -44,12 +44,12 @@ def draw_training(table: VoiceTable, seed: int, epoch: int, index: int) -> Mixtu
     Raises:
         ValueError: the table has no two voices that may be mixed.
     """
-    draws = Draws(STRICT_2MIX, VERSION, seed, "train", epoch, index)
-    windows = _windows(table, draws)
+    random = HashRandom(STRICT_2MIX, VERSION, seed, "train", epoch, index)
+    windows = _windows(table, random)
     return _recipe(
         windows,
         levels_db=[voice.level_dbfs for voice, _ in windows],
-        relative_db=_relative_db(draws),
+        relative_db=_relative_db(random),
         seed=seed,
         num_samples=table.num_samples,
         mixture_id=training_id(seed, epoch, index),
@@ -61,15 +61,15 @@ class _Strict:
 
     name, version = STRICT_2MIX, VERSION
 
-    def windows(self, table: VoiceTable, draws: Draws) -> tuple[Window, ...]:
+    def windows(self, table: VoiceTable, random: HashRandom) -> tuple[Window, ...]:
         """Two windows that may be mixed."""
-        return _windows(table, draws)
+        return _windows(table, random)
 
     def recipe(
-        self, windows: Sequence[Window], get_audio: GetAudio, draws: Draws, place: Place
+        self, windows: Sequence[Window], get_audio: GetAudio, random: HashRandom, spec: ListSpec
     ) -> MixtureRecipe | None:
         """The recipe with measured levels; None when a window has no level."""
-        return _listed(windows, get_audio, draws, place)
+        return _listed(windows, get_audio, random, spec)
 
     def training(
         self, table: VoiceTable, get_audio: GetAudio, *, seed: int, epoch: int, index: int
@@ -106,18 +106,18 @@ def draw_list(
     Raises:
         ValueError: the table does not hold so many different mixtures.
     """
-    place = Place(split=split, seed=seed, num_samples=table.num_samples)
+    spec = ListSpec(split=split, seed=seed, num_samples=table.num_samples)
     recipes: list[MixtureRecipe] = []
     ids: set[str] = set()
     pairs: set[frozenset[str]] = set()
     for index in range(count):
         for attempt in range(_LIST_TRIES):
-            draws = Draws(protocol.name, protocol.version, seed, split, index, attempt)
-            windows = protocol.windows(table, draws)
+            random = HashRandom(protocol.name, protocol.version, seed, split, index, attempt)
+            windows = protocol.windows(table, random)
             pair = frozenset(voice.key for voice, _ in windows)
             if pair in pairs and attempt < _NEW_PAIR_TRIES:
                 continue
-            recipe = protocol.recipe(windows, get_audio, draws, place)
+            recipe = protocol.recipe(windows, get_audio, random, spec)
             if recipe is not None and recipe.mixture_id not in ids:
                 break
         else:
@@ -138,27 +138,27 @@ def relative_db(recipe: MixtureRecipe) -> float:
 
 
 def _listed(
-    windows: Sequence[Window], get_audio: GetAudio, draws: Draws, place: Place
+    windows: Sequence[Window], get_audio: GetAudio, random: HashRandom, spec: ListSpec
 ) -> MixtureRecipe | None:
     """A recipe with measured levels and scale; None when a window has no level."""
     sounds = [
-        get_audio(voice.key)[start * SAMPLES_PER_FRAME :][: place.num_samples]
+        get_audio(voice.key)[start * SAMPLES_PER_FRAME :][: spec.num_samples]
         for voice, start in windows
     ]
     levels_db = [round(active_level_dbfs(sound, RATE_HZ), LEVEL_DIGITS) for sound in sounds]
-    relative = _relative_db(draws)
+    relative = _relative_db(random)
     if not all(math.isfinite(level) for level in levels_db):
         return None
     recipe = _recipe(
         windows,
         levels_db=levels_db,
         relative_db=relative,
-        seed=place.seed,
-        num_samples=place.num_samples,
+        seed=spec.seed,
+        num_samples=spec.num_samples,
         mixture_id="",
     )
     scaled = _scaled(recipe, sounds)
-    return None if scaled is None else replace(scaled, mixture_id=content_id(place.split, scaled))
+    return None if scaled is None else replace(scaled, mixture_id=content_id(spec.split, scaled))
 
 
 def level_recipe(
@@ -216,33 +216,33 @@ def _scaled(recipe: MixtureRecipe, sounds: Sequence[np.ndarray]) -> MixtureRecip
     return replace(recipe, scale=joint_scale([sound.astype(float) for sound in sounds], gains))
 
 
-def _windows(table: VoiceTable, draws: Draws) -> tuple[Window, Window]:
+def _windows(table: VoiceTable, random: HashRandom) -> tuple[Window, Window]:
     """Two windows that may be mixed, uniform over ordered pairs of speakers."""
     if not table.has_pairs:
         raise ValueError(
             "no two voices of the split have both other speakers and other groups; add speakers."
         )
     for _ in range(_PAIR_TRIES):
-        one, other = draw_voice(table, draws), draw_voice(table, draws)
+        one, other = draw_voice(table, random), draw_voice(table, random)
         if one.speaker != other.speaker and one.group != other.group:
-            return draw_window(table, one, draws), draw_window(table, other, draws)
+            return draw_window(table, one, random), draw_window(table, other, random)
     raise ValueError("hardly any two voices of the split may be mixed; add speakers.")
 
 
-def draw_voice(table: VoiceTable, draws: Draws) -> Voice:
+def draw_voice(table: VoiceTable, random: HashRandom) -> Voice:
     """A voice: its speaker first, so that one with many samples is not heard more often."""
-    voices = table.voices_of(table.speakers[draws.below(len(table.speakers))])
-    return voices[draws.below(len(voices))]
+    voices = table.voices_of(table.speakers[random.below(len(table.speakers))])
+    return voices[random.below(len(voices))]
 
 
-def draw_window(table: VoiceTable, voice: Voice, draws: Draws) -> Window:
+def draw_window(table: VoiceTable, voice: Voice, random: HashRandom) -> Window:
     """A window of a voice with enough speech in it."""
     starts = table.starts(voice)
-    return voice, int(starts[draws.below(len(starts))])
+    return voice, int(starts[random.below(len(starts))])
 
 
-def _relative_db(draws: Draws) -> float:
-    return MAX_RELATIVE_DB * (2 * draws.uniform() - 1)
+def _relative_db(random: HashRandom) -> float:
+    return MAX_RELATIVE_DB * (2 * random.uniform() - 1)
 
 
 def _recipe(

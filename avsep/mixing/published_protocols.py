@@ -25,8 +25,8 @@ import numpy as np
 from scipy.signal import resample_poly
 
 from avsep.media.level import active_level_dbfs
-from avsep.mixing.hash_random import Draws
-from avsep.mixing.protocol import MixingProtocol, Place, Window, training_id
+from avsep.mixing.hash_random import HashRandom
+from avsep.mixing.protocol import ListSpec, MixingProtocol, Window, training_id
 from avsep.mixing.protocols import (
     STRICT,
     draw_voice,
@@ -111,21 +111,21 @@ def muse_recipe(
 
 
 def _drawn_ctcnet(
-    windows: Sequence[Window], get_audio: GetAudio, draws: Draws, num_samples: int
+    windows: Sequence[Window], get_audio: GetAudio, random: HashRandom, num_samples: int
 ) -> MixtureRecipe | None:
-    offset_db = round(CTCNET_MAX_DB * draws.uniform(), LEVEL_DIGITS)
+    offset_db = round(CTCNET_MAX_DB * random.uniform(), LEVEL_DIGITS)
     return ctcnet_recipe(windows, get_audio, (offset_db, -offset_db), num_samples)
 
 
 def _drawn_muse(
-    windows: Sequence[Window], get_audio: GetAudio, draws: Draws, num_samples: int
+    windows: Sequence[Window], get_audio: GetAudio, random: HashRandom, num_samples: int
 ) -> MixtureRecipe | None:
-    offset_db = round(MUSE_MAX_DB * (2 * draws.uniform() - 1), LEVEL_DIGITS)
+    offset_db = round(MUSE_MAX_DB * (2 * random.uniform() - 1), LEVEL_DIGITS)
     return muse_recipe(windows, get_audio, (0.0, offset_db), num_samples)
 
 
 def _drawn_visualvoice(
-    windows: Sequence[Window], get_audio: GetAudio, _: Draws, num_samples: int
+    windows: Sequence[Window], get_audio: GetAudio, _: HashRandom, num_samples: int
 ) -> MixtureRecipe | None:
     sounds = [_cut(get_audio, window, num_samples) for window in windows]
     levels_db = [round(power_dbfs(sound), LEVEL_DIGITS) for sound in sounds]
@@ -139,11 +139,11 @@ def _drawn_visualvoice(
 
 
 def _drawn_three(
-    windows: Sequence[Window], get_audio: GetAudio, draws: Draws, num_samples: int
+    windows: Sequence[Window], get_audio: GetAudio, random: HashRandom, num_samples: int
 ) -> MixtureRecipe | None:
     sounds = [_cut(get_audio, window, num_samples) for window in windows]
     levels_db = [round(active_level_dbfs(sound, RATE_HZ), LEVEL_DIGITS) for sound in sounds]
-    offsets_db = [THREE_MAX_DB * (2 * draws.uniform() - 1) for _ in windows]
+    offsets_db = [THREE_MAX_DB * (2 * random.uniform() - 1) for _ in windows]
     if not all(map(math.isfinite, levels_db)):
         return None
     mean_db = sum(levels_db) / len(levels_db)
@@ -165,14 +165,14 @@ def _other_video(voices: Sequence[Voice]) -> bool:
 
 
 def _windows(
-    table: VoiceTable, draws: Draws, *, count: int, differ: Differ, at_start: bool
+    table: VoiceTable, random: HashRandom, *, count: int, differ: Differ, at_start: bool
 ) -> tuple[Window, ...]:
     for _ in range(_TRIES):
-        voices = [draw_voice(table, draws) for _ in range(count)]
+        voices = [draw_voice(table, random) for _ in range(count)]
         if differ(voices):
             if at_start:
                 return tuple((voice, 0) for voice in voices)
-            return tuple(draw_window(table, voice, draws) for voice in voices)
+            return tuple(draw_window(table, voice, random) for voice in voices)
     raise ValueError(f"no {count} voices of the split may be mixed; add speakers.")
 
 
@@ -183,36 +183,36 @@ class _Named:
     name: str
     version: int
     count: int
-    draw_recipe: Callable[[Sequence[Window], GetAudio, Draws, int], MixtureRecipe | None]
+    draw_recipe: Callable[[Sequence[Window], GetAudio, HashRandom, int], MixtureRecipe | None]
     differ: Differ = _all_differ
     at_start: bool = False
     whole_in_test: bool = False
 
-    def windows(self, table: VoiceTable, draws: Draws) -> tuple[Window, ...]:
+    def windows(self, table: VoiceTable, random: HashRandom) -> tuple[Window, ...]:
         """The voices of a mixture, and where in them it starts."""
-        return _windows(table, draws, count=self.count, differ=self.differ, at_start=self.at_start)
+        return _windows(table, random, count=self.count, differ=self.differ, at_start=self.at_start)
 
     def recipe(
-        self, windows: Sequence[Window], get_audio: GetAudio, draws: Draws, place: Place
+        self, windows: Sequence[Window], get_audio: GetAudio, random: HashRandom, spec: ListSpec
     ) -> MixtureRecipe | None:
         """The recipe of a list; None where a voice has no level."""
-        length = 0 if self.whole_in_test and place.split == "test" else place.num_samples
-        made = self.draw_recipe(windows, get_audio, draws, length)
+        length = 0 if self.whole_in_test and spec.split == "test" else spec.num_samples
+        made = self.draw_recipe(windows, get_audio, random, length)
         if made is None:
             return None
-        made = replace(made, seed=place.seed, version=self.version)
-        return replace(made, mixture_id=content_id(place.split, made))
+        made = replace(made, seed=spec.seed, version=self.version)
+        return replace(made, mixture_id=content_id(spec.split, made))
 
     def training(
         self, table: VoiceTable, get_audio: GetAudio, *, seed: int, epoch: int, index: int
     ) -> MixtureRecipe:
         """A training mixture, with levels measured on its sound."""
-        place = Place(split="train", seed=seed, num_samples=table.num_samples)
+        spec = ListSpec(split="train", seed=seed, num_samples=table.num_samples)
         for attempt in range(_LEVEL_TRIES):
-            draws = Draws(self.name, self.version, seed, "train", epoch, index, attempt)
-            made = self.recipe(self.windows(table, draws), get_audio, draws, place)
+            random = HashRandom(self.name, self.version, seed, "train", epoch, index, attempt)
+            made = self.recipe(self.windows(table, random), get_audio, random, spec)
             if made is not None:
-                first = draws.below(len(made.sources))
+                first = random.below(len(made.sources))
                 return replace(
                     made,
                     mixture_id=training_id(seed, epoch, index),

@@ -11,8 +11,8 @@ import numpy as np
 
 from avsep.errors import ItemError, Reason, UsageError
 from avsep.expression import Expression, Value
+from avsep.mixing.config import SelectionConfig
 from avsep.mixing.voices import Voice, find_activity, window_starts
-from avsep.mixing.wishes import Wishes
 
 if TYPE_CHECKING:
     from avsep.shards.index import IndexRow
@@ -21,27 +21,29 @@ _TEXTS = ("corpus", "speaker", "gender", "split")
 _FACTS = ("duration_s", "num_frames", "level_dbfs")
 
 
-def select_voice(row: IndexRow, audio: np.ndarray, num_frames: int, wishes: Wishes) -> Voice:
+def select_voice(
+    row: IndexRow, audio: np.ndarray, num_frames: int, selection: SelectionConfig
+) -> Voice:
     """The voice that a sample is.
 
     Args:
         row: of the shards' index.
         audio: (640 T,) int16 at 16 kHz.
         num_frames: length of a window of its split.
-        wishes: what it must be like.
+        selection: what it must be like.
 
     Raises:
         ItemError: the sample cannot be mixed; names the reason.
     """
-    check_row(row, num_frames, wishes)
+    check_row(row, num_frames, selection)
     level_dbfs, active = find_activity(audio)
     if not math.isfinite(level_dbfs):
         raise ItemError(Reason.SILENT, "its sound has no speech level.")
     voice = voice_of(row, level_dbfs=level_dbfs, active=active)
-    if not len(window_starts(voice, num_frames, wishes.min_activity)):
+    if not len(window_starts(voice, num_frames, selection.min_activity)):
         raise ItemError(
             Reason.LITTLE_SPEECH,
-            f"no window of {num_frames} frames has speech in {wishes.min_activity:.0%} of them.",
+            f"no window of {num_frames} frames has speech in {selection.min_activity:.0%} of them.",
         )
     return voice
 
@@ -60,22 +62,25 @@ def voice_of(row: IndexRow, *, level_dbfs: float, active: tuple[tuple[int, int],
     )
 
 
-def check_row(row: IndexRow, num_frames: int, wishes: Wishes) -> None:
+def check_row(row: IndexRow, num_frames: int, selection: SelectionConfig) -> None:
     """Pass when the row alone does not rule the sample out.
 
     Raises:
         ItemError: more than one voice, a score beyond its limit, not selected, or too short.
     """
-    if row.multi_voice and not wishes.allow_multi_voice:
+    if row.multi_voice and not selection.allow_multi_voice:
         raise ItemError(Reason.MULTI_VOICE, "its sound may hold more than one voice.")
-    for limits, sign, word in ((wishes.max_quality, 1, "above"), (wishes.min_quality, -1, "below")):
+    for limits, sign, word in (
+        (selection.max_quality, 1, "above"),
+        (selection.min_quality, -1, "below"),
+    ):
         for name, limit in sorted(limits.items()):
             value = row.quality.get(name, math.nan)
             if sign * value > sign * limit:  # false for NaN
                 raise ItemError(
                     Reason.POOR_QUALITY, f"its {name} is {value:.4g}, {word} {limit:g}."
                 )
-    if reason := _parsed(wishes.select).why_not(sample_scores(row)):
+    if reason := _parsed(selection.select).why_not(sample_scores(row)):
         raise ItemError(Reason.NOT_SELECTED, reason)
     if row.num_frames < num_frames:
         raise ItemError(
@@ -83,22 +88,24 @@ def check_row(row: IndexRow, num_frames: int, wishes: Wishes) -> None:
         )
 
 
-def unknown_scores(rows: Iterable[IndexRow], wishes: Wishes) -> list[str]:
-    """Scores that the wishes name and no sample has: most likely misspelt."""
-    asked = {*wishes.max_quality, *wishes.min_quality}
+def unknown_scores(rows: Iterable[IndexRow], selection: SelectionConfig) -> list[str]:
+    """Scores that the selection names and no sample has: most likely misspelt."""
+    asked = {*selection.max_quality, *selection.min_quality}
     known = _names(row.quality for row in rows)
     if not known:
         return []
-    return sorted({*(asked - known), *(_parsed(wishes.select).names - known - {*_TEXTS, *_FACTS})})
+    return sorted(
+        {*(asked - known), *(_parsed(selection.select).names - known - {*_TEXTS, *_FACTS})}
+    )
 
 
-def check_select(rows: Iterable[IndexRow], wishes: Wishes) -> None:
+def check_select(rows: Iterable[IndexRow], selection: SelectionConfig) -> None:
     """Pass when the expression can be asked of every sample.
 
     Raises:
         UsageError: it compares a text with a number, or calculates with one.
     """
-    select = _parsed(wishes.select)
+    select = _parsed(selection.select)
     try:
         for row in rows if select.names else ():
             select.selects(sample_scores(row))

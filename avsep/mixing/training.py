@@ -7,7 +7,7 @@ from pathlib import Path
 
 from avsep.errors import CheckError, UsageError
 from avsep.files import read_json, write_json
-from avsep.mixing.hash_random import Draws
+from avsep.mixing.hash_random import HashRandom
 from avsep.mixing.published_protocols import PROTOCOLS
 from avsep.mixing.render import GetAudio
 from avsep.mixing.voices import Voice, VoiceTable
@@ -95,7 +95,7 @@ def check_enough(table: VoiceTable, protocol: str) -> None:
         CheckError: they do not.
     """
     try:
-        PROTOCOLS[protocol].windows(table, Draws("are there enough"))
+        PROTOCOLS[protocol].windows(table, HashRandom("are there enough"))
     except ValueError as error:
         raise CheckError(f"training by {protocol}: {error}") from error
 

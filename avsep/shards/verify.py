@@ -46,7 +46,7 @@ def verify_set(directory: Path, *, deep: bool = False) -> list[Problem]:
         manifest = read_manifest(directory)
     except CheckError as error:
         return [Problem(MANIFEST_NAME, str(error))]
-    problems = list(_strangers(directory, manifest))
+    problems = list(_unexpected_files(directory, manifest))
     rows, index_problems = _index(directory, manifest)
     problems += index_problems
     for shard in manifest.shards:
@@ -56,7 +56,7 @@ def verify_set(directory: Path, *, deep: bool = False) -> list[Problem]:
     return problems
 
 
-def _strangers(directory: Path, manifest: Manifest) -> Iterator[Problem]:
+def _unexpected_files(directory: Path, manifest: Manifest) -> Iterator[Problem]:
     known = {MANIFEST_NAME, INDEX_NAME, CARD_NAME, *(shard.name for shard in manifest.shards)}
     for path in sorted(directory.iterdir()):
         if path.name not in known:

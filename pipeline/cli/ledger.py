@@ -14,7 +14,7 @@ from avsep.workspace import find_project
 from pipeline.cli.options import Root
 from pipeline.config import find_stage
 from pipeline.execution.ledger import Ledger
-from pipeline.execution.retry import failures_of, retry
+from pipeline.execution.markers import failures_of, retry
 from pipeline.stages import STAGES
 
 if TYPE_CHECKING:

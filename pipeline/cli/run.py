@@ -12,7 +12,7 @@ from avsep.progress import stage_progress
 from avsep.workspace import PARAMS, find_project
 from pipeline.cli.options import Root
 from pipeline.config import find_stage, load_configs
-from pipeline.execution.retry import retry
+from pipeline.execution.markers import retry
 from pipeline.execution.stage import run_stage
 from pipeline.stages import STAGES
 

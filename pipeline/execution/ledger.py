@@ -212,7 +212,7 @@ class Ledger:
             for row in rows
         }
 
-    def forgive_sources(self, stage: str, reasons: Iterable[Reason]) -> int:
+    def reset_failed_sources(self, stage: str, reasons: Iterable[Reason]) -> int:
         """Let failed videos be tried again, from the first attempt; returns how many."""
         wanted = [(PENDING, stage, str(r)) for r in reasons if r.state is State.FAILED]
         with self._connect() as connection:

@@ -46,7 +46,7 @@ def _downloads(workspace: Workspace, ledger: Ledger, *, deep: bool) -> Iterator[
         yield f"{item} is in {workspace.raw_table.name} and not done in the ledger."
     for item in sorted(done & rows.keys()):
         yield from _file(workspace, rows[item], outcomes[item], deep=deep)
-    yield from _strangers(workspace, list(rows.values()))
+    yield from _unexpected_files(workspace, list(rows.values()))
     yield from _sources(ledger, outcomes)
 
 
@@ -60,8 +60,8 @@ def _file(workspace: Workspace, row: RawClip, outcome: Outcome, *, deep: bool) -
         yield f"{row.clip_id}: {row.path} is not the file that was downloaded."
 
 
-def _strangers(workspace: Workspace, rows: list[RawClip]) -> Iterator[str]:
-    """Files below the corpora's folders that no row names: half-written or forgotten ones."""
+def _unexpected_files(workspace: Workspace, rows: list[RawClip]) -> Iterator[str]:
+    """Files below the corpora's folders that no row names: half-written or left over."""
     wanted = {workspace.raw / row.path for row in rows}
     for corpus in sorted({Path(row.path).parts[0] for row in rows}):
         for path in sorted((workspace.raw / corpus).rglob("*")):

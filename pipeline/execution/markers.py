@@ -1,8 +1,8 @@
-"""Completion markers: what a killed stage need not do again.
+"""Completion markers: which batches a killed stage need not do again, and how to retry items.
 
-A batch's marker is written last, after all its files, and holds the hash of its settings and
-inputs and the outcome of each item. Same hash: the batch is skipped. Other hash: it is done
-again.
+A batch's marker is written last, after all its files. It holds the hash of the batch's settings
+and inputs, and the outcome of each item. A batch with the same hash is skipped; with another hash
+it is done again.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from avsep.errors import CheckError, Reason, State
+from avsep.errors import FAILURE_KINDS, CheckError, Reason, State, UsageError
 from avsep.files import read_json, write_json
 from avsep.outcome import Outcome
 from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
 from pipeline.execution.stage import Batch
 
 SUFFIX = ".done.json"
@@ -70,7 +71,7 @@ def known_outcomes(workspace: Workspace, stage: str, batch: Batch) -> list[Outco
     return _outcomes(content)
 
 
-def forget_failures(
+def clear_failures(
     stage: str, workspace: Workspace, reasons: Collection[Reason] | None = None
 ) -> int:
     """Take failed items out of the markers, so that they are tried again.
@@ -80,7 +81,7 @@ def forget_failures(
     Args:
         stage: its name.
         workspace: the project's folders.
-        reasons: of the failures to forget; None for all.
+        reasons: reasons of the failures to clear; None for all.
 
     Returns:
         The number of items taken out.
@@ -103,7 +104,7 @@ def forget_failures(
     return count
 
 
-def forget_strangers(workspace: Workspace, stage: str, batches: Iterable[Batch]) -> list[str]:
+def remove_stale_markers(workspace: Workspace, stage: str, batches: Iterable[Batch]) -> list[str]:
     """Remove the markers of batches that are no longer planned; returns their names."""
     planned = {batch.name for batch in batches}
     gone = []
@@ -113,6 +114,37 @@ def forget_strangers(workspace: Workspace, stage: str, batches: Iterable[Batch])
             path.unlink()
             gone.append(name)
     return gone
+
+
+def failures_of(kind: str) -> tuple[Reason, ...]:
+    """The reasons of failures of a kind (`transient`), or of one code (`timed_out`).
+
+    Args:
+        kind: one of `FAILURE_KINDS`, a code, or empty for all.
+
+    Raises:
+        UsageError: there is no such kind, or it is one of what was dropped for good.
+    """
+    failures = [reason for reason in Reason if reason.state is State.FAILED]
+    found = tuple(reason for reason in failures if kind in ("", reason.kind, str(reason)))
+    if found:
+        return found
+    if kind in set(Reason):
+        raise UsageError(f"{kind} drops an item for good; trying again gives the same answer.")
+    raise UsageError(
+        f"there is no class {kind!r} of failures; there are {', '.join(FAILURE_KINDS)}, and the"
+        f" codes {', '.join(failures)}."
+    )
+
+
+def retry(stage: str, workspace: Workspace, kind: str = "") -> int:
+    """Let the next run of a stage try failed items again; returns how many.
+
+    What was done or dropped is not touched.
+    """
+    reasons = failures_of(kind)
+    Ledger(workspace.ledger).reset_failed_sources(stage, reasons)
+    return clear_failures(stage, workspace, reasons)
 
 
 def _content(path: Path) -> dict[str, Any] | None:

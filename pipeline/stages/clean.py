@@ -30,7 +30,7 @@ from avsep.tables import read_rows, write_rows
 from avsep.validation import check_at_least
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
-from pipeline.execution.markers import forget_strangers, read_marker, write_marker
+from pipeline.execution.markers import read_marker, remove_stale_markers, write_marker
 from pipeline.execution.pool_settings import PoolSettings
 from pipeline.execution.stage import Batch, Stage, StageReport
 
@@ -133,7 +133,7 @@ def finish(
     outcomes: Sequence[Outcome],
 ) -> StageReport:
     """Drop duplicates over all batches, then write the table and the drop report."""
-    _forget_old_work(workspace, batches)
+    _remove_stale_work(workspace, batches)
     verdicts: dict[str, Verdict] = {}
     for batch in batches:
         with _journal(workspace, batch) as journal:
@@ -226,8 +226,8 @@ def _journal(workspace: Workspace, batch: Batch) -> Journal:
     return Journal(workspace.work(NAME) / f"{batch.name}-{batch.settings}.jsonl")
 
 
-def _forget_old_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
-    forget_strangers(workspace, NAME, batches)
+def _remove_stale_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
+    remove_stale_markers(workspace, NAME, batches)
     wanted = {f"{batch.name}-{batch.settings}.jsonl" for batch in batches}
     for path in sorted(workspace.work(NAME).glob("*.jsonl")):
         if path.name not in wanted:

@@ -24,7 +24,7 @@ from avsep.schema import SPLITS, RawClip
 from avsep.tables import write_rows
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
-from pipeline.execution.markers import forget_strangers, known_outcomes, write_marker
+from pipeline.execution.markers import known_outcomes, remove_stale_markers, write_marker
 from pipeline.execution.pool_settings import PoolSettings
 from pipeline.execution.stage import Batch, Stage, StageReport
 
@@ -129,8 +129,8 @@ def finish(
     if not rows:
         raise CheckError("there is not one raw clip; `avsep ledger failures download` says why.")
     rows.sort(key=lambda row: row.clip_id)
-    _forget_old_work(workspace, batches)
-    _remove_strangers(workspace.raw / config.corpus, {workspace.raw / row.path for row in rows})
+    _remove_stale_work(workspace, batches)
+    _remove_stale_files(workspace.raw / config.corpus, {workspace.raw / row.path for row in rows})
     write_rows(workspace.raw_table, rows, RawClip)
     splits = Counter(row.split for row in rows)
     return StageReport(
@@ -173,15 +173,15 @@ def _journal(workspace: Workspace, name: str) -> Journal:
     return Journal(workspace.work(NAME) / f"{name}.jsonl")
 
 
-def _forget_old_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
-    forget_strangers(workspace, NAME, batches)
+def _remove_stale_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
+    remove_stale_markers(workspace, NAME, batches)
     names = {batch.name for batch in batches}
     for path in sorted(workspace.work(NAME).glob("*.jsonl")):
         if path.stem not in names:
             path.unlink()
 
 
-def _remove_strangers(raw: Path, wanted: set[Path]) -> None:
+def _remove_stale_files(raw: Path, wanted: set[Path]) -> None:
     """Remove clips and links of earlier settings, and what a kill left behind."""
     for path in sorted(raw.rglob("*"), reverse=True):  # what is in a folder comes before it
         if path.is_symlink() or path.is_file():

@@ -163,7 +163,7 @@ def finish(
         for clip in batch.rows
     ]
     write_plan(workspace.shard_plan, places)
-    _remove_strangers(workspace, batches)
+    _remove_stale_files(workspace, batches)
     return StageReport(
         stage=NAME,
         counts=Counts.of(outcomes),
@@ -229,7 +229,7 @@ def _paths(workspace: Workspace, name: str) -> tuple[Path, Path, Path]:
     return folder / f"{name}.tar", folder / f"{name}.clips.json", folder / f"{name}.clips"
 
 
-def _remove_strangers(workspace: Workspace, batches: Sequence[Batch]) -> None:
+def _remove_stale_files(workspace: Workspace, batches: Sequence[Batch]) -> None:
     known = {marker_path(workspace, NAME, batch.name) for batch in batches}
     known.update(path for batch in batches for path in _paths(workspace, batch.name)[:2])
     for path in sorted(workspace.work(NAME).glob("*")):

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from avsep.errors import CheckError, ItemError, Reason, UsageError
 from avsep.files import fresh_directory, read_jsonl, settings_hash, write_jsonl
-from avsep.mixing.config import NoiseConfig
-from avsep.mixing.wishes import Wishes
+from avsep.mixing.config import NoiseConfig, SelectionConfig
 from avsep.outcome import Counts, Outcome
 from avsep.processes import default_workers, map_items
 from avsep.progress import Progress
@@ -19,7 +18,7 @@ from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME, SPLITS
 from avsep.settings import as_values, build
 from avsep.validation import check_at_least, check_share
 from avsep.workspace import Workspace
-from pipeline.execution.markers import forget_strangers, read_marker, write_marker
+from pipeline.execution.markers import read_marker, remove_stale_markers, write_marker
 from pipeline.execution.pool_settings import PoolSettings
 from pipeline.execution.stage import Batch, Stage, StageReport
 
@@ -37,8 +36,8 @@ SAMPLES_PER_WORKER = 250  # fewer are measured sooner than a process has started
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixConfig(Wishes, PoolSettings):
-    """Settings of `mix`; what a sample must be like stands in `Wishes`.
+class MixConfig(SelectionConfig, PoolSettings):
+    """Settings of `mix`; what a sample must be like stands in `SelectionConfig`.
 
     Attributes:
         protocol: how mixtures are drawn, see `avsep.mixing.published_protocols`.
@@ -88,7 +87,7 @@ class MixConfig(Wishes, PoolSettings):
     max_failed_share: float = 0.0
 
     def __post_init__(self) -> None:
-        Wishes.__post_init__(self)
+        SelectionConfig.__post_init__(self)
         PoolSettings.__post_init__(self)
         for split in SPLITS:
             self.num_samples(split)
@@ -97,9 +96,9 @@ class MixConfig(Wishes, PoolSettings):
         check_share(self, "max_missing_share")
 
     @property
-    def wishes(self) -> Wishes:
+    def selection(self) -> SelectionConfig:
         """What a sample must be like."""
-        return Wishes(**{f.name: getattr(self, f.name) for f in fields(Wishes)})
+        return SelectionConfig(**{f.name: getattr(self, f.name) for f in fields(SelectionConfig)})
 
     def num_samples(self, split: str) -> int:
         """Length of a split's mixtures at 16 kHz.
@@ -128,15 +127,15 @@ def plan(config: MixConfig, workspace: Workspace) -> list[Batch]:
     from avsep.mixing.selection import check_select, unknown_scores
 
     rows = _rows(config, workspace)
-    if unknown := unknown_scores(rows, config.wishes):
+    if unknown := unknown_scores(rows, config.selection):
         raise CheckError(f"no sample has the score {', '.join(unknown)}; see `avsep inspect`.")
-    check_select(rows, config.wishes)
+    check_select(rows, config.selection)
     lengths = [config.num_samples(split) for split in SPLITS]
     batches = []
     for first in range(0, len(rows), config.batch_size):
         chunk = rows[first : first + config.batch_size]
         settings = settings_hash(
-            NAME, VERSION, as_values(config.wishes), lengths, [repr(row) for row in chunk]
+            NAME, VERSION, as_values(config.selection), lengths, [repr(row) for row in chunk]
         )
         batches.append(
             Batch(
@@ -159,7 +158,10 @@ def work(
     voices: list[Voice] = []
     outcomes: list[Outcome] = []
     measure = partial(
-        _measure, directory=workspace.shards, frames=_window_frames(config), wishes=config.wishes
+        _measure,
+        directory=workspace.shards,
+        frames=_window_frames(config),
+        selection=config.selection,
     )
     for row, result in map_items(
         measure,
@@ -284,7 +286,7 @@ def _tables(
     """The voices of each split, from the finished batches."""
     from avsep.mixing.voices import Voice, VoiceTable
 
-    _forget_old_work(workspace, batches)
+    _remove_stale_work(workspace, batches)
     rows = [row for batch in batches for row in batch.rows]
     split_of = {row.key: row.split for row in rows}
     later = set() if config.grow_lists else _added_later(rows)
@@ -339,16 +341,18 @@ def _workers(config: MixConfig, count: int) -> int:
     return worth if worth > 1 else 0
 
 
-def _measure(row: IndexRow, *, directory: Path, frames: dict[str, int], wishes: Wishes) -> Voice:
+def _measure(
+    row: IndexRow, *, directory: Path, frames: dict[str, int], selection: SelectionConfig
+) -> Voice:
     from avsep.mixing.selection import check_row, select_voice
 
     num_frames = frames[row.split]
-    check_row(row, num_frames, wishes)  # before the sound is read
+    check_row(row, num_frames, selection)  # before the sound is read
     try:
         audio = _open_store(directory).audio(row.key)
     except CheckError as error:
         raise ItemError(Reason.FILE_CHANGED, str(error)) from error
-    return select_voice(row, audio, num_frames, wishes)
+    return select_voice(row, audio, num_frames, selection)
 
 
 def _open_store(directory: Path) -> ShardStore:
@@ -368,8 +372,8 @@ def _voices_path(workspace: Workspace, batch: Batch) -> Path:
     return workspace.work(NAME) / f"{batch.name}-{batch.settings}.jsonl"
 
 
-def _forget_old_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
-    forget_strangers(workspace, NAME, batches)
+def _remove_stale_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
+    remove_stale_markers(workspace, NAME, batches)
     wanted = {_voices_path(workspace, batch).name for batch in batches}
     for path in sorted(workspace.work(NAME).glob("*.jsonl")):
         if path.name not in wanted:

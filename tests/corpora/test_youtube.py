@@ -15,7 +15,7 @@ from avsep.schema import RawClip
 from avsep.tables import read_rows
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
-from pipeline.execution.markers import forget_failures
+from pipeline.execution.markers import clear_failures
 from pipeline.stages.download import DownloadConfig
 from tests.support.clip_maker import (
     click_audio,
@@ -150,8 +150,8 @@ def test_retry_asks_again_only_for_what_can_heal(server, workspace, copy):
     server.asked.clear()
     run_stage("download", workspace, config=of(copy, share=0.5))
     assert not server.asked  # nothing is tried again by itself
-    forget_failures("download", workspace, [Reason.NETWORK])
-    assert Ledger(workspace.ledger).forgive_sources("download", [Reason.NETWORK]) == 1
+    clear_failures("download", workspace, [Reason.NETWORK])
+    assert Ledger(workspace.ledger).reset_failed_sources("download", [Reason.NETWORK]) == 1
     report = run_stage("download", workspace, config=of(copy))
     assert set(server.asked) == {B}
     assert (report.counts.done, report.counts.dropped.total()) == (2, 2)

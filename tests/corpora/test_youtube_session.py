@@ -152,7 +152,7 @@ def test_of_a_thousand_videos_three_in_ten_dead_every_clip_is_counted_once(tmp_p
 
     # Only what can heal is asked again.
     for trouble in (Trouble.TRANSIENT, Trouble.THROTTLED):
-        ledger.forgive_sources("download", [trouble.reason])
+        ledger.reset_failed_sources("download", [trouble.reason])
     before = dict(fate)
     fate.update({v: None for v, t in before.items() if t is Trouble.TRANSIENT})
     asked.clear()

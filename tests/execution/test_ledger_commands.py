@@ -7,8 +7,7 @@ from avsep.tables import read_rows
 from avsep.workspace import PARAMS, Workspace
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.ledger_export import ItemRecord, SourceRecord
-from pipeline.execution.markers import known_outcomes, read_marker, write_marker
-from pipeline.execution.retry import failures_of, retry
+from pipeline.execution.markers import failures_of, known_outcomes, read_marker, retry, write_marker
 from pipeline.execution.stage import Batch
 
 BATCH = Batch(name="b", items=("a", "b", "c", "d"), settings="1")

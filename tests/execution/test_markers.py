@@ -4,10 +4,10 @@ from avsep.errors import Reason
 from avsep.outcome import Outcome
 from avsep.workspace import Workspace
 from pipeline.execution.markers import (
-    forget_failures,
-    forget_strangers,
+    clear_failures,
     marker_path,
     read_marker,
+    remove_stale_markers,
     write_marker,
 )
 from pipeline.execution.stage import Batch
@@ -32,7 +32,7 @@ def test_a_cut_marker_counts_as_none(tmp_path: Path):
     path = marker_path(workspace, "clean", "b0")
     path.write_bytes(path.read_bytes()[:20])
     assert read_marker(workspace, "clean", batch) is None
-    assert forget_failures("clean", workspace) == 0
+    assert clear_failures("clean", workspace) == 0
 
 
 def test_retry_touches_only_batches_with_failed_items(tmp_path: Path):
@@ -41,15 +41,15 @@ def test_retry_touches_only_batches_with_failed_items(tmp_path: Path):
     bad = Batch(name="bad", items=("c",), settings="1")
     write_marker(workspace, "clean", good, DONE)
     write_marker(workspace, "clean", bad, [Outcome.ended("c", Reason.TIMED_OUT, "slow")])
-    assert forget_failures("clean", workspace) == 1
+    assert clear_failures("clean", workspace) == 1
     assert read_marker(workspace, "clean", bad) is None
     assert read_marker(workspace, "clean", good) is not None
 
 
-def test_batches_that_are_no_longer_planned_are_forgotten(tmp_path: Path):
+def test_markers_of_batches_that_are_no_longer_planned_are_removed(tmp_path: Path):
     workspace = Workspace(tmp_path)
     batches = [Batch(name=name, items=("a",)) for name in ("x", "y")]
     for batch in batches:
         write_marker(workspace, "clean", batch, [Outcome.done("a")])
-    assert forget_strangers(workspace, "clean", batches[:1]) == ["y"]
+    assert remove_stale_markers(workspace, "clean", batches[:1]) == ["y"]
     assert read_marker(workspace, "clean", batches[0]) is not None

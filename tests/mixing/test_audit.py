@@ -14,8 +14,8 @@ from avsep.mixing.external_lists import (
     ListedVoice,
     ctcnet_name,
     parse_utterance,
+    read_external_list,
     read_genders,
-    read_published,
 )
 
 
@@ -125,7 +125,7 @@ def test_levels_in_file_names_have_five_significant_digits(tmp_path, listed, in_
     one, other = "6326553828952690654_00001", "6303167732026041278_00001"
     path = tmp_path / "tt.scp"
     path.write_text(f"/somewhere/else/{one}.wav {listed} ../x/{other}.wav -{listed}\n")
-    ((mixed,),) = read_published(path).values()
+    ((mixed,),) = read_external_list(path).values()
     assert ctcnet_name(mixed.voices) == f"{one}_{in_name}_{other}_-{in_name}"
 
 
@@ -136,7 +136,7 @@ def test_lists_of_muse_name_their_splits(tmp_path):
         "test,test,id00017,01dfn2spqyE/00001,0,test,id00061,cAT9aR8oFx0/00141,-7.5,6.0",
     ]
     path.write_bytes(gzip.compress("\n".join(rows).encode()))
-    found = read_published(path)
+    found = read_external_list(path)
     assert list(found) == ["train", "test"]
     (mixed,) = found["train"]
     assert mixed.seconds == 4.096
@@ -163,7 +163,7 @@ def test_lists_of_muse_name_their_splits(tmp_path):
 def test_damaged_lists_are_refused_with_a_sentence(tmp_path, name, text, sentence):
     (tmp_path / name).write_text(text)
     with pytest.raises(CheckError, match=sentence):
-        read_published(tmp_path / name)
+        read_external_list(tmp_path / name)
 
 
 def test_table_of_speakers_with_mark_and_blanks(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from avsep.errors import CheckError
 from avsep.files import dump_json, write_json
 from avsep.media.level import active_level_dbfs
-from avsep.mixing.hash_random import Draws
+from avsep.mixing.hash_random import HashRandom
 from avsep.mixing.protocols import draw_list, draw_training, relative_db
 from avsep.mixing.recipes import read_recipes, write_recipes
 from avsep.mixing.render import PEAK_LIMIT, render
@@ -72,18 +72,18 @@ def listed(count: int, split: str = "val", seed: int = 0):
 
 
 def test_draws_are_uniform_and_depend_on_every_part_of_the_name():
-    draws = Draws("p", 1, 0, "train", 0, 0)
-    values = np.array([draws.uniform() for _ in range(8_000)])
+    random = HashRandom("p", 1, 0, "train", 0, 0)
+    values = np.array([random.uniform() for _ in range(8_000)])
     assert values.min() >= 0
     assert values.max() < 1
     assert np.histogram(values, 10, (0, 1))[0].min() > 700
     names = [("p", 1, 0), ("p", 1, 1), ("p", 10), ("p", 2, 0), ("q", 1, 0), ("p", 1, 0, 0)]
-    assert len({Draws(*name).uniform() for name in names}) == len(names)
+    assert len({HashRandom(*name).uniform() for name in names}) == len(names)
 
 
 def test_draws_are_the_same_for_ever():
-    draws = Draws("strict-2mix", 1, 0, "train", 3, 17)
-    assert [draws.below(1_000_000) for _ in range(10)] == [
+    random = HashRandom("strict-2mix", 1, 0, "train", 3, 17)
+    assert [random.below(1_000_000) for _ in range(10)] == [
         int.from_bytes(
             hashlib.blake2b(
                 f"strict-2mix/1/0/train/3/17#{index // 8}".encode(), digest_size=64

@@ -12,7 +12,7 @@ from avsep.settings import build
 from avsep.tables import read_rows, write_rows
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
-from pipeline.execution.markers import forget_failures
+from pipeline.execution.markers import clear_failures
 from pipeline.stages import clean
 from pipeline.stages.clean import CleanConfig
 from tests.support.clip_maker import make_clip, moving_pictures, raw_clip, speech_like
@@ -204,7 +204,7 @@ def test_failed_clips_alone_are_tried_again_when_asked(workspace, monkeypatch):
     assert run_stage("clean", workspace, config=HERE).counts.failed == {"file_missing": 1}
     (workspace.root / "0.mp4").rename(moved)
     assert run_stage("clean", workspace, config=HERE).counts.failed == {"file_missing": 1}
-    assert forget_failures("clean", workspace) == 1
+    assert clear_failures("clean", workspace) == 1
     calls: list[str] = []
     real = checking.judge
     monkeypatch.setattr(

@@ -15,7 +15,7 @@ from avsep.settings import build
 from avsep.tables import read_rows
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
-from pipeline.execution.markers import forget_failures
+from pipeline.execution.markers import clear_failures
 from pipeline.stages import download
 from pipeline.stages.download import DownloadConfig
 from tests.support.stage_run import run_stage
@@ -171,7 +171,7 @@ def test_missing_files_of_a_folder_end_as_failed_and_heal(workspace, videos, tmp
     with pytest.raises(CheckError, match="1 of 5 items failed"):
         run_stage("download", workspace, config=replace(config, max_failed_share=0.0))
     (tmp_path / "later.mp4").write_text("here now")
-    forget_failures("download", workspace)
+    clear_failures("download", workspace)
     assert run_stage("download", workspace, config=config).counts.done == 5
 
 

@@ -26,7 +26,7 @@ from avsep.shards.reader import ShardStore
 from avsep.shards.verify import verify_set
 from avsep.tables import write_rows
 from avsep.workspace import Workspace
-from pipeline.execution.markers import forget_failures
+from pipeline.execution.markers import clear_failures
 from pipeline.stages import extract
 from pipeline.stages.extract import ExtractConfig
 from tests.support.stage_run import run_stage
@@ -237,7 +237,7 @@ def test_failed_clips_are_retried_alone(project, raw, unbroken, monkeypatch):
     extracted = count_extractions(monkeypatch)
     run_stage("extract", workspace, config=HERE)
     assert extracted == []  # a failed clip stays failed until somebody asks
-    forget_failures("extract", workspace)
+    clear_failures("extract", workspace)
     run_stage("extract", workspace, config=HERE)
     assert extracted == ["test-three"]
     assert hashes(workspace) == hashes(unbroken)

@@ -201,8 +201,8 @@ def test_unfit_samples_are_left_out_with_their_reason(workspace, samples):
         "s0-5-t0": "too_short",
         "s0-6-t0": "silent",
     }
-    wishes = replace(CONFIG, allow_multi_voice=True, max_quality={}, min_quality={})
-    assert run_stage("mix", workspace, config=wishes).counts.done == 21
+    selection = replace(CONFIG, allow_multi_voice=True, max_quality={}, min_quality={})
+    assert run_stage("mix", workspace, config=selection).counts.done == 21
 
 
 def test_sample_with_speech_for_a_moment_only_has_little_speech(workspace, samples):
@@ -306,7 +306,7 @@ def test_changed_shard_is_a_failure_not_a_crash(workspace):
 
 def test_config_reads_from_params_and_refuses_nonsense():
     config = build(MixConfig, {"speakers": ["a"], "max_quality": {"jitter": 1}}, "mix")
-    assert config.wishes.max_quality == {"jitter": 1.0}
+    assert config.selection.max_quality == {"jitter": 1.0}
     for values, word in (
         ({"train_seconds": 0.05}, "train_seconds"),
         ({"val_seconds": -2.0}, "val_seconds"),
