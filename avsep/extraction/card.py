@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from avsep.errors import State
-from avsep.extraction.shard_plan import batch_of
 from avsep.files import write_text
 from avsep.outcome import Outcome
 from avsep.schema import FPS, SPLITS, Clip
 from avsep.shards.index import IndexRow
-from avsep.shards.manifest import CARD_NAME, FORMAT, FORMAT_VERSION, Manifest
+from avsep.shards.manifest import CARD_NAME, FORMAT, FORMAT_VERSION, Manifest, batch_of
 
 
 def write_card(

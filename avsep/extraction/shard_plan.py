@@ -7,15 +7,12 @@ the others are a new batch, ordered by the hash of their ids and cut into shards
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from avsep.schema import SPLITS, Clip
 from avsep.tables import read_rows, write_rows
-
-_LATER = re.compile(r"[a-z]+-b(?P<batch>\d+)-\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +67,6 @@ def plan_shards(
             kept.append(row)
     batch = 1 + max((row.batch for row in before), default=-1)
     return sorted([*kept, *_cut(new, batch, clips_per_shard)], key=_order)
-
-
-def batch_of(shard: str) -> int:
-    """The batch that a shard was made in, from its name."""
-    match = _LATER.match(shard)
-    return int(match["batch"]) if match else 0
 
 
 def _cut(clips: Sequence[Clip], batch: int, clips_per_shard: int) -> Iterable[PlannedClip]:

@@ -1,57 +1,18 @@
-"""The files of `mix`: lists, training table and summary, once the splits are found sound."""
+"""The files of `mix`: the lists, the table of training voices and the summary."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from avsep.errors import CheckError
 from avsep.files import write_json
 from avsep.mixing.published_protocols import PROTOCOLS
 from avsep.mixing.recipes import write_recipes
-from avsep.mixing.summary import (
-    shared_between_splits,
-    speakers_of_new_groups,
-    summarise_list,
-    summarise_voices,
-)
+from avsep.mixing.splits import shared_between_splits
+from avsep.mixing.summary import speakers_of_new_groups, summarise_list, summarise_voices
 from avsep.mixing.training import TrainingList, write_training
 from avsep.mixing.voices import VoiceTable
 from avsep.schema import MixtureRecipe
-
-
-def check_splits(
-    tables: Mapping[str, VoiceTable], needed: Sequence[str], *, allow_shared_speakers: bool
-) -> None:
-    """Pass when no speaker is in two splits and each split that is needed has a pair to mix.
-
-    Args:
-        tables: the voices of each split.
-        needed: splits that must have a pair.
-        allow_shared_speakers: pass over speakers in two splits.
-
-    Raises:
-        CheckError: names the speaker or the split, and what to do.
-    """
-    shared = shared_between_splits(tables)["speakers"]
-    if shared and not allow_shared_speakers:
-        name, splits = next(iter(shared.items()))
-        raise CheckError(
-            f"{len(shared)} speaker(s) occur in several splits, e.g. {name} in"
-            f" {' and '.join(splits)}; give each speaker one split, or set"
-            " mix.allow_shared_speakers."
-        )
-    for split in needed:
-        table = tables[split]
-        if not table.has_pairs:
-            raise CheckError(
-                f"the split {split} has {len(table.voices)} usable samples of"
-                f" {len(table.speakers)} speaker(s), and no two that may be mixed (other speaker,"
-                " other group): give it more speakers, shorten its mixtures"
-                f" (mix.{split}_seconds), lower mix.min_activity, or set"
-                " mix.require_all_splits to false; `avsep ledger failures mix` tells why samples"
-                " were left out."
-            )
 
 
 def publish(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from avsep.errors import ItemError, Reason, UsageError
+from avsep.errors import CheckError, ItemError, Reason, UsageError
 from avsep.expression import Expression, Value
 from avsep.mixing.config import SelectionConfig
 from avsep.mixing.voices import Voice, find_activity, window_starts
@@ -88,24 +88,22 @@ def check_row(row: IndexRow, num_frames: int, selection: SelectionConfig) -> Non
         )
 
 
-def unknown_scores(rows: Iterable[IndexRow], selection: SelectionConfig) -> list[str]:
-    """Scores that the selection names and no sample has: most likely misspelt."""
-    asked = {*selection.max_quality, *selection.min_quality}
-    known = _names(row.quality for row in rows)
-    if not known:
-        return []
-    return sorted(
-        {*(asked - known), *(_parsed(selection.select).names - known - {*_TEXTS, *_FACTS})}
-    )
-
-
-def check_select(rows: Iterable[IndexRow], selection: SelectionConfig) -> None:
-    """Pass when the expression can be asked of every sample.
+def check_scores(rows: Iterable[IndexRow], selection: SelectionConfig) -> None:
+    """Pass when the samples have the scores that the selection asks for.
 
     Raises:
-        UsageError: it compares a text with a number, or calculates with one.
+        CheckError: no sample has a score of that name; most likely it is misspelt.
+        UsageError: the expression compares a text with a number, or calculates with a text.
     """
+    rows = list(rows)
     select = _parsed(selection.select)
+    known = {name for row in rows for name in row.quality}
+    limits = {*selection.max_quality, *selection.min_quality}
+    unknown = (limits - known) | (select.names - known - {*_TEXTS, *_FACTS})
+    if known and unknown:
+        raise CheckError(
+            f"no sample has the score {', '.join(sorted(unknown))}; see `avsep inspect`."
+        )
     try:
         for row in rows if select.names else ():
             select.selects(sample_scores(row))
@@ -122,7 +120,3 @@ def sample_scores(row: IndexRow) -> dict[str, Value]:
 @lru_cache(maxsize=4)  # the same for each sample of a run
 def _parsed(text: str) -> Expression:
     return Expression(text)
-
-
-def _names(scores: Iterable[Mapping[str, float]]) -> set[str]:
-    return {name for quality in scores for name in quality}

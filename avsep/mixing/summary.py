@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from avsep.mixing.protocols import relative_db
+from avsep.mixing.splits import shared_between_splits
 from avsep.mixing.voices import VoiceTable
 from avsep.schema import FPS, RATE_HZ, MixtureRecipe
 
@@ -47,24 +48,21 @@ def summarise_list(recipes: Sequence[MixtureRecipe]) -> dict[str, Any]:
     }
 
 
-def shared_between_splits(tables: Mapping[str, VoiceTable]) -> dict[str, dict[str, list[str]]]:
-    """Speakers and groups that occur in more than one split, with these splits.
-
-    Returns:
-        `speakers` and `groups`, each by id; both empty where the splits share nothing.
-    """
-    found: dict[str, dict[str, list[str]]] = {"speakers": {}, "groups": {}}
-    for split, table in tables.items():
-        for kind, ids in (
-            ("speakers", set(table.speakers)),
-            ("groups", {voice.group for voice in table.voices}),
-        ):
-            for name in ids:
-                found[kind].setdefault(name, []).append(split)
-    return {
-        kind: {name: splits for name, splits in sorted(names.items()) if len(splits) > 1}
-        for kind, names in found.items()
+def report_facts(
+    tables: Mapping[str, VoiceTable], lists: Mapping[str, Sequence[MixtureRecipe]]
+) -> dict[str, str | int | float]:
+    """A few figures for the terminal."""
+    facts: dict[str, str | int | float] = {
+        "train voices": len(tables["train"].voices),
+        "train speakers": len(tables["train"].speakers),
     }
+    for split, recipes in lists.items():
+        facts[f"{split} mixtures"] = len(recipes)
+    if empty := [split for split, table in tables.items() if not table.has_pairs]:
+        facts["without any pair to mix"] = ", ".join(empty)
+    if shared := shared_between_splits(tables)["groups"]:
+        facts["groups in several splits"] = len(shared)
+    return facts
 
 
 def speakers_of_new_groups(train: VoiceTable, other: VoiceTable) -> list[str]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
+from avsep.errors import CheckError, UsageError
+from avsep.files import read_jsonl, write_jsonl
 from avsep.media.level import active_frames, active_level_dbfs
 from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME
+from avsep.settings import build
 
 LEVEL_DIGITS = 4  # of levels and gains in dB; more would only write down rounding errors
 
@@ -47,6 +51,23 @@ class Voice:
                 f"the active runs {self.active} of {self.key} are not sorted or not within its"
                 f" {self.num_frames} frames."
             )
+
+
+def write_voices(path: Path, voices: Iterable[Voice]) -> None:
+    """Write voices, one per line."""
+    write_jsonl(path, [asdict(voice) for voice in voices])
+
+
+def read_voices(path: Path) -> list[Voice]:
+    """Read voices that `write_voices` wrote.
+
+    Raises:
+        CheckError: the file is missing or damaged.
+    """
+    try:
+        return [build(Voice, values, "voice") for values in read_jsonl(path)]
+    except UsageError as error:
+        raise CheckError(f"{path} is damaged ({error}); remove it and run mix again.") from error
 
 
 def find_activity(audio: np.ndarray) -> tuple[float, tuple[tuple[int, int], ...]]:

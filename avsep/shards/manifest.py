@@ -22,6 +22,7 @@ FORMAT = "avsep-shards"
 FORMAT_VERSION = 1
 
 SHARD_NAME = re.compile(r"[A-Za-z0-9_-]+\.tar")
+_LATER_SHARD = re.compile(r"[a-z]+-b(?P<batch>\d+)-\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +105,14 @@ def read_manifest(directory: Path) -> Manifest:
     if _as_json(manifest) != content:
         raise CheckError(f"{path} is damaged: its totals do not add up.")
     return manifest
+
+
+def batch_of(shard: str) -> int:
+    """Which growth of the set a shard came with, from its name: 0 for `train-000000`, 2 for
+    `train-b002-000000`.
+    """
+    match = _LATER_SHARD.match(shard)
+    return int(match["batch"]) if match else 0
 
 
 def _as_json(manifest: Manifest) -> dict[str, Any]:

@@ -30,7 +30,6 @@ from avsep.extraction.records import (
 )
 from avsep.extraction.shard_plan import (
     PlannedClip,
-    batch_of,
     plan_shards,
     read_plan,
     write_plan,
@@ -42,7 +41,7 @@ from avsep.processes import map_items
 from avsep.progress import Progress
 from avsep.schema import FPS, Clip
 from avsep.shards.index import rows_of_shard, write_index
-from avsep.shards.manifest import write_manifest
+from avsep.shards.manifest import batch_of, write_manifest
 from avsep.shards.writer import ShardEntry, write_shard
 from avsep.tables import read_rows
 from avsep.validation import check_at_least

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
-from functools import lru_cache, partial
+from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from avsep.errors import CheckError, ItemError, Reason, UsageError
-from avsep.files import fresh_directory, read_jsonl, settings_hash, write_jsonl
+from avsep.errors import CheckError, ItemError
+from avsep.files import fresh_directory, settings_hash, sha256_file
 from avsep.mixing.config import NoiseConfig, SelectionConfig
 from avsep.outcome import Counts, Outcome
 from avsep.processes import default_workers, map_items
 from avsep.progress import Progress
 from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME, SPLITS
-from avsep.settings import as_values, build
+from avsep.settings import as_values
 from avsep.validation import check_at_least, check_share
 from avsep.workspace import Workspace
 from pipeline.execution.markers import read_marker, remove_stale_markers, write_marker
@@ -29,41 +29,40 @@ if TYPE_CHECKING:
     from avsep.shards.store import ShardStore
 
 NAME = "mix"
-VERSION = 1  # of the measuring; a new one measures every sample again
+VERSION = 1  # of the measurements; a new version measures every sample again
 LISTED = ("val", "test")
 ProtocolName = Literal["strict-2mix", "ctcnet-2mix", "muse-2mix", "visualvoice-2mix", "strict-3mix"]
-SAMPLES_PER_WORKER = 250  # fewer are measured sooner than a process has started
+SAMPLES_PER_WORKER = 250  # fewer are measured before a process has started
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixConfig(SelectionConfig, PoolSettings):
-    """Settings of `mix`; what a sample must be like stands in `SelectionConfig`.
+    """Settings of `mix`. `SelectionConfig` holds what a sample must be like.
 
     Attributes:
         protocol: how mixtures are drawn, see `avsep.mixing.published_protocols`.
-        training: the protocol of training where it is to be another one, perhaps `strict-2mix`;
-            as `protocol` when empty.
-        val_list: a published list (`.scp` or `.csv`, maybe `.gz`) in place of a drawn one,
-            relative to the project folder.
-        test_list: likewise.
-        max_missing_share: of mixtures of a published list that the shards cannot make.
-        seed: of all lists and of training.
-        train_seconds: length of a training mixture, unless the training wants another; a
-            multiple of 0.04.
-        val_seconds: length of a validation mixture.
-        test_seconds: length of a test mixture.
-        val_mixtures: number of them.
-        test_mixtures: number of them.
-        noise: a folder of noise to lie under the mixtures of both lists.
-        speakers: take only these; all when empty.
-        require_all_splits: stop where a split has no two voices to mix; otherwise its list is
-            empty.
-        allow_shared_speakers: go on where a speaker occurs in two splits; results on such a test
-            list say nothing of new speakers.
-        grow_lists: draw the lists of val and test from clips too that were added to the set later;
-            otherwise these lists stay what they are however the set grows.
-        workers: processes; None for as many as the samples are worth.
-        batch_size: samples in one unit of work.
+        training: protocol of training; the same as `protocol` when empty.
+        val_list: a published list (`.scp` or `.csv`, also with `.gz`) to use instead of a drawn
+            list of validation mixtures; relative to the project folder.
+        test_list: a published list to use instead of a drawn list of test mixtures.
+        max_missing_share: largest share of a published list's mixtures that may be missing
+            because the shards lack a voice, 0..1.
+        seed: seed of all lists and of training.
+        train_seconds: length of a training mixture, a multiple of 0.04; a training may choose
+            another.
+        val_seconds: length of a validation mixture, a multiple of 0.04.
+        test_seconds: length of a test mixture, a multiple of 0.04.
+        val_mixtures: number of validation mixtures.
+        test_mixtures: number of test mixtures.
+        noise: noise under the mixtures of both lists.
+        speakers: mix only these speakers; all when empty.
+        require_all_splits: stop if a split has no two voices to mix; otherwise its list is empty.
+        allow_shared_speakers: go on if a speaker is in two splits. Results on such a test list do
+            not show how well new speakers are separated.
+        grow_lists: also draw the lists of val and test from clips that were added to the set
+            later; otherwise these lists stay the same however the set grows.
+        workers: number of processes; None for as many as the number of samples justifies.
+        batch_size: number of samples in one unit of work.
     """
 
     protocol: ProtocolName = "strict-2mix"
@@ -104,7 +103,7 @@ class MixConfig(SelectionConfig, PoolSettings):
         """Length of a split's mixtures at 16 kHz.
 
         Raises:
-            ValueError: no whole number of frames.
+            ValueError: the length is not a whole number of frames.
         """
         seconds = getattr(self, f"{split}_seconds")
         num_samples = round(seconds * RATE_HZ)
@@ -113,7 +112,7 @@ class MixConfig(SelectionConfig, PoolSettings):
         return num_samples
 
     def num_mixtures(self, split: str) -> int:
-        """Length of the list of `val` or `test`."""
+        """Number of mixtures in the list of `val` or `test`."""
         return int(getattr(self, f"{split}_mixtures"))
 
 
@@ -121,15 +120,14 @@ def plan(config: MixConfig, workspace: Workspace) -> list[Batch]:
     """Batches of samples in the order of the index.
 
     Raises:
-        CheckError: there are no shards, or a speaker or score that is asked for is not in them.
+        CheckError: there are no shards, or they lack a speaker or a score that the settings name.
         UsageError: `select` compares a text with a number.
     """
-    from avsep.mixing.selection import check_select, unknown_scores
+    from avsep.mixing.selection import check_scores
+    from avsep.shards.store import ShardStore
 
-    rows = _rows(config, workspace)
-    if unknown := unknown_scores(rows, config.selection):
-        raise CheckError(f"no sample has the score {', '.join(unknown)}; see `avsep inspect`.")
-    check_select(rows, config.selection)
+    rows = _rows_of_speakers(ShardStore(workspace.shards).index, config.speakers)
+    check_scores(rows, config.selection)
     lengths = [config.num_samples(split) for split in SPLITS]
     batches = []
     for first in range(0, len(rows), config.batch_size):
@@ -152,22 +150,25 @@ def work(
     config: MixConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
     """Measure the samples of a batch."""
+    from avsep.mixing.measuring import measure_sample
+    from avsep.mixing.voices import write_voices
+    from avsep.shards.manifest import MANIFEST_NAME
+
     if finished := read_marker(workspace, NAME, batch):
         progress(len(batch.items))
         return finished[0]
     voices: list[Voice] = []
     outcomes: list[Outcome] = []
     measure = partial(
-        _measure,
-        directory=workspace.shards,
-        frames=_window_frames(config),
+        measure_sample,
+        shards=workspace.shards,
+        manifest_sha256=sha256_file(workspace.shards / MANIFEST_NAME),
+        num_frames={split: config.num_samples(split) // SAMPLES_PER_FRAME for split in SPLITS},
         selection=config.selection,
     )
+    workers = _workers(config, len(batch.rows))
     for row, result in map_items(
-        measure,
-        batch.rows,
-        workers=_workers(config, len(batch.rows)),
-        timeout_s=config.item_timeout_s,
+        measure, batch.rows, workers=workers, timeout_s=config.item_timeout_s
     ):
         if isinstance(result, ItemError):
             outcomes.append(Outcome.ended(row.key, result.reason, result.message))
@@ -175,9 +176,8 @@ def work(
             voices.append(result)
             outcomes.append(Outcome.done(row.key))
         progress(1)
-    voices.sort(key=lambda voice: voice.key)
     outcomes.sort(key=lambda outcome: outcome.item)
-    write_jsonl(_voices_path(workspace, batch), [asdict(voice) for voice in voices])
+    write_voices(_voices_path(workspace, batch), sorted(voices, key=lambda voice: voice.key))
     write_marker(workspace, NAME, batch, outcomes)
     return outcomes
 
@@ -194,71 +194,78 @@ def finish(
         CheckError: a split has no two voices to mix, or too few for its list, or a speaker is in
             two splits.
     """
-    from avsep.mixing.publish import check_splits, publish
-    from avsep.mixing.training import check_enough
+    from avsep.mixing.noise import noisy_list
+    from avsep.mixing.publish import publish
+    from avsep.mixing.summary import report_facts
+    from avsep.shards.store import ShardStore
 
+    _remove_stale_work(workspace, batches)
     tables = _tables(config, workspace, batches)
-    needed = ["train"]
-    for split in LISTED:
-        if config.num_mixtures(split) and not getattr(config, f"{split}_list"):
-            needed.append(split)
-    check_splits(
-        tables,
-        needed if config.require_all_splits else [],
-        allow_shared_speakers=config.allow_shared_speakers,
-    )
-    training = config.training or config.protocol
-    if config.require_all_splits:
-        check_enough(tables["train"], training)
-    lists = {split: _draw(config, workspace, split, tables[split]) for split in LISTED}
+    store = ShardStore(workspace.shards)
+    lists = {split: _make_list(config, workspace, store, split, tables[split]) for split in LISTED}
     out = fresh_directory(workspace.mixtures)
     if config.noise.folder:
-        from avsep.mixing.noise import noisy_list
-
-        get_audio, folder = (
-            _open_store(workspace.shards).audio,
-            workspace.root / config.noise.folder,
-        )
+        folder = workspace.root / config.noise.folder
         lists = {
-            split: noisy_list(
-                lists[split], get_audio, folder, out, split=split, config=config.noise
-            )
-            for split in LISTED
+            split: noisy_list(recipes, store.audio, folder, out, split=split, config=config.noise)
+            for split, recipes in lists.items()
         }
-    publish(out, tables, lists, seed=config.seed, training=training)
-    return StageReport(stage=NAME, counts=Counts.of(outcomes), facts=_facts(tables, lists))
+    publish(out, tables, lists, seed=config.seed, training=config.training or config.protocol)
+    return StageReport(stage=NAME, counts=Counts.of(outcomes), facts=report_facts(tables, lists))
 
 
-def _facts(
-    tables: dict[str, VoiceTable],
-    lists: dict[str, list[MixtureRecipe]],
-) -> dict[str, str | int | float]:
-    from avsep.mixing.summary import shared_between_splits
-
-    facts: dict[str, str | int | float] = {
-        "train voices": len(tables["train"].voices),
-        "train speakers": len(tables["train"].speakers),
-    }
-    for split, recipes in lists.items():
-        facts[f"{split} mixtures"] = len(recipes)
-    if empty := [split for split, table in tables.items() if not table.has_pairs]:
-        facts["without any pair to mix"] = ", ".join(empty)
-    if shared := shared_between_splits(tables)["groups"]:
-        facts["groups in several splits"] = len(shared)
-    return facts
+def _rows_of_speakers(rows: list[IndexRow], speakers: Sequence[str]) -> list[IndexRow]:
+    if not speakers:
+        return rows
+    if unknown := sorted(set(speakers) - {row.speaker for row in rows}):
+        raise CheckError(f"mix.speakers names {', '.join(unknown)}, who has no sample.")
+    return [row for row in rows if row.speaker in set(speakers)]
 
 
-def _draw(
-    config: MixConfig, workspace: Workspace, split: str, table: VoiceTable
+def _workers(config: MixConfig, num_samples: int) -> int:
+    if config.workers is not None:
+        return config.workers
+    useful = min(default_workers(), num_samples // SAMPLES_PER_WORKER)
+    return useful if useful > 1 else 0
+
+
+def _tables(
+    config: MixConfig, workspace: Workspace, batches: Sequence[Batch]
+) -> dict[str, VoiceTable]:
+    """The measured voices of each split, checked for what the lists and the training need."""
+    from avsep.mixing.splits import check_splits, split_tables
+    from avsep.mixing.training import check_enough
+    from avsep.mixing.voices import read_voices
+
+    tables = split_tables(
+        [voice for batch in batches for voice in read_voices(_voices_path(workspace, batch))],
+        [row for batch in batches for row in batch.rows],
+        {split: config.num_samples(split) for split in SPLITS},
+        config.min_activity,
+        grow_lists=config.grow_lists,
+    )
+    drawn = [s for s in LISTED if config.num_mixtures(s) and not getattr(config, f"{s}_list")]
+    check_splits(
+        tables,
+        ["train", *drawn] if config.require_all_splits else [],
+        allow_shared_speakers=config.allow_shared_speakers,
+    )
+    if config.require_all_splits:
+        check_enough(tables["train"], config.training or config.protocol)
+    return tables
+
+
+def _make_list(
+    config: MixConfig, workspace: Workspace, store: ShardStore, split: str, table: VoiceTable
 ) -> list[MixtureRecipe]:
+    """The list of `val` or `test`: the published one that the settings name, or a drawn one."""
     from avsep.mixing.importing import import_list
     from avsep.mixing.protocols import draw_list
     from avsep.mixing.published_protocols import PROTOCOLS
 
-    store = _open_store(workspace.shards)
-    if published := getattr(config, f"{split}_list"):
+    if external := getattr(config, f"{split}_list"):
         return import_list(
-            workspace.root / published,
+            workspace.root / external,
             store.index,
             store.audio,
             split=split,
@@ -280,104 +287,15 @@ def _draw(
         raise CheckError(f"mix: {error}") from error
 
 
-def _tables(
-    config: MixConfig, workspace: Workspace, batches: Sequence[Batch]
-) -> dict[str, VoiceTable]:
-    """The voices of each split, from the finished batches."""
-    from avsep.mixing.voices import Voice, VoiceTable
-
-    _remove_stale_work(workspace, batches)
-    rows = [row for batch in batches for row in batch.rows]
-    split_of = {row.key: row.split for row in rows}
-    later = set() if config.grow_lists else _added_later(rows)
-    voices: dict[str, list[Voice]] = {split: [] for split in SPLITS}
-    for batch in batches:
-        path = _voices_path(workspace, batch)
-        try:
-            for values in read_jsonl(path):
-                voice = build(Voice, values, "voice")
-                if voice.key not in later:
-                    voices[split_of[voice.key]].append(voice)
-        except (UsageError, KeyError) as error:
-            raise CheckError(
-                f"{path} is damaged ({error}); remove it and run mix again."
-            ) from error
-    return {
-        split: VoiceTable(voices[split], config.num_samples(split), config.min_activity)
-        for split in SPLITS
-    }
-
-
-def _added_later(rows: Sequence[IndexRow]) -> set[str]:
-    """The samples of val and test that are not of the first batch that brought any."""
-    from avsep.extraction.shard_plan import batch_of
-
-    first: dict[str, int] = {}
-    for row in rows:
-        first[row.split] = min(batch_of(row.shard), first.get(row.split, batch_of(row.shard)))
-    return {
-        row.key for row in rows if row.split in LISTED and batch_of(row.shard) > first[row.split]
-    }
-
-
-def _rows(config: MixConfig, workspace: Workspace) -> list[IndexRow]:
-    rows = _open_store(workspace.shards).index
-    if not config.speakers:
-        return rows
-    wanted = set(config.speakers)
-    if unknown := sorted(wanted - {row.speaker for row in rows}):
-        raise CheckError(f"mix.speakers names {', '.join(unknown)}, of whom there is no sample.")
-    return [row for row in rows if row.speaker in wanted]
-
-
-def _window_frames(config: MixConfig) -> dict[str, int]:
-    return {split: config.num_samples(split) // SAMPLES_PER_FRAME for split in SPLITS}
-
-
-def _workers(config: MixConfig, count: int) -> int:
-    if config.workers is not None:
-        return config.workers
-    worth = min(default_workers(), count // SAMPLES_PER_WORKER)
-    return worth if worth > 1 else 0
-
-
-def _measure(
-    row: IndexRow, *, directory: Path, frames: dict[str, int], selection: SelectionConfig
-) -> Voice:
-    from avsep.mixing.selection import check_row, select_voice
-
-    num_frames = frames[row.split]
-    check_row(row, num_frames, selection)  # before the sound is read
-    try:
-        audio = _open_store(directory).audio(row.key)
-    except CheckError as error:
-        raise ItemError(Reason.FILE_CHANGED, str(error)) from error
-    return select_voice(row, audio, num_frames, selection)
-
-
-def _open_store(directory: Path) -> ShardStore:
-    manifest = directory / "manifest.json"
-    stamp = manifest.stat().st_mtime_ns if manifest.exists() else 0
-    return _store(directory, stamp)
-
-
-@lru_cache(maxsize=1)  # for each sample in a worker process; the stamp notices new shards
-def _store(directory: Path, stamp_ns: int) -> ShardStore:
-    from avsep.shards.store import ShardStore
-
-    return ShardStore(directory)
-
-
 def _voices_path(workspace: Workspace, batch: Batch) -> Path:
     return workspace.work(NAME) / f"{batch.name}-{batch.settings}.jsonl"
 
 
 def _remove_stale_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
     remove_stale_markers(workspace, NAME, batches)
-    wanted = {_voices_path(workspace, batch).name for batch in batches}
-    for path in sorted(workspace.work(NAME).glob("*.jsonl")):
-        if path.name not in wanted:
-            path.unlink()
+    planned = {_voices_path(workspace, batch) for batch in batches}
+    for path in set(workspace.work(NAME).glob("*.jsonl")) - planned:
+        path.unlink()
 
 
 STAGE = Stage(NAME, MixConfig, plan, work, finish)

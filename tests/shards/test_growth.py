@@ -10,12 +10,13 @@ from avsep.cli.app import app
 from avsep.errors import CheckError, Reason
 from avsep.extraction.provenance import clip_hash
 from avsep.extraction.records import ClipRecord, keep_clip
-from avsep.extraction.shard_plan import batch_of, plan_shards, read_plan, write_plan
+from avsep.extraction.shard_plan import plan_shards, read_plan, write_plan
 from avsep.files import sha256_file
 from avsep.media.pcm import pcm_sha256
 from avsep.schema import Clip, Landmarks, Sample
 from avsep.shards.codecs import encode_sample
 from avsep.shards.difference import compare_sets
+from avsep.shards.manifest import batch_of
 from avsep.shards.verify import verify_set
 from avsep.tables import write_rows
 from avsep.workspace import Workspace

@@ -7,6 +7,7 @@ import pytest
 from avsep.errors import CheckError, Reason, UsageError
 from avsep.files import read_json, sha256_file
 from avsep.media.pcm import pcm_sha256
+from avsep.mixing import measuring
 from avsep.mixing.recipes import read_recipes
 from avsep.mixing.render import render
 from avsep.mixing.training import read_training
@@ -19,7 +20,6 @@ from avsep.shards.reader import ShardStore
 from avsep.shards.writer import write_shard
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
-from pipeline.stages import mix
 from pipeline.stages.mix import MixConfig
 from tests.support.stage_run import run_stage
 
@@ -157,7 +157,7 @@ def test_interrupted_run_goes_on_and_finished_batches_are_skipped(workspace, mon
     unbroken = outputs(workspace)
     shutil.rmtree(workspace.work("mix"))
     measured: list[str] = []
-    real = mix._measure
+    real = measuring.measure_sample
 
     def measure(row, **settings):
         if len(measured) == 10 and not (workspace.root / "again").exists():
@@ -165,7 +165,7 @@ def test_interrupted_run_goes_on_and_finished_batches_are_skipped(workspace, mon
         measured.append(row.key)
         return real(row, **settings)
 
-    monkeypatch.setattr(mix, "_measure", measure)
+    monkeypatch.setattr(measuring, "measure_sample", measure)
     with pytest.raises(KeyboardInterrupt):
         run_stage("mix", workspace, config=CONFIG)
     (workspace.root / "again").touch()
