@@ -63,9 +63,13 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 def _discard(workers: int) -> None:
     if pool := _pools.pop(workers, None):
-        for process in list((getattr(pool, "_processes", None) or {}).values()):
-            process.kill()
+        _kill(pool)
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    for process in list((getattr(pool, "_processes", None) or {}).values()):
+        process.kill()
 
 
 @atexit.register
@@ -83,6 +87,33 @@ def interrupt_items() -> None:
     """
     _interrupted.set()
     close_pools()
+
+
+def in_child(job: Callable[[], Out], *, timeout_s: float) -> Out:
+    """Run a job in a fresh process, whose peak memory is the job's alone.
+
+    Args:
+        job: must be picklable, e.g. a `functools.partial` of a module's function.
+        timeout_s: limit for the whole job, in seconds.
+
+    Raises:
+        TimeoutError: the job took longer; its process is killed.
+        BrokenProcessPool: the process was killed, e.g. because memory ran out.
+    """
+    pool = ProcessPoolExecutor(
+        1,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=follow_parent,
+        initargs=(os.getpid(),),
+    )
+    try:
+        return pool.submit(job).result(timeout=timeout_s)
+    except TimeoutError:
+        _kill(pool)
+        raise
+    finally:
+        # Waiting: an interpreter that ends meanwhile prints a traceback of its own.
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def default_workers() -> int:

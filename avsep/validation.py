@@ -30,6 +30,13 @@ def check_share(config: Any, *names: str) -> None:
             raise ValueError(f"{name} is {value}; it must be between 0 and 1.")
 
 
+def check_not_empty(config: Any, *names: str) -> None:
+    """Raise ValueError where a list is empty."""
+    for name, value in _values(config, names):
+        if not value:
+            raise ValueError(f"{name} is empty; name at least one.")
+
+
 def check_choice(config: Any, choices: tuple[Any, ...], *names: str) -> None:
     """Raise ValueError where a field is none of `choices`."""
     for name, value in _values(config, names):

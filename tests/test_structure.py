@@ -29,7 +29,7 @@ ALLOWED = {
     "loading": "mixing shards",
     "models": "",
     "training": "loading mixing models",
-    "evaluation": "media mixing models separation",
+    "evaluation": "media mixing separation shards",
     "reporting": "cleaning evaluation shards",
     "separation": "faces media models weights",
     "weights": "models",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from avsep.evaluation.child_process import synchronise
+from avsep.evaluation.machine import synchronise
 
 K = TypeVar("K")
 
@@ -40,7 +40,7 @@ def once(work: Callable[[], object], device: str) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def in_turns(
+def interleaved(
     works: Mapping[K, Callable[[], object]], *, runs: int, warm_ups: int, device: str
 ) -> dict[K, Timing]:
     """Time several kinds of work round by round, so that noise meets all of them alike.

@@ -1,38 +1,39 @@
 """Means with bootstrap confidence intervals, clustered by utterance.
 
 A list of 3,000 mixtures may hold only some 270 utterances, so its rows are not independent: a
-hard utterance is hard in each of its mixtures. Therefore whole clusters are drawn with
-replacement, a cluster being all rows of one *target* utterance (the unit whose difficulty moves a
-score most: its video is the cue, its voice the reference).
+hard utterance is hard in each of its mixtures. We therefore resample whole clusters. A cluster is
+all rows of one *target* utterance, whose difficulty affects a score most: its video is the cue and
+its voice the reference.
 
-The interfering utterance recurs as well. Drawing targets and interferers independently (the
-two-way or "pigeonhole" bootstrap, Owen 2007) covers that too, but counts the row's own noise up to
-three times and so gives far too wide intervals for the few dozen utterances of a small list. We
-draw one way and say so; neither speaks about speakers that are not in the list.
+The interfering utterance recurs as well. Resampling targets and interferers independently (the
+two-way or "pigeonhole" bootstrap, Owen 2007) would cover that too, but it counts the noise of a
+row up to three times, so its intervals are far too wide for the few dozen utterances of a small
+list. Neither method says anything about speakers that are not in the list.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 CONFIDENCE = 0.95
-_CHUNK = 256  # bootstrap draws held in memory at a time
+_CHUNK = 256  # resamples held in memory at a time
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean with its interval.
+    """A mean with its confidence interval.
 
     Attributes:
-        mean: over the rows that have a value; NaN if there are none.
+        mean: mean over the rows that have a value; NaN if there are none.
         low: lower end of the 95 % interval; NaN with fewer than two clusters.
-        high: upper end.
-        rows: how many rows entered.
-        clusters: how many utterances they came from.
-        excluded: how many rows had no value.
+        high: upper end of the interval; NaN with fewer than two clusters.
+        rows: number of rows that have a value.
+        clusters: number of utterances that these rows come from.
+        excluded: number of rows without a value.
     """
 
     mean: float
@@ -44,13 +45,21 @@ class Estimate:
 
     @property
     def known(self) -> bool:
-        """Whether there is a mean at all."""
+        """Whether there is a mean."""
         return self.rows > 0
 
     @property
     def has_interval(self) -> bool:
         """Whether there were enough clusters for an interval."""
         return bool(np.isfinite(self.low))
+
+
+def bootstrap_generator(seed: int, name: str) -> np.random.Generator:
+    """The random generator of one named figure.
+
+    Each figure has its own, so its interval does not depend on which figures were computed before.
+    """
+    return np.random.default_rng([seed, zlib.crc32(name.encode("utf-8"))])
 
 
 def clustered_mean(
@@ -64,14 +73,14 @@ def clustered_mean(
     """The mean of the finite values, with its percentile interval over clusters.
 
     Args:
-        values: one a row; those that are not finite are left out and counted.
+        values: one value per row; values that are not finite are counted and left out.
         clusters: the cluster of each row.
-        generator: source of the draws; the same state gives the same interval.
-        samples: number of bootstrap draws.
-        confidence: e.g. 0.95.
+        generator: random generator; the same state gives the same interval.
+        samples: number of resamples.
+        confidence: coverage of the interval, e.g. 0.95.
 
     Raises:
-        ValueError: lengths differ, or no draws are asked for.
+        ValueError: the lengths differ, or `samples` or `confidence` is out of range.
     """
     array = np.asarray(values, dtype=np.float64)
     if len(array) != len(clusters):
@@ -89,7 +98,7 @@ def clustered_mean(
     sizes = np.bincount(index, minlength=len(labels)).astype(np.float64)
     low = high = float("nan")
     if len(labels) > 1:
-        means = _draw_means(sums, sizes, generator, samples)
+        means = _resampled_means(sums, sizes, generator, samples)
         tail = (1 - confidence) / 2
         low, high = (float(q) for q in np.quantile(means, (tail, 1 - tail)))
     return Estimate(
@@ -102,10 +111,10 @@ def clustered_mean(
     )
 
 
-def _draw_means(
+def _resampled_means(
     sums: np.ndarray, sizes: np.ndarray, generator: np.random.Generator, samples: int
 ) -> np.ndarray:
-    """Means of `samples` draws of whole clusters, (samples,) float64."""
+    """Means of `samples` resamples of whole clusters, (samples,) float64."""
     count = len(sums)
     shares = np.full(count, 1 / count)
     means = np.empty(samples)

@@ -1,7 +1,7 @@
-"""Two sets of results, row by row: the difference that the same mixtures make.
+"""Compare two sets of results row by row, on the same mixtures.
 
-Two means with overlapping intervals may still differ surely: most of the spread is the difficulty
-of the mixtures, which both share. The paired difference takes it out.
+Two means with overlapping intervals may still differ significantly: most of the spread is the
+difficulty of the mixtures, which both sets share. The paired difference removes it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Comparison:
     """First minus second.
 
     Attributes:
-        difference: mean over the rows both have, with its interval by target utterance.
-        better_share: share of those rows where the first is the greater.
-        unmatched: rows that only one of them has, or where one has no value.
+        difference: mean over the rows of both sets, with its interval by target utterance.
+        better_share: share of those rows where the first is greater.
+        unmatched: number of rows that only one set has, or where one has no value.
     """
 
     difference: Estimate
@@ -45,12 +45,12 @@ def paired_difference(
 
     Args:
         first: rows of one model.
-        second: rows of another model, or of the same for two conditions.
+        second: rows of another model, or of the same model to compare two conditions.
         metric: a field of `ResultRow`, e.g. `si_snri`.
-        generator: source of the bootstrap draws.
-        samples: number of draws.
-        first_condition: which of the first's rows.
-        second_condition: which of the second's rows.
+        generator: random generator of the bootstrap.
+        samples: number of resamples.
+        first_condition: condition of the rows taken from `first`.
+        second_condition: condition of the rows taken from `second`.
     """
     left = _values(first, metric, first_condition)
     right = _values(second, metric, second_condition)

@@ -1,7 +1,7 @@
-"""What the model is shown: the wanted speaker's video, the other speaker's, or a frozen frame.
+"""Which video the model sees: the wanted speaker's, the other speaker's, or a frozen frame.
 
-A separator that ignores its video scores the same in all three; one that looks falls far below
-its own-video score with the other speaker's, since it then extracts the wrong voice.
+A model that ignores the video scores the same under all three. A model that uses it scores far
+lower with the other speaker's video, since it then extracts the wrong voice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Condition(StrEnum):
 
     @property
     def label(self) -> str:
-        """For tables."""
+        """The condition in words, for tables and charts."""
         return {
             Condition.OWN: "own video",
             Condition.OTHER: "other speaker's video",
@@ -32,13 +32,13 @@ class Condition(StrEnum):
 
 
 def frozen(cues: Cues) -> Cues:
-    """The same cues with one frame repeated: a face is there, but it does not move.
+    """The same cues with one frame repeated: a face that does not move.
 
-    The first frame is taken, or the first with landmarks where the face is not there from the
-    start: a frame without landmarks would be told from a still face by its zeros.
+    The repeated frame is the first one with landmarks: a frame without landmarks is all zeros,
+    which a model could tell from a still face.
 
     Args:
-        cues: of one item, no batch axis.
+        cues: cues of one voice, without a batch axis.
     """
     valid = np.asarray(cues.valid)
     seen = np.flatnonzero(valid != MISSING)
@@ -55,12 +55,12 @@ def condition_cues(cues: Sequence[Cues], target: int, condition: Condition) -> C
     """The cues to show when voice `target` is wanted.
 
     Args:
-        cues: of each voice of the mixture, no batch axis.
+        cues: cues of each voice of the mixture, without a batch axis.
         target: index of the wanted voice.
-        condition: whose video to show; with more than two voices `other` is the next one.
+        condition: whose video to show; with more than two voices, `other` is the next voice.
 
     Raises:
-        ValueError: `other` with a single voice.
+        ValueError: the condition is `other` and there is only one voice.
     """
     if condition is Condition.OWN:
         return cues[target]

@@ -1,42 +1,53 @@
-"""The settings of `evaluate`. Light: the command line reads them."""
+"""The settings of an evaluation; importing them loads neither torch nor numpy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from avsep.validation import (
+    check_at_least,
+    check_choice,
+    check_not_empty,
+    check_positive,
+    check_share,
+)
+
 MODELS = ("dolphin", "vovit-s1", "vovit")
 
 ConditionName = Literal["own", "other", "none"]
 PerceptualName = Literal["pesq", "stoi", "estoi"]
+MIXTURE = "mixture"  # takes the place of a condition's name for the unprocessed mixture
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """How models are evaluated.
+    """How a model is evaluated.
 
     Attributes:
-        model: `dolphin`, `vovit-s1` or `vovit`; set by the command line.
-        split: whose list of mixtures is used.
-        conditions: whose video the model sees: the wanted speaker's, the other speaker's, none.
-        max_mixtures: so many mixtures, evenly over the list; 0 for all.
-        sdr: whether BSS-eval SDR is computed.
-        perceptual: which of the slow metrics are computed.
-        perceptual_conditions: for which conditions they are computed.
-        bootstrap_samples: draws for each confidence interval.
-        seed: of the bootstrap.
-        example_count: mixtures kept with sounds and lips, for the report.
-        batch: estimates at a time in the model.
-        mixtures_per_batch: mixtures in a unit of work; a killed run repeats at most one.
-        device: `auto` takes a GPU where there is one.
-        threads: of PyTorch on the CPU; 0 leaves its default.
-        workers: processes for the metrics; None for one a core, 0 for none.
-        timeout_s: limit for the metrics of one estimate.
+        model: name of the model, one of `MODELS`; the command line sets it.
+        split: the split whose list of mixtures is used.
+        conditions: whose video the model sees: the wanted speaker's own, the other speaker's, or
+            none.
+        max_mixtures: number of mixtures to evaluate, spread evenly over the list; 0 for all.
+        sdr: whether BSS-eval SDR is computed, and SIR where the perceptual metrics are.
+        perceptual: the perceptual metrics to compute; they are slow.
+        perceptual_conditions: the conditions they are computed for. The unprocessed mixture is
+            always scored too.
+        bootstrap_samples: number of resamples per confidence interval.
+        seed: seed of the bootstrap.
+        example_count: number of mixtures whose sounds and lips are kept for the report.
+        batch: number of estimates that the model computes at a time.
+        mixtures_per_batch: mixtures per unit of work; a killed run repeats at most one unit.
+        device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
+        threads: PyTorch's threads on the CPU; 0 leaves its default.
+        workers: processes that compute the metrics; None for one per core, 0 for none.
+        timeout_s: limit for the metrics of one estimate, in seconds.
         cost: whether parameters, MACs, latency and memory are measured.
-        cost_audio_s: length of the sound they are measured with, in seconds.
-        cost_runs: warm runs.
-        cost_timeout_s: limit for the whole measurement.
-        max_failed_share: of mixtures, above which the stage fails.
+        cost_audio_s: length of the audio they are measured on, in seconds.
+        cost_runs: number of warm runs.
+        cost_timeout_s: limit for the whole measurement, in seconds.
+        max_failed_share: the stage fails if a larger share of the mixtures fails.
     """
 
     model: str = ""
@@ -62,20 +73,20 @@ class EvaluateConfig:
     max_failed_share: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.model and self.model not in MODELS:
-            raise ValueError(f"model is {self.model!r}; it may be {', '.join(MODELS)}.")
-        if not self.conditions:
-            raise ValueError("conditions is empty; name at least `own`.")
-        for name in ("batch", "mixtures_per_batch", "bootstrap_samples", "cost_runs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("max_mixtures", "example_count", "threads", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative.")
-        for name in ("timeout_s", "cost_timeout_s", "cost_audio_s"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0.")
-        if self.workers is not None and self.workers < 0:
-            raise ValueError(f"workers is {self.workers}; it must be 0 or more, or null.")
-        if not 0 <= self.max_failed_share <= 1:
-            raise ValueError(f"max_failed_share is {self.max_failed_share}, not in 0..1.")
+        if self.model:
+            check_choice(self, MODELS, "model")
+        check_not_empty(self, "conditions")
+        check_at_least(self, 1, "batch", "mixtures_per_batch", "bootstrap_samples", "cost_runs")
+        check_at_least(self, 0, "max_mixtures", "example_count", "threads", "seed", "workers")
+        check_positive(self, "timeout_s", "cost_timeout_s", "cost_audio_s")
+        check_share(self, "max_failed_share")
+
+    def metrics_for(self, condition: str) -> tuple[str, ...]:
+        """The metrics of an estimate under `condition`, or of the unprocessed mixture.
+
+        Args:
+            condition: `own`, `other`, `none`, or `MIXTURE`.
+        """
+        slow = condition == MIXTURE or condition in self.perceptual_conditions
+        bss_eval = ("sdr", "sir") if slow else ("sdr",)
+        return ("si_snr", *(bss_eval if self.sdr else ()), *(self.perceptual if slow else ()))

@@ -1,9 +1,8 @@
-"""What a separator costs: parameters, multiply-accumulates, time, memory, and on which machine.
+"""What a model costs: parameters, multiply-accumulates (MACs), time and memory on one machine.
 
-MACs are half of what torch's `FlopCounterMode` counts: convolutions, matrix products and
-attention. Not counted are FFTs (STFT, and a heat step done by FFT), normalisations, activations
-and interpolation, which hold few of them but some of the time. Published figures of the Dolphin
-family come from `ptflops` and leave out its dense DCT matrices, so compare with care.
+MACs are counted as `macs` describes: without FFTs (the STFT, and heat diffusion computed by FFT),
+which hold few MACs but some of the time. The published figures of the Dolphin family come from
+`ptflops` and leave out its dense DCT matrices, so they compare only roughly.
 """
 
 from __future__ import annotations
@@ -11,23 +10,19 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
-from avsep.evaluation.child_process import (
-    device_name,
-    in_child,
-    machine,
-    memory_mb,
-    synchronise,
-    versions,
-)
-from avsep.evaluation.separate import Separator
-from avsep.models.macs import counted_macs
+from avsep.errors import ItemError, Reason
+from avsep.evaluation.config import EvaluateConfig
+from avsep.evaluation.machine import device_name, machine, memory_mb, synchronise, versions
+from avsep.evaluation.macs import counted_macs
+from avsep.evaluation.separate import SeparationModel
+from avsep.processes import in_child
 from avsep.schema import (
     ANALYSIS_SIZE,
     LIPS_SIZE,
@@ -40,24 +35,24 @@ from avsep.schema import (
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Measured on one machine, for one mixture at a time.
+    """The cost of one mixture at a time on one machine.
 
     Attributes:
-        parameters: all of them.
-        trainable_parameters: those that gradients reach.
+        parameters: number of parameters.
+        trainable_parameters: number of parameters with a gradient.
         macs: multiply-accumulates for the whole input; see the module docstring.
         audio_s: length of the input, in seconds.
         latency_s: median time of the warm runs, in seconds.
-        best_s: shortest warm run.
-        cold_s: first run, which builds caches.
-        real_time_factor: median time over length of the input; below 1 is faster than real time.
-        peak_memory_mb: of the whole process (CPU) or of what PyTorch held (GPU), in MiB.
-        model_memory_mb: of the same process with the model loaded, before the first run.
+        best_s: time of the fastest warm run, in seconds.
+        cold_s: time of the first run, which fills caches, in seconds.
+        real_time_factor: latency over the length of the input; below 1 is faster than real time.
+        peak_memory_mb: peak memory of the whole process (CPU) or of PyTorch (GPU), in MiB.
+        model_memory_mb: the same memory with the model loaded, before the first run, in MiB.
         runs: number of warm runs.
-        threads: of PyTorch.
+        threads: number of PyTorch's threads.
         device: `cpu` or the name of the GPU.
-        machine: processor and its cores.
-        versions: of Python and PyTorch.
+        machine: the processor and its number of cores.
+        versions: versions of Python and PyTorch.
     """
 
     parameters: int
@@ -77,15 +72,15 @@ class Cost:
     versions: str
 
     def as_values(self) -> dict[str, Any]:
-        """For JSON, which knows no NaN."""
+        """The cost as a JSON object: None in place of NaN."""
         return {k: None if v != v else v for k, v in asdict(self).items()}
 
 
 def example_input(audio_s: float, device: str = "cpu") -> tuple[torch.Tensor, Cues]:
-    """A mixture of noise and a moving face, one item of about `audio_s` seconds.
+    """A mixture of noise and a moving face, about `audio_s` seconds long.
 
     Returns:
-        mixture (1, L) float32, and cues of one item.
+        The mixture, (1, L) float32, and the cues of one item.
     """
     num_frames = max(1, round(audio_s * RATE_HZ / SAMPLES_PER_FRAME))
     generator = torch.Generator().manual_seed(0)
@@ -101,29 +96,24 @@ def example_input(audio_s: float, device: str = "cpu") -> tuple[torch.Tensor, Cu
     return mixture.to(device), cues
 
 
-def count_macs(model: Separator, mixture: torch.Tensor, cues: Cues) -> int:
-    """Multiply-accumulates of one estimate; what is counted says the module docstring."""
-    return counted_macs(lambda: model.estimate(mixture, cues))
-
-
 def measure(
     load: Callable[[], torch.nn.Module], *, audio_s: float, runs: int, threads: int, device: str
 ) -> Cost:
     """Load a model and measure it, in this process.
 
     Args:
-        load: gives the model in eval mode on `device`.
+        load: loads the model in eval mode on `device`.
         audio_s: length of the input, in seconds.
         runs: number of warm runs.
-        threads: of PyTorch; 0 leaves its default.
+        threads: number of PyTorch's threads; 0 leaves its default.
         device: `cpu` or `cuda`.
     """
     if threads:
         torch.set_num_threads(threads)
     model = load()
-    # Gradients are counted before anything is frozen for inference.
+    # Before anything is frozen for inference.
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    separator: Separator = model  # type: ignore[assignment]
+    separator: SeparationModel = model  # type: ignore[assignment]
     mixture, cues = example_input(audio_s, device)
     before = memory_mb("now", device)
     with torch.inference_mode():
@@ -135,7 +125,7 @@ def measure(
         parameters=sum(size for size, _ in sizes),
         trainable_parameters=sum(size for size, trainable in sizes if trainable),
         # After the timing: the counter's own bookkeeping would raise the peak.
-        macs=count_macs(separator, mixture, cues),
+        macs=counted_macs(lambda: separator.estimate(mixture, cues)),
         audio_s=length_s,
         latency_s=median,
         best_s=min(times[1:]),
@@ -152,38 +142,47 @@ def measure(
 
 
 def measure_in_child(
-    load: Callable[[], torch.nn.Module],
-    *,
-    audio_s: float,
-    runs: int,
-    threads: int,
-    device: str,
-    timeout_s: float,
+    load: Callable[[], torch.nn.Module], config: EvaluateConfig, device: str
 ) -> Cost:
-    """`measure` in a fresh process, whose peak memory is the model's alone.
+    """Run `measure` in a fresh process, whose peak memory is the model's alone.
 
     Args:
-        load: must be picklable, e.g. a `functools.partial` of a module's function.
-        audio_s: see `measure`.
-        runs: see `measure`.
-        threads: see `measure`.
-        device: see `measure`.
-        timeout_s: limit for all of it, in seconds.
+        load: loads the model; must be picklable, e.g. a `functools.partial` of a module's
+            function.
+        config: gives the length of the input, the number of runs and threads, and the time limit.
+        device: `cpu` or `cuda`.
 
     Raises:
-        TimeoutError: it took longer; the process is ended.
-        BrokenProcessPool: it was killed, e.g. for want of memory.
+        ItemError: the measurement took longer than the limit, or its process was killed.
     """
-    job = partial(measure, load, audio_s=audio_s, runs=runs, threads=threads, device=device)
-    return in_child(job, timeout_s=timeout_s)
+    job = partial(
+        measure,
+        load,
+        audio_s=config.cost_audio_s,
+        runs=config.cost_runs,
+        threads=config.threads,
+        device=device,
+    )
+    try:
+        return in_child(job, timeout_s=config.cost_timeout_s)
+    except TimeoutError as error:
+        message = f"took more than {config.cost_timeout_s:g} s"
+        raise ItemError(Reason.TIMED_OUT, message) from error
+    except BrokenProcessPool as error:
+        message = "its process was killed, perhaps because memory ran out"
+        raise ItemError(Reason.WORKER_DIED, message) from error
 
 
-def _timed(model: Separator, mixture: torch.Tensor, cues: Cues, device: str) -> float:
+def _timed(model: SeparationModel, mixture: torch.Tensor, cues: Cues, device: str) -> float:
+    """Wall time of one estimate, in seconds."""
     synchronise(device)
     started = time.perf_counter()
     estimate = model.estimate(mixture, cues)
     synchronise(device)
     elapsed = time.perf_counter() - started
-    if not np.isfinite(elapsed) or estimate.shape != mixture.shape:
-        raise ValueError(f"the model made {tuple(estimate.shape)} of {tuple(mixture.shape)}.")
+    if estimate.shape != mixture.shape:
+        raise ValueError(
+            f"the model turned a mixture of shape {tuple(mixture.shape)} into an estimate of shape"
+            f" {tuple(estimate.shape)}; both must be equal."
+        )
     return elapsed

@@ -1,13 +1,12 @@
-"""A few mixtures to hear and see: sounds, estimates and lips, kept beside the figures.
+"""Examples to hear and see: the sounds, estimates and lips of a few mixtures.
 
-Which mixtures are kept is decided before any result is known (evenly over the list), so nobody
-can pick the best ones, and all models keep the same.
+The examples are spread evenly over the list. They are chosen before any result is known, so
+nobody can pick the best ones, and all models keep the same mixtures.
 """
 
 from __future__ import annotations
 
 import io
-import wave
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,26 +15,26 @@ import numpy as np
 
 from avsep.evaluation.items import EvaluationItem
 from avsep.evaluation.results import ResultRow
-from avsep.evaluation.separate import Job
+from avsep.evaluation.separate import EstimateKey
 from avsep.files import write_bytes, write_json
-from avsep.schema import RATE_HZ
+from avsep.media.pcm import encode_wav
 
-STRIP_FRAMES = 10  # lip frames that a strip shows
-PEAK = 0.99
-META = ("licence", "redistributable", "text", "corpus")  # what an example keeps of a sample
+STRIP_FRAMES = 10  # number of lip frames in a strip
+PEAK = 0.99  # of full scale
+META = ("licence", "redistributable", "text", "corpus")  # entries kept of a sample's metadata
 
 T = TypeVar("T")
 
 
 def spread(values: Sequence[T], number: int) -> list[T]:
-    """At most `number` of `values`, evenly over the list, in their order; 0 gives none."""
+    """At most `number` of `values`, spread evenly over the list, in their order."""
     if number >= len(values):
         return list(values)
     return [values[(2 * i + 1) * len(values) // (2 * number)] for i in range(number)]
 
 
 def to_int16(signal: np.ndarray) -> tuple[np.ndarray, float]:
-    """Sound as int16, turned down where it would clip, and the factor used.
+    """A signal as int16, turned down if it would clip, and the factor used.
 
     Args:
         signal: (N,) float, full scale is 1.
@@ -47,36 +46,20 @@ def to_int16(signal: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def at_level_of(signal: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """`signal` at the RMS level of `reference`: some models have no level of their own."""
+    """`signal` at the RMS level of `reference`: some models are trained without regard to level."""
     own = float(np.sqrt(np.mean(np.square(signal, dtype=np.float64))))
     wanted = float(np.sqrt(np.mean(np.square(reference, dtype=np.float64))))
     return signal * (wanted / own) if np.isfinite(own) and own > 0 else signal
 
 
-def wav_bytes(samples: np.ndarray, rate_hz: int = RATE_HZ) -> bytes:
-    """A mono 16-bit WAV file.
-
-    Args:
-        samples: (N,) int16.
-        rate_hz: samples a second.
-    """
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate_hz)
-        file.writeframes(samples.astype("<i2").tobytes())
-    return buffer.getvalue()
-
-
 def lip_strip(lips: np.ndarray) -> np.ndarray:
-    """A few frames side by side, evenly over the clip.
+    """Up to `STRIP_FRAMES` frames side by side, spread evenly over the clip.
 
     Args:
         lips: (F, 96, 96) uint8.
 
     Returns:
-        (96, 96 n) uint8.
+        (96, 96 n) uint8, with n frames.
     """
     return np.concatenate(spread(list(lips), STRIP_FRAMES), axis=1)
 
@@ -84,30 +67,34 @@ def lip_strip(lips: np.ndarray) -> np.ndarray:
 def write_example(
     directory: Path,
     item: EvaluationItem,
-    estimates: Mapping[Job, np.ndarray],
+    estimates: Mapping[EstimateKey, np.ndarray],
     rows: Iterable[ResultRow],
     metas: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Write one example; `example.json` comes last.
+    """Write one example; `example.json` is written last.
 
     Args:
-        directory: of this example.
+        directory: folder of this example.
         item: the mixture.
-        estimates: (N,) float32 of this mixture, by job.
+        estimates: the estimates of this mixture by key, each (N,) float32.
         rows: results of this mixture.
-        metas: the JSON member of each voice's sample.
+        metas: metadata (the JSON member) of each voice's sample.
     """
-    write_bytes(directory / "mixture.wav", wav_bytes(to_int16(item.mixture)[0]))
+    _write_wav(directory / "mixture.wav", item.mixture)
     for index, (target, cues) in enumerate(zip(item.sources, item.cues, strict=True)):
-        write_bytes(directory / f"target{index}.wav", wav_bytes(to_int16(target)[0]))
+        _write_wav(directory / f"target{index}.wav", target)
         buffer = io.BytesIO()
         np.save(buffer, lip_strip(np.asarray(cues.lips)), allow_pickle=False)
         write_bytes(directory / f"lips{index}.npy", buffer.getvalue())
-    for job, estimate in estimates.items():
-        levelled = at_level_of(estimate, item.sources[job.target])
-        name = f"estimate{job.target}-{job.condition}.wav"
-        write_bytes(directory / name, wav_bytes(to_int16(levelled)[0]))
+    for key, estimate in estimates.items():
+        levelled = at_level_of(estimate, item.sources[key.target])
+        name = f"estimate{key.target}-{key.condition}.wav"
+        _write_wav(directory / name, levelled)
     write_json(directory / "example.json", _card(item, rows, metas))
+
+
+def _write_wav(path: Path, signal: np.ndarray) -> None:
+    write_bytes(path, encode_wav(to_int16(signal)[0]))
 
 
 def _card(

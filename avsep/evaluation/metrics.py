@@ -1,7 +1,7 @@
 """Signal metrics in dB: SI-SNR, SDR and SIR of estimates against their targets.
 
-Everything is computed in float64: the epsilon inside torchmetrics' SI-SNR is that of the dtype and
-absolute, so that in float32 a quiet recording would get a lower score than a loud one.
+Everything is computed in float64. Torchmetrics' SI-SNR adds the dtype's epsilon to the powers, so
+in float32 a quiet recording would get a lower score than a loud one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FILTER_LENGTH = 512  # taps of BSS-eval's allowed distortion filter (Vincent et 
 
 
 def level_dbfs(signal: Tensor) -> Tensor:
-    """RMS level without the mean, in dB relative to full scale; -inf for a constant.
+    """RMS level after removal of the mean, in dB relative to full scale; -inf for a constant.
 
     Args:
         signal: (..., L) float, full scale is 1.
@@ -37,8 +37,8 @@ def level_dbfs(signal: Tensor) -> Tensor:
 def find_problem(estimate: Tensor, target: Tensor) -> Problem | None:
     """Why no metric can be computed for this pair, or None.
 
-    A silent estimate is undefined (0/0) for a scale-invariant metric; torchmetrics' epsilon would
-    make it 0 dB, which beats every mixture whose target is the weaker voice.
+    A scale-invariant metric is undefined (0/0) for a silent estimate. Torchmetrics' epsilon would
+    turn it into 0 dB, which is better than any mixture whose target is the weaker voice.
 
     Args:
         estimate: (L,) float.
@@ -74,10 +74,10 @@ def sdr(estimate: Tensor, target: Tensor, filter_length: int = FILTER_LENGTH) ->
     Args:
         estimate: (..., L) float.
         target: (..., L) float.
-        filter_length: taps of the filter that counts as no distortion.
+        filter_length: taps of the filter that does not count as distortion.
 
     Returns:
-        (...) float64; NaN where the equations are singular.
+        (...) float64; NaN if the equations are singular.
     """
     try:
         return signal_distortion_ratio(
@@ -86,7 +86,7 @@ def sdr(estimate: Tensor, target: Tensor, filter_length: int = FILTER_LENGTH) ->
     except torch.linalg.LinAlgError:
         if estimate.dim() == 1:
             return torch.tensor(torch.nan, dtype=torch.float64)
-    # One singular item spoils a batch: the others are computed again on their own.
+    # One singular item makes the whole batch fail: compute each item on its own.
     rows = [
         sdr(e, t, filter_length)
         for e, t in zip(estimate.flatten(0, -2), target.flatten(0, -2), strict=True)
@@ -97,10 +97,10 @@ def sdr(estimate: Tensor, target: Tensor, filter_length: int = FILTER_LENGTH) ->
 def sir(
     estimate: Tensor, target: Tensor, others: Tensor, filter_length: int = FILTER_LENGTH
 ) -> Tensor:
-    """Signal-to-interference ratio of BSS-eval: how much of the other voices is left, in dB.
+    """Signal-to-interference ratio of BSS-eval: how much of the other voices remains, in dB.
 
-    The estimate is projected onto the target, and onto all voices, each filtered by 512 taps; the
-    interference is the difference (Vincent et al. 2006).
+    The estimate is projected onto the target and onto all voices, each filtered with 512 taps. The
+    interference is the difference of the two projections (Vincent et al. 2006).
 
     Args:
         estimate: (L,) float.
@@ -109,11 +109,11 @@ def sir(
         filter_length: taps of the filters.
 
     Returns:
-        () float64; NaN where the equations are singular.
+        () float64; NaN if the equations are singular.
     """
     from fast_bss_eval import bss_eval_sources
 
-    # As many estimates as references: the same one again. Only its row for the target is looked at.
+    # It wants one estimate per reference: repeat ours, and use only the target's result.
     voices = torch.cat([target[None], others]).double()
     estimates = estimate.double().expand_as(voices)
     try:
@@ -132,24 +132,24 @@ def signal_scores(
     *,
     others: Tensor | None = None,
 ) -> tuple[dict[str, float], dict[str, Problem]]:
-    """SI-SNR, SDR and SIR of one estimate, and why a value is NaN.
+    """SI-SNR, SDR and SIR of one estimate, and the problem of each NaN.
 
     Args:
         estimate: (L,) float.
         target: (L,) float.
-        metrics: some of `METRICS`.
-        others: (K, L) float, the other voices of the mixture; needed for SIR.
+        metrics: names of metrics from `METRICS`.
+        others: (K, L) float, the other voices of the mixture; SIR needs them.
 
     Returns:
         Values by metric in dB, finite or NaN, and the problem of each NaN.
 
     Raises:
-        ValueError: the shapes differ or are not one-dimensional, or SIR lacks the other voices.
+        ValueError: the shapes differ or are not (L,), or SIR lacks the other voices.
     """
     if estimate.shape != target.shape or estimate.dim() != 1:
         raise ValueError(
-            f"estimate {tuple(estimate.shape)} and target {tuple(target.shape)} must be of one"
-            " shape (L,)."
+            f"the estimate has shape {tuple(estimate.shape)} and the target"
+            f" {tuple(target.shape)}; both must be (L,)."
         )
     if problem := find_problem(estimate, target):
         return dict.fromkeys(metrics, float("nan")), dict.fromkeys(metrics, problem)
@@ -167,11 +167,11 @@ def signal_scores(
 def finite_or_problem(
     values: dict[str, float],
 ) -> tuple[dict[str, float], dict[str, Problem]]:
-    """Turn values that are not finite into NaN with a problem."""
+    """Replace values that are not finite by NaN, and name the problem of each."""
     problems: dict[str, Problem] = {}
     for metric, value in values.items():
         if value != value:
-            # The only NaN that the signal metrics make comes from singular equations.
+            # SDR and SIR are NaN only if their equations are singular.
             problems[metric] = (
                 Problem.SINGULAR if metric in ("sdr", "sir") else Problem.NOT_A_NUMBER
             )

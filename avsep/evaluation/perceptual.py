@@ -1,6 +1,7 @@
-"""PESQ (wide band), STOI and ESTOI of one estimate. Slow: 50 to 100 ms each for some seconds.
+"""PESQ (wide band), STOI and ESTOI of one estimate.
 
-`pesq` and `pystoi` are used where they can be imported; elsewhere the values are NaN and say so.
+They are slow: 50 to 100 ms each for a few seconds of sound. If the packages `pesq` and `pystoi`
+are not installed, the values are NaN with the problem `package_missing`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PACKAGES = {"pesq": "pesq", "stoi": "pystoi", "estoi": "pystoi"}
 
 
 def missing_packages() -> dict[str, str]:
-    """The metrics that cannot be computed here, with the package that each lacks."""
+    """The metrics that cannot be computed here, and the package that each needs."""
     return {m: package for m, package in PACKAGES.items() if find_spec(package) is None}
 
 
@@ -32,7 +33,7 @@ def perceptual_scores(
     Args:
         estimate: (L,) float32 at 16 kHz.
         target: (L,) float32 at 16 kHz.
-        metrics: some of `METRICS`.
+        metrics: names of metrics from `METRICS`.
 
     Returns:
         Values by metric, finite or NaN, and the problem of each NaN.
@@ -67,7 +68,7 @@ def _pesq(estimate: Tensor, target: Tensor) -> float | Problem:
         return Problem.NO_UTTERANCES
     except BufferTooShortError:
         return Problem.TOO_SHORT
-    except ValueError:  # "cannot convert float NaN to integer", from inside its level alignment
+    except ValueError:  # "cannot convert float NaN to integer", raised by its level alignment
         return Problem.NOT_A_NUMBER
 
 
@@ -79,7 +80,7 @@ def _stoi(estimate: Tensor, target: Tensor, *, extended: bool) -> float | Proble
         value = float(
             short_time_objective_intelligibility(estimate, target, RATE_HZ, extended=extended)
         )
-    # With under 0.4 s of speech pystoi warns and returns 1e-5, which is no score.
+    # With less than 0.4 s of speech pystoi warns and returns 1e-5, which is not a score.
     if any("Not enough STFT frames" in str(warning.message) for warning in caught):
         return Problem.TOO_SHORT
     return value

@@ -1,4 +1,4 @@
-"""Why a metric has no value: the closed list, and how a row of results carries it."""
+"""Why a metric has no value: the list of reasons, and how a row of results stores them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Problem(StrEnum):
-    """Why a metric of one mixture is NaN. Such values are counted, never averaged."""
+    """Why a metric is NaN. Such values are counted, but not averaged."""
 
     SILENT_TARGET = "silent_target"
     SILENT_ESTIMATE = "silent_estimate"
@@ -15,7 +15,7 @@ class Problem(StrEnum):
     NO_UTTERANCES = "no_utterances"  # PESQ found no speech
     TOO_SHORT = "too_short"
     SINGULAR = "singular"  # BSS-eval's system of equations has no unique solution
-    INFINITE = "infinite"  # the estimate equals the target, or has nothing of it
+    INFINITE = "infinite"  # the estimate equals the target, or contains none of it
     NOT_A_NUMBER = "not_a_number"
     PACKAGE_MISSING = "package_missing"
     TIMED_OUT = "timed_out"
@@ -23,7 +23,7 @@ class Problem(StrEnum):
 
 
 def pack(problems: Mapping[str, Problem]) -> str:
-    """Problems by metric as one text for a table: `pesq=no_utterances;sdr=singular`."""
+    """Problems by metric as one string for a table: `pesq=no_utterances;sdr=singular`."""
     return ";".join(f"{metric}={problems[metric]}" for metric in sorted(problems))
 
 
@@ -34,7 +34,7 @@ def unpack(text: str) -> dict[str, Problem]:
 
 
 def count(texts: Iterable[str], metric: str) -> dict[str, int]:
-    """How many rows lack `metric`, by problem, sorted by name."""
+    """How many rows lack `metric`, by problem, sorted by the problem's name."""
     found: dict[str, int] = {}
     for text in texts:
         if problem := unpack(text).get(metric):

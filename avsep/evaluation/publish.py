@@ -1,4 +1,4 @@
-"""The files of an evaluation: results, metrics and plot data."""
+"""Write the files of an evaluation: results, metrics and plot data."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def publish(
     """Write `results.parquet`, `metrics.json` (DVC metrics) and `plots/si_snri.csv` (DVC plots).
 
     Args:
-        directory: of this evaluation.
+        directory: folder of this evaluation.
         rows: all results.
-        heard_groups: see `summary.summarise`.
-        seed: of the bootstrap.
-        samples: number of bootstrap draws.
+        heard_groups: groups of voices in training or validation, see `summary.summarise`.
+        seed: seed of the bootstrap.
+        samples: number of bootstrap resamples.
     """
     ordered = sorted(rows, key=lambda row: row.order)
     write_results(directory / "results.parquet", ordered)

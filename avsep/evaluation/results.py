@@ -1,4 +1,4 @@
-"""One row of results for each (mixture, target voice, condition), and their file."""
+"""The rows of results, one per mixture, wanted voice and condition, and their file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from avsep.evaluation.problems import unpack
 from avsep.schema import MixtureRecipe
 
-# metric of the estimate -> improvement over the mixture, as the columns are called
+# metric -> name of the column with its improvement over the unprocessed mixture
 IMPROVEMENTS = {"si_snr": "si_snri", "sdr": "sdri"}
 SCORES = ("si_snr", "sdr", "sir", "pesq", "stoi", "estoi")
 NAN = float("nan")
@@ -20,33 +20,33 @@ class ResultRow:
     """How well one voice of one mixture was separated under one condition.
 
     Attributes:
-        mixture_id: of the recipe.
+        mixture_id: id of the mixture's recipe.
         target: index of the wanted voice in the recipe.
         condition: `own`, `other` or `none`, see `conditions.Condition`.
-        key: sample key of the wanted voice: the cluster of the intervals.
-        speaker: of the wanted voice.
-        group: of the wanted voice.
-        gender: of the wanted voice: `f`, `m` or empty.
-        other_key: sample key of the interfering voice (the next one of the recipe).
-        other_speaker: likewise.
-        other_gender: likewise.
-        pair: genders of both, sorted: `ff`, `fm`, `mm`, or empty where one is unknown.
-        si_snr: of the estimate, in dB.
-        si_snr_mixture: of the untouched mixture, in dB.
-        si_snri: their difference, in dB.
-        sdr: of the estimate, in dB (BSS-eval).
-        sdr_mixture: of the mixture, in dB.
-        sdri: their difference, in dB.
-        sir: signal-to-interference ratio of the estimate, in dB (BSS-eval).
-        sir_mixture: of the mixture, in dB.
-        pesq: wide band, of the estimate.
-        pesq_mixture: of the mixture.
-        stoi: of the estimate, 0 to 1.
-        stoi_mixture: of the mixture.
-        estoi: of the estimate, up to 1.
-        estoi_mixture: of the mixture.
-        problems: why a metric that was asked for is NaN, see `problems.pack`. A NaN without a
-            problem was not asked for.
+        key: sample key of the wanted voice; the intervals are clustered by it.
+        speaker: speaker of the wanted voice.
+        group: group (base voice, programme) of the wanted voice.
+        gender: gender of the wanted voice: `f`, `m` or empty.
+        other_key: sample key of the interfering voice (the next one in the recipe).
+        other_speaker: speaker of the interfering voice.
+        other_gender: gender of the interfering voice: `f`, `m` or empty.
+        pair: genders of both voices, sorted: `ff`, `fm`, `mm`, or empty if one is unknown.
+        si_snr: SI-SNR of the estimate, in dB.
+        si_snr_mixture: SI-SNR of the unprocessed mixture, in dB.
+        si_snri: improvement in SI-SNR, in dB.
+        sdr: BSS-eval SDR of the estimate, in dB.
+        sdr_mixture: BSS-eval SDR of the unprocessed mixture, in dB.
+        sdri: improvement in SDR, in dB.
+        sir: BSS-eval signal-to-interference ratio of the estimate, in dB.
+        sir_mixture: BSS-eval signal-to-interference ratio of the unprocessed mixture, in dB.
+        pesq: wide-band PESQ of the estimate.
+        pesq_mixture: wide-band PESQ of the unprocessed mixture.
+        stoi: STOI of the estimate, 0 to 1.
+        stoi_mixture: STOI of the unprocessed mixture, 0 to 1.
+        estoi: ESTOI of the estimate, up to 1.
+        estoi_mixture: ESTOI of the unprocessed mixture, up to 1.
+        problems: why a requested metric is NaN, see `problems.pack`. A NaN without a problem was
+            not requested.
     """
 
     mixture_id: str
@@ -78,21 +78,21 @@ class ResultRow:
 
     @property
     def order(self) -> tuple[str, int, str]:
-        """Sort key; unique in a list of results."""
+        """Sort key; unique within a list of results."""
         return (self.mixture_id, self.target, self.condition)
 
     def lacks(self, metric: str) -> bool:
-        """Whether `metric` was asked for and could not be had."""
+        """Whether `metric` was requested but could not be computed."""
         return metric in unpack(self.problems)
 
 
 def pair_of(first: str, second: str) -> str:
-    """Genders of a pair, sorted; empty where one is unknown."""
+    """Genders of a pair, sorted; empty if one is unknown."""
     return "".join(sorted((first, second))) if first and second else ""
 
 
 def describe(recipe: MixtureRecipe, target: int) -> dict[str, str | int]:
-    """The fields of a row that the recipe decides."""
+    """The fields of a row that come from the recipe."""
     wanted = recipe.sources[target]
     other = recipe.sources[(target + 1) % len(recipe.sources)]
     return {
@@ -110,14 +110,14 @@ def describe(recipe: MixtureRecipe, target: int) -> dict[str, str | int]:
 
 
 def write_results(path: Path, rows: Sequence[ResultRow]) -> None:
-    """Write rows as parquet, sorted, so that the same rows give the same bytes."""
+    """Write rows to a parquet file, sorted: the same rows give the same bytes."""
     from avsep.tables import write_rows
 
     write_rows(path, sorted(rows, key=lambda row: row.order), ResultRow)
 
 
 def read_results(path: Path) -> list[ResultRow]:
-    """Read rows.
+    """Read the rows of a parquet file.
 
     Raises:
         CheckError: the file is missing or damaged.

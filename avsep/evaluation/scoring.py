@@ -1,9 +1,9 @@
-"""From estimates to rows of results; the metrics are computed in a pool of processes."""
+"""From estimates to rows of results; a pool of processes computes the metrics."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,56 +11,31 @@ import torch
 
 from avsep.errors import ItemError, Reason
 from avsep.evaluation import metrics, perceptual
-from avsep.evaluation.conditions import Condition
+from avsep.evaluation.config import MIXTURE, EvaluateConfig
 from avsep.evaluation.items import EvaluationItem
 from avsep.evaluation.problems import Problem, pack
 from avsep.evaluation.results import IMPROVEMENTS, NAN, ResultRow, describe
-from avsep.evaluation.separate import Job
-from avsep.processes import map_items
+from avsep.evaluation.separate import EstimateKey
+from avsep.processes import default_workers, map_items
+from avsep.progress import Progress, no_progress
 
 Scores = dict[str, float]
 Problems = dict[str, Problem]
 Result = tuple[Scores, Problems]
-Untouched = MutableMapping[tuple[str, int], Result]
-"""The scores of mixtures against their voices, by mixture id and target."""
-MIXTURE = "mixture"  # stands where the name of a condition stands, for the untouched mixture
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scoring:
-    """Which metrics are computed, and how.
-
-    Attributes:
-        sdr: whether BSS-eval SDR is computed, and SIR where the perceptual metrics are.
-        perceptual: which of PESQ, STOI, ESTOI are computed.
-        perceptual_conditions: for which conditions; the mixture itself is always scored too.
-        workers: processes; 0 for none.
-        timeout_s: limit for all metrics of one estimate.
-    """
-
-    sdr: bool = True
-    perceptual: tuple[str, ...] = perceptual.METRICS
-    perceptual_conditions: tuple[Condition, ...] = (Condition.OWN,)
-    workers: int = 0
-    timeout_s: float = 60.0
-
-    def metrics_for(self, condition: str) -> tuple[str, ...]:
-        """The metrics of an estimate under `condition`, or of the mixture."""
-        slow = condition == MIXTURE or condition in self.perceptual_conditions
-        bss_eval = ("sdr", "sir") if slow else ("sdr",)
-        return ("si_snr", *(bss_eval if self.sdr else ()), *(self.perceptual if slow else ()))
+UnprocessedScores = MutableMapping[tuple[str, int], Result]
+"""The scores of unprocessed mixtures against their voices, by mixture id and target."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pair:
-    """One estimate with its target, to be scored in another process.
+    """An estimate and its target, to be scored in another process.
 
     Attributes:
-        name: mixture, target and condition.
-        estimate: (N,) float32 at 16 kHz.
-        target: (N,) float32 at 16 kHz.
-        others: (K, N) float32, the other voices.
-        metrics: those wanted.
+        name: index of the mixture, index of the target, and condition.
+        estimate: the estimate or the unprocessed mixture, (N,) float32 at 16 kHz.
+        target: the wanted voice, (N,) float32 at 16 kHz.
+        others: the other voices of the mixture, (K, N) float32.
+        metrics: names of the metrics to compute.
     """
 
     name: tuple[str, ...]
@@ -71,7 +46,7 @@ class Pair:
 
 
 def score_pair(pair: Pair) -> Result:
-    """All metrics of one estimate: finite or NaN, and the problem of each NaN."""
+    """All metrics of one pair: each value finite or NaN, and the problem of each NaN."""
     estimate, target = torch.from_numpy(pair.estimate), torch.from_numpy(pair.target)
     fast = [name for name in pair.metrics if name in metrics.METRICS]
     slow = [name for name in pair.metrics if name in perceptual.METRICS]
@@ -83,69 +58,70 @@ def score_pair(pair: Pair) -> Result:
 
 def score(
     items: Sequence[EvaluationItem],
-    estimates: Mapping[Job, np.ndarray],
-    scoring: Scoring,
-    progress: Callable[[int], None] | None = None,
+    estimates: Mapping[EstimateKey, np.ndarray],
+    config: EvaluateConfig,
+    progress: Progress = no_progress,
     *,
-    untouched: Untouched | None = None,
+    unprocessed: UnprocessedScores | None = None,
 ) -> list[ResultRow]:
-    """Rows of all estimates, in the order of their jobs.
+    """One row per estimate, in the order of `estimates`.
 
     Args:
         items: the mixtures.
-        estimates: (N,) float32 by job.
-        scoring: which metrics.
-        progress: called with 1 whenever all metrics of a mixture are there.
-        untouched: scores of mixtures that are known already; those found here are added.
+        estimates: the estimates by key, each (N,) float32.
+        config: names the metrics, the number of processes and the time limit.
+        progress: called with 1 when all metrics of a mixture are there.
+        unprocessed: known scores of unprocessed mixtures; scores computed here are added.
     """
-    if untouched is None:
-        untouched = {}
+    if unprocessed is None:
+        unprocessed = {}
     mixtures = {
-        _name(job, MIXTURE): (items[job.item].recipe.mixture_id, job.target) for job in estimates
+        _name(key, MIXTURE): (items[key.item].recipe.mixture_id, key.target) for key in estimates
     }
-    wanted = set(scoring.metrics_for(MIXTURE))
+    wanted = set(config.metrics_for(MIXTURE))
     found = {
-        name: untouched[key]
-        for name, key in mixtures.items()
-        if key in untouched and wanted <= untouched[key][0].keys()
+        name: unprocessed[mixture]
+        for name, mixture in mixtures.items()
+        if mixture in unprocessed and wanted <= unprocessed[mixture][0].keys()
     }
-    pairs = [pair for pair in _pairs(items, estimates, scoring) if pair.name not in found]
+    pairs = [pair for pair in _pairs(items, estimates, config) if pair.name not in found]
     waiting = Counter(pair.name[0] for pair in pairs)
-    for pair, result in map_items(
-        score_pair, pairs, workers=scoring.workers, timeout_s=scoring.timeout_s
-    ):
+    workers = default_workers() if config.workers is None else config.workers
+    for pair, result in map_items(score_pair, pairs, workers=workers, timeout_s=config.timeout_s):
         found[pair.name] = _or_problem(result, pair)
         waiting[pair.name[0]] -= 1
-        if not waiting[pair.name[0]] and progress:
+        if not waiting[pair.name[0]]:
             progress(1)
-    untouched.update({key: found[name] for name, key in mixtures.items()})
-    return [_row(items[job.item], job, found) for job in estimates]
+    unprocessed.update({mixture: found[name] for name, mixture in mixtures.items()})
+    return [_row(items[key.item], key, found) for key in estimates]
 
 
 def _pairs(
-    items: Sequence[EvaluationItem], estimates: Mapping[Job, np.ndarray], scoring: Scoring
+    items: Sequence[EvaluationItem],
+    estimates: Mapping[EstimateKey, np.ndarray],
+    config: EvaluateConfig,
 ) -> list[Pair]:
-    """What is scored against what: each estimate, and each mixture once for each target."""
+    """Each estimate with its target, and each mixture once per target."""
     pairs: dict[tuple[str, ...], Pair] = {}
-    for job, estimate in estimates.items():
-        item = items[job.item]
-        for condition, signal in ((MIXTURE, item.mixture), (str(job.condition), estimate)):
-            name = _name(job, condition)
+    for key, estimate in estimates.items():
+        item = items[key.item]
+        for condition, signal in ((MIXTURE, item.mixture), (str(key.condition), estimate)):
+            name = _name(key, condition)
             pairs.setdefault(
                 name,
                 Pair(
                     name=name,
                     estimate=signal,
-                    target=item.sources[job.target],
-                    others=np.delete(item.sources, job.target, axis=0),
-                    metrics=scoring.metrics_for(condition),
+                    target=item.sources[key.target],
+                    others=np.delete(item.sources, key.target, axis=0),
+                    metrics=config.metrics_for(condition),
                 ),
             )
     return list(pairs.values())
 
 
-def _name(job: Job, condition: str) -> tuple[str, ...]:
-    return (str(job.item), str(job.target), condition)
+def _name(key: EstimateKey, condition: str) -> tuple[str, ...]:
+    return (str(key.item), str(key.target), condition)
 
 
 def _or_problem(result: Result | ItemError, pair: Pair) -> Result:
@@ -156,26 +132,25 @@ def _or_problem(result: Result | ItemError, pair: Pair) -> Result:
     return dict.fromkeys(pair.metrics, NAN), dict.fromkeys(pair.metrics, problem)
 
 
-def _row(item: EvaluationItem, job: Job, found: Mapping[tuple[str, ...], Result]) -> ResultRow:
-    values, problems = found[_name(job, job.condition)]
-    base_values, base_problems = found[_name(job, MIXTURE)]
+def _row(
+    item: EvaluationItem, key: EstimateKey, found: Mapping[tuple[str, ...], Result]
+) -> ResultRow:
+    values, problems = found[_name(key, key.condition)]
+    mixture_values, mixture_problems = found[_name(key, MIXTURE)]
     fields: dict[str, float] = dict(values)
+    row_problems = dict(problems)
     for metric in values:
-        fields[f"{metric}_mixture"] = base_values[metric]
+        fields[f"{metric}_mixture"] = mixture_values[metric]
+        if metric in mixture_problems:
+            row_problems[f"{metric}_mixture"] = mixture_problems[metric]
     for metric, improvement in IMPROVEMENTS.items():
         if metric in values:
-            fields[improvement] = values[metric] - base_values[metric]
-    named = dict(problems)
-    for metric, problem in base_problems.items():
-        if metric in values:
-            named[f"{metric}_mixture"] = problem
-    for metric, improvement in IMPROVEMENTS.items():
-        reason = problems.get(metric) or base_problems.get(metric)
-        if metric in values and reason:
-            named[improvement] = reason
+            fields[improvement] = values[metric] - mixture_values[metric]
+            if problem := problems.get(metric) or mixture_problems.get(metric):
+                row_problems[improvement] = problem
     return ResultRow(
-        **describe(item.recipe, job.target),  # type: ignore[arg-type]
-        condition=str(job.condition),
-        problems=pack(named),
+        **describe(item.recipe, key.target),  # type: ignore[arg-type]
+        condition=str(key.condition),
+        problems=pack(row_problems),
         **fields,  # type: ignore[arg-type]
     )

@@ -1,4 +1,4 @@
-"""Run a separator over mixtures, in batches, for each voice and each condition."""
+"""Run a model over mixtures in batches: each voice under each condition."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from avsep.evaluation.items import EvaluationItem
 from avsep.schema import Cues
 
 
-class Separator(Protocol):
-    """What both model families offer."""
+class SeparationModel(Protocol):
+    """The interface that all model families share."""
 
     def estimate(self, mixture: Tensor, cues: Cues) -> Tensor:
-        """(B, L) float32 at 16 kHz from (B, L) and cues with B items."""
+        """The wanted voices, (B, L) float32 at 16 kHz, from mixtures (B, L) and B cues."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
-class Job:
-    """One estimate that is wanted.
+class EstimateKey:
+    """What identifies one estimate.
 
     Attributes:
         item: index of the mixture in its list.
-        target: index of the wanted voice.
+        target: index of the wanted voice in the mixture.
         condition: whose video the model sees.
     """
 
@@ -37,10 +37,12 @@ class Job:
     condition: Condition
 
 
-def all_jobs(items: Sequence[EvaluationItem], conditions: Sequence[Condition]) -> list[Job]:
+def estimate_keys(
+    items: Sequence[EvaluationItem], conditions: Sequence[Condition]
+) -> list[EstimateKey]:
     """Each voice of each mixture under each condition, in a fixed order."""
     return [
-        Job(item=index, target=target, condition=condition)
+        EstimateKey(item=index, target=target, condition=condition)
         for index, item in enumerate(items)
         for target in range(len(item.sources))
         for condition in conditions
@@ -48,56 +50,56 @@ def all_jobs(items: Sequence[EvaluationItem], conditions: Sequence[Condition]) -
 
 
 def separate(
-    model: Separator,
+    model: SeparationModel,
     items: Sequence[EvaluationItem],
-    jobs: Sequence[Job],
+    keys: Sequence[EstimateKey],
     *,
     batch: int,
     device: str = "cpu",
-) -> Iterator[tuple[Job, np.ndarray]]:
-    """Yield each job with its estimate, (N,) float32.
+) -> Iterator[tuple[EstimateKey, np.ndarray]]:
+    """Yield each estimate, (N,) float32, with its key.
 
-    Jobs of unequal length never share a batch. The last batch is as good as the others: nothing
-    is dropped or padded.
+    Mixtures of unequal length never share a batch. Nothing is padded, and no incomplete batch is
+    dropped.
 
     Args:
-        model: in eval mode, on `device`.
+        model: the model in eval mode, on `device`.
         items: the mixtures.
-        jobs: what is wanted of them.
-        batch: how many estimates at a time.
-        device: where the model is.
+        keys: the estimates to compute.
+        batch: number of estimates per call of the model.
+        device: `cpu` or `cuda`.
 
     Raises:
-        ValueError: the model's output has not the shape of the mixture.
+        ValueError: the model's output does not have the shape of the mixture.
     """
-    by_length: dict[int, list[Job]] = {}
-    for job in jobs:
-        by_length.setdefault(len(items[job.item].mixture), []).append(job)
+    by_length: dict[int, list[EstimateKey]] = {}
+    for key in keys:
+        by_length.setdefault(len(items[key.item].mixture), []).append(key)
     for length in sorted(by_length):
         same = by_length[length]
         for start in range(0, len(same), batch):
             chunk = same[start : start + batch]
-            mixture, cues = _stack([_inputs(items[job.item], job) for job in chunk], device)
+            mixture, cues = _stack(items, chunk, device)
             with torch.inference_mode():
                 estimate = model.estimate(mixture, cues)
             if estimate.shape != mixture.shape:
                 raise ValueError(
-                    f"the model made {tuple(estimate.shape)} of a mixture of"
-                    f" {tuple(mixture.shape)}; both must be equal."
+                    f"the model turned a mixture of shape {tuple(mixture.shape)} into an estimate"
+                    f" of shape {tuple(estimate.shape)}; both must be equal."
                 )
             yield from zip(chunk, estimate.float().cpu().numpy(), strict=True)
 
 
-def _inputs(item: EvaluationItem, job: Job) -> tuple[np.ndarray, Cues]:
-    return item.mixture, condition_cues(item.cues, job.target, job.condition)
+def _stack(
+    items: Sequence[EvaluationItem], keys: Sequence[EstimateKey], device: str
+) -> tuple[Tensor, Cues]:
+    """The mixtures (B, N) and cues of a batch, on `device`."""
 
-
-def _stack(inputs: Sequence[tuple[np.ndarray, Cues]], device: str) -> tuple[Tensor, Cues]:
     def tensor(arrays: Sequence[Any]) -> Tensor:
         return torch.from_numpy(np.stack(arrays)).to(device)
 
-    cues = [cue for _, cue in inputs]
-    return tensor([mixture for mixture, _ in inputs]), Cues(
+    cues = [condition_cues(items[key.item].cues, key.target, key.condition) for key in keys]
+    return tensor([items[key.item].mixture for key in keys]), Cues(
         lips=tensor([c.lips for c in cues]),
         landmarks=tensor([np.asarray(c.landmarks, np.float32) for c in cues]),
         valid=tensor([c.valid for c in cues]),

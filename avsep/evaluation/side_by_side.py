@@ -1,4 +1,4 @@
-"""Whether voices land on the right face: mixtures of two clips, shown side by side in one video.
+"""Test whether each voice is assigned to the right face: two clips side by side in one video.
 
 python -m avsep.evaluation.side_by_side data/runs/dolphin --root . --out figures.json
 """
@@ -16,33 +16,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from avsep.files import read_table, write_json
-from avsep.schema import SAMPLES_PER_FRAME
+from avsep.schema import FPS, RATE_HZ, SAMPLES_PER_FRAME
 from avsep.workspace import Workspace
 
 if TYPE_CHECKING:
     from avsep.separation import Separator
 
 LEVEL = 0.05  # RMS of each source
-WANTED_DB = 3.0  # by which an output must be nearer to its own source than to the other
+MARGIN_DB = 3.0  # an output must be this much closer to its own source than to the other
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two clips by their paths under the raw folder: the left one and the right one."""
+    """The left and the right clip, as paths relative to the raw folder."""
 
     left: str
     right: str
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of a pair.
+class PairResult:
+    """The result of separating one pair.
 
     Attributes:
-        pair: the clips.
-        speakers: found in the video.
-        own_db: SI-SNR of each output and its own source.
-        other_db: SI-SNR of each output and the other source.
+        pair: the two clips.
+        speakers: number of speakers found in the video.
+        own_db: SI-SNR of each output against its own source, in dB.
+        other_db: SI-SNR of each output against the other source, in dB.
     """
 
     pair: Pair
@@ -52,13 +52,13 @@ class Outcome:
 
     @property
     def right(self) -> bool:
-        """Whether there are two voices, each nearer to its own source by `WANTED_DB`."""
+        """Whether there are two voices, each closer to its own source by `MARGIN_DB`."""
         gaps = [own - other for own, other in zip(self.own_db, self.other_db, strict=True)]
-        return self.speakers == 2 and min(gaps, default=-np.inf) >= WANTED_DB
+        return self.speakers == 2 and min(gaps, default=-np.inf) >= MARGIN_DB
 
 
 def listed_pairs(workspace: Workspace, count: int, seed: int = 0) -> list[Pair]:
-    """Pairs of test clips of different speakers, the same ones for the same seed."""
+    """Pairs of test clips of different speakers; the same seed gives the same pairs."""
     rows = read_table(workspace.raw_table).to_pylist()
     clips = sorted((row["path"], row["speaker"]) for row in rows if row["split"] == "test")
     pairs = [(a, b) for a, who in clips for b, other in clips if who != other]
@@ -67,13 +67,13 @@ def listed_pairs(workspace: Workspace, count: int, seed: int = 0) -> list[Pair]:
 
 
 def render_pair(raw: Path, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """The pictures (F, H, 2 W, 3) uint8 of a pair, and its two sources (2, N) float32."""
+    """The frames of a pair, (F, H, 2 W, 3) uint8, and its two sources, (2, N) float32."""
     from avsep.media.decode import read_audio, read_frames
     from avsep.media.probe import probe
 
     paths = [raw / pair.left, raw / pair.right]
     infos = [probe(path) for path in paths]
-    frames = min(round((info.end_s - info.start_s) * 25) for info in infos)
+    frames = min(round((info.end_s - info.start_s) * FPS) for info in infos)
     pictures = [
         np.stack(list(read_frames(path, info.start_s, frames)))
         for path, info in zip(paths, infos, strict=True)
@@ -83,13 +83,13 @@ def render_pair(raw: Path, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         for path, info in zip(paths, infos, strict=True)
     ]
     sources = np.stack(sounds)
-    # Equally loud, as in the mixtures that models are trained and evaluated with (0 dB).
+    # Equally loud, as in the mixtures of training and evaluation (0 dB).
     sources *= LEVEL / np.sqrt(np.mean(sources**2, axis=1, keepdims=True) + 1e-12)
     return np.concatenate(pictures, axis=2), sources
 
 
-def try_pairs(separator: Separator, raw: Path, pairs: Sequence[Pair]) -> Iterator[Outcome]:
-    """Separate each pair and compare the voices, from left to right, with the sources."""
+def separate_pairs(separator: Separator, raw: Path, pairs: Sequence[Pair]) -> Iterator[PairResult]:
+    """Separate each pair and compare the voices, from left to right, with their sources."""
     import torch
 
     from avsep.evaluation.metrics import si_snr
@@ -97,19 +97,19 @@ def try_pairs(separator: Separator, raw: Path, pairs: Sequence[Pair]) -> Iterato
     for pair in pairs:
         pictures, sources = render_pair(raw, pair)
         mixture = sources.sum(axis=0)
-        made = separator.separate((pictures, mixture, 16_000))
-        voices = [torch.from_numpy(np.asarray(speaker.voice)) for speaker in made.speakers]
+        separated = separator.separate((pictures, mixture, RATE_HZ))
+        voices = [torch.from_numpy(np.asarray(speaker.voice)) for speaker in separated.speakers]
         if len(voices) != 2:
-            yield Outcome(pair, len(voices))
+            yield PairResult(pair, len(voices))
             continue
         truth = torch.from_numpy(sources)
         own = tuple(round(float(si_snr(voices[k], truth[k])), 2) for k in (0, 1))
         other = tuple(round(float(si_snr(voices[k], truth[1 - k])), 2) for k in (0, 1))
-        yield Outcome(pair, 2, own, other)
+        yield PairResult(pair, 2, own, other)
 
 
 def main() -> None:
-    """Try the pairs and print how many come out right."""
+    """Separate the pairs and print how many come out right."""
     from avsep.separation import Separator
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -117,22 +117,22 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--count", type=int, default=50)
     parser.add_argument("--out", type=Path)
-    wanted = parser.parse_args()
-    workspace = Workspace(wanted.root.resolve())
-    separator = Separator.load(wanted.model)
-    pairs = listed_pairs(workspace, wanted.count)
-    outcomes: list[Outcome] = []
+    arguments = parser.parse_args()
+    workspace = Workspace(arguments.root.resolve())
+    separator = Separator.load(arguments.model)
+    pairs = listed_pairs(workspace, arguments.count)
+    results: list[PairResult] = []
     started = time.monotonic()
-    for outcome in try_pairs(separator, workspace.raw, pairs):
-        outcomes.append(outcome)
-        right = sum(o.right for o in outcomes)
+    for result in separate_pairs(separator, workspace.raw, pairs):
+        results.append(result)
+        right = sum(one.right for one in results)
         print(
-            f"{len(outcomes)} of {len(pairs)}: {right} right, {time.monotonic() - started:.0f} s",
-            json.dumps(asdict(outcome)),
+            f"{len(results)} of {len(pairs)}: {right} right, {time.monotonic() - started:.0f} s",
+            json.dumps(asdict(result)),
             flush=True,
         )
-    if wanted.out:
-        write_json(wanted.out, [asdict(outcome) | {"right": outcome.right} for outcome in outcomes])
+    if arguments.out:
+        write_json(arguments.out, [asdict(one) | {"right": one.right} for one in results])
 
 
 if __name__ == "__main__":

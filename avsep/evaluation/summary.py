@@ -1,14 +1,11 @@
-"""Results of one model as nested numbers: what `metrics.json` holds and DVC compares."""
+"""Summarise the results of one model: the nested numbers of `metrics.json`."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-import numpy as np
-
-from avsep.evaluation.bootstrap import Estimate, clustered_mean
+from avsep.evaluation.bootstrap import Estimate, bootstrap_generator, clustered_mean
 from avsep.evaluation.compare import paired_difference
 from avsep.evaluation.conditions import Condition
 from avsep.evaluation.problems import count
@@ -16,26 +13,10 @@ from avsep.evaluation.results import ResultRow
 
 METRICS = (
     *("si_snri", "sdri", "pesq", "stoi", "estoi", "si_snr", "sdr", "sir"),
-    *(
-        "si_snr_mixture",
-        "sdr_mixture",
-        "sir_mixture",
-        "pesq_mixture",
-        "stoi_mixture",
-        "estoi_mixture",
-    ),
+    *("si_snr_mixture", "sdr_mixture", "sir_mixture"),
+    *("pesq_mixture", "stoi_mixture", "estoi_mixture"),
 )
 GROUP_METRICS = ("si_snri", "sdri", "pesq", "stoi")
-
-Draws = Callable[[str], np.random.Generator]
-
-
-def draws(seed: int) -> Draws:
-    """A function that gives each named figure its own generator.
-
-    So one figure's interval does not depend on which others were computed before it.
-    """
-    return lambda name: np.random.default_rng([seed, zlib.crc32(name.encode("utf-8"))])
 
 
 def summarise(
@@ -48,28 +29,32 @@ def summarise(
     """Means with intervals: overall by condition, by pair of genders, by base voice.
 
     Args:
-        rows: of one model.
-        heard_groups: groups (base voices, programmes) that the model met in training or
-            validation; target voices of other groups are reported apart.
-        seed: of the bootstrap.
-        samples: number of bootstrap draws.
+        rows: the results of one model.
+        heard_groups: groups (base voices, programmes) that occur in training or validation. Wanted
+            voices of other groups are reported separately.
+        seed: seed of the bootstrap.
+        samples: number of bootstrap resamples.
 
     Returns:
         `overall.<condition>.<metric>`, `video.<own_minus_...>`, `by_pair.<pair>.<metric>`,
         `by_group.<heard|unheard>.<group>.<metric>`, `problems.<condition>.<metric>`,
-        `mixtures`, `rows`. A figure is `{mean, low, high, rows, utterances, excluded}`; `low` and
-        `high` are left out where one utterance gives no interval.
+        `mixtures`, `rows`, `speakers`. A figure is `{mean, low, high, rows, utterances,
+        excluded}`, without `low` and `high` if there is only one utterance.
     """
-    generator_for = draws(seed)
     conditions = [c for c in Condition if any(row.condition == c for row in rows)]
     own = [row for row in rows if row.condition == Condition.OWN]
 
     def figures(some: Sequence[ResultRow], metrics: Sequence[str], where: str) -> dict[str, Any]:
         found = {
-            metric: _mean(some, metric, generator_for(f"{where}.{metric}"), samples)
+            metric: clustered_mean(
+                [getattr(row, metric) for row in some],
+                [row.key for row in some],
+                generator=bootstrap_generator(seed, f"{where}.{metric}"),
+                samples=samples,
+            )
             for metric in metrics
         }
-        return {metric: flat(estimate) for metric, estimate in found.items() if estimate.known}
+        return {metric: _figure(estimate) for metric, estimate in found.items() if estimate.known}
 
     groups: dict[str, dict[str, Any]] = {"heard": {}, "unheard": {}}
     for group in sorted({row.group for row in own}):
@@ -88,7 +73,7 @@ def summarise(
             str(c): figures([r for r in rows if r.condition == c], METRICS, f"overall.{c}")
             for c in conditions
         },
-        "video": _video(rows, conditions, generator_for, samples),
+        "video": _video(rows, conditions, seed, samples),
         "by_pair": {
             pair: figures([r for r in own if r.pair == pair], GROUP_METRICS, f"pair.{pair}")
             for pair in sorted({row.pair for row in own if row.pair})
@@ -98,8 +83,8 @@ def summarise(
     }
 
 
-def flat(estimate: Estimate) -> dict[str, float | int]:
-    """A figure as numbers for JSON, which knows no NaN."""
+def _figure(estimate: Estimate) -> dict[str, float | int]:
+    """An estimate as a JSON object; it has no NaN."""
     values: dict[str, float | int] = {"mean": estimate.mean}
     if estimate.has_interval:
         values |= {"low": estimate.low, "high": estimate.high}
@@ -110,17 +95,10 @@ def flat(estimate: Estimate) -> dict[str, float | int]:
     }
 
 
-def _mean(
-    rows: Sequence[ResultRow], metric: str, generator: np.random.Generator, samples: int
-) -> Estimate:
-    values = [getattr(row, metric) for row in rows]
-    return clustered_mean(values, [row.key for row in rows], generator=generator, samples=samples)
-
-
 def _video(
-    rows: Sequence[ResultRow], conditions: Sequence[Condition], draws_for: Draws, samples: int
+    rows: Sequence[ResultRow], conditions: Sequence[Condition], seed: int, samples: int
 ) -> dict[str, Any]:
-    """How much the right video gives: paired differences of SI-SNRi in dB."""
+    """What the right video is worth: paired differences of SI-SNRi between conditions, in dB."""
     found: dict[str, Any] = {}
     for condition in conditions:
         if condition is Condition.OWN or Condition.OWN not in conditions:
@@ -130,20 +108,20 @@ def _video(
             rows,
             rows,
             "si_snri",
-            generator=draws_for(f"video.{name}"),
+            generator=bootstrap_generator(seed, f"video.{name}"),
             samples=samples,
             second_condition=condition,
         )
         if comparison.difference.known:
             found[name] = {
-                "si_snri": flat(comparison.difference),
+                "si_snri": _figure(comparison.difference),
                 "better_share": comparison.better_share,
             }
     return found
 
 
 def _problems(rows: Sequence[ResultRow], conditions: Sequence[Condition]) -> dict[str, Any]:
-    """How many rows lack a metric that was asked for, by condition, metric and problem."""
+    """How many rows lack a requested metric, by condition, metric and problem."""
     found: dict[str, Any] = {}
     for condition in conditions:
         texts = [row.problems for row in rows if row.condition == condition and row.problems]

@@ -1,7 +1,8 @@
-"""The scores of mixtures that no model has touched, kept for the models that come after.
+"""The scores of unprocessed mixtures, kept for the models that are evaluated later.
 
 PESQ, STOI and SIR of a mixture take as long as those of an estimate, and are the same for every
-model. Whatever is wrong with the file, or was decided otherwise, only costs that time again.
+model. The file is only a cache: if it is damaged or has other settings, the scores are computed
+again.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from typing import Any
 
 from avsep.errors import CheckError
 from avsep.evaluation.problems import Problem
-from avsep.evaluation.scoring import Result, Untouched
+from avsep.evaluation.scoring import Result, UnprocessedScores
 from avsep.files import read_json, write_json
 
-# Another run, or another machine, may do better.
-_PASSING = {Problem.TIMED_OUT, Problem.CRASHED, Problem.PACKAGE_MISSING}
+# Problems that may not occur in another run or on another machine.
+_TEMPORARY = {Problem.TIMED_OUT, Problem.CRASHED, Problem.PACKAGE_MISSING}
 
 
-def read_untouched(path: Path, settings: str) -> Untouched:
-    """Scores by mixture id and target; none where the file has other settings or is damaged.
+def read_unprocessed(path: Path, settings: str) -> UnprocessedScores:
+    """Scores by mixture id and target; none if the file has other settings or is damaged.
 
     Args:
-        path: see `write_untouched`.
+        path: a file that `write_unprocessed` wrote; it may be missing.
         settings: hash of everything that decides the scores.
     """
     try:
@@ -36,13 +37,13 @@ def read_untouched(path: Path, settings: str) -> Untouched:
         return {}
 
 
-def write_untouched(path: Path, settings: str, scores: Untouched) -> None:
-    """Keep the scores that would be found again: the reason of a missing one may pass.
+def write_unprocessed(path: Path, settings: str, scores: UnprocessedScores) -> None:
+    """Write all scores but those that another run might still compute, e.g. after a timeout.
 
     Args:
-        path: a JSON file, written atomically.
+        path: the JSON file, written atomically.
         settings: hash of everything that decides the scores.
-        scores: by mixture id and target.
+        scores: scores by mixture id and target.
     """
     rows = [
         {
@@ -52,7 +53,7 @@ def write_untouched(path: Path, settings: str, scores: Untouched) -> None:
             "problems": {k: str(v) for k, v in sorted(problems.items())},
         }
         for (mixture_id, target), (values, problems) in sorted(scores.items())
-        if not _PASSING & set(problems.values())
+        if not _TEMPORARY & set(problems.values())
     ]
     write_json(path, {"settings": settings, "scores": rows})
 

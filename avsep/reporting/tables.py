@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from avsep.evaluation.bootstrap import bootstrap_generator
 from avsep.evaluation.compare import paired_difference
-from avsep.evaluation.summary import draws
 from avsep.reporting.gather import ModelResults
 from avsep.reporting.numbers import (
     DASH,
@@ -35,7 +35,7 @@ class Line:
 
 
 def result_lines(models: Sequence[ModelResults]) -> list[Line]:
-    """The untouched mixture, then each model: own video, then SI-SNRi without the right video."""
+    """The unprocessed mixture, then each model: own video, then SI-SNRi without the right video."""
     lines = []
     first = next((model for model in models if model.evaluated), None)
     if first is not None:
@@ -44,7 +44,7 @@ def result_lines(models: Sequence[ModelResults]) -> list[Line]:
             decimals = METRICS[metric][1]
             found = figure_at(first.metrics, "overall", "own", f"{metric}_mixture")
             base.append(cell(found, decimals))
-        lines.append(Line(name="untouched mixture", cells=(*base, EMPTY, EMPTY)))
+        lines.append(Line(name="unprocessed mixture", cells=(*base, EMPTY, EMPTY)))
     for model in models:
         own = [
             cell(figure_at(model.metrics, "overall", "own", metric), METRICS[metric][1])
@@ -100,7 +100,7 @@ def comparison_sentences(models: Sequence[ModelResults]) -> list[str]:
             first.rows,
             second.rows,
             "si_snri",
-            generator=draws(0)(f"{first_name}-{second_name}"),
+            generator=bootstrap_generator(0, f"{first_name}-{second_name}"),
             samples=COMPARE_SAMPLES,
         )
         difference = found.difference

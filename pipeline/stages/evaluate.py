@@ -1,57 +1,78 @@
-"""evaluate: separate the listed mixtures with one model, measure, and keep a few to hear.
+"""evaluate: separate the listed mixtures with one model, score them, and keep a few examples.
 
-An item is a mixture (`<model>:<mixture id>`), a batch a few dozen of them; each batch leaves its
-rows in the work folder. One more batch measures the model's cost.
+An item is a mixture. Its name in the ledger is `<model>:<mixture id>`, since all models share the
+stage. A batch is a few dozen mixtures and leaves its rows in the work folder. One more batch
+measures the model's cost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avsep.errors import CheckError, UsageError
-from avsep.evaluation.config import MODELS, EvaluateConfig
-from avsep.files import fresh_directory, link_or_copy, read_json, settings_hash
+from avsep.errors import CheckError, ItemError, UsageError
+from avsep.evaluation.config import MIXTURE, MODELS, EvaluateConfig
+from avsep.files import fresh_directory, link_or_copy, read_json, settings_hash, sha256_file
 from avsep.outcome import Counts, Outcome
 from avsep.progress import Progress
+from avsep.schema import MixtureRecipe
 from avsep.settings import as_values
 from avsep.workspace import Workspace
 from pipeline.execution.markers import read_marker, write_marker
 from pipeline.execution.stage import Batch, Stage, StageReport
 
 if TYPE_CHECKING:
-    from avsep.evaluation.results import ResultRow
+    from avsep.shards.store import ShardStore
 
 NAME = "evaluate"
-COST = "cost"  # the batch that measures the cost
+COST = "cost"  # name of the batch and of the item that measure the cost
+# Settings that change only the speed, or only what `finish` makes of the rows.
+_WITHOUT_EFFECT = ("workers", "timeout_s", "max_failed_share", "bootstrap_samples", "seed")
+
+
+@dataclass(frozen=True)
+class ListedMixture:
+    """A mixture of the list, and whether it is kept as an example to hear."""
+
+    recipe: MixtureRecipe
+    is_example: bool
 
 
 def plan(config: EvaluateConfig, workspace: Workspace) -> list[Batch]:
-    """Batches of mixtures in the order of the list, and one for the cost.
+    """Batches of mixtures in the order of the list, and one batch for the cost.
 
     Raises:
         UsageError: no model is named.
         CheckError: the model, the list of mixtures or the shards are missing.
     """
-    from pipeline.stages.evaluate_listing import common_settings, item_name, listed_recipes
+    from avsep.models import checkpoint
 
     if not config.model:
         raise UsageError(f"evaluate needs a model: {', '.join(MODELS)}.")
-    recipes = listed_recipes(config, workspace)
-    common = common_settings(config, workspace, recipes)
+    mixtures = _listed_mixtures(config, workspace)
+    card = checkpoint.read_card(workspace.run(config.model))
+    common = settings_hash(
+        {k: v for k, v in as_values(config).items() if k not in _WITHOUT_EFFECT},
+        [card["sha256"], card["family"], card["config"]],
+        sha256_file(_manifest_path(workspace)),
+        [mixture.recipe.mixture_id for mixture in mixtures if mixture.is_example],
+    )
     batches = []
-    for number, start in enumerate(range(0, len(recipes), config.mixtures_per_batch)):
-        some = recipes[start : start + config.mixtures_per_batch]
+    for number, start in enumerate(range(0, len(mixtures), config.mixtures_per_batch)):
+        chunk = mixtures[start : start + config.mixtures_per_batch]
         batches.append(
             Batch(
                 name=f"{config.model}-{number:04d}",
-                items=tuple(sorted(item_name(config, recipe.mixture_id) for recipe in some)),
-                settings=settings_hash(common, [as_values(recipe) for recipe in some]),
-                rows=tuple(some),
+                items=tuple(sorted(_item_name(config, m.recipe.mixture_id) for m in chunk)),
+                settings=settings_hash(common, [as_values(m.recipe) for m in chunk]),
+                rows=tuple(chunk),
             )
         )
     if config.cost:
-        items = (item_name(config, COST),)
+        items = (_item_name(config, COST),)
         batches.append(Batch(name=f"{config.model}-{COST}", items=items, settings=common))
     return batches
 
@@ -59,17 +80,19 @@ def plan(config: EvaluateConfig, workspace: Workspace) -> list[Batch]:
 def work(
     config: EvaluateConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
-    """Evaluate the mixtures of a batch, or measure the cost."""
+    """Evaluate the mixtures of a batch, or measure the cost.
+
+    Raises:
+        CheckError: the model or a shard is damaged.
+    """
     if marked := read_marker(workspace, NAME, batch):
         progress(len(batch.items))
         return marked[0]
-    from pipeline.stages.evaluate_batches import evaluate_batch, measure_cost
-
-    if _is_cost(batch):
-        outcomes = measure_cost(config, workspace, batch)
-        progress(1)
+    if batch.rows:
+        outcomes = _evaluate(config, workspace, batch, progress)
     else:
-        outcomes = evaluate_batch(config, workspace, batch, progress)
+        outcomes = _measure_cost(config, workspace, batch)
+        progress(1)
     write_marker(workspace, NAME, batch, outcomes)
     return outcomes
 
@@ -86,53 +109,164 @@ def finish(
         CheckError: not one mixture could be evaluated.
     """
     from avsep.evaluation.publish import publish
+    from avsep.evaluation.results import read_results
     from avsep.shards.index import read_index
-    from pipeline.stages.evaluate_listing import (
-        cost_path,
-        example_ids,
-        example_path,
-        listed_recipes,
-    )
 
-    rows = _all_rows(config, workspace, batches)
+    with_mixtures = [batch for batch in batches if batch.rows]
+    rows = [row for b in with_mixtures for row in read_results(_rows_path(config, workspace, b))]
     if not rows:
         raise CheckError(f"not one mixture of {config.split}.jsonl could be evaluated.")
     out = fresh_directory(workspace.evaluation(config.model))
     heard = {row.group for row in read_index(workspace.shards) if row.split != config.split}
     publish(out, rows, heard_groups=heard, seed=config.seed, samples=config.bootstrap_samples)
-    for mixture_id in example_ids(config, listed_recipes(config, workspace)):
-        for path in sorted(example_path(config, workspace, mixture_id).glob("*")):
-            link_or_copy(path, out / "examples" / mixture_id / path.name)
+    for batch in with_mixtures:
+        for mixture_id, folder in _example_folders(config, workspace, batch).items():
+            for path in sorted(folder.glob("*")):
+                link_or_copy(path, out / "examples" / mixture_id / path.name)
     if config.cost:
-        link_or_copy(cost_path(config, workspace), out / "cost.json")
+        link_or_copy(_cost_path(config, workspace), out / "cost.json")
     facts = _facts(config, read_json(out / "metrics.json"))
     return StageReport(stage=NAME, counts=Counts.of(outcomes), facts=facts)
 
 
-def _is_cost(batch: Batch) -> bool:
-    return batch.name.endswith(f"-{COST}")
+def _listed_mixtures(config: EvaluateConfig, workspace: Workspace) -> list[ListedMixture]:
+    from avsep.evaluation.examples import spread
+    from avsep.mixing.recipes import read_recipes
+
+    recipes = read_recipes(workspace.mixtures / f"{config.split}.jsonl")
+    if not recipes:
+        raise CheckError(f"{config.split}.jsonl lists no mixtures; run the stage mix.")
+    recipes = spread(recipes, config.max_mixtures or len(recipes))
+    examples = {recipe.mixture_id for recipe in spread(recipes, config.example_count)}
+    return [ListedMixture(recipe, recipe.mixture_id in examples) for recipe in recipes]
 
 
-def _all_rows(
-    config: EvaluateConfig, workspace: Workspace, batches: Sequence[Batch]
-) -> list[ResultRow]:
-    from avsep.evaluation.results import read_results
-    from pipeline.stages.evaluate_listing import rows_path
+def _evaluate(
+    config: EvaluateConfig, workspace: Workspace, batch: Batch, progress: Progress
+) -> list[Outcome]:
+    """Write the rows and the examples of a batch."""
+    from avsep.evaluation.evaluate import evaluate_mixtures
+    from avsep.evaluation.results import write_results
+    from avsep.evaluation.unprocessed import read_unprocessed, write_unprocessed
+    from avsep.models import checkpoint
 
+    recipes = [mixture.recipe for mixture in batch.rows]
+    manifest_sha256 = sha256_file(_manifest_path(workspace))
+    settings = settings_hash(
+        config.metrics_for(MIXTURE), [as_values(recipe) for recipe in recipes], manifest_sha256
+    )
+    unprocessed_path = _unprocessed_path(config, workspace, batch)
+    unprocessed = read_unprocessed(unprocessed_path, settings)
+    run, device = workspace.run(config.model), _device(config)
+    rows, errors = evaluate_mixtures(
+        _load_model(run, checkpoint.read_card(run)["sha256"], device, config.threads),
+        _open_store(workspace.shards, manifest_sha256),
+        recipes,
+        config,
+        device=device,
+        unprocessed=unprocessed,
+        example_folders=_example_folders(config, workspace, batch),
+        progress=progress,
+    )
+    write_unprocessed(unprocessed_path, settings, unprocessed)
+    write_results(_rows_path(config, workspace, batch), rows)
     return [
-        row
-        for batch in batches
-        if not _is_cost(batch)
-        for row in read_results(rows_path(config, workspace, batch.name))
+        Outcome.ended(_item_name(config, name), error.reason, error.message)
+        if (error := errors.get(name))
+        else Outcome.done(_item_name(config, name))
+        for name in (recipe.mixture_id for recipe in recipes)
     ]
+
+
+def _measure_cost(config: EvaluateConfig, workspace: Workspace, batch: Batch) -> list[Outcome]:
+    """Write the cost, or why it could not be measured."""
+    from avsep.evaluation.cost import measure_in_child
+    from avsep.files import write_json
+    from avsep.models import checkpoint
+
+    device = _device(config)
+    load = partial(checkpoint.load, workspace.run(config.model), device)
+    try:
+        cost = measure_in_child(load, config, device).as_values()
+        outcome = Outcome.done(batch.items[0])
+    except ItemError as error:
+        cost = {"problem": error.message}
+        outcome = Outcome.ended(batch.items[0], error.reason, error.message)
+    write_json(_cost_path(config, workspace), cost)
+    return [outcome]
+
+
+@lru_cache(maxsize=1)
+def _load_model(run: Path, sha256: str, device: str, threads: int) -> Any:
+    """The model of a run, kept between batches; `sha256` identifies its weights."""
+    import torch
+
+    from avsep.models import checkpoint
+
+    if threads:
+        torch.set_num_threads(threads)
+    return checkpoint.load(run, device)
+
+
+@lru_cache(maxsize=1)
+def _open_store(directory: Path, manifest_sha256: str) -> ShardStore:
+    """The shards, kept open between batches; `manifest_sha256` identifies their content."""
+    from avsep.shards.store import ShardStore
+
+    return ShardStore(directory)
+
+
+def _device(config: EvaluateConfig) -> str:
+    """`cpu` or `cuda`."""
+    import torch
+
+    if config.device != "auto":
+        return config.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _facts(config: EvaluateConfig, metrics: dict[str, Any]) -> dict[str, str | int | float]:
     facts: dict[str, str | int | float] = {"model": config.model}
-    for condition, title in (("own", "SI-SNRi"), ("other", "with the other's video")):
+    for condition, title in (("own", "SI-SNRi"), ("other", "with the other speaker's video")):
         if figure := metrics["overall"].get(condition, {}).get("si_snri"):
             facts[title] = f"{figure['mean']:.2f} dB"
     return facts
+
+
+def _item_name(config: EvaluateConfig, mixture_id: str) -> str:
+    return f"{config.model}:{mixture_id}"
+
+
+def _manifest_path(workspace: Workspace) -> Path:
+    path = workspace.shards / "manifest.json"
+    if not path.is_file():
+        raise CheckError(f"{path} is missing; run the stage extract.")
+    return path
+
+
+def _work_folder(config: EvaluateConfig, workspace: Workspace) -> Path:
+    return workspace.work(NAME) / config.model
+
+
+def _rows_path(config: EvaluateConfig, workspace: Workspace, batch: Batch) -> Path:
+    return _work_folder(config, workspace) / f"{batch.name}.parquet"
+
+
+def _cost_path(config: EvaluateConfig, workspace: Workspace) -> Path:
+    return _work_folder(config, workspace) / "cost.json"
+
+
+def _example_folders(config: EvaluateConfig, workspace: Workspace, batch: Batch) -> dict[str, Path]:
+    """The folders of a batch's examples, by mixture id."""
+    folder = _work_folder(config, workspace) / "examples"
+    ids = [mixture.recipe.mixture_id for mixture in batch.rows if mixture.is_example]
+    return {mixture_id: folder / mixture_id for mixture_id in ids}
+
+
+def _unprocessed_path(config: EvaluateConfig, workspace: Workspace, batch: Batch) -> Path:
+    """Where the scores of a batch's unprocessed mixtures are kept for the other models."""
+    number = batch.name.removeprefix(f"{config.model}-")
+    return workspace.work(NAME) / "unprocessed" / f"{number}.json"
 
 
 STAGE = Stage(NAME, EvaluateConfig, plan, work, finish, per_model=True)

@@ -12,8 +12,8 @@ from avsep.bench.models.report import report
 from avsep.bench.text import markdown
 from avsep.cli import main
 from avsep.errors import UsageError
+from avsep.evaluation.macs import counted_macs
 from avsep.models.dolphin import Dolphin, DolphinConfig
-from avsep.models.macs import counted_macs
 from avsep.models.vovit import VoViTConfig
 
 SMALL_DOLPHIN = DolphinConfig.demo()
@@ -143,14 +143,14 @@ def test_formats_and_batch_follow_the_device():
     assert {v.name for v in variants} >= {"dense fp32", "auto fp16", "auto bf16 compiled"}
 
 
-def test_works_are_timed_in_turns():
+def test_runs_of_several_works_are_interleaved():
     order = []
     works = {name: lambda name=name: order.append(name) for name in "ab"}
-    timings = timing.in_turns(works, runs=3, warm_ups=1, device="cpu")
+    timings = timing.interleaved(works, runs=3, warm_ups=1, device="cpu")
     assert order == ["a", "b"] * 4
     assert timings["a"].runs == 3
     with pytest.raises(ValueError, match="runs is 0"):
-        timing.in_turns(works, runs=0, warm_ups=0, device="cpu")
+        timing.interleaved(works, runs=0, warm_ups=0, device="cpu")
 
 
 def test_tables_are_aligned():

@@ -1,4 +1,4 @@
-"""Clustered bootstrap: coverage, determinism, and what clustering is for."""
+"""Clustered bootstrap: coverage, determinism, and why rows are clustered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from avsep.evaluation.bootstrap import clustered_mean
 
 
 def draw_rows(generator, clusters=30, rows=6, between=1.0, within=0.5):
-    """Rows whose clusters have effects of their own, true mean 0."""
+    """Rows whose clusters have random effects; the true mean is 0."""
     effects = between * generator.standard_normal(clusters)
     values = (effects[:, None] + within * generator.standard_normal((clusters, rows))).ravel()
     return values, [f"u{i // rows}" for i in range(clusters * rows)]
@@ -21,18 +21,18 @@ def generator(seed=0):
     return np.random.default_rng(seed)
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says():
-    draws = generator(1)
+def test_the_interval_covers_the_true_mean_as_often_as_it_claims():
+    random = generator(1)
     clustered = naive = 0
     for _ in range(200):
-        values, names = draw_rows(draws)
-        one = clustered_mean(values, names, generator=draws, samples=300)
+        values, names = draw_rows(random)
+        one = clustered_mean(values, names, generator=random, samples=300)
         clustered += one.low <= 0 <= one.high
         rows = [str(i) for i in range(len(values))]
-        two = clustered_mean(values, rows, generator=draws, samples=300)
+        two = clustered_mean(values, rows, generator=random, samples=300)
         naive += two.low <= 0 <= two.high
     assert 0.88 <= clustered / 200 <= 0.99
-    assert naive / 200 < 0.75  # rows taken as independent promise far too much
+    assert naive / 200 < 0.75  # treating rows as independent claims far too much
 
 
 def test_clustering_widens_the_interval_of_dependent_rows():

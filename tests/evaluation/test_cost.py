@@ -1,4 +1,4 @@
-"""What a model costs is counted and measured, not guessed."""
+"""The cost of a model: counted MACs, measured time and memory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from avsep.evaluation.cost import count_macs, example_input, measure, measure_in_child
+from avsep.evaluation.config import EvaluateConfig
+from avsep.evaluation.cost import example_input, measure, measure_in_child
+from avsep.evaluation.macs import counted_macs
 from tests.support.band_separator import load_band_separator, load_hungry_separator
 
 
 class Known(nn.Module):
-    """A network whose multiply-accumulates anybody can count."""
+    """A network whose multiply-accumulates are easy to count by hand."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +29,7 @@ def test_macs_of_convolutions_are_exact_and_ffts_are_not_counted():
     mixture, cues = example_input(0.4)
     assert mixture.shape == (1, 6400)
     assert cues.lips.shape == (1, 10, 96, 96)
-    assert count_macs(Known(), mixture, cues) == 6400 * (8 * 3 + 8)
+    assert counted_macs(lambda: Known().estimate(mixture, cues)) == 6400 * (8 * 3 + 8)
 
 
 def test_measure_reports_sizes_times_and_the_machine():
@@ -44,9 +46,8 @@ def test_measure_reports_sizes_times_and_the_machine():
 
 def test_peak_memory_is_the_models_own_and_not_the_parents():
     ballast = torch.ones(400 * (1 << 20) // 4)  # inherited by ru_maxrss, not by a fresh process
-    cost = measure_in_child(
-        load_hungry_separator, audio_s=0.4, runs=1, threads=1, device="cpu", timeout_s=120
-    )
+    config = EvaluateConfig(cost_audio_s=0.4, cost_runs=1, threads=1, cost_timeout_s=120)
+    cost = measure_in_child(load_hungry_separator, config, "cpu")
     assert ballast.sum() > 0
     grown = cost.peak_memory_mb - cost.model_memory_mb
     assert 90 < grown < 250

@@ -1,4 +1,4 @@
-"""The evaluate stage end to end, with real shards and recipes and a separator that truly looks."""
+"""The evaluate stage end to end, on real shards and recipes, with a model that uses the video."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ import numpy as np
 import pytest
 
 from avsep.errors import CheckError, Reason, UsageError
-from avsep.evaluation import scoring
-from avsep.evaluation.cost import measure
+from avsep.evaluation import cost, scoring
 from avsep.evaluation.items import build_item
 from avsep.evaluation.problems import Problem
 from avsep.evaluation.results import read_results
-from avsep.evaluation.unprocessed import read_untouched, write_untouched
+from avsep.evaluation.unprocessed import read_unprocessed, write_unprocessed
 from avsep.mixing.recipes import read_recipes, write_recipes
+from avsep.models import checkpoint
 from avsep.shards.reader import ShardStore
 from pipeline.execution.ledger import Ledger
 from pipeline.stages import evaluate
-from pipeline.stages import evaluate_batches as batches
 from pipeline.stages.evaluate import EvaluateConfig
 from tests.support.band_separator import load_for_stage
 from tests.support.evaluation_world import make_workspace
@@ -42,23 +41,23 @@ DETERMINISTIC = ("results.parquet", "metrics.json", "plots/si_snri.csv")
 
 
 @pytest.fixture(autouse=True)
-def looking_separator(monkeypatch):
-    monkeypatch.setattr(batches, "load_separator", load_for_stage)
-    batches._model.cache_clear()
+def band_separator(monkeypatch):
+    monkeypatch.setattr(checkpoint, "load", load_for_stage)
+    evaluate._load_model.cache_clear()
 
 
-def measure_here(load, *, timeout_s, **options):
-    """A child process costs seconds and has a test of its own; its argument must be picklable."""
+def run_here(job, *, timeout_s):
+    """A child process takes seconds and has its own test; the job must be picklable."""
     assert timeout_s > 0
-    return measure(pickle.loads(pickle.dumps(load)), **options)
+    return pickle.loads(pickle.dumps(job))()
 
 
 @pytest.fixture(scope="module")
 def published(workspace):
     """The published evaluation, with its cost."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(batches, "load_separator", load_for_stage)
-    patch.setattr(batches, "measure_in_child", measure_here)
+    patch.setattr(checkpoint, "load", load_for_stage)
+    patch.setattr(cost, "in_child", run_here)
     config = replace(FAST, cost=True, cost_runs=2, cost_audio_s=0.4, threads=1)
     report = run_stage("evaluate", workspace, config=config)
     patch.undo()
@@ -84,7 +83,7 @@ def test_every_voice_of_every_mixture_is_evaluated_under_every_condition(publish
     assert report.facts["SI-SNRi"].endswith(" dB")
 
 
-def test_metrics_split_voices_that_training_never_met(published):
+def test_metrics_separate_voices_that_are_not_in_training(published):
     metrics = json.loads((published[0] / "metrics.json").read_text())
     assert set(metrics["by_group"]["heard"]) == {"voice-0"}
     assert set(metrics["by_group"]["unheard"]) == {"voice-1", "voice-2"}
@@ -97,14 +96,14 @@ def test_metrics_split_voices_that_training_never_met(published):
     assert "pesq" not in metrics["overall"]["own"]
 
 
-def test_examples_and_cost_lie_beside_the_figures(published):
+def test_examples_and_cost_are_published_with_the_figures(published):
     directory, _ = published
     names = sorted(path.name for path in (directory / "examples").iterdir())
     assert names == ["test-001", "test-005"]
     assert (directory / "examples" / "test-001" / "estimate1-none.wav").is_file()
-    cost = json.loads((directory / "cost.json").read_text())
-    assert cost["parameters"] == 41
-    assert cost["peak_memory_mb"] >= cost["model_memory_mb"] > 0
+    figures = json.loads((directory / "cost.json").read_text())
+    assert figures["parameters"] == 41
+    assert figures["peak_memory_mb"] >= figures["model_memory_mb"] > 0
 
 
 def test_a_killed_run_finishes_the_rest_and_gives_the_same_bytes(published, tmp_path, monkeypatch):
@@ -116,10 +115,10 @@ def test_a_killed_run_finishes_the_rest_and_gives_the_same_bytes(published, tmp_
     # killed while the next batch was writing its rows
     (other.work("evaluate") / "vovit" / "vovit-0000.parquet").write_bytes(b"half")
     worked = []
-    original = batches.evaluate_batch
+    original = evaluate._evaluate
     monkeypatch.setattr(
-        batches,
-        "evaluate_batch",
+        evaluate,
+        "_evaluate",
         lambda config, ws, batch, progress: (
             worked.append(batch.name) or original(config, ws, batch, progress)
         ),
@@ -134,7 +133,7 @@ def test_a_killed_run_finishes_the_rest_and_gives_the_same_bytes(published, tmp_
 
 @pytest.fixture
 def scored(monkeypatch):
-    """What was scored against what since the fixture began."""
+    """The names of the pairs that were scored since the fixture began."""
     names = []
     original = scoring.score_pair
     monkeypatch.setattr(scoring, "score_pair", lambda p: names.append(p.name) or original(p))
@@ -151,7 +150,7 @@ def mixtures_in(names):
     return sum(condition == scoring.MIXTURE for _, _, condition in names)
 
 
-def test_the_second_model_takes_the_scores_of_the_mixtures_from_the_first(
+def test_the_second_model_reuses_the_scores_of_the_unprocessed_mixtures(
     published, tmp_path, scored
 ):
     workspace = with_both_models(tmp_path)
@@ -165,10 +164,10 @@ def test_the_second_model_takes_the_scores_of_the_mixtures_from_the_first(
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", "no scores", "no values", "other mixtures"])
-def test_scores_of_mixtures_that_are_no_use_are_computed_again(published, tmp_path, scored, damage):
+def test_unusable_scores_of_mixtures_are_computed_again(published, tmp_path, scored, damage):
     workspace = with_both_models(tmp_path)
     run_stage("evaluate", workspace, config=FAST)
-    paths = sorted((workspace.work("evaluate") / "untouched").iterdir())
+    paths = sorted((workspace.work("evaluate") / "unprocessed").iterdir())
     assert [path.name for path in paths] == ["0000.json", "0001.json", "0002.json"]
     for path in paths:
         kept = json.loads(path.read_text())
@@ -186,21 +185,21 @@ def test_scores_of_mixtures_that_are_no_use_are_computed_again(published, tmp_pa
     assert content(workspace.evaluation("dolphin")) == content(published[0])
 
 
-def test_scores_that_may_be_had_another_time_are_not_kept(tmp_path):
+def test_scores_that_another_run_may_still_compute_are_not_kept(tmp_path):
     path, nan = tmp_path / "scores.json", float("nan")
     scores = {
         ("a", 0): ({"stoi": 0.1 + 0.2, "pesq": nan}, {"pesq": Problem.NO_UTTERANCES}),
         ("a", 1): ({"stoi": 0.5, "pesq": nan}, {"pesq": Problem.PACKAGE_MISSING}),
         ("b", 0): ({"stoi": nan, "pesq": nan}, dict.fromkeys(("stoi", "pesq"), Problem.TIMED_OUT)),
     }
-    write_untouched(path, "settings", scores)
-    values, problems = read_untouched(path, "settings").pop(("a", 0))
+    write_unprocessed(path, "settings", scores)
+    values, problems = read_unprocessed(path, "settings").pop(("a", 0))
     assert values["stoi"] == 0.1 + 0.2
     assert math.isnan(values["pesq"])
     assert problems == {"pesq": Problem.NO_UTTERANCES}
-    assert list(read_untouched(path, "settings")) == [("a", 0)]
-    assert read_untouched(path, "others") == {}
-    assert read_untouched(tmp_path / "none.json", "settings") == {}
+    assert list(read_unprocessed(path, "settings")) == [("a", 0)]
+    assert read_unprocessed(path, "others") == {}
+    assert read_unprocessed(tmp_path / "none.json", "settings") == {}
 
 
 def test_changed_weights_or_settings_are_evaluated_again(workspace):
@@ -215,7 +214,7 @@ def test_changed_weights_or_settings_are_evaluated_again(workspace):
     assert changed[0].settings != before[0].settings
 
 
-def test_a_mixture_whose_sample_is_gone_fails_alone_with_its_reason(tmp_path):
+def test_a_mixture_whose_sample_is_missing_fails_alone_with_its_reason(tmp_path):
     workspace = make_workspace(tmp_path)
     path = workspace.mixtures / "test.jsonl"
     recipes = read_recipes(path)
@@ -242,7 +241,7 @@ def test_a_mixture_whose_sample_is_gone_fails_alone_with_its_reason(tmp_path):
 def test_video_and_sound_of_an_item_come_from_the_same_moment(workspace):
     store = ShardStore(workspace.shards)
     recipe = read_recipes(workspace.mixtures / "test.jsonl")[3]
-    item = build_item(store, {row.key: row.audio_sha256 for row in store.index}, recipe)
+    item = build_item(store, recipe)
     for source, sound, cues in zip(recipe.sources, item.sources, item.cues, strict=True):
         first = source.start // 640
         assert np.array_equal(cues.lips, store.lips(source.key)[first : first + 25])
@@ -251,21 +250,21 @@ def test_video_and_sound_of_an_item_come_from_the_same_moment(workspace):
     assert np.array_equal(item.mixture, item.sources.sum(0))
 
 
-def test_a_cost_that_takes_too_long_is_said_and_harms_nothing(tmp_path, monkeypatch):
+def test_a_cost_that_takes_too_long_is_reported_and_does_no_harm(tmp_path, monkeypatch):
     workspace = make_workspace(tmp_path)
 
     def too_slow(*_args, **_kwargs):
         raise TimeoutError
 
-    monkeypatch.setattr("pipeline.stages.evaluate_batches.measure_in_child", too_slow)
+    monkeypatch.setattr(cost, "in_child", too_slow)
     config = replace(FAST, cost=True, max_failed_share=0.2)
     report = run_stage("evaluate", workspace, config=config)
     assert report.counts.failed == {"timed_out": 1}
-    cost = json.loads((workspace.evaluation("vovit") / "cost.json").read_text())
-    assert cost == {"problem": "took more than 600 s"}
+    found = json.loads((workspace.evaluation("vovit") / "cost.json").read_text())
+    assert found == {"problem": "took more than 600 s"}
 
 
-def test_missing_inputs_and_bad_settings_are_named(tmp_path, workspace):
+def test_missing_inputs_and_invalid_settings_are_named(tmp_path, workspace):
     from avsep.workspace import Workspace
 
     with pytest.raises(UsageError, match="needs a model"):
@@ -279,6 +278,6 @@ def test_missing_inputs_and_bad_settings_are_named(tmp_path, workspace):
             EvaluateConfig(**values)
 
 
-def test_part_of_the_list_is_spread_over_it(workspace):
+def test_a_part_of_the_list_is_spread_evenly_over_it(workspace):
     planned = evaluate.plan(replace(FAST, max_mixtures=2), workspace)
     assert planned[0].items == ("vovit:test-001", "vovit:test-005")

@@ -80,11 +80,11 @@ def test_sdr_agrees_with_fast_bss_eval_and_mir_eval():
     theirs = mir_eval.separation.bss_eval_sources(target[None], estimate[None])[0]
     assert ours == pytest.approx(float(np.squeeze(fast)), abs=0.01)
     assert ours == pytest.approx(float(theirs[0]), abs=0.05)
-    # 512 taps forgive the room, which SI-SNR does not.
+    # The 512-tap filter absorbs the room, which SI-SNR counts as distortion.
     assert ours > float(si_snr(torch.from_numpy(estimate), torch.from_numpy(target))) + 3
 
 
-def test_one_singular_item_does_not_spoil_its_batch():
+def test_one_singular_item_does_not_affect_its_batch():
     target = torch.from_numpy(np.stack([speech_like(1), np.zeros(32000, np.float32)]))
     estimate = target + 0.01
     values = sdr(estimate, target)
@@ -102,7 +102,7 @@ def test_one_singular_item_does_not_spoil_its_batch():
         ("nan", "noise", Problem.NON_FINITE_ESTIMATE),
     ],
 )
-def test_what_cannot_be_scored_is_nan_with_its_reason(estimate, target, problem):
+def test_a_pair_that_cannot_be_scored_is_nan_with_a_reason(estimate, target, problem):
     noise = torch.randn(16000, generator=torch.Generator().manual_seed(0))
     signals = {
         "noise": noise,
@@ -122,7 +122,7 @@ def test_a_perfect_copy_is_finite_and_very_high_or_has_no_value():
         assert value > 90 or metric in problems
 
 
-def test_pesq_and_stoi_fall_with_noise_and_peak_at_the_target():
+def test_pesq_and_stoi_fall_with_noise_and_are_highest_for_the_target():
     target = speech_like(2)
     noise = np.random.default_rng(0).standard_normal(len(target)).astype(np.float32)
     results = [perceptual(target + a * noise, target) for a in (0.0, 0.01, 0.1)]
@@ -134,7 +134,7 @@ def test_pesq_and_stoi_fall_with_noise_and_peak_at_the_target():
     assert results[0][0]["stoi"] == pytest.approx(1.0, abs=1e-6)
 
 
-def test_pesq_without_utterances_and_stoi_without_speech_are_counted_not_scored():
+def test_pesq_and_stoi_of_too_little_speech_have_a_reason_and_no_score():
     click = np.zeros(32000, np.float32)
     click[16000:16016] = 0.5
     values, problems = perceptual(click + 1e-4, click)
@@ -159,7 +159,7 @@ def test_pesq_that_finds_no_utterance_has_a_reason(monkeypatch):
     assert values["stoi"] == pytest.approx(1.0, abs=1e-6)
 
 
-def test_without_the_packages_the_values_say_so(monkeypatch):
+def test_without_the_packages_the_values_are_nan_with_a_reason(monkeypatch):
     monkeypatch.setitem(sys.modules, "pesq", None)
     monkeypatch.setitem(sys.modules, "pystoi", None)
     sound = speech_like(1)
@@ -176,7 +176,7 @@ def test_problems_survive_their_text_form_and_are_counted():
     assert count(texts, "pesq") == {"no_utterances": 1, "too_short": 1}
 
 
-def test_sir_agrees_with_mir_eval_and_sees_the_other_voice_alone():
+def test_sir_agrees_with_mir_eval_and_measures_only_the_other_voice():
     rng = np.random.default_rng(5)
     voices = rng.standard_normal((2, 6000))
     noise = rng.standard_normal(6000)
@@ -186,7 +186,7 @@ def test_sir_agrees_with_mir_eval_and_sees_the_other_voice_alone():
         voices, np.stack([estimate, estimate]), compute_permutation=False
     )
     assert float(sir(*given)) == pytest.approx(wanted[0], abs=0.05)
-    # Noise is no interference; the other voice is.
+    # Noise does not count as interference; the other voice does.
     louder = torch.from_numpy(estimate + 0.3 * noise)
     assert float(sir(louder, *given[1:])) == pytest.approx(float(sir(*given)), abs=1)
     worse = torch.from_numpy(estimate + voices[1])

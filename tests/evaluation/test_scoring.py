@@ -1,4 +1,4 @@
-"""Rows, comparisons, summaries and examples of a separator whose behaviour is known."""
+"""Rows, comparisons, summaries and examples of a model whose behaviour is known."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ import torch
 
 from avsep.evaluation.compare import paired_difference
 from avsep.evaluation.conditions import Condition
+from avsep.evaluation.config import EvaluateConfig
 from avsep.evaluation.examples import (
     at_level_of,
     lip_strip,
     spread,
     to_int16,
-    wav_bytes,
     write_example,
 )
 from avsep.evaluation.problems import Problem, unpack
 from avsep.evaluation.publish import publish
 from avsep.evaluation.results import ResultRow, pair_of, read_results, write_results
-from avsep.evaluation.scoring import Scoring, score
-from avsep.evaluation.separate import all_jobs, separate
+from avsep.evaluation.scoring import score
+from avsep.evaluation.separate import estimate_keys, separate
 from avsep.evaluation.summary import summarise
+from avsep.media.pcm import encode_wav
 from tests.support.band_separator import BandSeparator
 
-FAST = Scoring(sdr=True, perceptual=(), workers=0)
+FAST = EvaluateConfig(sdr=True, perceptual=(), workers=0)
 
 
 @pytest.fixture(scope="module")
 def estimates(items):
-    jobs = all_jobs(items, tuple(Condition))
-    return dict(separate(BandSeparator().eval(), items, jobs, batch=8))
+    keys = estimate_keys(items, tuple(Condition))
+    return dict(separate(BandSeparator().eval(), items, keys, batch=8))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def of(rows, condition):
     return [row for row in rows if row.condition == condition]
 
 
-def test_a_model_that_looks_gains_with_its_own_video_and_loses_with_the_others(rows):
+def test_a_model_that_uses_the_video_gains_with_the_right_one_and_loses_with_the_other(rows):
     assert len(rows) == 30
     assert all(row.si_snri > 15 for row in of(rows, "own"))
     assert all(row.si_snri < -15 for row in of(rows, "other"))
@@ -56,15 +57,15 @@ def test_a_model_that_looks_gains_with_its_own_video_and_loses_with_the_others(r
         assert row.problems == ""
 
 
-def test_metrics_not_asked_for_are_nan_without_a_problem(rows):
+def test_metrics_that_were_not_requested_are_nan_without_a_problem(rows):
     assert all(math.isnan(row.pesq) and not row.lacks("pesq") for row in rows)
 
 
-def test_pesq_and_stoi_are_computed_for_the_asked_conditions_and_the_mixture(items, estimates):
-    some = {job: e for job, e in estimates.items() if job.item == 0}
-    scoring = Scoring(sdr=False, perceptual=("stoi",), workers=0)
+def test_pesq_and_stoi_are_computed_for_the_given_conditions_and_the_mixture(items, estimates):
+    some = {key: e for key, e in estimates.items() if key.item == 0}
+    config = EvaluateConfig(sdr=False, perceptual=("stoi",), workers=0)
     ticks: list[int] = []
-    found = score(items[:1], some, scoring, ticks.append)
+    found = score(items[:1], some, config, ticks.append)
     assert sum(ticks) == 1
     for row in of(found, "own"):
         assert row.stoi > row.stoi_mixture > 0
@@ -72,8 +73,8 @@ def test_pesq_and_stoi_are_computed_for_the_asked_conditions_and_the_mixture(ite
     assert all(math.isnan(row.sdr) for row in found)
 
 
-def test_a_silent_model_gets_no_score_and_says_why(items, estimates):
-    silent = {job: np.zeros_like(e) for job, e in estimates.items() if job.item == 0}
+def test_a_silent_model_gets_no_score_but_a_reason(items, estimates):
+    silent = {key: np.zeros_like(e) for key, e in estimates.items() if key.item == 0}
     found = score(items[:1], silent, FAST)
     for row in found:
         assert math.isnan(row.si_snri)
@@ -164,10 +165,10 @@ def test_examples_are_spread_over_the_list_before_results_are_known():
 def test_an_example_holds_playable_sounds_and_lips(items, estimates, rows, tmp_path):
     import wave
 
-    job_estimates = {job: e for job, e in estimates.items() if job.item == 1}
-    mine = [row for row in rows if row.mixture_id == items[1].recipe.mixture_id]
+    mine = {key: e for key, e in estimates.items() if key.item == 1}
+    my_rows = [row for row in rows if row.mixture_id == items[1].recipe.mixture_id]
     metas = [{"licence": "CC0-1.0", "redistributable": True, "secret": "no"}] * 2
-    write_example(tmp_path, items[1], job_estimates, mine, metas)
+    write_example(tmp_path, items[1], mine, my_rows, metas)
     names = {path.name for path in tmp_path.iterdir()}
     assert {"mixture.wav", "target0.wav", "target1.wav", "lips0.npy", "example.json"} <= names
     assert "estimate1-other.wav" in names
@@ -191,7 +192,7 @@ def test_loud_and_quiet_estimates_are_played_at_the_level_of_the_target():
     assert factor < 1
     assert abs(samples).max() == round(0.99 * 32767)
     assert to_int16(np.array([np.nan, 0.5]))[0].tolist() == [0, 16384]
-    assert len(wav_bytes(samples)) == 44 + 32000
+    assert len(encode_wav(samples)) == 44 + 32000
 
 
 def test_lip_strip_and_pair_names():
@@ -201,6 +202,6 @@ def test_lip_strip_and_pair_names():
     assert pair_of("", "m") == ""
 
 
-def test_torch_is_not_asked_for_gradients(estimates):
+def test_gradients_are_not_computed(estimates):
     assert all(isinstance(e, np.ndarray) for e in estimates.values())
     assert torch.is_grad_enabled()

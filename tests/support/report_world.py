@@ -12,7 +12,7 @@ from avsep.evaluation.examples import write_example
 from avsep.evaluation.items import EvaluationItem
 from avsep.evaluation.publish import publish
 from avsep.evaluation.results import ResultRow, describe
-from avsep.evaluation.separate import Job
+from avsep.evaluation.separate import EstimateKey
 from avsep.files import write_json, write_text
 from avsep.outcome import Outcome
 from avsep.schema import Clip, Cues, MixtureRecipe, SourceRecipe
@@ -107,7 +107,9 @@ def make_example(directory: Path, recipe: MixtureRecipe, rows, redistributable: 
     item = EvaluationItem(recipe=recipe, mixture=sources.sum(0), sources=sources, cues=cues)
     weights = {Condition.OWN: (1.0, 0.2), Condition.OTHER: (0.2, 1.0), Condition.NONE: (0.7, 0.7)}
     estimates = {
-        Job(item=0, target=t, condition=c): (a * sources[t] + b * sources[1 - t]).astype(np.float32)
+        EstimateKey(item=0, target=t, condition=c): (a * sources[t] + b * sources[1 - t]).astype(
+            np.float32
+        )
         for t in range(2)
         for c, (a, b) in weights.items()
     }

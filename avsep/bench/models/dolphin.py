@@ -16,12 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avsep.bench.timing import in_turns, once
-from avsep.evaluation.child_process import device_name, in_child, machine, memory_mb, versions
+from avsep.bench.timing import interleaved, once
+from avsep.evaluation.machine import device_name, machine, memory_mb, versions
+from avsep.evaluation.macs import counted_macs
 from avsep.models.dolphin import Dolphin, DolphinConfig, blur
 from avsep.models.dolphin.config import HeatMode
 from avsep.models.dolphin.heat import HeatDiffusion
-from avsep.models.macs import counted_macs
+from avsep.processes import in_child
 from avsep.schema import FPS, RATE_HZ
 
 CHILD_LIMIT_S = 3600.0
@@ -309,7 +310,7 @@ def _side_by_side(settings: DolphinBench, audio_s: float) -> dict[str, dict[str,
     inputs = example(settings, audio_s)
     variants = settings.variants(audio_s)
     works = {v.name: _runner(model, v, inputs, settings.device) for v in variants}
-    timings = in_turns(
+    timings = interleaved(
         works, runs=settings.runs, warm_ups=settings.warm_ups, device=settings.device
     )
     reference = works[variants[0].name]().float()

@@ -19,8 +19,8 @@ from avsep.bench.models.dolphin import (
     example,
     loaded,
 )
-from avsep.bench.timing import in_turns, once
-from avsep.evaluation.child_process import memory_mb, synchronise
+from avsep.bench.timing import interleaved, once
+from avsep.evaluation.machine import memory_mb, synchronise
 from avsep.models.dolphin import WindowConfig, blur
 from avsep.models.dolphin.chunked import separate_windows
 from avsep.models.dolphin.heat import HeatDiffusion
@@ -98,7 +98,7 @@ def _stepper(settings: DolphinBench) -> Callable[[Variant], None]:
 def _side_by_side(settings: DolphinBench) -> dict[str, dict[str, float]]:
     step = _stepper(settings)
     works = {v.name: partial(step, v) for v in VARIANTS}
-    timings = in_turns(
+    timings = interleaved(
         works, runs=settings.runs, warm_ups=settings.warm_ups, device=settings.device
     )
     return {name: {"step_s": t.median_s, "cpu_s": t.cpu_s} for name, t in timings.items()}
@@ -131,7 +131,7 @@ def _heat(settings: DolphinBench) -> list[dict[str, Any]]:
         out = way()
         probe = torch.randn_like(out)
         wanted = [x, *layer.parameters()] if name.startswith("whole") else [x, layer.k]
-        timings = in_turns(
+        timings = interleaved(
             {
                 "forward": way,
                 "backward": partial(torch.autograd.grad, out, wanted, probe, retain_graph=True),

@@ -17,18 +17,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from avsep.bench.timing import in_turns, once
-from avsep.evaluation.child_process import (
-    device_name,
-    in_child,
-    machine,
-    memory_mb,
-    versions,
-)
-from avsep.models.macs import counted_macs
+from avsep.bench.timing import interleaved, once
+from avsep.evaluation.machine import device_name, machine, memory_mb, versions
+from avsep.evaluation.macs import counted_macs
 from avsep.models.vovit import VoViT, VoViTConfig
 from avsep.models.vovit.config import FPS
 from avsep.models.vovit.registration import register
+from avsep.processes import in_child
 
 Format = Literal["fp32", "fp32 tf32", "bf16 convs", "bf16", "fp16"]
 
@@ -237,7 +232,7 @@ def _table_rows(
         for row, work in _works(bench, precision, settings.device).items()
     }
     with torch.inference_mode():
-        timings = in_turns(
+        timings = interleaved(
             works, runs=settings.runs, warm_ups=settings.warm_ups, device=settings.device
         )
         waveforms = {p: works[p, "model_ms"]() for p in settings.formats}

@@ -1,4 +1,4 @@
-"""Multiply-accumulates of a piece of work, counted as it runs."""
+"""Count multiply-accumulates (MACs) while a model runs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def counted_macs(work: Callable[[], object]) -> int:
-    """Half of torch's count of operations: convolutions, matrix products and attention.
+    """MACs of `work`: convolutions, matrix products and attention.
 
-    FFTs, normalisations, activations and interpolation are not counted. Attention is run as the
-    plain products that it is: torch knows no count for the CPU's fused kernel.
+    This is half of what torch's `FlopCounterMode` counts. FFTs, normalisations, activations and
+    interpolation are not counted. Attention runs as plain matrix products, since torch cannot
+    count the operations of the fused CPU kernel.
     """
     with (
         FlopCounterMode(display=False) as counter,

@@ -1,0 +1,73 @@
+"""Evaluate a model on mixtures: separate every voice, score the estimates, keep some examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from avsep.errors import ItemError
+from avsep.evaluation.conditions import Condition
+from avsep.evaluation.config import EvaluateConfig
+from avsep.evaluation.examples import write_example
+from avsep.evaluation.items import EvaluationItem, build_item
+from avsep.evaluation.results import ResultRow
+from avsep.evaluation.scoring import UnprocessedScores, score
+from avsep.evaluation.separate import SeparationModel, estimate_keys, separate
+from avsep.files import fresh_directory
+from avsep.progress import Progress, no_progress
+from avsep.schema import MixtureRecipe
+from avsep.shards.store import ShardStore
+
+
+def evaluate_mixtures(
+    model: SeparationModel,
+    store: ShardStore,
+    recipes: Sequence[MixtureRecipe],
+    config: EvaluateConfig,
+    *,
+    device: str = "cpu",
+    unprocessed: UnprocessedScores | None = None,
+    example_folders: Mapping[str, Path] | None = None,
+    progress: Progress = no_progress,
+) -> tuple[list[ResultRow], dict[str, ItemError]]:
+    """Separate and score each voice of each mixture under each condition.
+
+    Args:
+        model: the model in eval mode, on `device`.
+        store: the shards that the recipes were drawn from.
+        recipes: the mixtures.
+        config: names the conditions, the metrics and the sizes of batches.
+        device: `cpu` or `cuda`.
+        unprocessed: known scores of unprocessed mixtures; scores computed here are added.
+        example_folders: where to write the sounds and lips of a mixture, by mixture id; only
+            these mixtures are kept as examples.
+        progress: called with the number of mixtures that were just finished.
+
+    Returns:
+        One row per mixture, voice and condition, and the error of each mixture that cannot be
+        rendered, by mixture id.
+
+    Raises:
+        CheckError: a shard is damaged.
+    """
+    items: list[EvaluationItem] = []
+    errors: dict[str, ItemError] = {}
+    for recipe in recipes:
+        try:
+            items.append(build_item(store, recipe))
+        except ItemError as error:
+            errors[recipe.mixture_id] = error
+    progress(len(errors))
+    keys = estimate_keys(items, [Condition(name) for name in config.conditions])
+    estimates = dict(separate(model, items, keys, batch=config.batch, device=device))
+    rows = score(items, estimates, config, progress, unprocessed=unprocessed)
+    for index, item in enumerate(items):
+        if folder := (example_folders or {}).get(item.recipe.mixture_id):
+            write_example(
+                fresh_directory(folder),  # other settings may have left other files
+                item,
+                {key: estimate for key, estimate in estimates.items() if key.item == index},
+                [row for row in rows if row.mixture_id == item.recipe.mixture_id],
+                [store.meta(source.key) for source in item.recipe.sources],
+            )
+    return rows, errors
