@@ -18,8 +18,8 @@ from avsep.schema import RATE_HZ, Clip, RawClip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a clip must keep to, and how it is looked at. All else is a score, not a verdict.
+class Thresholds:
+    """What a clip must keep to, and how it is looked at. All else is a score, not a check.
 
     Attributes:
         min_duration_s: of the span that both streams have.
@@ -64,7 +64,7 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class ClipCheck:
     """A judged clip.
 
     Attributes:
@@ -78,13 +78,13 @@ class Verdict:
     fingerprint: str = ""
 
 
-def judge(raw: RawClip, folder: Path, limits: Limits) -> Verdict:
+def check_clip(raw: RawClip, folder: Path, thresholds: Thresholds) -> ClipCheck:
     """Judge one clip.
 
     Args:
         raw: the row of the raw table.
         folder: that the row's path starts from.
-        limits: what the clip must keep to.
+        thresholds: what the clip must keep to.
 
     Raises:
         ItemError: the clip cannot be judged now: file missing, changed or unreadable.
@@ -92,16 +92,16 @@ def judge(raw: RawClip, folder: Path, limits: Limits) -> Verdict:
     path = checked_file(raw, folder)
     facts: dict[str, Any] = {}
     try:
-        sound_sha256, print_ = _examine(path, limits, facts)
+        sound_sha256, print_ = _examine(path, thresholds, facts)
     except ItemError as error:
         if error.reason.state is State.FAILED:
             raise
         clip = Clip(
             **vars(raw), kept=False, reason=str(error.reason), message=error.message, **facts
         )
-        return Verdict(clip=clip)
+        return ClipCheck(clip=clip)
     clip = Clip(**vars(raw), kept=True, **facts)
-    return Verdict(clip=clip, sound_sha256=sound_sha256, fingerprint=print_.packed())
+    return ClipCheck(clip=clip, sound_sha256=sound_sha256, fingerprint=print_.packed())
 
 
 def checked_file(raw: RawClip, folder: Path) -> Path:
@@ -133,7 +133,7 @@ def checked_file(raw: RawClip, folder: Path) -> Path:
     return path
 
 
-def _examine(path: Path, limits: Limits, facts: dict[str, Any]) -> tuple[str, Fingerprint]:
+def _examine(path: Path, thresholds: Thresholds, facts: dict[str, Any]) -> tuple[str, Fingerprint]:
     """Fill in what is found; returns sha256 of the sound and fingerprint; raises to drop."""
     # Here, since PyAV is not needed to import this module.
     from avsep.media.decode import read_audio
@@ -154,43 +154,44 @@ def _examine(path: Path, limits: Limits, facts: dict[str, Any]) -> tuple[str, Fi
         raise ItemError(Reason.NO_VIDEO, "it has no pictures.")
     if not info.has_audio:
         raise ItemError(Reason.NO_AUDIO, "it has no sound.")
-    _check_times(info.start_s, info.end_s, info.apart_s, limits)
-    if info.fps < limits.min_fps:
+    _check_times(info.start_s, info.end_s, info.apart_s, thresholds)
+    if info.fps < thresholds.min_fps:
         raise ItemError(Reason.FROZEN, f"it has only {info.fps:.2f} pictures a second.")
 
     audio = read_audio(path, info.start_s, math.floor((info.end_s - info.start_s) * RATE_HZ))
     power = power_spectra(audio)
     scores = sound_scores(audio, power)
     facts.update(vars(scores))
-    if limits.speech == "silero":
+    if thresholds.speech == "silero":
         facts["speech_share"] = silero_share(audio)
-    if scores.level_dbfs < limits.silence_dbfs:
+    if scores.level_dbfs < thresholds.silence_dbfs:
         raise ItemError(Reason.SILENT, f"its level is {scores.level_dbfs:.1f} dBFS.")
 
-    times_s = spread_times(info.start_s, info.end_s, limits.num_pictures)
+    times_s = spread_times(info.start_s, info.end_s, thresholds.num_pictures)
     pictures = sample_grey(path, times_s, info.key_times_s)
     if not len(pictures):
         raise ItemError(Reason.UNDECODABLE, "none of its pictures decodes.")
-    if (share := black_share(pictures)) > limits.max_black_share:
+    if (share := black_share(pictures)) > thresholds.max_black_share:
         raise ItemError(Reason.BLACK, f"{share:.0%} of the pictures looked at are black.")
-    if (share := frozen_share(pictures)) > limits.max_frozen_share:
+    if (share := frozen_share(pictures)) > thresholds.max_frozen_share:
         raise ItemError(Reason.FROZEN, f"nothing changes in {share:.0%} of the picture steps.")
     return hashlib.sha256(audio.tobytes()).hexdigest(), fingerprint(power, pictures)
 
 
-def _check_times(start_s: float, end_s: float, apart_s: float, limits: Limits) -> None:
-    if apart_s > limits.max_apart_s:
+def _check_times(start_s: float, end_s: float, apart_s: float, thresholds: Thresholds) -> None:
+    if apart_s > thresholds.max_apart_s:
         raise ItemError(
             Reason.LENGTHS_APART, f"sound and picture begin or end {apart_s:.2f} s apart."
         )
     duration_s = end_s - start_s
-    if duration_s < limits.min_duration_s:
+    if duration_s < thresholds.min_duration_s:
         raise ItemError(
             Reason.TOO_SHORT,
-            f"sound and picture share {max(0.0, duration_s):.2f} s; {limits.min_duration_s:g} s"
+            f"sound and picture share {max(0.0, duration_s):.2f} s; {thresholds.min_duration_s:g} s"
             " are needed.",
         )
-    if duration_s > limits.max_duration_s:
+    if duration_s > thresholds.max_duration_s:
         raise ItemError(
-            Reason.TOO_LONG, f"it lasts {duration_s:.1f} s; at most {limits.max_duration_s:g} s."
+            Reason.TOO_LONG,
+            f"it lasts {duration_s:.1f} s; at most {thresholds.max_duration_s:g} s.",
         )

@@ -8,17 +8,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from avsep.cleaning.check_clip import Verdict
+from avsep.cleaning.check_clip import ClipCheck
 from avsep.files import dump_json
 from avsep.schema import Clip
 
 
 class Journal:
-    """A file of one verdict a line. A line cut by a kill is ignored and overwritten."""
+    """A file of one check a line. A line cut by a kill is ignored and overwritten."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._verdicts: list[Verdict] = []
+        self._checks: list[ClipCheck] = []
         self._handle: IO[bytes] | None = None
         self._whole = 0  # bytes of undamaged lines
 
@@ -26,9 +26,9 @@ class Journal:
         """Read what is there."""
         if self._path.exists():
             for line in self._path.read_bytes().splitlines(keepends=True):
-                if (verdict := _verdict(line)) is None:
+                if (check := _check(line)) is None:
                     break
-                self._verdicts.append(verdict)
+                self._checks.append(check)
                 self._whole += len(line)
         return self
 
@@ -43,37 +43,37 @@ class Journal:
             self._handle.close()
             self._handle = None
 
-    def verdicts(self) -> list[Verdict]:
-        """The verdicts so far, in the order they were made."""
-        return list(self._verdicts)
+    def checks(self) -> list[ClipCheck]:
+        """The checks so far, in the order they were made."""
+        return list(self._checks)
 
-    def add(self, verdict: Verdict) -> None:
-        """Write one verdict."""
+    def add(self, check: ClipCheck) -> None:
+        """Write one check."""
         if self._handle is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._handle = self._path.open("ab")
             self._handle.truncate(self._whole)
-        self._handle.write(_line(verdict))
+        self._handle.write(_line(check))
         self._handle.flush()
-        self._verdicts.append(verdict)
+        self._checks.append(check)
 
 
-def _line(verdict: Verdict) -> bytes:
+def _line(check: ClipCheck) -> bytes:
     # JSON knows no NaN: scores that were not measured are left out, and are NaN by default.
     known = {
         name: value
-        for name, value in vars(verdict.clip).items()
+        for name, value in vars(check.clip).items()
         if not (isinstance(value, float) and math.isnan(value))
     }
     content = {
         "clip": known,
-        "sound_sha256": verdict.sound_sha256,
-        "fingerprint": verdict.fingerprint,
+        "sound_sha256": check.sound_sha256,
+        "fingerprint": check.fingerprint,
     }
     return (dump_json(content, indent=None) + "\n").encode("utf-8")
 
 
-def _verdict(line: bytes) -> Verdict | None:
+def _check(line: bytes) -> ClipCheck | None:
     if not line.endswith(b"\n"):
         return None
     try:
@@ -81,7 +81,7 @@ def _verdict(line: bytes) -> Verdict | None:
         clip = content["clip"]
         for name in ("words", "word_times_s"):  # JSON knows no tuples
             clip[name] = tuple(clip[name])
-        return Verdict(
+        return ClipCheck(
             clip=Clip(**clip),
             sound_sha256=content["sound_sha256"],
             fingerprint=content["fingerprint"],

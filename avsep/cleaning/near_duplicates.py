@@ -25,7 +25,7 @@ ROUNDING = 1e-3  # of a product in single precision, which machines do not round
 
 
 @dataclass(frozen=True)
-class Copy:
+class NearDuplicate:
     """A clip that is another one again.
 
     Attributes:
@@ -37,7 +37,9 @@ class Copy:
     likeness: float
 
 
-def find_copies(prints: Mapping[str, tuple[float, Fingerprint]]) -> dict[str, Copy]:
+def find_near_duplicates(
+    prints: Mapping[str, tuple[float, Fingerprint]],
+) -> dict[str, NearDuplicate]:
     """The clips that are copies of another; of each family the first id stays.
 
     Args:
@@ -67,12 +69,12 @@ def find_copies(prints: Mapping[str, tuple[float, Fingerprint]]) -> dict[str, Co
                     continue
                 pair = prints[ids[one]][1], prints[ids[other]][1]
                 value = likeness_of(*pair)
-                if _is_copy(value, *pair):
+                if _is_near_duplicate(value, *pair):
                     _join(leader, ids[one], ids[other])
                     for clip_id in (ids[one], ids[other]):
                         likeness[clip_id] = max(likeness.get(clip_id, 0.0), value)
     heads = {clip_id: _head(leader, clip_id) for clip_id in likeness}
-    return {i: Copy(head, likeness[i]) for i, head in sorted(heads.items()) if head != i}
+    return {i: NearDuplicate(head, likeness[i]) for i, head in sorted(heads.items()) if head != i}
 
 
 def likeness_of(one: Fingerprint, other: Fingerprint) -> float:
@@ -82,7 +84,7 @@ def likeness_of(one: Fingerprint, other: Fingerprint) -> float:
     return int(a @ b) / lengths if lengths else 0.0
 
 
-def _is_copy(likeness: float, one: Fingerprint, other: Fingerprint) -> bool:
+def _is_near_duplicate(likeness: float, one: Fingerprint, other: Fingerprint) -> bool:
     if likeness >= SURE:
         return True
     return picture_distance(one.pictures, other.pictures) <= MAX_PICTURE_BITS

@@ -48,7 +48,7 @@ class ClipRecord:
 
 
 @dataclass(frozen=True)
-class Source:
+class FinishedClip:
     """A finished clip and the tar that holds its samples."""
 
     record: ClipRecord
@@ -60,7 +60,7 @@ def clip_tar(folder: Path, clip_id: str) -> Path:
     return folder / f"{clip_id}.tar"
 
 
-def keep_clip(
+def save_finished_clip(
     folder: Path, record: ClipRecord, samples: Iterable[tuple[str, Mapping[str, bytes], int]]
 ) -> ClipRecord:
     """Write a clip's samples, then its record; returns the record with the tar's hash."""
@@ -76,7 +76,7 @@ def keep_clip(
     return record
 
 
-def kept_clip(folder: Path, clip_id: str, settings: str) -> Source | None:
+def find_finished_clip(folder: Path, clip_id: str, settings: str) -> FinishedClip | None:
     """A clip that an interrupted run has finished with the same settings, if it is intact."""
     path = clip_tar(folder, clip_id)
     try:
@@ -85,7 +85,11 @@ def kept_clip(folder: Path, clip_id: str, settings: str) -> Source | None:
         return None
     if record is None or (record.clip_id, record.settings) != (clip_id, settings):
         return None
-    return Source(record, path) if path.is_file() and sha256_file(path) == record.sha256 else None
+    return (
+        FinishedClip(record, path)
+        if path.is_file() and sha256_file(path) == record.sha256
+        else None
+    )
 
 
 def write_shard_records(path: Path, shard_sha256: str, records: Iterable[ClipRecord]) -> None:
@@ -94,7 +98,7 @@ def write_shard_records(path: Path, shard_sha256: str, records: Iterable[ClipRec
     write_json(path, {"shard_sha256": shard_sha256, "records": rows})
 
 
-def shard_sources(path: Path, shard: Path) -> dict[str, Source]:
+def finished_clips_of_shard(path: Path, shard: Path) -> dict[str, FinishedClip]:
     """The clips of a shard that was finished before, by clip id; empty when it is not intact."""
     try:
         content = read_json(path)
@@ -103,11 +107,11 @@ def shard_sources(path: Path, shard: Path) -> dict[str, Source]:
         records = [_parse(row) for row in content["records"]]
     except (CheckError, KeyError, TypeError):
         return {}
-    return {record.clip_id: Source(record, shard) for record in records if record is not None}
+    return {record.clip_id: FinishedClip(record, shard) for record in records if record is not None}
 
 
 class SampleReader:
-    """Reads encoded samples out of the tars of `Source`s, scanning each tar once."""
+    """Reads encoded samples out of the tars of `FinishedClip`s, scanning each tar once."""
 
     def __init__(self, storage: Storage) -> None:
         self._names = MEMBERS[storage]

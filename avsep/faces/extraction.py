@@ -87,7 +87,7 @@ def track_samples(tracks: Tracks) -> list[FaceTrackSample]:
 
 def _sample(track: FinishedTrack, tracks: Tracks) -> FaceTrackSample:
     block = track.block
-    assert block is not None  # nothing was handed on
+    assert block is not None  # the tracker has no `on_chunk`
     size = np.array([tracks.width, tracks.height, tracks.width, tracks.height], np.float32)
     landmarks = Landmarks(
         points=block.points,

@@ -28,7 +28,7 @@ class Lookahead:
         self._backend = backend
         self._timer = timer
         self._window: deque[np.ndarray] = deque()
-        # By slot: for the frames of the window, the region used and what came of it.
+        # By track_id: for the frames of the window, the region used and what came of it.
         self._ready: dict[int, deque[tuple[Region, Estimate]]] = {}
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -37,7 +37,7 @@ class Lookahead:
                 self._window.popleft()
                 for queue in self._ready.values():
                     queue.popleft()
-                self._ready = {slot: queue for slot, queue in self._ready.items() if queue}
+                self._ready = {track_id: queue for track_id, queue in self._ready.items() if queue}
             while len(self._window) < self._backend.window:
                 frame = next(self._frames, None)
                 if frame is None:
@@ -47,17 +47,17 @@ class Lookahead:
                 return
             yield self._window[0]
 
-    def follow(self, slots: Sequence[int], regions: Sequence[Region]) -> list[Estimate]:
+    def follow(self, track_ids: Sequence[int], regions: Sequence[Region]) -> list[Estimate]:
         """Estimates in the current frame for faces that are being followed.
 
         Args:
-            slots: one number a face, the same from frame to frame.
+            track_ids: one number a face, the same from frame to frame.
             regions: where to look.
         """
         stale = [
-            (slot, region)
-            for slot, region in zip(slots, regions, strict=True)
-            if slot not in self._ready or not _near(self._ready[slot][0][0], region)
+            (track_id, region)
+            for track_id, region in zip(track_ids, regions, strict=True)
+            if track_id not in self._ready or not _near(self._ready[track_id][0][0], region)
         ]
         if stale:
             frames = list(self._window)
@@ -67,9 +67,9 @@ class Lookahead:
                     [region for _, region in stale for _ in frames],
                 )
             )
-            for slot, region in stale:
-                self._ready[slot] = deque((region, next(results)) for _ in frames)
-        return [self._ready[slot][0][1] for slot in slots]
+            for track_id, region in stale:
+                self._ready[track_id] = deque((region, next(results)) for _ in frames)
+        return [self._ready[track_id][0][1] for track_id in track_ids]
 
     def look(self, region: Region) -> Estimate:
         """An estimate in the current frame alone, for a face that was just detected."""

@@ -30,7 +30,7 @@ BLOCK = 32  # frames that are made in one go
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Finished frames of a strip; see `avsep.schema.Landmarks` for the fields.
+    """Finished frames of a track; see `avsep.schema.Landmarks` for the fields.
 
     Attributes:
         points: (n, 68, 3) float16, in the analysis frame.
@@ -50,26 +50,26 @@ class Block:
         return len(self.lips)
 
 
-class MouthStrip:
+class MouthCropper:
     """Takes a grey picture a frame, gives blocks of mouth crops and analysis-frame landmarks.
 
     Args:
         config: its windows.
-        hand_on: takes each block as it is made; None keeps them until `finish`.
+        on_block: takes each block as it is made; None keeps them until `finish`.
         block: frames that are made in one go.
     """
 
     def __init__(
         self,
         config: FacesConfig,
-        hand_on: Callable[[Block], None] | None = None,
+        on_block: Callable[[Block], None] | None = None,
         block: int = BLOCK,
     ) -> None:
         self._box_window = config.box_window
         self._mouth_window = config.mouth_window
         self._pending: deque[GreyCrop] = deque()
         self._blocks: list[Block] = []
-        self._hand_on = hand_on or self._blocks.append
+        self._on_block = on_block or self._blocks.append
         self._block = block
         self._done = 0
 
@@ -94,7 +94,7 @@ class MouthStrip:
             self._make(points, base, self._done + self._block, ENDLESS)
 
     def finish(self, points: np.ndarray, base: int = 0) -> Block | None:
-        """Make the rest of the track, and return all of it; None where blocks are handed on.
+        """Make the rest of the track, and return all of it; None where blocks go to `on_block`.
 
         Args:
             points: (T - base, 68, 3), T at least 1 and at most the number of pictures taken.
@@ -128,4 +128,4 @@ class MouthStrip:
         crops = [self._pending.popleft() for _ in range(stop - start)]
         lips = [cut_mouth(*item) for item in zip(crops, from_source, corners, strict=True)]
         self._done = stop
-        self._hand_on(Block(analysis[own], squares[own], to_mean, corners, np.stack(lips)))
+        self._on_block(Block(analysis[own], squares[own], to_mean, corners, np.stack(lips)))

@@ -12,11 +12,11 @@ from avsep.faces.backends import Region
 from avsep.faces.config import FacesConfig
 from avsep.faces.crops import GreyCrop
 from avsep.faces.cuts import Summary, distance, summary
-from avsep.faces.mouth_cropper import BLOCK, Block, MouthStrip
+from avsep.faces.mouth_cropper import BLOCK, Block, MouthCropper
 from avsep.schema import DETECTED, INTERPOLATED, MISSING, NUM_LANDMARKS
 
 SHOT_SCALE = 2.0  # side of the part watched for cuts, over the side of the face box
-EARLY_LOOKS = 12  # sightings that make up the early look of a track
+EARLY_SIGHTINGS = 12  # sightings that make up the first appearance of a track
 HOLD_LIMIT = 250  # frames; pictures of a lost face wait in memory, so even `hold` has an end
 
 
@@ -30,7 +30,7 @@ class Sighting:
         region: where to look in the next frame.
         box: (3,) centre x, centre y, side of the square around the points.
         crop: grey picture around it.
-        patch: what it looks like, see `appearance`.
+        patch: colour patch of the face, see `appearance.face_patch`.
     """
 
     points: np.ndarray
@@ -42,18 +42,18 @@ class Sighting:
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class TrackChunk:
     """Some frames of a track, n of them, as soon as they are settled.
 
     Attributes:
-        slot: of the track.
+        track_id: of the track.
         start: number of the first of the frames in the clip.
         valid: (n,) uint8, see `avsep.schema.Landmarks`.
         score: (n,) float16.
         block: landmarks and mouth crops.
     """
 
-    slot: int
+    track_id: int
     start: int
     valid: np.ndarray
     score: np.ndarray
@@ -65,23 +65,23 @@ class FinishedTrack:
     """A track whose face is gone, T frames.
 
     Attributes:
-        slot: unique number of the track, in order of appearance.
+        track_id: unique number of the track, in order of appearance.
         start: number of its first frame in the clip.
         first_box: (3,) centre x, centre y and side of the face in that frame, in source pixels.
         last_box: likewise, where the face was seen last.
         face_px: median side of the face box where the face was seen, in source pixels.
-        looks: (2, 432) what the face looked like at first and at last, see `appearance`.
+        appearance: (2, 432) float32, colour patches of the face at first and at last.
         valid: (T,) uint8, see `avsep.schema.Landmarks`.
         score: (T,) float16.
-        block: landmarks and mouth crops; None where they were handed on in pieces.
+        block: landmarks and mouth crops; None where they went to `on_chunk`.
     """
 
-    slot: int
+    track_id: int
     start: int
     first_box: np.ndarray
     last_box: np.ndarray
     face_px: float
-    looks: np.ndarray
+    appearance: np.ndarray
     valid: np.ndarray
     score: np.ndarray
     block: Block | None
@@ -102,7 +102,7 @@ class FaceTrack:
 
     Attributes:
         start: number of its first frame in the clip.
-        slot: unique number of the track, in order of appearance.
+        track_id: unique number of the track, in order of appearance.
         region: where to look in the next frame.
         box: (3,) of the last sighting.
         lost: frames since the last sighting; 0 while the face is seen.
@@ -111,26 +111,26 @@ class FaceTrack:
     def __init__(
         self,
         config: FacesConfig,
-        slot: int,
+        track_id: int,
         start: int,
         sighting: Sighting,
-        hand_on: Callable[[Piece], None] | None = None,
+        on_chunk: Callable[[TrackChunk], None] | None = None,
         block: int = BLOCK,
     ) -> None:
         self.start = start
-        self.slot = slot
+        self.track_id = track_id
         self.lost = 0
         self.first_box = sighting.box
         self._max_gap = config.max_gap
         self._limit = config.max_gap if config.long_gaps == "end" else HOLD_LIMIT
         self._points = np.empty((256, NUM_LANDMARKS, 3), np.float32)
         self._base = 0  # frame of the track that `_points[0]` belongs to
-        self._hand_on = hand_on
-        self._handed = 0
+        self._on_chunk = on_chunk
+        self._num_sent = 0
         self._valid: list[int] = []
         self._scores: list[float] = []
         self._sides: list[float] = []
-        self._strip = MouthStrip(config, self._settle if hand_on else None, block)
+        self._cropper = MouthCropper(config, self._settle if on_chunk else None, block)
         self._memory = self._last_patch = sighting.patch
         self._early: np.ndarray | None = None
         self.region, self.box = sighting.region, sighting.box
@@ -147,15 +147,15 @@ class FaceTrack:
         self.region, self.box = sighting.region, sighting.box
         self._last_patch = sighting.patch
         self._memory = remember(self._memory, sighting.patch)
-        if self._early is None and len(self._sides) >= EARLY_LOOKS:
+        if self._early is None and len(self._sides) >= EARLY_SIGHTINGS:
             self._early = self._memory
-        self._strip.push(sighting.crop)
-        self._strip.advance(self._known(), self._base)
+        self._cropper.push(sighting.crop)
+        self._cropper.advance(self._known(), self._base)
 
     def miss(self, crop: GreyCrop) -> None:
         """Add a frame where the face is not seen; `crop` shows its last place."""
         self.lost += 1
-        self._strip.push(crop)
+        self._cropper.push(crop)
 
     def watch(self, frame: np.ndarray) -> None:
         """Note what the surroundings of the face look like in the frame just added."""
@@ -183,20 +183,20 @@ class FaceTrack:
         return likeness(self._memory, sighting.patch)
 
     @property
-    def looks(self) -> np.ndarray:
+    def appearance(self) -> np.ndarray:
         """(2, 432) what the face looked like at first and at last."""
         return np.stack([self._memory if self._early is None else self._early, self._memory])
 
     def finish(self) -> FinishedTrack:
         """The whole track up to its last sighting; no frame can be added any more."""
-        block = self._strip.finish(self._known(), self._base)
+        block = self._cropper.finish(self._known(), self._base)
         return FinishedTrack(
-            slot=self.slot,
+            track_id=self.track_id,
             start=self.start,
             first_box=self.first_box,
             last_box=self.box,
             face_px=float(np.median(self._sides)),
-            looks=self.looks,
+            appearance=self.appearance,
             valid=np.array(self._valid, np.uint8),
             score=np.array(self._scores, np.float16),
             block=block,
@@ -206,13 +206,13 @@ class FaceTrack:
         return self._points[: len(self) - self._base]
 
     def _settle(self, block: Block) -> None:
-        """Hand on frames that will not change any more."""
-        assert self._hand_on is not None
-        span = slice(self._handed, self._handed + len(block))
-        self._handed = span.stop
-        self._hand_on(
-            Piece(
-                slot=self.slot,
+        """Pass on frames that will not change any more."""
+        assert self._on_chunk is not None
+        span = slice(self._num_sent, self._num_sent + len(block))
+        self._num_sent = span.stop
+        self._on_chunk(
+            TrackChunk(
+                track_id=self.track_id,
                 start=self.start + span.start,
                 valid=np.array(self._valid[span], np.uint8),
                 score=np.array(self._scores[span], np.float16),
@@ -241,7 +241,7 @@ class FaceTrack:
 
     def _make_room(self) -> None:
         """Forget the landmarks that nothing needs any more, or take more memory."""
-        unneeded = self._strip.oldest_needed - self._base
+        unneeded = self._cropper.oldest_needed - self._base
         if unneeded > len(self._points) // 2:
             kept = self._points[unneeded:].copy()
             self._points[: len(kept)] = kept

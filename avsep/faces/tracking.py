@@ -21,7 +21,7 @@ from avsep.faces.lookahead import Lookahead
 from avsep.faces.matching import doubles, is_near, one_place
 from avsep.faces.mouth_cropper import BLOCK
 from avsep.faces.timing import StepTimer
-from avsep.faces.track import FaceTrack, FinishedTrack, Piece, Sighting
+from avsep.faces.track import FaceTrack, FinishedTrack, Sighting, TrackChunk
 
 STEP_SHARE = 0.5  # of its side that a face may move from one frame to the next
 RESUME_SHARE = 1.0  # of its side that a face may have moved while it was lost
@@ -57,7 +57,7 @@ class Tracker:
         config: see its fields.
         backend: finds and describes faces.
         timer: adds up the time of each step.
-        hand_on: takes the landmarks and mouths of all tracks, dropped ones as well, as soon as
+        on_chunk: takes the landmarks and mouths of all tracks, dropped ones as well, as soon as
             they are settled, so that memory does not grow with the clip; None keeps them.
         block: frames that are settled in one go.
     """
@@ -67,17 +67,17 @@ class Tracker:
         config: FacesConfig,
         backend: FaceBackend,
         timer: StepTimer,
-        hand_on: Callable[[Piece], None] | None = None,
+        on_chunk: Callable[[TrackChunk], None] | None = None,
         block: int = BLOCK,
     ) -> None:
-        self._hand_on = hand_on
+        self._on_chunk = on_chunk
         self._block = block
         self._config = config
         self._backend = backend
         self._timer = timer
         self._cuts = CutDetector(config.cut_distance)
         self._active: list[FaceTrack] = []
-        self._slots = 0
+        self._next_track_id = 0
         self._searches = 0
         self._last_search = -config.detect_every
         self._result = Tracks()
@@ -155,7 +155,7 @@ class Tracker:
     def _follow(self, frame: np.ndarray) -> dict[FaceTrack, Sighting]:
         """The faces that were seen in the last frame and are seen in this one."""
         live = [track for track in self._active if not track.lost]
-        estimates = self._ahead.follow([t.slot for t in live], [t.region for t in live])
+        estimates = self._ahead.follow([t.track_id for t in live], [t.region for t in live])
         seen: dict[FaceTrack, Sighting] = {}
         others: list[FaceTrack] = []
         for track, estimate in zip(live, estimates, strict=True):
@@ -193,9 +193,9 @@ class Tracker:
             track = self._returned(sighting, seen)
             if track is None:
                 track = FaceTrack(
-                    self._config, self._slots, index, sighting, self._hand_on, self._block
+                    self._config, self._next_track_id, index, sighting, self._on_chunk, self._block
                 )
-                self._slots += 1
+                self._next_track_id += 1
                 self._active.append(track)
             seen[track] = sighting
 

@@ -18,7 +18,7 @@ import numpy as np
 from avsep.errors import UsageError
 from avsep.faces.backends import FaceBackend
 from avsep.faces.timing import StepTimer
-from avsep.faces.track import Piece
+from avsep.faces.track import TrackChunk
 from avsep.faces.tracking import Tracker
 from avsep.schema import FPS, LIPS_SIZE, MISSING, NUM_LANDMARKS, SAMPLES_PER_FRAME, Cues
 from avsep.separation.adapters import Engine
@@ -55,7 +55,7 @@ class _Seen:
     stop: int
     first_box: np.ndarray
     last_box: np.ndarray
-    looks: np.ndarray
+    appearance: np.ndarray
 
 
 @dataclass(eq=False)
@@ -67,7 +67,7 @@ class _LiveSpeaker:
     lips: np.ndarray
     points: np.ndarray
     valid: np.ndarray
-    slots: list[int] = field(default_factory=list)  # of its tracks, in order
+    track_ids: list[int] = field(default_factory=list)  # of its tracks, in order
     tail: np.ndarray | None = None  # of the last window, to fade from
 
     @classmethod
@@ -80,16 +80,16 @@ class _LiveSpeaker:
             np.zeros(0, np.uint8),
         )
 
-    def put(self, piece: Piece) -> None:
-        stop = piece.start + len(piece.valid)
+    def put(self, chunk: TrackChunk) -> None:
+        stop = chunk.start + len(chunk.valid)
         self._grow(stop)
-        skip = max(0, self.base - piece.start)
-        rows = slice(piece.start + skip - self.base, stop - self.base)
+        skip = max(0, self.base - chunk.start)
+        rows = slice(chunk.start + skip - self.base, stop - self.base)
         if rows.stop <= rows.start:
             return
-        self.lips[rows] = piece.block.lips[skip:]
-        self.points[rows] = piece.block.points[skip:]
-        self.valid[rows] = piece.valid[skip:]
+        self.lips[rows] = chunk.block.lips[skip:]
+        self.points[rows] = chunk.block.points[skip:]
+        self.valid[rows] = chunk.valid[skip:]
 
     def cues(self, first: int, stop: int) -> Cues:
         """What the model sees; a frame that is not known shows the one before it."""
@@ -157,7 +157,7 @@ class LiveSeparator:
         self._sound = np.zeros(0, np.float32)
         self._sound_base = 0  # sample of the first one kept
         self._speakers: list[_LiveSpeaker] = []
-        self._seen: dict[int, _Seen] = {}  # by slot
+        self._seen: dict[int, _Seen] = {}  # by track_id
         self._done = 0  # frames given out
         self.frames = 0
         self.busy_s = 0.0
@@ -206,30 +206,32 @@ class LiveSeparator:
     def _remember_tracks(self) -> None:
         for track in self._tracker.active:
             if not track.lost:
-                self._seen[track.slot] = _Seen(
+                self._seen[track.track_id] = _Seen(
                     start=track.start,
                     stop=track.start + len(track),
                     first_box=track.first_box,
                     last_box=track.box,
-                    looks=track.looks,
+                    appearance=track.appearance,
                 )
 
-    def _take(self, piece: Piece) -> None:
+    def _take(self, chunk: TrackChunk) -> None:
         """Frames of a track that are settled: they belong to a speaker, old or new."""
-        speaker = next((s for s in self._speakers if piece.slot in s.slots), None)
+        speaker = next((s for s in self._speakers if chunk.track_id in s.track_ids), None)
         if speaker is None:
-            speaker = self._speaker_of(piece)
-        speaker.put(piece)
+            speaker = self._speaker_of(chunk)
+        speaker.put(chunk)
 
-    def _speaker_of(self, piece: Piece) -> _LiveSpeaker:
-        chains = [[self._seen[slot] for slot in speaker.slots] for speaker in self._speakers]
-        chosen = assign([self._seen[piece.slot]], chains)
+    def _speaker_of(self, chunk: TrackChunk) -> _LiveSpeaker:
+        chains = [
+            [self._seen[track_id] for track_id in speaker.track_ids] for speaker in self._speakers
+        ]
+        chosen = assign([self._seen[chunk.track_id]], chains)
         if chosen:
             speaker = self._speakers[chosen[0]]
         else:
-            speaker = _LiveSpeaker.new(len(self._speakers) + 1, piece.start)
+            speaker = _LiveSpeaker.new(len(self._speakers) + 1, chunk.start)
             self._speakers.append(speaker)
-        speaker.slots.append(piece.slot)
+        speaker.track_ids.append(chunk.track_id)
         return speaker
 
     def _chunk(self, stop: int, known: int) -> list[LiveChunk]:

@@ -1,7 +1,7 @@
-"""Fragments of one face joined into a speaker, by place and looks; split when in doubt.
+"""Fragments of one face joined into a speaker, by place and appearance; split when in doubt.
 
 Two speakers that are one person cost a file too many; one speaker that is two persons is a swap.
-The looks are those of `avsep.faces.appearance`: face, hair and what is behind them, which a
+The appearance is that of `avsep.faces.appearance`: face, hair and what is behind them, which a
 camera shows again when it is cut back to.
 """
 
@@ -24,7 +24,7 @@ MARGIN = 0.15  # by which the best speaker must beat the next one
 PLACE_SHARE = 0.5  # of its side that a face may have moved to be in its place
 SIZE_RATIO = 1.3  # by which it may have grown or shrunk
 PLACE_FRAMES = 10 * FPS  # a place is remembered for this long
-REMEMBERED = 12  # fragments of a speaker whose looks are compared
+REMEMBERED = 12  # fragments of a speaker whose appearance is compared
 TOGETHER = 10  # frames within which fragments count as starting together, after a cut say
 
 
@@ -48,7 +48,7 @@ class Appearance(Protocol):
         """(3,) likewise, at last."""
 
     @property
-    def looks(self) -> np.ndarray:
+    def appearance(self) -> np.ndarray:
         """(2, 432) at first and at last."""
 
 
@@ -110,7 +110,7 @@ def assign(group: Sequence[Appearance], chains: Sequence[Sequence[Appearance]]) 
 
 def likeness(chain: Sequence[Appearance], fragment: Appearance) -> float:
     """How alike a fragment is to the most similar of a chain's last ones, -1..1."""
-    return max(float((f.looks @ fragment.looks.T).max()) for f in chain[-REMEMBERED:])
+    return max(float((f.appearance @ fragment.appearance.T).max()) for f in chain[-REMEMBERED:])
 
 
 def in_place(before: Appearance, after: Appearance) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from avsep.faces.backends import FaceBackend
 from avsep.faces.config import FacesConfig
 from avsep.faces.timing import StepTimer
-from avsep.faces.track import FinishedTrack, Piece
+from avsep.faces.track import FinishedTrack, TrackChunk
 from avsep.faces.tracking import Tracker
 from avsep.schema import LIPS_SIZE, NUM_LANDMARKS
 from avsep.separation.config import SeparateConfig
@@ -36,19 +36,19 @@ class Stored:
     squares: DiskArray
 
     @classmethod
-    def of(cls, folder: Path, slot: int) -> Stored:
+    def of(cls, folder: Path, track_id: int) -> Stored:
         """The arrays of a new track."""
         return cls(
-            DiskArray(folder / f"lips{slot}.u8", "uint8", (LIPS_SIZE, LIPS_SIZE)),
-            DiskArray(folder / f"points{slot}.f16", "float16", (NUM_LANDMARKS, 3)),
-            DiskArray(folder / f"squares{slot}.f32", "float32", (3,)),
+            DiskArray(folder / f"lips{track_id}.u8", "uint8", (LIPS_SIZE, LIPS_SIZE)),
+            DiskArray(folder / f"points{track_id}.f16", "float16", (NUM_LANDMARKS, 3)),
+            DiskArray(folder / f"squares{track_id}.f32", "float32", (3,)),
         )
 
-    def append(self, piece: Piece) -> None:
-        """Add the frames of a piece."""
-        self.lips.append(piece.block.lips)
-        self.points.append(piece.block.points)
-        self.squares.append(piece.block.squares)
+    def append(self, chunk: TrackChunk) -> None:
+        """Add the frames of a chunk."""
+        self.lips.append(chunk.block.lips)
+        self.points.append(chunk.block.points)
+        self.squares.append(chunk.block.squares)
 
     def remove(self) -> None:
         """Delete the files."""
@@ -64,7 +64,7 @@ class Fragment:
         start: its first frame on the time line.
         first_box: (3,) centre x, centre y and side of the face there, in source pixels.
         last_box: likewise, where it was seen last.
-        looks: (2, 432) what it looked like at first and at last.
+        appearance: (2, 432) what it looked like at first and at last.
         valid: (T,) uint8, see `avsep.schema.Landmarks`.
         score: (T,) float16.
         stored: the rest.
@@ -73,7 +73,7 @@ class Fragment:
     start: int
     first_box: np.ndarray
     last_box: np.ndarray
-    looks: np.ndarray
+    appearance: np.ndarray
     valid: np.ndarray
     score: np.ndarray
     stored: Stored
@@ -99,10 +99,10 @@ def follow(
     """Follow every face of a recording; by first frame, then from left to right."""
     stored: dict[int, Stored] = {}
 
-    def keep(piece: Piece) -> None:
-        if piece.slot not in stored:
-            stored[piece.slot] = Stored.of(folder, piece.slot)
-        stored[piece.slot].append(piece)
+    def keep(chunk: TrackChunk) -> None:
+        if chunk.track_id not in stored:
+            stored[chunk.track_id] = Stored.of(folder, chunk.track_id)
+        stored[chunk.track_id].append(chunk)
 
     timeline = recording.timeline
     tracker = Tracker(faces_config(config), backend, StepTimer(), keep)
@@ -111,9 +111,9 @@ def follow(
         for _ in tracker.steps(frames):
             advance(1)
     kept = tracker.finish().kept
-    for slot in stored.keys() - {track.slot for track in kept}:
-        stored[slot].remove()
-    return [_fragment(track, timeline.first_picture, stored[track.slot]) for track in kept]
+    for track_id in stored.keys() - {track.track_id for track in kept}:
+        stored[track_id].remove()
+    return [_fragment(track, timeline.first_picture, stored[track.track_id]) for track in kept]
 
 
 def _fragment(track: FinishedTrack, offset: int, stored: Stored) -> Fragment:
@@ -121,7 +121,7 @@ def _fragment(track: FinishedTrack, offset: int, stored: Stored) -> Fragment:
         start=track.start + offset,
         first_box=track.first_box,
         last_box=track.last_box,
-        looks=track.looks,
+        appearance=track.appearance,
         valid=track.valid,
         score=track.score,
         stored=stored,

@@ -10,12 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from avsep.cleaning.check_clip import Limits, Verdict, judge
+from avsep.cleaning.check_clip import ClipCheck, Thresholds, check_clip
 from avsep.cleaning.drops import drop_report
 from avsep.cleaning.duplicates import find_duplicates, find_split_crossers
 from avsep.cleaning.fingerprint import Fingerprint
 from avsep.cleaning.journal import Journal
-from avsep.cleaning.near_duplicates import find_copies
+from avsep.cleaning.near_duplicates import find_near_duplicates
 from avsep.cleaning.select import find_unselected
 from avsep.cleaning.vad import check_method
 from avsep.errors import CheckError, ItemError, Reason
@@ -39,8 +39,8 @@ VERSION = 2  # of the judging; a new one judges every clip again
 
 
 @dataclass(frozen=True, kw_only=True)
-class CleanConfig(Limits, PoolSettings):
-    """Settings of `clean`; the thresholds are those of `Limits`.
+class CleanConfig(Thresholds, PoolSettings):
+    """Settings of `clean`; the thresholds are those of `Thresholds`.
 
     Attributes:
         select: which of the fit clips are wanted, by an expression over their scores, e.g.
@@ -57,15 +57,15 @@ class CleanConfig(Limits, PoolSettings):
     item_timeout_s: float = 120.0
 
     def __post_init__(self) -> None:
-        Limits.__post_init__(self)
+        Thresholds.__post_init__(self)
         PoolSettings.__post_init__(self)
         Expression(self.select)
         check_at_least(self, 1, "batch_size")
 
     @property
-    def limits(self) -> Limits:
-        """The thresholds alone: what decides a verdict."""
-        return Limits(**{f.name: getattr(self, f.name) for f in fields(Limits)})
+    def thresholds(self) -> Thresholds:
+        """The thresholds alone: what decides a check."""
+        return Thresholds(**{f.name: getattr(self, f.name) for f in fields(Thresholds)})
 
 
 def plan(config: CleanConfig, workspace: Workspace) -> list[Batch]:
@@ -84,7 +84,7 @@ def plan(config: CleanConfig, workspace: Workspace) -> list[Batch]:
     for first in range(0, len(rows), config.batch_size):
         chunk = rows[first : first + config.batch_size]
         settings = settings_hash(
-            NAME, VERSION, as_values(config.limits), [asdict(row) for row in chunk]
+            NAME, VERSION, as_values(config.thresholds), [asdict(row) for row in chunk]
         )
         batches.append(
             Batch(
@@ -100,26 +100,26 @@ def plan(config: CleanConfig, workspace: Workspace) -> list[Batch]:
 def work(
     config: CleanConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
-    """Judge the clips of a batch that have no verdict yet."""
+    """Judge the clips of a batch that have no check yet."""
     if finished := read_marker(workspace, NAME, batch):
         progress(len(batch.items))
         return finished[0]
     with _journal(workspace, batch) as journal:
-        outcomes = [_outcome(verdict.clip) for verdict in journal.verdicts()]
+        outcomes = [_outcome(check.clip) for check in journal.checks()]
         progress(len(outcomes))
-        judged = {outcome.item for outcome in outcomes}
+        checked = {outcome.item for outcome in outcomes}
         for row, result in map_items(
-            partial(_judge_timed, folder=workspace.raw, limits=config.limits),
-            [row for row in batch.rows if row.clip_id not in judged],
+            partial(_check_timed, folder=workspace.raw, thresholds=config.thresholds),
+            [row for row in batch.rows if row.clip_id not in checked],
             workers=config.num_workers,
             timeout_s=config.item_timeout_s,
         ):
             if isinstance(result, ItemError):
                 outcomes.append(Outcome.ended(row.clip_id, result.reason, result.message))
             else:
-                verdict, seconds = result
-                journal.add(verdict)
-                outcomes.append(_outcome(verdict.clip, seconds))
+                check, seconds = result
+                journal.add(check)
+                outcomes.append(_outcome(check.clip, seconds))
             progress(1)
     outcomes.sort(key=lambda outcome: outcome.item)
     write_marker(workspace, NAME, batch, outcomes)
@@ -133,14 +133,14 @@ def finish(
     outcomes: Sequence[Outcome],
 ) -> StageReport:
     """Drop duplicates over all batches, then write the table and the drop report."""
-    _remove_stale_work(workspace, batches)
-    verdicts: dict[str, Verdict] = {}
+    _forget_old_work(workspace, batches)
+    checks: dict[str, ClipCheck] = {}
     for batch in batches:
         with _journal(workspace, batch) as journal:
-            verdicts |= {verdict.clip.clip_id: verdict for verdict in journal.verdicts()}
+            checks |= {check.clip.clip_id: check for check in journal.checks()}
     ended = {outcome.item: outcome for outcome in outcomes}
     clips = [
-        _clip(row, verdicts.get(row.clip_id), ended[row.clip_id])
+        _clip(row, checks.get(row.clip_id), ended[row.clip_id])
         for batch in batches
         for row in batch.rows
     ]
@@ -153,18 +153,18 @@ def finish(
         Reason.DUPLICATE,
         {i: f"its video is in the {split} split too." for i, split in crossers.items()},
     )
-    sounds = {c.clip_id: verdicts[c.clip_id].sound_sha256 for c in clips if c.kept}
+    sounds = {c.clip_id: checks[c.clip_id].sound_sha256 for c in clips if c.kept}
     clips = _dropped(
         clips,
         Reason.DUPLICATE,
         {i: f"its sound is that of {other}." for i, other in find_duplicates(sounds).items()},
     )
     if config.find_copies:
-        clips = _dropped(clips, Reason.DUPLICATE, _copies(clips, verdicts))
+        clips = _dropped(clips, Reason.DUPLICATE, _near_duplicates(clips, checks))
     for clip in clips:
         if not clip.kept and ended[clip.clip_id].reason is None:
             ended[clip.clip_id] = _outcome(clip, ended[clip.clip_id].seconds)
-    changed = [ended[clip.clip_id] for clip in clips if clip.clip_id in verdicts]
+    changed = [ended[clip.clip_id] for clip in clips if clip.clip_id in checks]
     Ledger(workspace.ledger).record(NAME, [replace(outcome, attempts=0) for outcome in changed])
     folder = fresh_directory(workspace.clips)
     write_rows(folder / "clips.parquet", clips, Clip)
@@ -180,16 +180,16 @@ def finish(
     )
 
 
-def _copies(clips: Sequence[Clip], verdicts: Mapping[str, Verdict]) -> dict[str, str]:
+def _near_duplicates(clips: Sequence[Clip], checks: Mapping[str, ClipCheck]) -> dict[str, str]:
     """Why a clip that is kept so far is another one in another encoding."""
     prints = {
         clip.clip_id: (clip.duration_s, print_)
         for clip in clips
-        if clip.kept and (print_ := Fingerprint.unpacked(verdicts[clip.clip_id].fingerprint))
+        if clip.kept and (print_ := Fingerprint.unpacked(checks[clip.clip_id].fingerprint))
     }
     return {
         clip_id: f"it is {copy.of} in another encoding (sounds alike by {copy.likeness:.2f})."
-        for clip_id, copy in find_copies(prints).items()
+        for clip_id, copy in find_near_duplicates(prints).items()
     }
 
 
@@ -203,9 +203,9 @@ def _dropped(clips: Sequence[Clip], reason: Reason, why: Mapping[str, str]) -> l
     ]
 
 
-def _judge_timed(row: RawClip, *, folder: Path, limits: Limits) -> tuple[Verdict, float]:
+def _check_timed(row: RawClip, *, folder: Path, thresholds: Thresholds) -> tuple[ClipCheck, float]:
     started = time.monotonic()
-    return judge(row, folder, limits), time.monotonic() - started
+    return check_clip(row, folder, thresholds), time.monotonic() - started
 
 
 def _outcome(clip: Clip, seconds: float = 0.0) -> Outcome:
@@ -214,10 +214,10 @@ def _outcome(clip: Clip, seconds: float = 0.0) -> Outcome:
     return Outcome.ended(clip.clip_id, Reason(clip.reason), clip.message, seconds)
 
 
-def _clip(row: RawClip, verdict: Verdict | None, outcome: Outcome) -> Clip:
+def _clip(row: RawClip, check: ClipCheck | None, outcome: Outcome) -> Clip:
     """The row of a clip; one that failed has no scores."""
-    if verdict is not None:
-        return verdict.clip
+    if check is not None:
+        return check.clip
     values: dict[str, Any] = vars(row)
     return Clip(**values, kept=False, reason=str(outcome.reason), message=outcome.message)
 

@@ -18,14 +18,14 @@ from typing import Any, Literal
 
 from avsep.errors import ItemError
 from avsep.extraction.card import write_card
-from avsep.extraction.job import ClipJob, extract_clip
+from avsep.extraction.clip_job import ClipJob, extract_clip
 from avsep.extraction.provenance import ClipSettings, check_backend, clip_hash, tool_versions
 from avsep.extraction.records import (
+    FinishedClip,
     SampleReader,
-    Source,
     clip_tar,
-    kept_clip,
-    shard_sources,
+    find_finished_clip,
+    finished_clips_of_shard,
     write_shard_records,
 )
 from avsep.extraction.shard_plan import (
@@ -178,15 +178,15 @@ def finish(
 
 def _extract(
     config: ExtractConfig, workspace: Workspace, batch: Batch, progress: Progress
-) -> tuple[dict[str, Source], list[Outcome]]:
-    """The clips of a batch as `Source`s, extracted or found done, and all outcomes."""
+) -> tuple[dict[str, FinishedClip], list[Outcome]]:
+    """The clips of a batch as `FinishedClip`s, extracted or found done, and all outcomes."""
     shard, rows_path, parts = _paths(workspace, batch.name)
-    before = shard_sources(rows_path, shard)
-    sources: dict[str, Source] = {}
+    before = finished_clips_of_shard(rows_path, shard)
+    sources: dict[str, FinishedClip] = {}
     jobs, settings = [], clip_settings(config)
     for clip in batch.rows:
         wanted_hash = clip_hash(settings, clip)
-        source = kept_clip(parts, clip.clip_id, wanted_hash) or before.get(clip.clip_id)
+        source = find_finished_clip(parts, clip.clip_id, wanted_hash) or before.get(clip.clip_id)
         if source is not None and source.record.settings == wanted_hash:
             sources[clip.clip_id] = source
         else:
@@ -202,14 +202,14 @@ def _extract(
         if isinstance(result, ItemError):
             outcomes.append(Outcome.ended(clip_id, result.reason, result.message))
         else:
-            sources[clip_id] = Source(result, clip_tar(parts, clip_id))
+            sources[clip_id] = FinishedClip(result, clip_tar(parts, clip_id))
             outcomes.append(result.outcome())
         progress(1)
     return sources, sorted(outcomes, key=lambda outcome: outcome.item)
 
 
 def _samples(
-    sources: Mapping[str, Source], config: ExtractConfig
+    sources: Mapping[str, FinishedClip], config: ExtractConfig
 ) -> Iterator[tuple[str, dict[str, bytes], int]]:
     """The samples of finished clips, sorted by key."""
     reader = SampleReader(config.storage)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from avsep.cleaning import check_clip as checking
-from avsep.cleaning.check_clip import Limits, Verdict, checked_file, judge
+from avsep.cleaning.check_clip import ClipCheck, Thresholds, check_clip, checked_file
 from avsep.cleaning.drops import drop_report
 from avsep.cleaning.duplicates import find_duplicates
 from avsep.cleaning.journal import Journal
@@ -13,16 +13,16 @@ from avsep.schema import Clip
 from tests.support.clip_maker import make_clip, moving_pictures, raw_clip, speech_like
 
 
-def judged(path, **limits) -> Verdict:
-    return judge(raw_clip(path), path.parent, Limits(**limits))
+def checked(path, **thresholds) -> ClipCheck:
+    return check_clip(raw_clip(path), path.parent, Thresholds(**thresholds))
 
 
 def test_good_clip_is_kept_with_its_facts(tmp_path):
     path = make_clip(
         tmp_path / "a.mp4", pictures=moving_pictures(50), audio=speech_like(2.0, level=3_000)
     )
-    verdict = judged(path)
-    clip = verdict.clip
+    check = checked(path)
+    clip = check.clip
     assert (clip.kept, clip.reason, clip.message) == (True, "", "")
     assert (clip.start_s, clip.end_s) == (0.0, pytest.approx(2.0))
     assert (clip.width, clip.height, clip.fps) == (64, 64, pytest.approx(25))
@@ -31,7 +31,7 @@ def test_good_clip_is_kept_with_its_facts(tmp_path):
     assert clip.speech_share == pytest.approx(0.75, abs=0.05)
     assert clip.snr_db == pytest.approx(40, abs=3)
     assert clip.clipped_share == 0
-    assert len(verdict.sound_sha256) == 64
+    assert len(check.sound_sha256) == 64
 
 
 SOUND = {"audio": speech_like(2.0)}
@@ -39,7 +39,7 @@ SIGHT = {"pictures": moving_pictures(50)}
 
 
 @pytest.mark.parametrize(
-    ("reason", "content", "limits"),
+    ("reason", "content", "thresholds"),
     [
         (Reason.NO_AUDIO, SIGHT, {}),
         (Reason.NO_VIDEO, SOUND, {}),
@@ -55,12 +55,12 @@ SIGHT = {"pictures": moving_pictures(50)}
         (Reason.FROZEN, SOUND | {"pictures": moving_pictures(4), "fps": 2}, {}),
     ],
 )
-def test_hard_rejections_have_their_reason(tmp_path, reason, content, limits):
-    verdict = judged(make_clip(tmp_path / "a.mp4", **content), **limits)
-    assert not verdict.clip.kept
-    assert verdict.clip.reason == reason
-    assert verdict.clip.message.endswith(".")
-    assert verdict.sound_sha256 == ""
+def test_hard_rejections_have_their_reason(tmp_path, reason, content, thresholds):
+    check = checked(make_clip(tmp_path / "a.mp4", **content), **thresholds)
+    assert not check.clip.kept
+    assert check.clip.reason == reason
+    assert check.clip.message.endswith(".")
+    assert check.sound_sha256 == ""
 
 
 def test_still_picture_is_frozen_at_any_quality(tmp_path):
@@ -69,7 +69,7 @@ def test_still_picture_is_frozen_at_any_quality(tmp_path):
         path = make_clip(
             tmp_path / "a.mp4", pictures=[still] * 50, audio=SOUND["audio"], video_options=options
         )
-        assert judged(path).clip.reason == Reason.FROZEN, options
+        assert checked(path).clip.reason == Reason.FROZEN, options
 
 
 def test_damaged_files_are_undecodable(tmp_path):
@@ -78,14 +78,14 @@ def test_damaged_files_are_undecodable(tmp_path):
     start = content.index(b"mdat") + 4
     content[start : start + 30_000] = bytes(30_000)
     path.write_bytes(content)
-    assert judged(path).clip.reason == Reason.UNDECODABLE
+    assert checked(path).clip.reason == Reason.UNDECODABLE
     path.write_bytes(b"no media at all")
-    clip = judged(path).clip
+    clip = checked(path).clip
     assert (clip.reason, clip.duration_s) == (Reason.UNDECODABLE, 0.0)
 
 
 def test_dropped_clip_keeps_what_was_measured(tmp_path):
-    clip = judged(make_clip(tmp_path / "a.mp4", **SIGHT, **SOUND), silence_dbfs=-15.0).clip
+    clip = checked(make_clip(tmp_path / "a.mp4", **SIGHT, **SOUND), silence_dbfs=-15.0).clip
     assert clip.width == 64
     assert clip.level_dbfs < -15
     assert clip.duration_s == pytest.approx(2.0)
@@ -100,7 +100,7 @@ def test_changed_missing_and_unreadable_files_fail(tmp_path):
     }
     for reason, raw in cases.items():
         with pytest.raises(ItemError) as caught:
-            judge(raw, tmp_path, Limits())
+            check_clip(raw, tmp_path, Thresholds())
         assert caught.value.reason is reason
     with pytest.raises(ItemError) as caught:
         checked_file(raw_clip(path, size_bytes=5), tmp_path)
@@ -110,18 +110,18 @@ def test_changed_missing_and_unreadable_files_fail(tmp_path):
     assert caught.value.reason is Reason.UNREADABLE
 
 
-def test_file_that_vanishes_while_it_is_judged_fails_and_is_not_dropped(tmp_path, monkeypatch):
+def test_file_that_vanishes_while_it_is_checked_fails_and_is_not_dropped(tmp_path, monkeypatch):
     path = make_clip(tmp_path / "a.mp4", **SIGHT, **SOUND)
     monkeypatch.setattr(checking, "checked_file", lambda raw, folder: tmp_path / "gone.mp4")
     with pytest.raises(ItemError) as caught:
-        judged(path)
+        checked(path)
     assert caught.value.reason is Reason.FILE_MISSING
 
 
 def test_same_sound_in_another_container_has_the_same_hash(tmp_path):
     sound = {"audio": speech_like(2.0), "audio_codec": "pcm_s16le"}
     paths = [make_clip(tmp_path / name, **SIGHT, **sound) for name in ("a.mov", "b.mkv")]
-    one, two = (judged(path) for path in paths)
+    one, two = (checked(path) for path in paths)
     assert one.clip.sha256 != two.clip.sha256
     assert one.sound_sha256 == two.sound_sha256 != ""
 
@@ -132,7 +132,7 @@ def test_first_clip_of_a_content_stays():
 
 
 @pytest.mark.parametrize(
-    "limits",
+    "thresholds",
     [
         {"min_duration_s": 0.0},
         {"min_duration_s": 9.0, "max_duration_s": 8.0},
@@ -143,9 +143,9 @@ def test_first_clip_of_a_content_stays():
         {"min_fps": 26.0},
     ],
 )
-def test_nonsense_limits_are_refused(limits):
-    with pytest.raises(ValueError, match=next(iter(limits))):
-        Limits(**limits)
+def test_nonsense_thresholds_are_refused(thresholds):
+    with pytest.raises(ValueError, match=next(iter(thresholds))):
+        Thresholds(**thresholds)
 
 
 def clip(clip_id: str, seconds: float, reason: str = "", **changes) -> Clip:
@@ -181,20 +181,20 @@ def test_drop_report_adds_up():
 
 
 def test_journal_survives_a_torn_line(tmp_path):
-    verdicts = [Verdict(clip=clip(f"x-{i}", 1.0), sound_sha256=f"{i}") for i in range(3)]
+    checks = [ClipCheck(clip=clip(f"x-{i}", 1.0), sound_sha256=f"{i}") for i in range(3)]
     path = tmp_path / "work" / "0.jsonl"
     with Journal(path) as journal:
-        for verdict in verdicts[:2]:
-            journal.add(verdict)
+        for check in checks[:2]:
+            journal.add(check)
     whole = path.read_bytes()
     with path.open("ab") as handle:
         handle.write(b'{"clip": {"clip_id": "x-2", "cor')
     with Journal(path) as journal:
-        assert [v.clip.clip_id for v in journal.verdicts()] == ["x-0", "x-1"]
-        journal.add(verdicts[2])
+        assert [v.clip.clip_id for v in journal.checks()] == ["x-0", "x-1"]
+        journal.add(checks[2])
     assert path.read_bytes().startswith(whole)
     with Journal(path) as journal:
-        back = journal.verdicts()
+        back = journal.checks()
     assert [v.clip.clip_id for v in back] == ["x-0", "x-1", "x-2"]
     assert math.isnan(back[2].clip.snr_db)
     assert back[2].sound_sha256 == "2"

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from avsep.cleaning.check_clip import Limits, judge
+from avsep.cleaning.check_clip import Thresholds, check_clip
 from avsep.cleaning.fingerprint import (
     MIN_STEPS,
     Fingerprint,
@@ -15,7 +15,14 @@ from avsep.cleaning.fingerprint import (
     hash_pictures,
     picture_distance,
 )
-from avsep.cleaning.near_duplicates import APART_S, LIKELY, SURE, Copy, find_copies, likeness_of
+from avsep.cleaning.near_duplicates import (
+    APART_S,
+    LIKELY,
+    SURE,
+    NearDuplicate,
+    find_near_duplicates,
+    likeness_of,
+)
 from avsep.cleaning.spectrum import power_spectra
 from avsep.corpora.demo.corpus import DemoClip, talk
 from avsep.corpora.demo.voices import load_speech
@@ -38,7 +45,7 @@ def print_of(audio: np.ndarray) -> Fingerprint:
 
 @pytest.fixture(scope="module")
 def heads(tmp_path_factory):
-    """Three sentences of one still head, and the second in other encodings; judged."""
+    """Three sentences of one still head, and the second in other encodings; checked."""
     folder = tmp_path_factory.mktemp("heads")
     for number in range(3):
         drawn = talk(DemoClip(speaker=0, number=number), seed=0, size=112)
@@ -49,15 +56,15 @@ def heads(tmp_path_factory):
         subprocess.run(command, check=True)
     found = {}
     for path in sorted(folder.iterdir()):
-        verdict = judge(raw_clip(path), folder, Limits())
-        print_ = Fingerprint.unpacked(verdict.fingerprint)
+        check = check_clip(raw_clip(path), folder, Thresholds())
+        print_ = Fingerprint.unpacked(check.fingerprint)
         assert print_ is not None
-        found[path.name] = verdict.clip.duration_s, print_
+        found[path.name] = check.clip.duration_s, print_
     return found
 
 
 def test_each_encoding_is_a_copy_and_other_sentences_of_the_same_head_are_not(heads):
-    assert {i: copy.of for i, copy in find_copies(heads).items()} == dict.fromkeys(
+    assert {i: copy.of for i, copy in find_near_duplicates(heads).items()} == dict.fromkeys(
         ENCODINGS, "1.mp4"
     )
     original = heads["1.mp4"][1]
@@ -75,7 +82,7 @@ def test_no_two_clips_of_the_demo_corpus_are_called_copies():
         for number, audio in enumerate(load_speech(speaker))
     }
     assert len(prints) == 384
-    assert find_copies(prints) == {}
+    assert find_near_duplicates(prints) == {}
     most = max(likeness_of(a, b) for (_, a), (_, b) in combinations(prints.values(), 2))
     assert most < 0.87 < LIKELY < SURE  # one voice, all words but one the same
 
@@ -113,18 +120,21 @@ def test_between_sure_and_likely_the_pictures_decide():
     one = Fingerprint(unlike(0).sound, alike)
     sure, likely = nearly(one, 0.01, other), nearly(one, 0.05)
     assert LIKELY < likeness_of(one, likely) < SURE < likeness_of(one, sure)
-    assert set(find_copies({"a": (3, one), "b": (3, sure)})) == {"b"}
+    assert set(find_near_duplicates({"a": (3, one), "b": (3, sure)})) == {"b"}
     for pictures, found in ((alike, {"b"}), (other, set()), (NO_PICTURES, set())):
-        copies = find_copies({"a": (3, one), "b": (3, nearly(one, 0.05, pictures))})
+        copies = find_near_duplicates({"a": (3, one), "b": (3, nearly(one, 0.05, pictures))})
         assert set(copies) == found
 
 
 def test_the_first_id_of_a_family_stays_and_lengths_bound_the_search():
     one = unlike(0)
     prints = {"c": (3.0, one), "a": (3.1, nearly(one, 0.005)), "b": (3.05, one)}
-    assert find_copies(prints) == {"b": Copy("a", pytest.approx(1)), "c": Copy("a", 1.0)}
+    assert find_near_duplicates(prints) == {
+        "b": NearDuplicate("a", pytest.approx(1)),
+        "c": NearDuplicate("a", 1.0),
+    }
     apart = {"a": (3.0, one), "b": (3.01 + APART_S, one)}
-    assert find_copies(apart) == {}
+    assert find_near_duplicates(apart) == {}
 
 
 def test_among_many_in_several_blocks_all_copies_are_found():
@@ -134,7 +144,7 @@ def test_among_many_in_several_blocks_all_copies_are_found():
     for n in chosen:
         seconds, print_ = prints[f"{n:05d}"]
         prints[f"x{n:05d}"] = seconds + 0.1, print_
-    assert {i: c.of for i, c in find_copies(prints).items()} == {
+    assert {i: c.of for i, c in find_near_duplicates(prints).items()} == {
         f"x{n:05d}": f"{n:05d}" for n in chosen
     }
 
@@ -142,10 +152,10 @@ def test_among_many_in_several_blocks_all_copies_are_found():
 def test_short_and_empty_clips_are_never_compared():
     short = print_of(load_speech(3)[5][: int((MIN_STEPS - 1) * 4000)])
     assert not short.sound.any()
-    assert find_copies({"a": (1.7, short), "b": (1.7, short)}) == {}
-    assert find_copies({}) == {}
+    assert find_near_duplicates({"a": (1.7, short), "b": (1.7, short)}) == {}
+    assert find_near_duplicates({}) == {}
     steady = fingerprint(np.ones((200, 257), np.float32), np.zeros((0, 32, 32), np.uint8))
-    assert find_copies({"a": (3.0, steady), "b": (3.0, steady)}) == {}
+    assert find_near_duplicates({"a": (3.0, steady), "b": (3.0, steady)}) == {}
     assert picture_distance(steady.pictures, steady.pictures) == 64
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from avsep.cleaning import vad
-from avsep.cleaning.check_clip import Limits, judge
+from avsep.cleaning.check_clip import Thresholds, check_clip
 from avsep.cleaning.scores import sound_scores
 from avsep.cleaning.vad import silero_share
 from avsep.errors import UsageError
@@ -45,7 +45,7 @@ def test_the_setting_decides_who_measures(tmp_path, speech):
         tmp_path / "a.mp4", pictures=moving_pictures(75), audio=chord(3)[:, None]
     )  # the sound of a clip without speech
     shares = {
-        method: judge(raw_clip(path), tmp_path, Limits(speech=method)).clip.speech_share
+        method: check_clip(raw_clip(path), tmp_path, Thresholds(speech=method)).clip.speech_share
         for method in ("energy", "silero")
     }
     assert shares["silero"] < 0.05 < 0.6 < shares["energy"]

@@ -29,8 +29,8 @@ def sighting(pose: Pose) -> Sighting:
     )
 
 
-def track(slot: int, pose: Pose) -> FaceTrack:
-    made = FaceTrack(FacesConfig(), slot, 0, sighting(pose))
+def track(track_id: int, pose: Pose) -> FaceTrack:
+    made = FaceTrack(FacesConfig(), track_id, 0, sighting(pose))
     made.see(sighting(pose))
     return made
 

@@ -18,7 +18,7 @@ from avsep.faces.geometry import (
 )
 from avsep.faces.ibug68 import MOUTH, STABLE
 from avsep.faces.mouth import MEAN_FACE, crop_corners, mean_face_transforms
-from avsep.faces.mouth_cropper import MouthStrip
+from avsep.faces.mouth_cropper import MouthCropper
 from tests.support.face_scene import FACE
 
 
@@ -64,9 +64,9 @@ def test_crop_shows_the_mouth_where_the_stored_transform_says(
 ) -> None:
     points = place(scale, angle, size[0] / 2 + 0.3, size[1] / 2 - 0.4)
     frame = dotted(points, size, radius=scale / 18)
-    strip = MouthStrip(FacesConfig())
-    strip.push(grey_crop(frame, face_boxes(points[None])[0], CROP_SCALE, 320))
-    block = strip.finish(points[None].astype(np.float32))
+    cropper = MouthCropper(FacesConfig())
+    cropper.push(grey_crop(frame, face_boxes(points[None])[0], CROP_SCALE, 320))
+    block = cropper.finish(points[None].astype(np.float32))
     corners = points[None, [48, 54], :2]
     analysis = apply(analysis_affine(block.squares), corners)
     expected = apply(block.to_mean_face.astype(float), analysis)[0] - block.crop_xy[0]
@@ -133,7 +133,7 @@ def test_mouth_strip_in_a_stream_gives_the_bits_of_one_pass() -> None:
     points = (FACE * 60 + 112 + walk + rng.normal(0, 0.3, (90, 68, 3))).astype(np.float32)
     frame = cv2.GaussianBlur(rng.integers(0, 255, (224, 224, 3), np.uint8), (0, 0), 3)
     crops = [grey_crop(frame, box, CROP_SCALE, 320) for box in face_boxes(points)]
-    streamed, late = MouthStrip(FacesConfig()), MouthStrip(FacesConfig())
+    streamed, late = MouthCropper(FacesConfig()), MouthCropper(FacesConfig())
     for i, crop in enumerate(crops):
         streamed.push(crop)
         late.push(crop)
@@ -147,10 +147,10 @@ def test_stored_transform_follows_from_the_stored_points() -> None:
     rng = np.random.default_rng(6)
     points = (FACE * 60 + 112 + rng.normal(0, 0.5, (40, 68, 3))).astype(np.float32)
     frame = np.zeros((224, 224, 3), np.uint8)
-    strip = MouthStrip(FacesConfig())
+    cropper = MouthCropper(FacesConfig())
     for box in face_boxes(points):
-        strip.push(grey_crop(frame, box, CROP_SCALE, 320))
-    block = strip.finish(points)
+        cropper.push(grey_crop(frame, box, CROP_SCALE, 320))
+    block = cropper.finish(points)
     assert block.points.dtype == np.float16
     again = mean_face_transforms(block.points, 6, start=0, stop=40, total=40)
     np.testing.assert_array_equal(again, block.to_mean_face)

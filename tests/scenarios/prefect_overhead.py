@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from avsep.extraction.provenance import clip_hash
-from avsep.extraction.records import ClipRecord, keep_clip
+from avsep.extraction.records import ClipRecord, save_finished_clip
 from avsep.media.pcm import pcm_sha256
 from avsep.schema import Clip, Landmarks, Sample
 from avsep.shards.codecs import encode_sample
@@ -62,7 +62,7 @@ def instant(job) -> ClipRecord:
         settings=clip_hash(job.settings, job.clip),
         samples=((key, FRAMES),),
     )
-    return keep_clip(job.folder, record, [(key, encode_sample(sample, "plain"), FRAMES)])
+    return save_finished_clip(job.folder, record, [(key, encode_sample(sample, "plain"), FRAMES)])
 
 
 def project(root: Path, shards: int) -> Workspace:

@@ -67,20 +67,20 @@ def test_another_face_in_the_same_place_is_another_speaker(tmp_path):
     assert chains(tmp_path, poses, 120) == [[(0, 40)], [(80, 120)]]
 
 
-def fragment(start, stop, looks, x=100.0, side=80.0) -> Fragment:
+def fragment(start, stop, appearance, x=100.0, side=80.0) -> Fragment:
     box = np.array([x, 120.0, side])
     return Fragment(
         start=start,
         first_box=box,
         last_box=box,
-        looks=np.stack([looks, looks]),
+        appearance=np.stack([appearance, appearance]),
         valid=np.ones(stop - start, np.uint8),
         score=np.ones(stop - start, np.float16),
         stored=None,
     )
 
 
-def look(angle: float) -> np.ndarray:
+def appearance_at(angle: float) -> np.ndarray:
     """Looks of which two are alike by the cosine of the angle between them, in degrees."""
     vector = np.zeros(432, np.float32)
     vector[:2] = np.cos(np.radians(angle)), np.sin(np.radians(angle))
@@ -89,49 +89,49 @@ def look(angle: float) -> np.ndarray:
 
 @pytest.mark.parametrize(("angle", "count"), [(40, 1), (50, 2)])
 def test_looks_decide_when_the_place_is_another(angle, count):
-    parts = [fragment(0, 50, look(0)), fragment(60, 100, look(angle), x=300)]
+    parts = [fragment(0, 50, appearance_at(0)), fragment(60, 100, appearance_at(angle), x=300)]
     assert len(join(parts)) == count
 
 
 def test_the_place_lets_looks_differ_more_but_not_for_ever():
-    near = [fragment(0, 50, look(0)), fragment(60, 100, look(55), x=110)]
+    near = [fragment(0, 50, appearance_at(0)), fragment(60, 100, appearance_at(55), x=110)]
     assert len(join(near)) == 1
-    later = [fragment(0, 50, look(0)), fragment(400, 440, look(55), x=110)]
+    later = [fragment(0, 50, appearance_at(0)), fragment(400, 440, appearance_at(55), x=110)]
     assert len(join(later)) == 2
 
 
 def test_a_fragment_that_fits_two_speakers_is_split_off():
     parts = [
-        fragment(0, 50, look(0)),
-        fragment(0, 50, look(30), x=300),
-        fragment(60, 100, look(14), x=200),
+        fragment(0, 50, appearance_at(0)),
+        fragment(0, 50, appearance_at(30), x=300),
+        fragment(60, 100, appearance_at(14), x=200),
     ]
     assert len(join(parts)) == 3
 
 
 def test_two_fragments_that_fit_one_speaker_leave_it_alone():
     parts = [
-        fragment(0, 50, look(0)),
-        fragment(60, 100, look(5), x=90),
-        fragment(61, 100, look(-5), x=300),
+        fragment(0, 50, appearance_at(0)),
+        fragment(60, 100, appearance_at(5), x=90),
+        fragment(61, 100, appearance_at(-5), x=300),
     ]
     assert len(join(parts)) == 3
 
 
 def test_speakers_that_are_seen_together_are_never_joined():
-    parts = [fragment(0, 50, look(0)), fragment(30, 90, look(0), x=300)]
+    parts = [fragment(0, 50, appearance_at(0)), fragment(30, 90, appearance_at(0), x=300)]
     assert len(join(parts)) == 2
 
 
 def test_speakers_are_numbered_by_first_appearance_then_from_left_to_right():
     parts = [
-        fragment(0, 50, look(0), x=300),
-        fragment(3, 50, look(90), x=100),
-        fragment(80, 120, look(180), x=10),
+        fragment(0, 50, appearance_at(0), x=300),
+        fragment(3, 50, appearance_at(90), x=100),
+        fragment(80, 120, appearance_at(180), x=10),
     ]
     assert [chain.fragments[0].first_box[0] for chain in join(parts)] == [100, 300, 10]
 
 
 def test_short_fragments_in_a_row_are_one_speaker():
-    parts = [fragment(start, start + 8, look(0)) for start in range(0, 40, 8)]
+    parts = [fragment(start, start + 8, appearance_at(0)) for start in range(0, 40, 8)]
     assert len(join(parts)) == 1

@@ -140,15 +140,15 @@ def test_killed_run_continues_and_gives_the_same_bytes(workspace, monkeypatch):
     shutil.rmtree(workspace.work("clean"))
     shutil.rmtree(workspace.clips)
     calls: list[str] = []
-    real = checking.judge
+    real = checking.check_clip
 
-    def judge_until_killed(raw, folder, limits):
+    def check_until_killed(raw, folder, thresholds):
         if len(calls) == 4:
             raise KeyboardInterrupt
         calls.append(raw.clip_id)
-        return real(raw, folder, limits)
+        return real(raw, folder, thresholds)
 
-    monkeypatch.setattr(clean, "judge", judge_until_killed)
+    monkeypatch.setattr(clean, "check_clip", check_until_killed)
     with pytest.raises(KeyboardInterrupt):
         run_stage("clean", workspace, config=HERE)
     assert not workspace.clips.exists()
@@ -156,11 +156,11 @@ def test_killed_run_continues_and_gives_the_same_bytes(workspace, monkeypatch):
         path.write_bytes(path.read_bytes() + b'{"clip": {"cl')  # cut in the middle of a line
     again: list[str] = []
 
-    def judge_on(raw, folder, limits):
+    def check_on(raw, folder, thresholds):
         again.append(raw.clip_id)
-        return real(raw, folder, limits)
+        return real(raw, folder, thresholds)
 
-    monkeypatch.setattr(clean, "judge", judge_on)
+    monkeypatch.setattr(clean, "check_clip", check_on)
     run_stage("clean", workspace, config=HERE)
     assert sorted(calls + again) == sorted(table(workspace))  # none twice
     assert outputs(workspace) == unbroken
@@ -177,13 +177,13 @@ def test_pool_gives_the_same_bytes_as_one_process(workspace):
 def test_finished_batches_are_skipped_until_settings_or_inputs_change(workspace, monkeypatch):
     run_stage("clean", workspace, config=HERE)
     calls: list[str] = []
-    real = checking.judge
+    real = checking.check_clip
 
-    def judge_counted(raw, folder, limits):
+    def check_counted(raw, folder, thresholds):
         calls.append(raw.clip_id)
-        return real(raw, folder, limits)
+        return real(raw, folder, thresholds)
 
-    monkeypatch.setattr(clean, "judge", judge_counted)
+    monkeypatch.setattr(clean, "check_clip", check_counted)
     run_stage("clean", workspace, config=HERE)
     assert calls == []
     run_stage("clean", workspace, config=replace(HERE, workers=None, item_timeout_s=60.0))
@@ -206,9 +206,9 @@ def test_failed_clips_alone_are_tried_again_when_asked(workspace, monkeypatch):
     assert run_stage("clean", workspace, config=HERE).counts.failed == {"file_missing": 1}
     assert clear_failures("clean", workspace) == 1
     calls: list[str] = []
-    real = checking.judge
+    real = checking.check_clip
     monkeypatch.setattr(
-        clean, "judge", lambda raw, *rest: (calls.append(raw.clip_id), real(raw, *rest))[1]
+        clean, "check_clip", lambda raw, *rest: (calls.append(raw.clip_id), real(raw, *rest))[1]
     )
     assert run_stage("clean", workspace, config=HERE).counts.done == 4
     assert calls == ["x-s0-0"]
@@ -242,7 +242,7 @@ def test_work_alone_returns_one_outcome_an_item(workspace):
 
 def test_config_reads_from_params_and_refuses_nonsense():
     config = build(CleanConfig, {"min_duration_s": 2, "workers": None}, "clean")
-    assert config.limits.min_duration_s == 2.0
+    assert config.thresholds.min_duration_s == 2.0
     for values, word in (
         ({"batch_size": 0}, "batch_size"),
         ({"workers": -1}, "workers"),

@@ -54,9 +54,9 @@ def test_the_wish_drops_with_a_sentence_and_in_the_report_by_gender(annotated):
     assert not [p for p in check_ledger(annotated) if "clips.parquet" in p]
 
 
-def test_another_wish_judges_nothing_again(annotated, monkeypatch):
+def test_another_selection_checks_nothing_again(annotated, monkeypatch):
     run_stage("clean", annotated, config=replace(HERE, select="asd_conf > 1"))
-    monkeypatch.setattr(clean, "judge", lambda *_: pytest.fail("judged again"))
+    monkeypatch.setattr(clean, "check_clip", lambda *_: pytest.fail("checked again"))
     run_stage("clean", annotated, config=HERE)
     assert sum(row.kept for row in table(annotated).values()) == 4
     outcomes = Ledger(annotated.ledger).outcomes("clean")
@@ -86,18 +86,18 @@ def test_a_video_in_two_splits_stays_in_the_one_that_is_tested(workspace, clips)
 def test_words_and_annotations_come_through_a_kill(annotated, clips, monkeypatch):  # noqa: F811
     words = {"words": ("GOOD", "DAY"), "word_times_s": (0.0, 0.4, 0.4, 1.0)}
     put(annotated, clips, n0=words)
-    original, judged = clean.judge, []
+    original, checked = clean.check_clip, []
 
     def killed(raw, *rest):
-        judged.append(raw.clip_id)
-        if len(judged) == 2:
+        checked.append(raw.clip_id)
+        if len(checked) == 2:
             raise KeyboardInterrupt
         return original(raw, *rest)
 
-    monkeypatch.setattr(clean, "judge", killed)
+    monkeypatch.setattr(clean, "check_clip", killed)
     with pytest.raises(KeyboardInterrupt):
         run_stage("clean", annotated, config=HERE)
     run_stage("clean", annotated, config=HERE)
     row = table(annotated)["x-s0-0"]
-    assert judged.count("x-s0-0") == 1
+    assert checked.count("x-s0-0") == 1
     assert (row.words, row.word_times_s) == (words["words"], words["word_times_s"])

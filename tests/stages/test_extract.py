@@ -15,7 +15,7 @@ import pytest
 
 from avsep.errors import CheckError, Reason, State, UsageError
 from avsep.extraction.clip import clip_samples
-from avsep.extraction.job import ClipJob, extract_clip
+from avsep.extraction.clip_job import ClipJob, extract_clip
 from avsep.extraction.multi_voice import AT_ONCE
 from avsep.extraction.provenance import ClipSettings
 from avsep.faces.config import FacesConfig

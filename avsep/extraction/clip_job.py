@@ -9,7 +9,7 @@ from pathlib import Path
 from avsep.errors import ItemError, State
 from avsep.extraction.clip import check_raw, encoded_samples
 from avsep.extraction.provenance import ClipSettings, clip_hash
-from avsep.extraction.records import ClipRecord, keep_clip
+from avsep.extraction.records import ClipRecord, save_finished_clip
 from avsep.schema import Clip
 
 
@@ -57,4 +57,4 @@ def extract_clip(job: ClipJob) -> ClipRecord:
         samples=tuple((key, num_frames) for key, _, num_frames in samples),
         seconds=round(time.monotonic() - started, 3),
     )
-    return keep_clip(job.folder, record, samples)
+    return save_finished_clip(job.folder, record, samples)
