@@ -1,4 +1,4 @@
-"""A pool of processes for items: one that raises, hangs or is killed harms no other."""
+"""A process pool for items: an item that raises, hangs or is killed does not harm the others."""
 
 from __future__ import annotations
 
@@ -19,37 +19,52 @@ from avsep.errors import ItemError, Reason
 
 log = logging.getLogger(__name__)
 
-
 In = TypeVar("In")
-
-
 Out = TypeVar("Out")
 
-
 _pools: dict[int, ProcessPoolExecutor] = {}
-
-
 _interrupted = threading.Event()
 
 
-def _follow_parent(parent: int) -> None:
-    """End this worker when its parent has gone, even by SIGKILL: nobody else would."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+def follow_parent(parent: int) -> None:
+    """End this process soon after process `parent` has gone, even by SIGKILL.
+
+    Args:
+        parent: id of the parent, or of an ancestor; 0 to do nothing.
+    """
+    is_child = os.getppid() == parent
+
+    def watch() -> None:
+        # A dead parent that nobody has waited for still exists, but is no longer our parent.
+        while _exists(parent) and (not is_child or os.getppid() == parent):
+            time.sleep(0.5)
+        os._exit(1)
+
+    if parent:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _exists(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it exists and belongs to another user
+        return True
+    return True
 
 
 def _start_worker(parent: int) -> None:
-    threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
-    # Ctrl-C goes to the parent, which stops the pool in order; one thread a process, since the
-    # pool already fills the cores.
+    follow_parent(parent)
+    # Ctrl-C goes to the parent, which stops the pool in order. One thread per process, since the
+    # pool already uses every core.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    """One pool a size, kept for the life of this process: starting one costs seconds."""
+    """One pool per size, kept while this process lives: starting one takes seconds."""
     if workers not in _pools:
         # spawn: fork from a process with threads (Prefect, Arrow) can deadlock.
         _pools[workers] = ProcessPoolExecutor(
@@ -82,8 +97,8 @@ def close_pools() -> None:
 def interrupt_items() -> None:
     """End all worker processes, and every `map_items` under way in any thread, for good.
 
-    For a process that was asked to end: without it the loss of the workers would look like a
-    crash of theirs, and new ones would be started.
+    For a process that was asked to end. Without it, `map_items` would take the loss of the workers
+    for a crash and start new ones.
     """
     _interrupted.set()
     close_pools()
@@ -130,14 +145,15 @@ def map_items(
 ) -> Iterator[tuple[In, Out | ItemError]]:
     """Run `function` on each item in a pool of processes; yield results as they come.
 
-    An item that raises, kills its process or exceeds the timeout yields an `ItemError` and harms
-    no other item. With `workers` 0, everything runs here (for debuggers), without timeouts.
+    An item that raises, kills its process or exceeds the timeout yields an `ItemError` and does
+    not harm the others. With `workers` 0, everything runs in this process (for debuggers), without
+    timeouts.
 
     Args:
         function: a picklable module-level function.
         items: picklable items.
-        workers: number of processes, 0 for none.
-        timeout_s: for one item, in seconds.
+        workers: number of processes; 0 for none.
+        timeout_s: time limit per item, in seconds.
     """
     todo = deque(items)
     if workers == 0:
@@ -149,7 +165,7 @@ def map_items(
             except Exception as error:
                 yield item, _internal(error)
         return
-    suspects: deque[In] = deque()  # were in flight when a worker died: run one at a time
+    suspects: deque[In] = deque()  # in flight when a worker died: run one at a time
     running: dict[Future[Out], tuple[In, float]] = {}
     while todo or suspects or running:
         if _interrupted.is_set():
@@ -201,7 +217,7 @@ def map_items(
 def _time_out(
     running: dict[Future[Any], tuple[Any, float]], suspects: deque[Any], timeout_s: float
 ) -> Iterator[tuple[Any, ItemError]]:
-    """Give up on the items beyond their limit; the others in flight start again."""
+    """Give up on the items past their time limit; the others in flight start again."""
     now = time.monotonic()
     for item, limit in running.values():
         if limit <= now:
@@ -216,25 +232,3 @@ def _internal(error: Exception) -> ItemError:
     if isinstance(error, OSError) and error.errno == 28:
         return ItemError(Reason.OUT_OF_SPACE, "no space left on the device")
     return ItemError(Reason.INTERNAL, f"{type(error).__name__}: {error}")
-
-
-def follow_parent(parent: int) -> None:
-    """End this process soon after process `parent` has gone, even by SIGKILL."""
-
-    def watch() -> None:
-        while _alive(parent):
-            time.sleep(0.5)
-        os._exit(1)
-
-    if parent:
-        threading.Thread(target=watch, daemon=True).start()
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it exists, and belongs to somebody else
-        return True
-    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 from avsep.cleaning.fingerprint import Fingerprint, fingerprint
@@ -13,7 +13,7 @@ from avsep.cleaning.scores import black_share, frozen_share, sound_scores
 from avsep.cleaning.spectrum import power_spectra
 from avsep.cleaning.vad import silero_share
 from avsep.errors import ItemError, Reason, State
-from avsep.files import sha256_file
+from avsep.raw_file import check_raw_file
 from avsep.schema import RATE_HZ, Clip, RawClip
 
 
@@ -89,7 +89,7 @@ def check_clip(raw: RawClip, folder: Path, thresholds: Thresholds) -> ClipCheck:
     Raises:
         ItemError: the clip cannot be judged now: file missing, changed or unreadable.
     """
-    path = checked_file(raw, folder)
+    path = check_raw_file(raw, folder)
     facts: dict[str, Any] = {}
     try:
         sound_sha256, print_ = _examine(path, thresholds, facts)
@@ -102,35 +102,6 @@ def check_clip(raw: RawClip, folder: Path, thresholds: Thresholds) -> ClipCheck:
         return ClipCheck(clip=clip)
     clip = Clip(**vars(raw), kept=True, **facts)
     return ClipCheck(clip=clip, sound_sha256=sound_sha256, fingerprint=print_.packed())
-
-
-def checked_file(raw: RawClip, folder: Path) -> Path:
-    """The file of a raw clip, once its size and sha256 agree with the table.
-
-    Raises:
-        ItemError: missing, changed, unreadable, or outside of the folder.
-    """
-    relative = PurePosixPath(raw.path)
-    if relative.is_absolute() or ".." in relative.parts:
-        raise ItemError(Reason.UNREADABLE, f"the path {raw.path!r} leads out of the raw folder.")
-    path = folder / relative
-    try:
-        size_bytes = path.stat().st_size
-        same = size_bytes == raw.size_bytes and sha256_file(path) == raw.sha256
-    except FileNotFoundError as error:
-        raise ItemError(
-            Reason.FILE_MISSING,
-            f"{raw.path} is not in {folder}; run the download stage or put the file there.",
-        ) from error
-    except OSError as error:
-        raise ItemError(Reason.UNREADABLE, f"{raw.path}: {error.strerror}.") from error
-    if not same:
-        raise ItemError(
-            Reason.FILE_CHANGED,
-            f"{raw.path} is not the file that the raw table lists (sha256); put that one back or"
-            " run the download stage again.",
-        )
-    return path
 
 
 def _examine(path: Path, thresholds: Thresholds, facts: dict[str, Any]) -> tuple[str, Fingerprint]:

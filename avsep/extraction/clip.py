@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from avsep.errors import ItemError, Reason
 from avsep.extraction.provenance import ClipSettings, clip_facts, faces_facts
-from avsep.files import dump_json, sha256_file
+from avsep.files import dump_json
 from avsep.schema import (
     FPS,
     RATE_HZ,
@@ -172,29 +172,6 @@ def _backend(name: str, options: str) -> FaceBackend:
     from avsep.faces.backends import create
 
     return create(name, **json.loads(options))
-
-
-def check_raw(raw: Path, clip: Clip) -> Path:
-    """The path of a clip's raw file, whose bytes are those that `download` saw.
-
-    Raises:
-        ItemError: it is missing or has changed.
-    """
-    path = raw / clip.path
-    if ".." in Path(clip.path).parts or Path(clip.path).is_absolute():
-        raise ItemError(Reason.FILE_MISSING, f"{clip.path} leads out of the raw folder.")
-    hint = "`avsep run download` gets it."
-    try:
-        digest = sha256_file(path)
-    except FileNotFoundError as error:
-        raise ItemError(Reason.FILE_MISSING, f"{clip.path} is missing; {hint}") from error
-    except OSError as error:
-        raise ItemError(Reason.UNREADABLE, f"{clip.path}: {error.strerror}.") from error
-    if digest != clip.sha256:
-        raise ItemError(
-            Reason.FILE_CHANGED, f"{clip.path} is not the file that was downloaded; {hint}"
-        )
-    return path
 
 
 def _timed(frames: Iterable[np.ndarray], timer: StepTimer) -> Iterator[np.ndarray]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avsep.errors import ItemError, State
-from avsep.extraction.clip import check_raw, encoded_samples
+from avsep.extraction.clip import encoded_samples
 from avsep.extraction.provenance import ClipSettings, clip_hash
 from avsep.extraction.records import ClipRecord, save_finished_clip
+from avsep.raw_file import check_raw_file
 from avsep.schema import Clip
 
 
@@ -43,7 +44,7 @@ def extract_clip(job: ClipJob) -> ClipRecord:
     clip = job.clip
     samples, reason, message = [], "", ""
     try:
-        path = check_raw(job.raw, clip)
+        path = check_raw_file(clip, job.raw)
         samples = encoded_samples(path, clip, job.settings)
     except ItemError as error:
         if error.reason.state is State.FAILED:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from avsep.cleaning import check_clip as checking
-from avsep.cleaning.check_clip import ClipCheck, Thresholds, check_clip, checked_file
+from avsep.cleaning.check_clip import ClipCheck, Thresholds, check_clip, check_raw_file
 from avsep.cleaning.drops import drop_report
 from avsep.cleaning.duplicates import find_duplicates
 from avsep.cleaning.journal import Journal
@@ -103,16 +103,16 @@ def test_changed_missing_and_unreadable_files_fail(tmp_path):
             check_clip(raw, tmp_path, Thresholds())
         assert caught.value.reason is reason
     with pytest.raises(ItemError) as caught:
-        checked_file(raw_clip(path, size_bytes=5), tmp_path)
+        check_raw_file(raw_clip(path, size_bytes=5), tmp_path)
     assert caught.value.reason is Reason.FILE_CHANGED
     with pytest.raises(ItemError) as caught:
-        checked_file(raw_clip(path, path="/etc/passwd"), tmp_path)
+        check_raw_file(raw_clip(path, path="/etc/passwd"), tmp_path)
     assert caught.value.reason is Reason.UNREADABLE
 
 
 def test_file_that_vanishes_while_it_is_checked_fails_and_is_not_dropped(tmp_path, monkeypatch):
     path = make_clip(tmp_path / "a.mp4", **SIGHT, **SOUND)
-    monkeypatch.setattr(checking, "checked_file", lambda raw, folder: tmp_path / "gone.mp4")
+    monkeypatch.setattr(checking, "check_raw_file", lambda raw, folder: tmp_path / "gone.mp4")
     with pytest.raises(ItemError) as caught:
         checked(path)
     assert caught.value.reason is Reason.FILE_MISSING
