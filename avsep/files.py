@@ -1,4 +1,4 @@
-"""Files: atomic writes, hashes, tables, and where each stage's data lives."""
+"""Files: atomic writes, JSON, tables, hashes and links."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ def read_json(path: Path) -> Any:
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    """Write one canonical JSON value a line, atomically."""
+    """Write one canonical JSON value per line, atomically."""
     write_text(path, "".join(dump_json(row, indent=None) + "\n" for row in rows))
 
 
 def read_jsonl(path: Path) -> list[Any]:
-    """Read a file of one JSON value a line.
+    """Read a file with one JSON value per line.
 
     Raises:
         CheckError: the file is missing or a line is damaged.
@@ -91,6 +91,31 @@ def read_jsonl(path: Path) -> list[Any]:
         raise CheckError(f"{path} is missing.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckError(f"{path} is damaged: {error}.") from error
+
+
+def append_jsonl(path: Path, row: Any) -> None:
+    """Append a JSON value as one line; `read_journal` reads such files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = (dump_json(row, indent=None) + "\n").encode("utf-8")
+    with path.open("a+b") as handle:
+        if handle.seek(0, os.SEEK_END):
+            handle.seek(-1, os.SEEK_END)
+            if handle.read(1) != b"\n":  # a kill cut the last line short
+                line = b"\n" + line
+        handle.write(line)
+
+
+def read_journal(path: Path) -> list[Any]:
+    """The values in a file of `append_jsonl`, without lines that a kill cut short.
+
+    Returns:
+        One value per line; none where there is no file.
+    """
+    values = []
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError):
+            values.append(json.loads(line))
+    return values
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -105,7 +130,7 @@ def read_table(path: Path) -> pa.Table:
     """Read a parquet table.
 
     Raises:
-        CheckError: the file is missing or no parquet file.
+        CheckError: the file is missing or is not a parquet file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -37,6 +37,13 @@ def check_not_empty(config: Any, *names: str) -> None:
             raise ValueError(f"{name} is empty; name at least one.")
 
 
+def check_range(config: Any, least: float, most: float, *names: str) -> None:
+    """Raise ValueError where a field is not in `least` to `most`."""
+    for name, value in _values(config, names):
+        if not least <= value <= most:
+            raise ValueError(f"{name} is {value}; it must be between {least:g} and {most:g}.")
+
+
 def check_choice(config: Any, choices: tuple[Any, ...], *names: str) -> None:
     """Raise ValueError where a field is none of `choices`."""
     for name, value in _values(config, names):

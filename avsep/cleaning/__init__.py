@@ -1,1 +1,1 @@
-"""Judging raw clips: hard rejections with reason codes, cheap scores, duplicates."""
+"""Check raw clips: hard rejections with reason codes, cheap scores, duplicates."""

@@ -1,4 +1,4 @@
-"""Judge one raw clip: is the file what the table says, and is it fit for the pipeline."""
+"""Check one raw clip: whether its file is unchanged, and whether it can be used."""
 
 from __future__ import annotations
 
@@ -6,71 +6,26 @@ import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from avsep.cleaning.fingerprint import Fingerprint, fingerprint
+from avsep.cleaning.config import Thresholds
+from avsep.cleaning.fingerprint import fingerprint
 from avsep.cleaning.scores import black_share, frozen_share, sound_scores
 from avsep.cleaning.spectrum import power_spectra
-from avsep.cleaning.vad import silero_share
+from avsep.cleaning.vad import silero_speech_share
 from avsep.errors import ItemError, Reason, State
 from avsep.raw_file import check_raw_file
 from avsep.schema import RATE_HZ, Clip, RawClip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thresholds:
-    """What a clip must keep to, and how it is looked at. All else is a score, not a check.
-
-    Attributes:
-        min_duration_s: of the span that both streams have.
-        max_duration_s: likewise; it bounds the memory that one clip can need.
-        max_apart_s: longest time at the beginning or end that only sound or only picture has.
-        silence_dbfs: RMS level below which a clip is silent.
-        min_fps: pictures a second; below it lips cannot be followed.
-        num_pictures: how many pictures, spread over the clip, are looked at.
-        max_black_share: share of these without any bright part.
-        max_frozen_share: share of successive ones of which nothing changes.
-        speech: how the score `speech_share` is measured: `energy` (above a gate) or `silero` (by
-            silero-vad, which knows speech from music; needs the extra `vad`).
-    """
-
-    min_duration_s: float = 1.0
-    max_duration_s: float = 300.0
-    max_apart_s: float = 0.5
-    silence_dbfs: float = -60.0
-    min_fps: float = 10.0
-    num_pictures: int = 8
-    max_black_share: float = 0.5
-    max_frozen_share: float = 0.5
-    speech: Literal["energy", "silero"] = "energy"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.min_duration_s < self.max_duration_s:
-            raise ValueError(
-                f"min_duration_s is {self.min_duration_s} and max_duration_s"
-                f" {self.max_duration_s}; 0 < min < max is needed."
-            )
-        if self.max_apart_s <= 0:
-            raise ValueError(f"max_apart_s is {self.max_apart_s}; it must be above 0.")
-        if not -100 <= self.silence_dbfs < 0:
-            raise ValueError(f"silence_dbfs is {self.silence_dbfs}; it must be in -100..0.")
-        if not 0 <= self.min_fps <= 25:
-            raise ValueError(f"min_fps is {self.min_fps}; it must be in 0..25.")
-        if not 2 <= self.num_pictures <= 1000:
-            raise ValueError(f"num_pictures is {self.num_pictures}; it must be in 2..1000.")
-        for name in ("max_black_share", "max_frozen_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be in 0..1.")
-
-
-@dataclass(frozen=True, kw_only=True)
 class ClipCheck:
-    """A judged clip.
+    """The result of checking a clip.
 
     Attributes:
-        clip: the row for `clips.parquet`.
-        sound_sha256: of its sound at 16 kHz, for finding duplicates; empty when dropped.
-        fingerprint: for finding copies in other encodings, see `Fingerprint.packed`; likewise.
+        clip: row for `clips.parquet`.
+        sound_sha256: sha256 of the sound at 16 kHz, to find duplicates; empty when dropped.
+        fingerprint: see `Fingerprint.packed`, to find near duplicates; empty when dropped.
     """
 
     clip: Clip
@@ -79,20 +34,20 @@ class ClipCheck:
 
 
 def check_clip(raw: RawClip, folder: Path, thresholds: Thresholds) -> ClipCheck:
-    """Judge one clip.
+    """Check one raw clip.
 
     Args:
-        raw: the row of the raw table.
-        folder: that the row's path starts from.
-        thresholds: what the clip must keep to.
+        raw: row of the raw table.
+        folder: folder that the row's path is relative to.
+        thresholds: what the clip must meet.
 
     Raises:
-        ItemError: the clip cannot be judged now: file missing, changed or unreadable.
+        ItemError: the clip cannot be checked now: its file is missing, changed or unreadable.
     """
     path = check_raw_file(raw, folder)
     facts: dict[str, Any] = {}
     try:
-        sound_sha256, print_ = _examine(path, thresholds, facts)
+        sound_sha256, packed = _examine(path, thresholds, facts)
     except ItemError as error:
         if error.reason.state is State.FAILED:
             raise
@@ -101,12 +56,24 @@ def check_clip(raw: RawClip, folder: Path, thresholds: Thresholds) -> ClipCheck:
         )
         return ClipCheck(clip=clip)
     clip = Clip(**vars(raw), kept=True, **facts)
-    return ClipCheck(clip=clip, sound_sha256=sound_sha256, fingerprint=print_.packed())
+    return ClipCheck(clip=clip, sound_sha256=sound_sha256, fingerprint=packed)
 
 
-def _examine(path: Path, thresholds: Thresholds, facts: dict[str, Any]) -> tuple[str, Fingerprint]:
-    """Fill in what is found; returns sha256 of the sound and fingerprint; raises to drop."""
-    # Here, since PyAV is not needed to import this module.
+def _examine(path: Path, thresholds: Thresholds, facts: dict[str, Any]) -> tuple[str, str]:
+    """Measure a clip.
+
+    Args:
+        path: path of the clip's file.
+        thresholds: what the clip must meet.
+        facts: takes the measured fields of `Clip`, also when the clip is dropped on the way.
+
+    Returns:
+        The sha256 of the sound, and the packed fingerprint.
+
+    Raises:
+        ItemError: the clip is dropped, or its file cannot be read.
+    """
+    # Imported here, so that importing this module does not need PyAV.
     from avsep.media.decode import read_audio
     from avsep.media.probe import probe
     from avsep.media.sampling import sample_grey, spread_times
@@ -122,47 +89,49 @@ def _examine(path: Path, thresholds: Thresholds, facts: dict[str, Any]) -> tuple
         channels=info.channels,
     )
     if not info.has_video:
-        raise ItemError(Reason.NO_VIDEO, "it has no pictures.")
+        raise ItemError(Reason.NO_VIDEO, "it has no video.")
     if not info.has_audio:
         raise ItemError(Reason.NO_AUDIO, "it has no sound.")
     _check_times(info.start_s, info.end_s, info.apart_s, thresholds)
     if info.fps < thresholds.min_fps:
-        raise ItemError(Reason.FROZEN, f"it has only {info.fps:.2f} pictures a second.")
+        raise ItemError(Reason.FROZEN, f"it has only {info.fps:.2f} frames per second.")
 
     audio = read_audio(path, info.start_s, math.floor((info.end_s - info.start_s) * RATE_HZ))
     power = power_spectra(audio)
     scores = sound_scores(audio, power)
     facts.update(vars(scores))
     if thresholds.speech == "silero":
-        facts["speech_share"] = silero_share(audio)
+        facts["speech_share"] = silero_speech_share(audio)
     if scores.level_dbfs < thresholds.silence_dbfs:
         raise ItemError(Reason.SILENT, f"its level is {scores.level_dbfs:.1f} dBFS.")
 
     times_s = spread_times(info.start_s, info.end_s, thresholds.num_pictures)
     pictures = sample_grey(path, times_s, info.key_times_s)
     if not len(pictures):
-        raise ItemError(Reason.UNDECODABLE, "none of its pictures decodes.")
+        raise ItemError(Reason.UNDECODABLE, "none of its frames can be decoded.")
     if (share := black_share(pictures)) > thresholds.max_black_share:
-        raise ItemError(Reason.BLACK, f"{share:.0%} of the pictures looked at are black.")
+        raise ItemError(Reason.BLACK, f"{share:.0%} of the sampled frames are black.")
     if (share := frozen_share(pictures)) > thresholds.max_frozen_share:
-        raise ItemError(Reason.FROZEN, f"nothing changes in {share:.0%} of the picture steps.")
-    return hashlib.sha256(audio.tobytes()).hexdigest(), fingerprint(power, pictures)
+        raise ItemError(
+            Reason.FROZEN, f"nothing changes between {share:.0%} of the sampled frames."
+        )
+    return hashlib.sha256(audio.tobytes()).hexdigest(), fingerprint(power, pictures).packed()
 
 
 def _check_times(start_s: float, end_s: float, apart_s: float, thresholds: Thresholds) -> None:
     if apart_s > thresholds.max_apart_s:
         raise ItemError(
-            Reason.LENGTHS_APART, f"sound and picture begin or end {apart_s:.2f} s apart."
+            Reason.LENGTHS_APART, f"sound and video start or end {apart_s:.2f} s apart."
         )
     duration_s = end_s - start_s
     if duration_s < thresholds.min_duration_s:
         raise ItemError(
             Reason.TOO_SHORT,
-            f"sound and picture share {max(0.0, duration_s):.2f} s; {thresholds.min_duration_s:g} s"
-            " are needed.",
+            f"sound and video overlap for {max(0.0, duration_s):.2f} s; at least"
+            f" {thresholds.min_duration_s:g} s are needed.",
         )
     if duration_s > thresholds.max_duration_s:
         raise ItemError(
             Reason.TOO_LONG,
-            f"it lasts {duration_s:.1f} s; at most {thresholds.max_duration_s:g} s.",
+            f"it lasts {duration_s:.1f} s; at most {thresholds.max_duration_s:g} s are allowed.",
         )

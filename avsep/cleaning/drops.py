@@ -1,4 +1,4 @@
-"""The drop report: what was kept and what was not, by reason, speaker, gender and split."""
+"""The drop report: kept and dropped clips by reason, speaker, gender and split."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from avsep.schema import Clip
 def drop_report(clips: Iterable[Clip]) -> dict[str, Any]:
     """Count clips and hours.
 
-    A filter that hits one group of people more than another shows in `by_gender` and
-    `by_speaker`. Hours are of the span that both streams have; a file that was not understood
-    counts none.
+    `by_gender` and `by_speaker` show where a filter drops one group of people more than another.
+    Hours count the span that sound and video share; a file that cannot be read has none.
 
     Returns:
-        `total` and `kept` with `clips` and `hours`; `by_reason` with these and `state`
+        `total` and `kept` with `clips` and `hours`; `by_reason` with the same and `state`
         (dropped or failed); `by_speaker`, `by_gender` and `by_split` with `clips`, `hours`,
-        `kept_clips`, `kept_hours` and `reasons` (clips by reason).
+        `kept_clips`, `kept_hours` and `reasons` (number of clips per reason).
     """
     every = list(clips)
     gone = [clip for clip in every if not clip.kept]

@@ -1,4 +1,4 @@
-"""Clips with the same content, and videos that are in more than one split."""
+"""Clips with the same content, and videos that occur in more than one split."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping
 
 from avsep.schema import Clip
 
-_RANK = {"test": 0, "val": 1, "train": 2}  # what a video in several splits stays in
+_RANK = {"test": 0, "val": 1, "train": 2}  # a video in several splits stays in the first
 
 
 def find_duplicates(content: Mapping[str, str]) -> dict[str, str]:
-    """The clips whose content another clip already has.
+    """Find clips whose content another clip already has.
 
-    Only the clip with the first id of each content stays, whatever the splits and speakers, so
-    that no content is heard in training and again in a test, or on both sides of a mixture.
+    Of each content only the clip with the first id stays, whatever the splits and speakers, so
+    that no content occurs both in training and in a test, or twice in one mixture.
 
     Args:
-        content: hash of the content by clip id; clips with an empty hash are never duplicates.
+        content: hash of the content, by clip id; clips with an empty hash are never duplicates.
 
     Returns:
         For each clip to drop, the id of the clip that stays.
@@ -35,20 +35,20 @@ def find_duplicates(content: Mapping[str, str]) -> dict[str, str]:
 
 
 def find_split_crossers(clips: Iterable[Clip]) -> dict[str, str]:
-    """The kept clips whose video is also in a split that comes first: test, then val.
+    """Find kept clips whose video also occurs in a split with precedence: test, then val.
 
-    One recording in the training and in a test would let a model know the test's voice, room and
-    camera, also where the corpus lists it under two people.
+    A recording in both training and test would teach a model the voice, room and camera of the
+    test, even where the corpus lists it under two people.
 
     Returns:
-        For each clip to drop, by clip id, that other split.
+        For each clip to drop, by clip id, the split that keeps the video.
     """
     by_video: dict[tuple[str, str], list[Clip]] = defaultdict(list)
     for clip in clips:
         if clip.kept and clip.video:
             by_video[clip.corpus, clip.video].append(clip)
     crossers: dict[str, str] = {}
-    for pieces in by_video.values():
-        home = min((clip.split for clip in pieces), key=_RANK.__getitem__)
-        crossers |= {clip.clip_id: home for clip in pieces if clip.split != home}
+    for parts in by_video.values():
+        home = min((clip.split for clip in parts), key=_RANK.__getitem__)
+        crossers |= {clip.clip_id: home for clip in parts if clip.split != home}
     return crossers

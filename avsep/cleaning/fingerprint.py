@@ -1,8 +1,8 @@
-"""What of a clip survives another encoding: a few hundred bytes to find its copies by.
+"""Fingerprints: a few hundred bytes per clip that survive another encoding.
 
-The sound is described by how the energy of twelve bands moves in time, the pictures by the signs of
-their coarse structure (pHash). Clips of one speaker have nearly the same pictures, a still head
-before a still wall, so the sound decides and the pictures only confirm.
+The sound is described by how the energy of twelve bands changes over time, the pictures by the
+signs of their coarse structure (pHash). Clips of one speaker have nearly the same pictures, a still
+head in front of a still wall, so the sound decides and the pictures only confirm.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ import numpy as np
 from avsep.cleaning.spectrum import BIN_HZ, HOP
 from avsep.schema import RATE_HZ
 
-STEP_S = 0.25  # long enough that a start some milliseconds off moves little
+STEP_S = 0.25  # long enough that a start some milliseconds off changes little
 MAX_STEPS = 24  # the first 6 s
-MIN_STEPS = 8  # less is too little to tell two sentences apart by
-NUM_BANDS = 12  # 250 to 3600 Hz: what a telephone and any codec let through
+MIN_STEPS = 8  # fewer cannot tell two sentences apart
+NUM_BANDS = 12  # 250 to 3600 Hz, which telephones and all codecs keep
 SOUND_BYTES = MAX_STEPS * NUM_BANDS
-HASH_BYTES = 8  # a picture
+HASH_BYTES = 8  # per picture
 MAX_PICTURES = 8
 SIDE = 32  # of the small pictures, in pixels
 
 _EDGES = np.round(np.geomspace(250, 3600, NUM_BANDS + 1) / BIN_HZ).astype(int)
-_FLOOR = 0.1  # of a band's mean, below which it is as good as silent: noise and rounding
-_SCALE = 30.0  # of a natural logarithm in int8
+_FLOOR = 0.1  # share of a band's mean below which only noise and rounding are left
+_SCALE = 30.0  # int8 steps per natural logarithm
 
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
-    """What two encodings of one clip share.
+    """What the encodings of one clip have in common.
 
     Attributes:
-        sound: (24, 12) int8, energy by step of 0.25 s and band, on a log scale about the mean of
-            the band; zeros beyond the end of the clip.
-        pictures: (count, 8) uint8, 64 bits a picture.
+        sound: (24, 12) int8, energy per step of 0.25 s and band, on a log scale around the mean of
+            the band; zeros after the end of the clip.
+        pictures: (count, 8) uint8, 64 bits per picture.
     """
 
     sound: np.ndarray
     pictures: np.ndarray
 
     def packed(self) -> str:
-        """As text."""
+        """The fingerprint as text."""
         return base64.b64encode(self.sound.tobytes() + self.pictures.tobytes()).decode("ascii")
 
     @classmethod
     def unpacked(cls, text: str) -> Fingerprint | None:
-        """From text; None where there is none, or it is damaged."""
+        """The fingerprint in a text; None where the text is empty or damaged."""
         try:
             content = base64.b64decode(text, validate=True)
         except (ValueError, binascii.Error):
@@ -73,20 +73,20 @@ def fingerprint(power: np.ndarray, pictures: np.ndarray) -> Fingerprint:
 
 
 def describe_sound(power: np.ndarray) -> np.ndarray:
-    """How the energy of the bands moves, (24, 12) int8; zeros for clips below 2 s.
+    """How the energy of the bands changes, (24, 12) int8; zeros for clips shorter than 2 s.
 
-    Level and frequency response drop out, as each band is seen relative to its own mean; half of
-    what all bands do together is taken off, since pauses are alike in any two sentences.
+    Each band is taken relative to its own mean, which removes level and frequency response. Half
+    of the change that all bands share is removed, since pauses are similar in any two sentences.
     """
     out = np.zeros((MAX_STEPS, NUM_BANDS), np.int8)
-    frames_a_step = STEP_S * RATE_HZ / HOP
-    # Whole steps: in a part of one all clips of that length would fall silent together.
-    steps = min(MAX_STEPS, int(len(power) / frames_a_step + 0.1))
+    frames_per_step = STEP_S * RATE_HZ / HOP
+    # Whole steps only: a last, partial step would look like a pause that all such clips share.
+    steps = min(MAX_STEPS, int(len(power) / frames_per_step + 0.1))
     if steps < MIN_STEPS:
         return out
     bands = np.add.reduceat(power, _EDGES, axis=1)[:, :NUM_BANDS].astype(np.float64)
     until = np.vstack([np.zeros((1, NUM_BANDS)), np.cumsum(bands, axis=0)])
-    at = np.arange(steps + 1) * frames_a_step
+    at = np.arange(steps + 1) * frames_per_step
     places = np.arange(len(until))
     sums = np.stack([np.interp(at, places, column) for column in until.T], axis=1)
     energy = np.diff(sums, axis=0)
@@ -98,10 +98,13 @@ def describe_sound(power: np.ndarray) -> np.ndarray:
 
 
 def hash_pictures(pictures: np.ndarray) -> np.ndarray:
-    """64 bits of each picture, (count, 8) uint8: which of its coarse waves are above the median.
+    """Hash pictures to 64 bits each: which coarse DCT coefficients are above the median (pHash).
 
     Args:
-        pictures: (count, 32, 32) uint8.
+        pictures: (count, 32, 32) uint8, grey.
+
+    Returns:
+        (count, 8) uint8.
     """
     from scipy.fft import dctn
 
@@ -112,17 +115,13 @@ def hash_pictures(pictures: np.ndarray) -> np.ndarray:
     return np.packbits(coarse > np.median(coarse, axis=1, keepdims=True), axis=1)
 
 
-def picture_distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean number of differing bits of 64, each picture with the most alike of the other clip.
+def picture_distance(one: Fingerprint, other: Fingerprint) -> float:
+    """Mean number of differing bits, 0 to 64, between each picture and the closest of the other clip.
 
-    Encoders place key pictures elsewhere, so that the n-th pictures may be of other moments. 64
+    Encoders place key pictures differently, so the n-th pictures may show different moments. 64
     where a clip has no pictures.
-
-    Args:
-        one: (count, 8) uint8.
-        other: likewise.
     """
-    if not len(one) or not len(other):
+    if not len(one.pictures) or not len(other.pictures):
         return 64.0
-    bits = np.unpackbits(one[:, None] ^ other[None], axis=2).sum(axis=2)
+    bits = np.unpackbits(one.pictures[:, None] ^ other.pictures[None], axis=2).sum(axis=2)
     return float((bits.min(axis=0).mean() + bits.min(axis=1).mean()) / 2)

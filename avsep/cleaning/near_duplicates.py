@@ -1,109 +1,112 @@
-"""Copies of a clip in another encoding: other bitrate, size, container or volume.
+"""Near duplicates: copies of a clip with another bitrate, size, container or volume.
 
-Only clips that last nearly as long are compared, all of these by products of matrices: 1.1 million
-clips take minutes. Missed are copies that begin elsewhere (by more than some 20 ms), last longer or
-shorter, or are played faster; pieces of each other; and clips below 2 s, which only the hash of
-their sound can tell.
+Only clips of nearly the same length are compared, all pairs at once by matrix products: 1.1 million
+clips take minutes. Not found are copies that start elsewhere (by more than about 20 ms), that are
+longer, shorter or played faster, clips that are parts of each other, and clips shorter than 2 s,
+which only the hash of their sound can match.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from avsep.cleaning.fingerprint import Fingerprint, picture_distance
 
-APART_S = 0.15  # in length: a frame of AAC and one of video
-SURE = 0.97  # likeness of sounds from which pictures do not matter
+APART_S = 0.15  # largest difference in length, in seconds: a frame of AAC and one of video
+SURE = 0.97  # sound similarity from which the pictures do not matter
 LIKELY = 0.93  # from which they decide; one voice with all but one word the same has 0.86
-MAX_PICTURE_BITS = 12.0  # of 64 that alike pictures differ in
+MAX_PICTURE_BITS = 12.0  # of 64, by which similar pictures differ
 BLOCK = 2048
-ROUNDING = 1e-3  # of a product in single precision, which machines do not round alike
+ROUNDING = 1e-3  # error of a product in single precision, which differs between machines
 
 
 @dataclass(frozen=True)
 class NearDuplicate:
-    """A clip that is another one again.
+    """A clip that repeats another one.
 
     Attributes:
         of: id of the clip that stays.
-        likeness: of the sounds, up to 1.
+        similarity: highest similarity of its sound to that of another clip of the group, up to 1.
     """
 
     of: str
-    likeness: float
+    similarity: float
 
 
 def find_near_duplicates(
     prints: Mapping[str, tuple[float, Fingerprint]],
 ) -> dict[str, NearDuplicate]:
-    """The clips that are copies of another; of each family the first id stays.
+    """Find clips that are copies of another clip. Of each group of copies, the first id stays.
 
     Args:
-        prints: length in seconds and fingerprint by clip id.
+        prints: length in seconds and fingerprint, by clip id.
 
     Returns:
-        For each clip to drop, which one it is like.
+        For each clip to drop, which clip it repeats.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     ids = sorted(i for i, (_, print_) in prints.items() if print_.sound.any())
     ids.sort(key=lambda clip_id: prints[clip_id][0])
-    if len(ids) < 2:
+    if not ids:
         return {}
     lengths = np.array([prints[clip_id][0] for clip_id in ids])
     sounds = np.stack([prints[clip_id][1].sound.ravel() for clip_id in ids])  # int8: 288 B each
-    leader = {clip_id: clip_id for clip_id in ids}
-    likeness: dict[str, float] = {}
-    for first in range(0, len(ids), BLOCK):
-        last = min(first + BLOCK, len(ids))
-        stop = int(np.searchsorted(lengths, lengths[last - 1] + APART_S, side="right"))
-        mine = _normal(sounds[first:last])
-        for start in range(first, stop, BLOCK):
-            until = min(start + BLOCK, stop)
-            alike = mine @ _normal(sounds[start:until]).T
-            for row, column in np.argwhere(alike >= LIKELY - ROUNDING):
-                one, other = first + int(row), start + int(column)
-                if one >= other or lengths[other] - lengths[one] > APART_S:
-                    continue
-                pair = prints[ids[one]][1], prints[ids[other]][1]
-                value = likeness_of(*pair)
-                if _is_near_duplicate(value, *pair):
-                    _join(leader, ids[one], ids[other])
-                    for clip_id in (ids[one], ids[other]):
-                        likeness[clip_id] = max(likeness.get(clip_id, 0.0), value)
-    heads = {clip_id: _head(leader, clip_id) for clip_id in likeness}
-    return {i: NearDuplicate(head, likeness[i]) for i, head in sorted(heads.items()) if head != i}
+    pairs: list[tuple[int, int]] = []
+    similarity: dict[str, float] = {}
+    for one, other in _candidates(lengths, sounds):
+        pair = prints[ids[one]][1], prints[ids[other]][1]
+        value = sound_similarity(*pair)
+        if value >= SURE or picture_distance(*pair) <= MAX_PICTURE_BITS:
+            pairs.append((one, other))
+            for clip_id in (ids[one], ids[other]):
+                similarity[clip_id] = max(similarity.get(clip_id, 0.0), value)
+    rows, columns = np.array(pairs, np.int64).reshape(-1, 2).T
+    links = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(ids), len(ids)))
+    _, groups = connected_components(links, directed=False)
+    group_of = dict(zip(ids, groups.tolist(), strict=True))
+    first: dict[int, str] = {}
+    found = {}
+    for clip_id in sorted(similarity):
+        stays = first.setdefault(group_of[clip_id], clip_id)
+        if stays != clip_id:
+            found[clip_id] = NearDuplicate(stays, similarity[clip_id])
+    return found
 
 
-def likeness_of(one: Fingerprint, other: Fingerprint) -> float:
-    """How alike two sounds are, -1 to 1; the same on every machine; 0 where one is too short."""
+def sound_similarity(one: Fingerprint, other: Fingerprint) -> float:
+    """How similar two sounds are, -1 to 1; the same on every machine; 0 where one is too short."""
     a, b = (print_.sound.astype(np.int64).ravel() for print_ in (one, other))
     lengths = math.sqrt(int(a @ a)) * math.sqrt(int(b @ b))
     return int(a @ b) / lengths if lengths else 0.0
 
 
-def _is_near_duplicate(likeness: float, one: Fingerprint, other: Fingerprint) -> bool:
-    if likeness >= SURE:
-        return True
-    return picture_distance(one.pictures, other.pictures) <= MAX_PICTURE_BITS
+def _candidates(lengths: np.ndarray, sounds: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Pairs of clips of about the same length whose sounds may be similar enough.
+
+    Args:
+        lengths: (clips,) in seconds, sorted.
+        sounds: (clips, values) int8.
+    """
+    for first in range(0, len(lengths), BLOCK):
+        last = min(first + BLOCK, len(lengths))
+        stop = int(np.searchsorted(lengths, lengths[last - 1] + APART_S, side="right"))
+        block = _unit_rows(sounds[first:last])
+        for start in range(first, stop, BLOCK):
+            similar = block @ _unit_rows(sounds[start : min(start + BLOCK, stop)]).T
+            for row, column in np.argwhere(similar >= LIKELY - ROUNDING):
+                one, other = first + int(row), start + int(column)
+                if one < other and lengths[other] - lengths[one] <= APART_S:
+                    yield one, other
 
 
-def _normal(sounds: np.ndarray) -> np.ndarray:
-    """Rows of length 1, float32."""
+def _unit_rows(sounds: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1, float32."""
     rows = sounds.astype(np.float32)
-    normal: np.ndarray = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return normal
-
-
-def _head(leader: dict[str, str], clip_id: str) -> str:
-    while leader[clip_id] != clip_id:
-        leader[clip_id] = clip_id = leader[leader[clip_id]]
-    return clip_id
-
-
-def _join(leader: dict[str, str], one: str, other: str) -> None:
-    """The smaller id leads, whatever the order in which pairs were found."""
-    low, high = sorted((_head(leader, one), _head(leader, other)))
-    leader[high] = low
+    unit: np.ndarray = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit

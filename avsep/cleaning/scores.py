@@ -1,4 +1,4 @@
-"""Cheap scores of sound and picture: numbers for later choices, and for the hard rejections."""
+"""Cheap scores of sound and video, for hard rejections and for selecting clips later."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from avsep.schema import RATE_HZ
 
 FULL_SCALE = 32768.0
 CLIPPED_FROM = 32735  # 0.999 of full scale
-FLOOR_DBFS = -100.0  # a level is never reported below it
+FLOOR_DBFS = -100.0  # lowest level that is reported
 SNR_LIMITS_DB = (-20.0, 80.0)
 
 _GATE_FRAME = RATE_HZ // 50  # 20 ms
-_NOISE_SHARE = 0.1  # of the frames, the quietest, are taken for background
+_NOISE_SHARE = 0.1  # share of frames, the quietest, that count as background
 _GATE_BELOW_LOUD_DB = 30.0
-_BLACK_BELOW = 32  # grey level
-_STILL_BELOW = 2.0  # grey levels; compression alone moves the mean of a block by less than one
+_BLACK_BELOW = 32  # grey level, 0..255
+_STILL_BELOW = 2.0  # grey levels; compression changes the mean of a block by less than one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +26,11 @@ class SoundScores:
     """Scores of a clip's sound.
 
     Attributes:
-        level_dbfs: RMS level over the whole clip; a full-scale square wave has 0.
-        dc_offset: mean of the samples over full scale, -1..1.
+        level_dbfs: RMS level of the whole clip; a full-scale square wave has 0.
+        dc_offset: mean of the samples relative to full scale, -1..1.
         clipped_share: share of samples at full scale, 0..1.
         speech_share: share of 20 ms frames above the energy gate, 0..1.
-        snr_db: mean power above the gate over that of the quietest tenth of the frames.
+        snr_db: mean power above the gate relative to that of the quietest tenth of the frames.
         bandwidth_hz: highest frequency that carries speech; see `avsep.cleaning.spectrum`.
     """
 
@@ -45,13 +45,13 @@ class SoundScores:
 def sound_scores(audio: np.ndarray, power: np.ndarray | None = None) -> SoundScores:
     """Score a clip's sound.
 
-    The gate lies 30 dB below the loud frames (95th percentile), or, over a noisy background, a
-    third of the way up from the background to the loud frames. Steady sound without pauses
-    therefore has a meaningless speech share, but an SNR near or below 0 dB.
+    The gate is 30 dB below the loud frames (95th percentile) or, with a noisy background, a third
+    of the way from the background up to the loud frames. The speech share of steady sound without
+    pauses is therefore meaningless, but its SNR is near or below 0 dB.
 
     Args:
         audio: (samples,) int16 at 16 kHz.
-        power: its `power_spectra`, where they are known already.
+        power: the `power_spectra` of `audio`, where they are already known.
     """
     if not len(audio):
         return SoundScores(
@@ -84,7 +84,7 @@ def black_share(pictures: np.ndarray) -> float:
     """Share of pictures without any bright part.
 
     Args:
-        pictures: (count, side, side) uint8, small grey pictures.
+        pictures: (count, side, side) uint8, small grey pictures of a clip.
     """
     if not len(pictures):
         return 0.0
@@ -93,11 +93,11 @@ def black_share(pictures: np.ndarray) -> float:
 
 
 def frozen_share(pictures: np.ndarray) -> float:
-    """Share of successive pictures of which no part changes.
+    """Share of successive pictures in which no part changes.
 
     Args:
         pictures: (count, side, side) uint8, small grey pictures at least some tenths of a second
-            apart; each pixel is the mean of a block, so a face far away still changes some.
+            apart; each pixel is the mean of a block, so even a small face changes some.
     """
     if len(pictures) < 2:
         return 0.0
@@ -106,7 +106,7 @@ def frozen_share(pictures: np.ndarray) -> float:
 
 
 def _frame_power(samples: np.ndarray) -> np.ndarray:
-    """Mean square of each 20 ms; the rest at the end counts only where it is all there is."""
+    """Mean square per 20 ms; a shorter rest counts only where there is nothing else."""
     count = len(samples) // _GATE_FRAME
     if count == 0:
         return np.array([np.mean(samples**2)])

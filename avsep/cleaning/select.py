@@ -1,4 +1,4 @@
-"""Which judged clips are wanted, by an expression over their scores."""
+"""Select checked clips by an expression over their scores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TEXTS = ("corpus", "speaker", "gender", "split", "video")
 
 
 def clip_scores(clip: Clip) -> dict[str, Value]:
-    """Everything of a clip that an expression can ask for; what is unknown is left out."""
+    """The values of a clip that an expression can use; unknown ones are left out."""
     scores: dict[str, Value] = dict(clip.annotation)
     for name in _NUMBERS:
         value = float(getattr(clip, name))
@@ -27,19 +27,19 @@ def clip_scores(clip: Clip) -> dict[str, Value]:
 
 
 def find_unselected(clips: Iterable[Clip], select: Expression) -> dict[str, str]:
-    """The kept clips that an expression does not select.
+    """Find kept clips that an expression does not select.
 
     Returns:
-        For each of them, by clip id, the sentence why.
+        For each of these clips, by clip id, a sentence that says why.
 
     Raises:
-        UsageError: it asks for a score that no clip has, or compares texts with numbers.
+        UsageError: the expression uses a score that no clip has, or compares text with numbers.
     """
     scores = {clip.clip_id: clip_scores(clip) for clip in clips if clip.kept}
     known = {name for values in scores.values() for name in values}
     if scores and (unknown := sorted(select.names - known - {*_NUMBERS, *_TEXTS})):
         raise UsageError(
-            f"clean.select asks for {', '.join(unknown)}, which no clip has; there are"
+            f"clean.select uses {', '.join(unknown)}, which no clip has; the clips have"
             f" {', '.join(sorted(known))}."
         )
     try:

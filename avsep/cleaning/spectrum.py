@@ -1,4 +1,4 @@
-"""Short-time power spectra of a clip's sound, and up to which frequency its speech reaches."""
+"""Short-time power spectra of a clip's sound, and the bandwidth of its speech."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import numpy as np
 from avsep.schema import RATE_HZ
 
 FRAME = 512  # samples, 32 ms
-HOP = 256  # samples, 16 ms: where a clip is cut does not matter to what is summed over frames
+HOP = 256  # samples, 16 ms: short, so that sums over frames do not depend on where a clip starts
 BIN_HZ = RATE_HZ / FRAME
-BAND_BINS = 8  # 250 Hz: finer would follow the harmonics of one voice
+BAND_BINS = 8  # 250 Hz: finer bands would follow the harmonics of a voice
 
-_LOUD_DB = 30.0  # frames this close to the loud ones (95th percentile) are speech
-_NOISE_SHARE = 0.1  # of the frames, the quietest, are background
-_BELOW_PEAK_DB = 60.0  # what is weaker is rounding, or what a resampler left
+_LOUD_DB = 30.0  # frames within this of the loud ones (95th percentile) are speech
+_NOISE_SHARE = 0.1  # share of frames, the quietest, that are background
+_BELOW_PEAK_DB = 60.0  # anything weaker is rounding, or left over from a resampler
 _ABOVE_NOISE_DB = 10.0
 _WINDOW = np.hanning(FRAME + 1)[:-1].astype(np.float32)
 _TINY = 1e-20
@@ -26,8 +26,8 @@ def power_spectra(audio: np.ndarray) -> np.ndarray:
         audio: (samples,) int16 at 16 kHz.
 
     Returns:
-        (frames, 257) float32, a frame of 32 ms every 16 ms, bins of 31.25 Hz from 0 Hz; no frames
-        for sound that is shorter than one.
+        (frames, 257) float32: frames of 32 ms every 16 ms, bins of 31.25 Hz from 0 Hz; no frames
+        for sound shorter than one frame.
     """
     from scipy.fft import rfft
 
@@ -42,14 +42,14 @@ def power_spectra(audio: np.ndarray) -> np.ndarray:
 def bandwidth_hz(power: np.ndarray) -> float:
     """The highest frequency that carries speech, in Hz; 0 where nothing stands out.
 
-    Speech in a band of 250 Hz is what its loud frames reach (their 95th percentile, which
-    consonants make, not vowels). It counts where it is less than 60 dB below the strongest band
-    and 10 dB above the mean of the same band in the quietest tenth of all frames. A telephone's
-    4 kHz shows, also after it was stored at 16 kHz; in a noisy recording it is where the noise
-    begins to win.
+    The speech level of a band of 250 Hz is the 95th percentile of its loud frames, which comes from
+    consonants, not vowels. A band counts where that level is at most 60 dB below the strongest band
+    and at least 10 dB above the mean of the same band in the quietest tenth of all frames. So the
+    4 kHz of a telephone show even when stored at 16 kHz, and in a noisy recording the result is
+    where the noise takes over.
 
     Args:
-        power: as `power_spectra` gives it.
+        power: (frames, 257), from `power_spectra`.
     """
     if len(power) < 2:
         return 0.0

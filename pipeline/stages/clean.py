@@ -1,4 +1,4 @@
-"""clean: probe and judge every raw clip; writes a table and a drop report, no media."""
+"""clean: check every raw clip; writes a table and a drop report, no media."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from avsep.cleaning.check_clip import ClipCheck, Thresholds, check_clip
+from avsep.cleaning.check_clip import ClipCheck, check_clip
+from avsep.cleaning.config import Thresholds
 from avsep.cleaning.drops import drop_report
 from avsep.cleaning.duplicates import find_duplicates, find_split_crossers
 from avsep.cleaning.fingerprint import Fingerprint
-from avsep.cleaning.journal import Journal
+from avsep.cleaning.journal import append_check, read_checks
 from avsep.cleaning.near_duplicates import find_near_duplicates
 from avsep.cleaning.select import find_unselected
-from avsep.cleaning.vad import check_method
+from avsep.cleaning.vad import check_vad
 from avsep.errors import CheckError, ItemError, Reason
 from avsep.expression import Expression
 from avsep.files import fresh_directory, settings_hash, write_json
@@ -35,20 +36,20 @@ from pipeline.execution.pool_settings import PoolSettings
 from pipeline.execution.stage import Batch, Stage, StageReport
 
 NAME = "clean"
-VERSION = 2  # of the judging; a new one judges every clip again
+VERSION = 2  # of the check; with a new version every clip is checked again
 
 
 @dataclass(frozen=True, kw_only=True)
 class CleanConfig(Thresholds, PoolSettings):
-    """Settings of `clean`; the thresholds are those of `Thresholds`.
+    """Settings of the clean stage.
 
     Attributes:
-        select: which of the fit clips are wanted, by an expression over their scores, e.g.
-            `asd_conf > 1 and abs(av_offset) <= 3`; see `avsep.expression`. Empty: all. Scores
-            of the face are known after `extract` alone; `mix` picks by them.
-        find_copies: drop also what is a copy of another clip in another encoding; see
-            `avsep.cleaning.near_duplicates`. What has the very same sound goes in any case.
-        batch_size: clips in one unit of work.
+        select: expression over the scores that selects clips, e.g. `asd_conf > 1 and
+            abs(av_offset) <= 3`, see `avsep.expression`; empty to select all. Scores of the face
+            are only known after `extract`; `mix` selects by them.
+        find_copies: also drop copies of another clip in another encoding, see
+            `avsep.cleaning.near_duplicates`. Clips with exactly the same sound are always dropped.
+        batch_size: number of clips per batch.
     """
 
     select: str = ""
@@ -64,22 +65,22 @@ class CleanConfig(Thresholds, PoolSettings):
 
     @property
     def thresholds(self) -> Thresholds:
-        """The thresholds alone: what decides a check."""
+        """The thresholds alone: they decide the result of a check."""
         return Thresholds(**{f.name: getattr(self, f.name) for f in fields(Thresholds)})
 
 
 def plan(config: CleanConfig, workspace: Workspace) -> list[Batch]:
-    """Batches of raw clips in the order of their ids.
+    """Batches of raw clips, in the order of their ids.
 
     Raises:
-        CheckError: the raw table is missing or damaged, or has an id twice.
-        UsageError: speech is to be measured by a package that is missing.
+        CheckError: the raw table is missing or damaged, or contains an id twice.
+        UsageError: the package that measures speech is missing.
     """
-    check_method(config.speech)
+    check_vad(config.speech)
     rows = sorted(read_rows(workspace.raw_table, RawClip), key=lambda row: row.clip_id)
     for one, other in pairwise(rows):
         if one.clip_id == other.clip_id:
-            raise CheckError(f"{workspace.raw_table} has the clip {one.clip_id} twice.")
+            raise CheckError(f"{workspace.raw_table} contains the clip {one.clip_id} twice.")
     batches = []
     for first in range(0, len(rows), config.batch_size):
         chunk = rows[first : first + config.batch_size]
@@ -100,27 +101,27 @@ def plan(config: CleanConfig, workspace: Workspace) -> list[Batch]:
 def work(
     config: CleanConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
-    """Judge the clips of a batch that have no check yet."""
+    """Check the clips of a batch that have not been checked yet."""
     if finished := read_marker(workspace, NAME, batch):
         progress(len(batch.items))
         return finished[0]
-    with _journal(workspace, batch) as journal:
-        outcomes = [_outcome(check.clip) for check in journal.checks()]
-        progress(len(outcomes))
-        checked = {outcome.item for outcome in outcomes}
-        for row, result in map_items(
-            partial(_check_timed, folder=workspace.raw, thresholds=config.thresholds),
-            [row for row in batch.rows if row.clip_id not in checked],
-            workers=config.num_workers,
-            timeout_s=config.item_timeout_s,
-        ):
-            if isinstance(result, ItemError):
-                outcomes.append(Outcome.ended(row.clip_id, result.reason, result.message))
-            else:
-                check, seconds = result
-                journal.add(check)
-                outcomes.append(_outcome(check.clip, seconds))
-            progress(1)
+    journal = _journal(workspace, batch)
+    outcomes = [_outcome(check.clip) for check in read_checks(journal)]
+    progress(len(outcomes))
+    checked = {outcome.item for outcome in outcomes}
+    for row, result in map_items(
+        partial(_check_timed, folder=workspace.raw, thresholds=config.thresholds),
+        [row for row in batch.rows if row.clip_id not in checked],
+        workers=config.num_workers,
+        timeout_s=config.item_timeout_s,
+    ):
+        if isinstance(result, ItemError):
+            outcomes.append(Outcome.ended(row.clip_id, result.reason, result.message))
+        else:
+            check, seconds = result
+            append_check(journal, check)
+            outcomes.append(_outcome(check.clip, seconds))
+        progress(1)
     outcomes.sort(key=lambda outcome: outcome.item)
     write_marker(workspace, NAME, batch, outcomes)
     return outcomes
@@ -134,10 +135,11 @@ def finish(
 ) -> StageReport:
     """Drop duplicates over all batches, then write the table and the drop report."""
     _forget_old_work(workspace, batches)
-    checks: dict[str, ClipCheck] = {}
-    for batch in batches:
-        with _journal(workspace, batch) as journal:
-            checks |= {check.clip.clip_id: check for check in journal.checks()}
+    checks = {
+        check.clip.clip_id: check
+        for batch in batches
+        for check in read_checks(_journal(workspace, batch))
+    }
     ended = {outcome.item: outcome for outcome in outcomes}
     clips = [
         _clip(row, checks.get(row.clip_id), ended[row.clip_id])
@@ -145,22 +147,23 @@ def finish(
         for row in batch.rows
     ]
     # Select before deduplicating: an unselected clip must not displace its duplicate.
-    unselected = find_unselected(clips, Expression(config.select))
-    clips = _dropped(clips, Reason.NOT_SELECTED, unselected)
-    crossers = find_split_crossers(clips)
-    clips = _dropped(
+    clips = _drop(clips, Reason.NOT_SELECTED, find_unselected(clips, Expression(config.select)))
+    clips = _drop(
         clips,
         Reason.DUPLICATE,
-        {i: f"its video is in the {split} split too." for i, split in crossers.items()},
+        {
+            i: f"its video is in the {split} split too."
+            for i, split in find_split_crossers(clips).items()
+        },
     )
     sounds = {c.clip_id: checks[c.clip_id].sound_sha256 for c in clips if c.kept}
-    clips = _dropped(
+    clips = _drop(
         clips,
         Reason.DUPLICATE,
         {i: f"its sound is that of {other}." for i, other in find_duplicates(sounds).items()},
     )
     if config.find_copies:
-        clips = _dropped(clips, Reason.DUPLICATE, _near_duplicates(clips, checks))
+        clips = _drop(clips, Reason.DUPLICATE, _near_duplicates(clips, checks))
     for clip in clips:
         if not clip.kept and ended[clip.clip_id].reason is None:
             ended[clip.clip_id] = _outcome(clip, ended[clip.clip_id].seconds)
@@ -181,20 +184,20 @@ def finish(
 
 
 def _near_duplicates(clips: Sequence[Clip], checks: Mapping[str, ClipCheck]) -> dict[str, str]:
-    """Why a clip that is kept so far is another one in another encoding."""
+    """For each near duplicate among the kept clips, a sentence that says of which clip."""
     prints = {
         clip.clip_id: (clip.duration_s, print_)
         for clip in clips
         if clip.kept and (print_ := Fingerprint.unpacked(checks[clip.clip_id].fingerprint))
     }
     return {
-        clip_id: f"it is {copy.of} in another encoding (sounds alike by {copy.likeness:.2f})."
-        for clip_id, copy in find_near_duplicates(prints).items()
+        clip_id: f"it is {found.of} in another encoding (sound similarity {found.similarity:.2f})."
+        for clip_id, found in find_near_duplicates(prints).items()
     }
 
 
-def _dropped(clips: Sequence[Clip], reason: Reason, why: Mapping[str, str]) -> list[Clip]:
-    """The same clips; those with a sentence in `why` are no longer kept."""
+def _drop(clips: Sequence[Clip], reason: Reason, why: Mapping[str, str]) -> list[Clip]:
+    """The same clips, of which those with a sentence in `why` are no longer kept."""
     return [
         replace(clip, kept=False, reason=str(reason), message=why[clip.clip_id])
         if clip.clip_id in why
@@ -215,22 +218,22 @@ def _outcome(clip: Clip, seconds: float = 0.0) -> Outcome:
 
 
 def _clip(row: RawClip, check: ClipCheck | None, outcome: Outcome) -> Clip:
-    """The row of a clip; one that failed has no scores."""
+    """The row of a clip; a clip that failed has no scores."""
     if check is not None:
         return check.clip
     values: dict[str, Any] = vars(row)
     return Clip(**values, kept=False, reason=str(outcome.reason), message=outcome.message)
 
 
-def _journal(workspace: Workspace, batch: Batch) -> Journal:
-    return Journal(workspace.work(NAME) / f"{batch.name}-{batch.settings}.jsonl")
+def _journal(workspace: Workspace, batch: Batch) -> Path:
+    return workspace.work(NAME) / f"{batch.name}-{batch.settings}.jsonl"
 
 
-def _remove_stale_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
-    remove_stale_markers(workspace, NAME, batches)
-    wanted = {f"{batch.name}-{batch.settings}.jsonl" for batch in batches}
+def _forget_old_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
+    forget_strangers(workspace, NAME, batches)
+    wanted = {_journal(workspace, batch) for batch in batches}
     for path in sorted(workspace.work(NAME).glob("*.jsonl")):
-        if path.name not in wanted:
+        if path not in wanted:
             path.unlink()
 
 

