@@ -116,7 +116,7 @@ def hash_pictures(pictures: np.ndarray) -> np.ndarray:
 
 
 def picture_distance(one: Fingerprint, other: Fingerprint) -> float:
-    """Mean number of differing bits, 0 to 64, between each picture and the closest of the other clip.
+    """Mean number of differing bits, 0 to 64, of pictures and their closest ones in the other clip.
 
     Encoders place key pictures differently, so the n-th pictures may show different moments. 64
     where a clip has no pictures.

@@ -134,7 +134,7 @@ def finish(
     outcomes: Sequence[Outcome],
 ) -> StageReport:
     """Drop duplicates over all batches, then write the table and the drop report."""
-    _forget_old_work(workspace, batches)
+    _remove_stale_work(workspace, batches)
     checks = {
         check.clip.clip_id: check
         for batch in batches
@@ -229,8 +229,8 @@ def _journal(workspace: Workspace, batch: Batch) -> Path:
     return workspace.work(NAME) / f"{batch.name}-{batch.settings}.jsonl"
 
 
-def _forget_old_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
-    forget_strangers(workspace, NAME, batches)
+def _remove_stale_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
+    remove_stale_markers(workspace, NAME, batches)
     wanted = {_journal(workspace, batch) for batch in batches}
     for path in sorted(workspace.work(NAME).glob("*.jsonl")):
         if path not in wanted:

@@ -10,7 +10,7 @@ from avsep.cli.app import app
 from avsep.errors import CheckError, Reason
 from avsep.extraction.provenance import clip_hash
 from avsep.extraction.records import ClipRecord, save_finished_clip
-from avsep.extraction.shard_plan import batch_of, plan_shards, read_plan, write_plan
+from avsep.extraction.shard_plan import plan_shards, read_plan, write_plan
 from avsep.files import sha256_file
 from avsep.media.pcm import pcm_sha256
 from avsep.schema import Clip, Landmarks, Sample
