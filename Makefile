@@ -6,13 +6,15 @@ BIN := $(VENV)/bin
 # Another package index for PyTorch, e.g. https://download.pytorch.org/whl/cpu: the default build
 # brings several GB of CUDA libraries.
 TORCH_INDEX_URL ?=
+# How many processes run the tests.
+WORKERS ?= 2
 CONSTRAINTS := requirements/constraints.txt
 # No byte code ahead: of some 17,000 modules a quarter is imported, and compiled then.
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install -q --no-compile
 TORCH_FROM := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types docs install install-dev check clean-data
+.PHONY: help demo test test-fast lint types docs install install-dev check clean-data
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,8 +51,14 @@ demo: install ## build the demo corpus, train and evaluate all models, show the 
 	@$(BIN)/avsep results
 	@echo "The page: $(CURDIR)/data/report/index.html"
 
-test: install-dev ## run the tests
-	$(BIN)/python -m pytest --cov --cov-report=term
+# A file's tests stay together, so that its fixtures are made once.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test: install-dev ## run all tests; with COVERAGE=1, say what they cover
+	$(PYTEST) $(if $(COVERAGE),--cov --cov-report=term)
+
+test-fast: install-dev ## run the tests that take seconds, in about a minute
+	$(PYTEST) -q -m 'not slow'
 
 lint: install-dev ## check style
 	$(BIN)/ruff check .

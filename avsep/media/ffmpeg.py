@@ -46,26 +46,28 @@ _ENCODING: dict[str, Any] = {
 
 
 def binary() -> str:
-    """The ffmpeg binary: `FFMPEG_BINARY`, else the system's, else the one of imageio-ffmpeg.
+    """The ffmpeg binary: `FFMPEG_BINARY`, else the one of imageio-ffmpeg, else the system's.
+
+    The pinned binary comes before the system's: results must not depend on what is installed.
 
     Raises:
-        UsageError: `FFMPEG_BINARY` names no program, or there is none at all.
+        UsageError: `FFMPEG_BINARY` is not a program, or there is no ffmpeg at all.
     """
     if named := os.environ.get("FFMPEG_BINARY"):
         found = shutil.which(named)
         if found is None:
-            raise UsageError(f"FFMPEG_BINARY is {named!r}, which is no program; unset or mend it.")
-        return found
-    if found := shutil.which("ffmpeg"):
+            raise UsageError(f"FFMPEG_BINARY is {named!r}, which is not a program; unset it.")
         return found
     try:
         import imageio_ffmpeg
 
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except (ImportError, RuntimeError) as error:
+        if found := shutil.which("ffmpeg"):
+            return found
         raise UsageError(
-            "no ffmpeg is found: install the system's, or `pip install imageio-ffmpeg`,"
-            " or let FFMPEG_BINARY name one."
+            "ffmpeg was not found: `pip install imageio-ffmpeg`, install the system's,"
+            " or set FFMPEG_BINARY."
         ) from error
 
 
