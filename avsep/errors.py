@@ -52,7 +52,12 @@ class Reason(StrEnum):
     THROTTLED = "throttled"
     NETWORK = "network_trouble"
     CUT_FAILED = "cut_failed"
-    PARKED = "parked"
+    UNRECOGNISED = "unrecognised"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Reason | None:
+        # Ledgers and markers of earlier versions have the old code.
+        return cls.UNRECOGNISED if value == "parked" else None
 
     @property
     def state(self) -> State:
@@ -77,13 +82,13 @@ _KINDS = {
     Reason.THROTTLED: "throttled",
     Reason.NETWORK: "transient",
     Reason.CUT_FAILED: "cut",
-    Reason.PARKED: "parked",
+    Reason.UNRECOGNISED: "unrecognised",
 }
 
 FAILURE_KINDS = tuple(sorted(set(_KINDS.values())))
 """`file`: put it (back); `transient`, `throttled`: time; `conditional`: cookies or another
 country; `cut`: another try on this machine; `machine`: room on the disk; `internal`: a bug of ours
-that was mended; `parked`: an unknown message that stayed, so a person should look."""
+that was mended; `unrecognised`: a message that we do not know, so a person should look."""
 
 
 class ItemError(Exception):

@@ -1,4 +1,4 @@
-"""The corpora by name: what each offers and how a clip of it is brought into `data/raw`."""
+"""The corpora by name: what each has and how a clip of it is brought into `data/raw`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from avsep.corpora import folder
-from avsep.corpora.demo import offers as demo
+from avsep.corpora.demo import source_clips as demo
 from avsep.corpora.demo.config import DemoConfig
 from avsep.corpora.folder import FolderConfig
 from avsep.corpora.lrs2 import Lrs2, Lrs2Config
 from avsep.corpora.lrs3 import Lrs3, Lrs3Config
 from avsep.corpora.one_by_one import OneByOne
-from avsep.corpora.source_clip import Content, Offer, read_content
+from avsep.corpora.source_clip import FileInfo, SourceClip, read_file_info
 from avsep.corpora.voxceleb2 import VoxCeleb2, VoxCeleb2Config
 from avsep.corpora.youtube.config import TERMS, YouTubeConfig
 from avsep.errors import ItemError
@@ -72,18 +72,18 @@ class Corpus(Protocol):
         """Of the corpus."""
         ...
 
-    def offers(self) -> list[Offer]:
-        """What it offers, sorted by clip id."""
+    def list_clips(self) -> list[SourceClip]:
+        """Its clips, sorted by clip id."""
         ...
 
     def fetch_all(
-        self, offers: Iterable[Offer], *, workers: int, timeout_s: float
-    ) -> Iterator[tuple[Offer, Content | ItemError]]:
+        self, clips: Iterable[SourceClip], *, workers: int, timeout_s: float
+    ) -> Iterator[tuple[SourceClip, FileInfo | ItemError]]:
         """Bring many clips; yields what became of each, as they come."""
         ...
 
-    def is_there(self, offer: Offer, content: Content) -> bool:
-        """Whether the raw file of an offer is there as the journal says."""
+    def is_present(self, clip: SourceClip, content: FileInfo) -> bool:
+        """Whether the raw file of a clip is there as the journal says."""
         ...
 
 
@@ -109,18 +109,18 @@ class Demo(OneByOne):
     seed: int
     name: str = field(default="demo", init=False)
 
-    def offers(self) -> list[Offer]:
+    def list_clips(self) -> list[SourceClip]:
         """All its clips."""
-        return demo.offers(self.config, self.seed)
+        return demo.list_clips(self.config, self.seed)
 
-    def fetch(self, offer: Offer) -> Content:
+    def fetch(self, clip: SourceClip) -> FileInfo:
         """Render one clip."""
-        return demo.render(offer, self.workspace.raw, self.seed)
+        return demo.render(clip, self.workspace.raw, self.seed)
 
-    def is_there(self, offer: Offer, content: Content) -> bool:
+    def is_present(self, clip: SourceClip, content: FileInfo) -> bool:
         """Whether the rendered file is as it was."""
         try:
-            return read_content(self.workspace.raw / offer.path) == content
+            return read_file_info(self.workspace.raw / clip.path) == content
         except ItemError:
             return False
 
@@ -134,14 +134,14 @@ class Folder(OneByOne):
     seed: int
     name: str = field(default="folder", init=False)
 
-    def offers(self) -> list[Offer]:
+    def list_clips(self) -> list[SourceClip]:
         """All its videos."""
-        return folder.offers(self.config, self.workspace.root, self.workspace.raw, self.seed)
+        return folder.list_clips(self.config, self.workspace.root, self.workspace.raw, self.seed)
 
-    def fetch(self, offer: Offer) -> Content:
+    def fetch(self, clip: SourceClip) -> FileInfo:
         """Link one video."""
-        return folder.link(offer, self.workspace.raw)
+        return folder.link(clip, self.workspace.raw)
 
-    def is_there(self, offer: Offer, content: Content) -> bool:
+    def is_present(self, clip: SourceClip, content: FileInfo) -> bool:
         """Whether the link is there."""
-        return folder.linked(offer, self.workspace.raw)
+        return folder.linked(clip, self.workspace.raw)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from avsep.corpora.source_clip import Content, Offer, item_error, read_content
+from avsep.corpora.source_clip import FileInfo, SourceClip, item_error, read_file_info
 from avsep.corpora.speaker_list import Listed, read_speaker_list
 from avsep.corpora.walk import files_below
 from avsep.errors import CheckError, UsageError
@@ -63,8 +63,8 @@ class FolderConfig:
             raise ValueError("only_listed needs a csv; name it in csv.")
 
 
-def offers(config: FolderConfig, project: Path, raw: Path, seed: int) -> list[Offer]:
-    """What the folder offers, sorted by clip id.
+def list_clips(config: FolderConfig, project: Path, raw: Path, seed: int) -> list[SourceClip]:
+    """The clips of the folder, sorted by clip id.
 
     Args:
         config: of the folder.
@@ -92,22 +92,22 @@ def offers(config: FolderConfig, project: Path, raw: Path, seed: int) -> list[Of
         raise UsageError(
             f"{root} holds no videos; looked for files ending in {' '.join(sorted(EXTENSIONS))}."
         )
-    made = [_offer(config, root, file, entry, seed) for file, entry in listed.items()]
-    made.sort(key=lambda offer: offer.clip_id)
-    ids = Counter(offer.clip_id for offer in made)
+    made = [_source_clip(config, root, file, entry, seed) for file, entry in listed.items()]
+    made.sort(key=lambda clip: clip.clip_id)
+    ids = Counter(clip.clip_id for clip in made)
     if twice := [clip_id for clip_id, count in ids.items() if count > 1]:
         raise CheckError(f"two files of {root} have the id {twice[0]}; rename one of them.")
     return made
 
 
-def link(offer: Offer, raw: Path) -> Content:
+def link(clip: SourceClip, raw: Path) -> FileInfo:
     """Link one video into `raw`; returns what it holds.
 
     Raises:
         ItemError: the file is missing or cannot be read.
     """
-    source, target = Path(offer.source), raw / offer.path
-    content = read_content(source)
+    source, target = Path(clip.source), raw / clip.path
+    content = read_file_info(source)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -119,10 +119,10 @@ def link(offer: Offer, raw: Path) -> Content:
     return content
 
 
-def linked(offer: Offer, raw: Path) -> bool:
+def linked(clip: SourceClip, raw: Path) -> bool:
     """Whether `raw` has the link to the source already."""
-    target = raw / offer.path
-    return target.is_symlink() and str(target.readlink()) == offer.source
+    target = raw / clip.path
+    return target.is_symlink() and str(target.readlink()) == clip.source
 
 
 def checked_root(setting: str, value: str, project: Path, raw: Path) -> Path:
@@ -161,11 +161,13 @@ def _speaker_name(file: str) -> str:
     return path.parts[0] if len(path.parts) > 1 else path.stem
 
 
-def _offer(config: FolderConfig, root: Path, file: str, entry: Listed, seed: int) -> Offer:
+def _source_clip(
+    config: FolderConfig, root: Path, file: str, entry: Listed, seed: int
+) -> SourceClip:
     source, path = root / file, Path(file)
     clip_id = f"{CORPUS}-{slug(entry.speaker)}-{slug(path.stem)}-{digest_of(file)}"
     group = entry.group or entry.speaker
-    return Offer(
+    return SourceClip(
         clip_id=clip_id,
         corpus=CORPUS,
         speaker=_unique_id(entry.speaker),
@@ -177,11 +179,11 @@ def _offer(config: FolderConfig, root: Path, file: str, entry: Listed, seed: int
         redistributable=config.redistributable,
         text=entry.text,
         source=str(source),
-        stamp=stamp_of(source),
+        fingerprint=fingerprint_of(source),
     )
 
 
-def stamp_of(source: Path) -> str:
+def fingerprint_of(source: Path) -> str:
     """A text that changes when a file does; empty where there is none."""
     try:
         status = source.stat()

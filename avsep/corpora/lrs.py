@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avsep.corpora import folder
-from avsep.corpora.annotations import parse_note
-from avsep.corpora.source_clip import Content, Notes, Offer, item_error
+from avsep.corpora.annotation_file import parse_annotation
+from avsep.corpora.source_clip import Annotation, FileInfo, SourceClip, item_error
 from avsep.errors import UsageError
 
 MAX_LIST_BYTES = 64 << 20
@@ -75,10 +75,10 @@ def read_list(path: Path, pattern: re.Pattern[str]) -> list[tuple[str, str]]:
     return list(entries)
 
 
-def offers_of(
+def source_clips(
     corpus: str, root: Path, utterances: Iterable[Utterance], licence: str
-) -> list[Offer]:
-    """An offer for each utterance, whether its file is there or not, sorted by clip id."""
+) -> list[SourceClip]:
+    """An clip for each utterance, whether its file is there or not, sorted by clip id."""
     made = []
     for utterance in utterances:
         source = root / f"{utterance.origin}.mp4"
@@ -87,7 +87,7 @@ def offers_of(
         person = f"{corpus}-{utterance.video}"
         digest = folder.digest_of(clip_id)  # YouTube ids may differ in case alone
         made.append(
-            Offer(
+            SourceClip(
                 clip_id=clip_id,
                 corpus=corpus,
                 speaker=person,
@@ -97,38 +97,38 @@ def offers_of(
                 path=f"{corpus}/{utterance.below}/{clip_id}-{digest}.mp4",
                 licence=licence,
                 source=str(source),
-                stamp=f"{folder.stamp_of(source)}+{folder.stamp_of(note)}",
+                fingerprint=f"{folder.fingerprint_of(source)}+{folder.fingerprint_of(note)}",
                 video=utterance.video,
                 origin=utterance.origin,
-                note=str(note),
+                annotation_path=str(note),
             )
         )
-    return sorted(made, key=lambda offer: offer.clip_id)
+    return sorted(made, key=lambda clip: clip.clip_id)
 
 
-def fetch(offer: Offer, raw: Path) -> Content:
+def fetch(clip: SourceClip, raw: Path) -> FileInfo:
     """Link one clip and read its transcript.
 
     Raises:
         ItemError: the clip or its text is missing or damaged.
     """
     try:
-        text = Path(offer.note).read_bytes()
+        text = Path(clip.annotation_path).read_bytes()
     except OSError as error:
-        raise item_error(error, Path(offer.note)) from error
-    note = parse_note(text, f"the text of {offer.origin}")
-    content = folder.link(offer, raw)
+        raise item_error(error, Path(clip.annotation_path)) from error
+    note = parse_annotation(text, f"the text of {clip.origin}")
+    content = folder.link(clip, raw)
     scores = dict(note.scores)
     known = [score for *_, score in note.words if math.isfinite(score)]
     if known:
         scores["asd_score"] = round(sum(known) / len(known), 6)
-    notes = Notes(
-        annotation=scores,
+    annotation = Annotation(
+        scores=scores,
         text=note.text,
         words=tuple(word for word, *_ in note.words),
         word_times_s=tuple(time for _, start, end, _ in note.words for time in (start, end)),
     )
-    return Content(content.sha256, content.size_bytes, notes)
+    return FileInfo(content.sha256, content.size_bytes, annotation)
 
 
 def same_count(corpus: str, what: str, found: int, published: Iterable[int]) -> str:

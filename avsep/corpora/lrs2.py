@@ -13,7 +13,7 @@ from pathlib import Path
 
 from avsep.corpora import folder, lrs
 from avsep.corpora.one_by_one import OneByOne
-from avsep.corpora.source_clip import Content, Offer
+from avsep.corpora.source_clip import FileInfo, SourceClip
 from avsep.errors import CheckError, UsageError
 from avsep.workspace import Workspace
 
@@ -82,7 +82,7 @@ class Lrs2(OneByOne):
             lists[name] = lrs.read_list(path, _ENTRY)
         return lists
 
-    def offers(self) -> list[Offer]:
+    def list_clips(self) -> list[SourceClip]:
         """What the lists name.
 
         Raises:
@@ -113,12 +113,12 @@ class Lrs2(OneByOne):
                 utterances.append(
                     lrs.Utterance(below=below, video=video, number=number, split=split)
                 )
-        return lrs.offers_of(CORPUS, self.root, utterances, self.config.licence)
+        return lrs.source_clips(CORPUS, self.root, utterances, self.config.licence)
 
-    def fetch(self, offer: Offer) -> Content:
+    def fetch(self, clip: SourceClip) -> FileInfo:
         """Link one clip and read its transcript; raises ItemError."""
-        return lrs.fetch(offer, self.workspace.raw)
+        return lrs.fetch(clip, self.workspace.raw)
 
-    def is_there(self, offer: Offer, content: Content) -> bool:
+    def is_present(self, clip: SourceClip, content: FileInfo) -> bool:
         """Whether the link is there."""
-        return folder.linked(offer, self.workspace.raw)
+        return folder.linked(clip, self.workspace.raw)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from avsep.corpora import folder, lrs
 from avsep.corpora.one_by_one import OneByOne
-from avsep.corpora.source_clip import Content, Offer
+from avsep.corpora.source_clip import FileInfo, SourceClip
 from avsep.corpora.walk import files_below
 from avsep.errors import CheckError, UsageError
 from avsep.workspace import Workspace
@@ -94,7 +94,7 @@ class Lrs3(OneByOne):
             found[part] = sorted((match[1], match[2]) for match in matches if match)
         return found
 
-    def offers(self) -> list[Offer]:
+    def list_clips(self) -> list[SourceClip]:
         """What the copy holds, and what the validation list names.
 
         Raises:
@@ -114,18 +114,18 @@ class Lrs3(OneByOne):
             )
         if not any(clips.values()):
             raise UsageError(f"{self.root} has no clips <YouTube id>/NNNNN.mp4.")
-        made = lrs.offers_of(CORPUS, self.root, self._utterances(clips), self.config.licence)
-        twice = [i for i, n in Counter(offer.clip_id for offer in made).items() if n > 1]
+        made = lrs.source_clips(CORPUS, self.root, self._utterances(clips), self.config.licence)
+        twice = [i for i, n in Counter(clip.clip_id for clip in made).items() if n > 1]
         assert not twice, f"{twice[0]} twice"
         return made
 
-    def fetch(self, offer: Offer) -> Content:
+    def fetch(self, clip: SourceClip) -> FileInfo:
         """Link one clip and read its transcript; raises ItemError."""
-        return lrs.fetch(offer, self.workspace.raw)
+        return lrs.fetch(clip, self.workspace.raw)
 
-    def is_there(self, offer: Offer, content: Content) -> bool:
+    def is_present(self, clip: SourceClip, content: FileInfo) -> bool:
         """Whether the link is there."""
-        return folder.linked(offer, self.workspace.raw)
+        return folder.linked(clip, self.workspace.raw)
 
     def _utterances(self, clips: dict[str, list[tuple[str, str]]]) -> Iterator[lrs.Utterance]:
         listed = self._listed()

@@ -1,4 +1,4 @@
-"""What a corpus offers: raw clips that `download` brings into `data/raw`."""
+"""What a corpus has: raw clips that `download` brings into `data/raw`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from avsep.schema import RawClip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Offer:
+class SourceClip:
     """A raw clip before it lies in `data/raw`; the fields are those of `RawClip`.
 
     Attributes:
         clip_id: of the clip.
-        corpus: which corpus offers it.
+        corpus: which corpus has it.
         speaker: speaker id.
         group: related speakers.
         gender: `f`, `m` or empty.
@@ -33,12 +33,12 @@ class Offer:
         redistributable: whether others may have it.
         text: transcript, or empty.
         source: where it comes from: a file, or empty for one that is made here.
-        stamp: changes when the source does; part of the settings of its batch.
+        fingerprint: changes when the source does; part of the settings of its batch.
         video: id of the video or programme, or empty.
         origin: its name inside the corpus, or empty.
         member: where in an archive it is, where it comes from one.
-        note: file of its annotation, or empty.
-        note_member: likewise for an annotation in an archive.
+        annotation_path: file of its annotation, or empty.
+        annotation_member: likewise for an annotation in an archive.
     """
 
     clip_id: str
@@ -52,59 +52,71 @@ class Offer:
     redistributable: bool = False
     text: str = ""
     source: str = ""
-    stamp: str = ""
+    fingerprint: str = ""
     video: str = ""
     origin: str = ""
     member: Member | None = None
-    note: str = ""
-    note_member: Member | None = None
+    annotation_path: str = ""
+    annotation_member: Member | None = None
 
-    def raw_clip(self, content: Content) -> RawClip:
+    def raw_clip(self, info: FileInfo) -> RawClip:
         """The row of the raw table, once the file is there."""
         values: dict[str, Any] = {
             name: value for name, value in vars(self).items() if name not in _NOT_IN_THE_TABLE
         }
-        if content.notes:
-            values |= vars(content.notes) | {"text": content.notes.text or self.text}
-        return RawClip(**values, sha256=content.sha256, size_bytes=content.size_bytes)
+        if info.annotation:
+            values |= info.annotation.columns()
+            values["text"] = info.annotation.text or self.text
+        return RawClip(**values, sha256=info.sha256, size_bytes=info.size_bytes)
 
 
-_NOT_IN_THE_TABLE = frozenset({"source", "stamp", "member", "note", "note_member"})
+_NOT_IN_THE_TABLE = frozenset(
+    {"source", "fingerprint", "member", "annotation_path", "annotation_member"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Notes:
+class Annotation:
     """What the corpus says of one clip; see `RawClip`.
 
     Attributes:
-        annotation: scores by name.
+        scores: confidences and offsets by name.
         text: transcript.
         words: of it.
         word_times_s: two a word.
     """
 
-    annotation: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
     text: str = ""
     words: tuple[str, ...] = ()
     word_times_s: tuple[float, ...] = ()
 
+    def columns(self) -> dict[str, Any]:
+        """The values of the columns of `RawClip` with these facts."""
+        return {
+            "annotation": self.scores,
+            "text": self.text,
+            "words": self.words,
+            "word_times_s": self.word_times_s,
+        }
+
 
 @dataclass(frozen=True)
-class Content:
+class FileInfo:
     """What a raw file holds.
 
     Attributes:
         sha256: of its bytes.
         size_bytes: of the file.
-        notes: what the corpus says of it, where it says anything.
+        annotation: what the corpus says of it, where it says anything.
     """
 
     sha256: str
     size_bytes: int
-    notes: Notes | None = None
+    annotation: Annotation | None = None
 
 
-def read_content(path: Path) -> Content:
+def read_file_info(path: Path) -> FileInfo:
     """Hash a file that must not change meanwhile.
 
     Raises:
@@ -120,10 +132,10 @@ def read_content(path: Path) -> Content:
         raise item_error(error, path) from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise ItemError(Reason.FILE_CHANGED, f"{path} changed while it was read.")
-    return Content(digest, after.st_size)
+    return FileInfo(digest, after.st_size)
 
 
-def write_content(path: Path, pieces: Iterable[bytes]) -> Content:
+def write_file(path: Path, pieces: Iterable[bytes]) -> FileInfo:
     """Write a file piece by piece, atomically; returns what it holds.
 
     Raises:
@@ -138,7 +150,7 @@ def write_content(path: Path, pieces: Iterable[bytes]) -> Content:
                 size_bytes += len(piece)
     except OSError as error:
         raise item_error(error, path) from error
-    return Content(digest.hexdigest(), size_bytes)
+    return FileInfo(digest.hexdigest(), size_bytes)
 
 
 def item_error(error: OSError, path: Path) -> ItemError:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Literal
 
 from avsep.corpora import folder
-from avsep.corpora.annotations import Note, parse_note
+from avsep.corpora.annotation_file import AnnotationFile, parse_annotation
 from avsep.corpora.archives import Archive, Member, find_archives, list_members, read_member
 from avsep.corpora.checksums import VOXCELEB2_MD5, check_archives
-from avsep.corpora.source_clip import Content, Notes, Offer, item_error, write_content
+from avsep.corpora.source_clip import Annotation, FileInfo, SourceClip, item_error, write_file
 from avsep.corpora.vox2_meta import Person, read_vox2_meta
 from avsep.corpora.walk import files_below
 from avsep.corpora.youtube.config import YouTubeConfig
@@ -81,10 +81,10 @@ class _Found:
     member: Member | None = None
 
     @property
-    def stamp(self) -> str:
+    def fingerprint(self) -> str:
         if self.member is not None:
             return f"{self.member.crc:08x}-{self.member.size_bytes}"
-        return folder.stamp_of(Path(self.path))
+        return folder.fingerprint_of(Path(self.path))
 
 
 @dataclass
@@ -149,7 +149,7 @@ class VoxCeleb2:
             check_archives(wanted.values(), VOXCELEB2_MD5, listed, self.workspace.work("download"))
         return wanted
 
-    def offers(self) -> list[Offer]:
+    def list_clips(self) -> list[SourceClip]:
         """What the copy holds.
 
         Raises:
@@ -176,39 +176,39 @@ class VoxCeleb2:
         collisions = Counter("/".join(key).lower() for key in wanted)
         return sorted(
             (
-                self._offer(key, pair, people[key[0]], groups[key[0]], collisions)
+                self._source_clip(key, pair, people[key[0]], groups[key[0]], collisions)
                 for key, pair in wanted.items()
             ),
-            key=lambda offer: offer.clip_id,
+            key=lambda clip: clip.clip_id,
         )
 
-    def fetch(self, offer: Offer) -> Content:
+    def fetch(self, clip: SourceClip) -> FileInfo:
         """Bring one clip into the folder of raw clips.
 
         Raises:
             ItemError: the clip or its annotation is missing or damaged.
         """
         assert self.config.route != "youtube", "clips of YouTube are had a video at a time"
-        note = self.note(offer)
-        notes = Notes(annotation=clip_scores(note), text=note.text) if note else None
-        if offer.member is None:
-            content = folder.link(offer, self.workspace.raw)
+        note = self.note(clip)
+        annotation = Annotation(scores=clip_scores(note), text=note.text) if note else None
+        if clip.member is None:
+            content = folder.link(clip, self.workspace.raw)
         else:
-            pieces = read_member(self.archives[offer.member.archive], offer.member)
-            content = write_content(self.workspace.raw / offer.path, pieces)
-        return Content(content.sha256, content.size_bytes, notes)
+            pieces = read_member(self.archives[clip.member.archive], clip.member)
+            content = write_file(self.workspace.raw / clip.path, pieces)
+        return FileInfo(content.sha256, content.size_bytes, annotation)
 
     def fetch_all(
-        self, offers: Iterable[Offer], *, workers: int, timeout_s: float
-    ) -> Iterator[tuple[Offer, Content | ItemError]]:
+        self, clips: Iterable[SourceClip], *, workers: int, timeout_s: float
+    ) -> Iterator[tuple[SourceClip, FileInfo | ItemError]]:
         """Bring many clips; yields what became of each, as they come."""
         if self.config.route != "youtube":
-            yield from map_items(self.fetch, offers, workers=workers, timeout_s=timeout_s)
+            yield from map_items(self.fetch, clips, workers=workers, timeout_s=timeout_s)
             return
         yield from fetch_videos(
-            offers,
+            clips,
             self.youtube,
-            read_note=self.note,
+            read_annotation=self.note,
             ledger=self.ledger,
             raw=self.workspace.raw,
             work=self.workspace.work("download"),
@@ -216,34 +216,34 @@ class VoxCeleb2:
             timeout_s=timeout_s,
         )
 
-    def is_there(self, offer: Offer, content: Content) -> bool:
-        """Whether the raw file of an offer is there; `clean` looks at its bytes."""
+    def is_present(self, clip: SourceClip, content: FileInfo) -> bool:
+        """Whether the raw file of a clip is there; `clean` looks at its bytes."""
         if self.config.route == "tree":
-            return folder.linked(offer, self.workspace.raw)
-        path = self.workspace.raw / offer.path
+            return folder.linked(clip, self.workspace.raw)
+        path = self.workspace.raw / clip.path
         return path.is_file() and path.stat().st_size == content.size_bytes
 
-    def note(self, offer: Offer) -> Note | None:
+    def note(self, clip: SourceClip) -> AnnotationFile | None:
         """The annotation of a clip; None where the copy has none.
 
         Raises:
             ItemError: it cannot be read, is damaged, or is that of another video.
         """
-        if not offer.note:
+        if not clip.annotation_path:
             return None
-        if offer.note_member is not None:
-            archive = self.archives[offer.note_member.archive]
-            text = b"".join(read_member(archive, offer.note_member))
+        if clip.annotation_member is not None:
+            archive = self.archives[clip.annotation_member.archive]
+            text = b"".join(read_member(archive, clip.annotation_member))
         else:
             try:
-                text = Path(offer.note).read_bytes()
+                text = Path(clip.annotation_path).read_bytes()
             except OSError as error:
-                raise item_error(error, Path(offer.note)) from error
-        note = parse_note(text, f"the annotation of {offer.origin}")
-        if note.video and note.video != offer.video:
+                raise item_error(error, Path(clip.annotation_path)) from error
+        note = parse_annotation(text, f"the annotation of {clip.origin}")
+        if note.video and note.video != clip.video:
             raise ItemError(
                 Reason.BAD_ANNOTATION,
-                f"the annotation of {offer.origin} is of the video {note.video!r}.",
+                f"the annotation of {clip.origin} is of the video {note.video!r}.",
             )
         return note
 
@@ -307,9 +307,9 @@ class VoxCeleb2:
             by_part[people[speaker].part].append(speaker)
         return {s for names in by_part.values() for s in names[: self.config.max_speakers]}
 
-    def _offer(
+    def _source_clip(
         self, key: Key, pair: _Pair, person: Person, group: str, collisions: Mapping[str, int]
-    ) -> Offer:
+    ) -> SourceClip:
         speaker, video, utterance = key
         clip_id = f"vox2-{speaker}-{video}-{utterance}"
         test = person.part == "test"
@@ -318,7 +318,7 @@ class VoxCeleb2:
         twin = collisions["/".join(key).lower()] > 1
         name = f"{clip_id}-{folder.digest_of(clip_id)}" if twin else clip_id
         note = pair.note
-        return Offer(
+        return SourceClip(
             clip_id=clip_id,
             corpus=CORPUS,
             speaker=f"vox2-{speaker}",
@@ -330,16 +330,16 @@ class VoxCeleb2:
             path=f"{CORPUS}/{speaker}/{name}.mp4",
             licence=self.config.licence,
             source=found.path if found else "",
-            stamp="+".join(part.stamp for part in (found, note) if part),
+            fingerprint="+".join(part.fingerprint for part in (found, note) if part),
             video=video,
             origin="/".join(key),
             member=found.member if found else None,
-            note=note.path if note else "",
-            note_member=note.member if note else None,
+            annotation_path=note.path if note else "",
+            annotation_member=note.member if note else None,
         )
 
 
-def clip_scores(note: Note) -> dict[str, float]:
+def clip_scores(note: AnnotationFile) -> dict[str, float]:
     """The header's scores, and of the boxes how much of the picture's height the face takes."""
     scores = dict(note.scores)
     if note.boxes is not None and not note.boxes.in_pixels:

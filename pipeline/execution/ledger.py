@@ -214,13 +214,18 @@ class Ledger:
 
     def reset_failed_sources(self, stage: str, reasons: Iterable[Reason]) -> int:
         """Let failed videos be tried again, from the first attempt; returns how many."""
-        wanted = [(PENDING, stage, str(r)) for r in reasons if r.state is State.FAILED]
+        wanted = {reason for reason in reasons if reason.state is State.FAILED}
+        # Compared as reasons, not as text, since a ledger of an earlier version has an old code.
+        failed = [
+            (PENDING, stage, name)
+            for name, row in self.sources(stage).items()
+            if row.state is State.FAILED and row.reason in wanted
+        ]
         with self._connect() as connection:
-            return connection.executemany(
-                "UPDATE sources SET state = ?, attempts = 0"
-                " WHERE stage = ? AND state = 'failed' AND reason = ?",
-                wanted,
-            ).rowcount
+            connection.executemany(
+                "UPDATE sources SET state = ?, attempts = 0 WHERE stage = ? AND source = ?", failed
+            )
+        return len(failed)
 
     def keep_only(self, stage: str, items: Iterable[str], model: str = "") -> None:
         """Forget the items of a stage that are no longer among its inputs.

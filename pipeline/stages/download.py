@@ -15,7 +15,7 @@ from pathlib import Path
 
 from avsep.corpora.catalogue import Corpus, CorpusChoice, open_corpus
 from avsep.corpora.journal import Journal
-from avsep.corpora.source_clip import Offer
+from avsep.corpora.source_clip import SourceClip
 from avsep.errors import CheckError, ItemError, State
 from avsep.files import settings_hash, sha256_text
 from avsep.outcome import Counts, Outcome
@@ -42,24 +42,24 @@ class DownloadConfig(CorpusChoice, PoolSettings):
 
 
 def plan(config: DownloadConfig, workspace: Workspace) -> list[Batch]:
-    """Batches of what the corpus offers now.
+    """Batches of what the corpus has now.
 
     Raises:
         UsageError: the folder or its csv is wrong.
     """
     _corpus.cache_clear()  # it may have grown
-    found = sorted(_corpus(config, workspace).offers(), key=lambda offer: offer.clip_id)
-    by_batch: dict[str, list[Offer]] = defaultdict(list)
-    for offer, name in zip(found, _batch_names(found), strict=True):
-        by_batch[name].append(offer)
+    found = sorted(_corpus(config, workspace).list_clips(), key=lambda clip: clip.clip_id)
+    by_batch: dict[str, list[SourceClip]] = defaultdict(list)
+    for clip, name in zip(found, _batch_names(found), strict=True):
+        by_batch[name].append(clip)
     return [
         Batch(
             name=name,
-            items=tuple(offer.clip_id for offer in offers),
-            settings=settings_hash(NAME, [asdict(offer) for offer in offers]),
-            rows=tuple(offers),
+            items=tuple(clip.clip_id for clip in clips),
+            settings=settings_hash(NAME, [asdict(clip) for clip in clips]),
+            rows=tuple(clips),
         )
-        for name, offers in sorted(by_batch.items())
+        for name, clips in sorted(by_batch.items())
     ]
 
 
@@ -68,12 +68,12 @@ def work(
 ) -> list[Outcome]:
     """Bring the files of a batch that are not there yet."""
     corpus = _corpus(config, workspace)
-    offers = _offers(batch)
+    clips = _by_id(batch)
     journal = _journal(workspace, batch.name)
     contents = {
         clip_id: content
-        for clip_id, content in journal.read(offers).items()
-        if corpus.is_there(offers[clip_id], content)
+        for clip_id, content in journal.read(clips).items()
+        if corpus.is_present(clips[clip_id], content)
     }
     outcomes = [
         outcome
@@ -81,27 +81,27 @@ def work(
         if outcome.state is not State.DONE and outcome.item not in contents
     ]
     outcomes += [
-        Outcome.found(item, source=offers[item].video, sha256=contents[item].sha256)
+        Outcome.found(item, source=clips[item].video, sha256=contents[item].sha256)
         for item in batch.items
         if item in contents
     ]
     progress(len(outcomes))
     ended = {outcome.item for outcome in outcomes}
-    for offer, result in corpus.fetch_all(
-        [offer for offer in batch.rows if offer.clip_id not in ended],
+    for clip, result in corpus.fetch_all(
+        [clip for clip in batch.rows if clip.clip_id not in ended],
         workers=config.num_workers,
         timeout_s=config.item_timeout_s,
     ):
         if isinstance(result, ItemError):
-            ended_now = Outcome.ended(offer.clip_id, result.reason, result.message)
-            outcomes.append(replace(ended_now, attempts=result.attempts, source=offer.video))
+            ended_now = Outcome.ended(clip.clip_id, result.reason, result.message)
+            outcomes.append(replace(ended_now, attempts=result.attempts, source=clip.video))
         else:
-            journal.add(offer, result)
-            contents[offer.clip_id] = result
-            done = Outcome.done(offer.clip_id)
-            outcomes.append(replace(done, source=offer.video, sha256=result.sha256))
+            journal.add(clip, result)
+            contents[clip.clip_id] = result
+            done = Outcome.done(clip.clip_id)
+            outcomes.append(replace(done, source=clip.video, sha256=result.sha256))
         progress(1)
-    journal.rewrite(offers, contents)
+    journal.rewrite(clips, contents)
     outcomes.sort(key=lambda outcome: outcome.item)
     write_marker(workspace, NAME, batch, outcomes)
     return outcomes
@@ -121,9 +121,9 @@ def finish(
     rows: list[RawClip] = []
     done = {outcome.item for outcome in outcomes if outcome.state is State.DONE}
     for batch in batches:
-        offers = _offers(batch)
-        contents = _journal(workspace, batch.name).read(offers)
-        rows += [offers[item].raw_clip(contents[item]) for item in contents if item in done]
+        clips = _by_id(batch)
+        contents = _journal(workspace, batch.name).read(clips)
+        rows += [clips[item].raw_clip(contents[item]) for item in contents if item in done]
     if len(rows) != len(done):
         raise CheckError(f"{len(done) - len(rows)} raw files changed meanwhile; run it again.")
     if not rows:
@@ -149,24 +149,24 @@ def _corpus(config: DownloadConfig, workspace: Workspace) -> Corpus:
     return open_corpus(config, workspace, Ledger(workspace.ledger))
 
 
-def _batch_names(offers: Sequence[Offer]) -> list[str]:
-    """Which batch each offer is in.
+def _batch_names(clips: Sequence[SourceClip]) -> list[str]:
+    """Which batch each clip is in.
 
     Clips are spread by the hash of their video, or of their ids, over a power of two of batches,
     so that a file more or less hardly moves the others.
     """
-    if all(offer.corpus == "demo" for offer in offers):
-        return [offer.speaker for offer in offers]
+    if all(clip.corpus == "demo" for clip in clips):
+        return [clip.speaker for clip in clips]
     count = 1
-    while len(offers) > count * FILES_A_BATCH:
+    while len(clips) > count * FILES_A_BATCH:
         count *= 2
-    places = (sha256_text(offer.video or offer.clip_id)[:8] for offer in offers)
-    corpus = offers[0].corpus
+    places = (sha256_text(clip.video or clip.clip_id)[:8] for clip in clips)
+    corpus = clips[0].corpus
     return [f"{corpus}-{int(place, 16) % count:05d}-of-{count:05d}" for place in places]
 
 
-def _offers(batch: Batch) -> dict[str, Offer]:
-    return {offer.clip_id: offer for offer in batch.rows}
+def _by_id(batch: Batch) -> dict[str, SourceClip]:
+    return {clip.clip_id: clip for clip in batch.rows}
 
 
 def _journal(workspace: Workspace, name: str) -> Journal:

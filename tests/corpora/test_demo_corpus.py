@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from avsep.corpora.demo import offers as demo
+from avsep.corpora.demo import source_clips as demo
 from avsep.corpora.demo import visemes
 from avsep.corpora.demo.config import DemoConfig
 from avsep.corpora.demo.voices import (
@@ -35,7 +35,7 @@ def test_speakers_of_one_base_voice_share_a_group():
     for speaker in range(NUM_SPEAKERS):
         found[load_voice(speaker).base].append(speaker)
     assert found == BASES
-    groups = {offer.speaker: offer.group for offer in demo.offers(DemoConfig(), 0)}
+    groups = {clip.speaker: clip.group for clip in demo.list_clips(DemoConfig(), 0)}
     assert groups["demo-s06"] == groups["demo-s10"] == "demo-voice-hibari"
     assert groups["demo-s04"] != groups["demo-s08"]
 
@@ -48,14 +48,14 @@ def test_dominant_style_decides_the_base_voice_and_ties_are_settled_by_name():
 
 
 def test_default_splits_keep_speakers_apart_and_one_base_voice_wholly_in_test():
-    offers = demo.offers(DemoConfig(), 0)
-    speakers = {split: {o.speaker for o in offers if o.split == split} for split in SPLITS}
-    genders = {split: {o.gender for o in offers if o.split == split} for split in SPLITS}
+    clips = demo.list_clips(DemoConfig(), 0)
+    speakers = {split: {o.speaker for o in clips if o.split == split} for split in SPLITS}
+    genders = {split: {o.gender for o in clips if o.split == split} for split in SPLITS}
     assert [len(speakers[split]) for split in SPLITS] == [10, 2, 4]
     for one, other in itertools.combinations(SPLITS, 2):
         assert not speakers[one] & speakers[other]
     assert all(genders[split] == {"f", "m"} for split in SPLITS)
-    splits_of = {o.group: {p.split for p in offers if p.group == o.group} for o in offers}
+    splits_of = {o.group: {p.split for p in clips if p.group == o.group} for o in clips}
     assert splits_of.pop("demo-voice-kokoro-jf_nezumi") == {"test"}
     assert all("train" in splits for splits in splits_of.values())
 
@@ -64,21 +64,21 @@ def test_speakers_that_are_held_out_may_have_fewer_clips():
     config = DemoConfig(
         clips_per_speaker=3, heldout_clips_per_speaker=2, train=(3,), val=(0,), test=(5,)
     )
-    counts = Counter(offer.split for offer in demo.offers(config, 0))
+    counts = Counter(clip.split for clip in demo.list_clips(config, 0))
     assert counts == {"train": 3, "val": 2, "test": 2}
     same = replace(config, heldout_clips_per_speaker=0)
-    assert Counter(offer.split for offer in demo.offers(same, 0))["test"] == 3
+    assert Counter(clip.split for clip in demo.list_clips(same, 0))["test"] == 3
 
 
 SPLITS = ("train", "val", "test")
 
 
 def test_ids_are_those_of_the_voice_clips_and_unique():
-    offers = demo.offers(DemoConfig(clips_per_speaker=2, train=(3,), val=(0,), test=()), 0)
+    clips = demo.list_clips(DemoConfig(clips_per_speaker=2, train=(3,), val=(0,), test=()), 0)
     ids = ["demo-s00-c00", "demo-s00-c01", "demo-s03-c00", "demo-s03-c01"]
-    assert [offer.clip_id for offer in offers] == ids
-    assert offers[3].text == load_voice(3).texts[1]
-    assert offers[3].path == "demo/demo-s03-c01.mp4"
+    assert [clip.clip_id for clip in clips] == ids
+    assert clips[3].text == load_voice(3).texts[1]
+    assert clips[3].path == "demo/demo-s03-c01.mp4"
 
 
 @pytest.mark.parametrize(

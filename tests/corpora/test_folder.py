@@ -24,18 +24,18 @@ def put(path, content=None):
     path.write_text(content or path.name)
 
 
-def offers(root, seed=0, **settings):
+def list_clips(root, seed=0, **settings):
     project = root.parent / "project"
     config = FolderConfig(root=str(root), **settings)
-    return folder.offers(config, project, project / "data" / "raw", seed)
+    return folder.list_clips(config, project, project / "data" / "raw", seed)
 
 
 def by_source(root, found):
-    return {os.path.relpath(offer.source, root): offer for offer in found}
+    return {os.path.relpath(clip.source, root): clip for clip in found}
 
 
 def test_folders_name_the_speakers_and_files_in_the_root_are_speakers_of_their_own(videos):
-    found = by_source(videos, offers(videos))
+    found = by_source(videos, list_clips(videos))
     assert sorted(found) == [
         "Bob B/talk/one.mkv", "Bob B/x.webm", "ann/one.mp4", "ann/two.MOV", "solo.avi",
     ]  # fmt: skip
@@ -46,9 +46,9 @@ def test_folders_name_the_speakers_and_files_in_the_root_are_speakers_of_their_o
 
 
 def test_ids_come_from_speaker_stem_and_path_and_stay_when_files_are_added(videos):
-    before = {offer.source: offer.clip_id for offer in offers(videos)}
+    before = {clip.source: clip.clip_id for clip in list_clips(videos)}
     put(videos / "aaa/first.mp4")
-    after = {offer.source: offer.clip_id for offer in offers(videos)}
+    after = {clip.source: clip.clip_id for clip in list_clips(videos)}
     assert before.items() <= after.items()
     clip_id = before[str(videos / "ann/one.mp4")]
     assert clip_id.startswith("folder-ann-one-")
@@ -58,16 +58,16 @@ def test_ids_come_from_speaker_stem_and_path_and_stay_when_files_are_added(video
 def test_names_that_differ_only_in_odd_characters_stay_different_speakers(tmp_path):
     for name in ("Ann B", "Ann-B", "Änn B", "日本", "中国"):
         put(tmp_path / "v" / name / "one.mp4")
-    found = offers(tmp_path / "v")
-    assert len({offer.speaker for offer in found}) == 5
-    assert len({offer.clip_id for offer in found}) == 5
+    found = list_clips(tmp_path / "v")
+    assert len({clip.speaker for clip in found}) == 5
+    assert len({clip.clip_id for clip in found}) == 5
     assert slug("日本") == "x"
 
 
 def test_a_split_is_that_of_the_whole_speaker_and_follows_the_shares(videos):
     splits = {}
-    for offer in offers(videos, val_share=0.4, test_share=0.4):
-        assert splits.setdefault(offer.speaker, offer.split) == offer.split
+    for clip in list_clips(videos, val_share=0.4, test_share=0.4):
+        assert splits.setdefault(clip.speaker, clip.split) == clip.split
     drawn = [split_of(f"speaker {n}", 0, 0.2, 0.3) for n in range(2000)]
     assert drawn.count("val") == pytest.approx(400, abs=60)
     assert drawn.count("test") == pytest.approx(600, abs=60)
@@ -85,7 +85,7 @@ def test_a_csv_names_speaker_gender_split_group_and_text(videos):
         "solo.avi,Cid,,val,,\n"
     )
     put(videos / "speakers.csv", "\ufeff" + rows)
-    found = by_source(videos, offers(videos, csv="speakers.csv"))
+    found = by_source(videos, list_clips(videos, csv="speakers.csv"))
     first, second = found["ann/one.mp4"], found["ann/two.MOV"]
     assert (first.speaker, first.gender, first.text) == ("folder-Ann", "f", "Yes, well")
     assert first.split == second.split == "test"
@@ -98,8 +98,10 @@ def test_speakers_of_one_group_get_one_split(videos):
     rows = "file,speaker,group\nann/one.mp4,a,g\nann/two.MOV,b,g\nsolo.avi,c,g\n"
     put(videos / "s.csv", rows)
     for seed in range(5):
-        found = offers(videos, seed, csv="s.csv", only_listed=True, val_share=0.3, test_share=0.3)
-        assert len({offer.split for offer in found}) == 1
+        found = list_clips(
+            videos, seed, csv="s.csv", only_listed=True, val_share=0.3, test_share=0.3
+        )
+        assert len({clip.split for clip in found}) == 1
 
 
 @pytest.mark.parametrize(
@@ -123,29 +125,29 @@ def test_speakers_of_one_group_get_one_split(videos):
 def test_a_wrong_csv_is_refused_with_a_sentence(videos, rows, sentence):
     put(videos / "s.csv", rows)
     with pytest.raises(UsageError, match=sentence):
-        offers(videos, csv="s.csv")
+        list_clips(videos, csv="s.csv")
 
 
 def test_a_missing_or_binary_csv_is_refused(videos):
     with pytest.raises(UsageError, match="cannot be read"):
-        offers(videos, csv="none.csv")
+        list_clips(videos, csv="none.csv")
     (videos / "b.csv").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(UsageError, match="no csv in UTF-8"):
-        offers(videos, csv="b.csv")
+        list_clips(videos, csv="b.csv")
 
 
 def test_an_empty_or_missing_folder_and_one_around_the_project_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="holds no videos"):
-        offers(tmp_path / "empty")
+        list_clips(tmp_path / "empty")
     with pytest.raises(UsageError, match="is no folder"):
-        offers(tmp_path / "none")
+        list_clips(tmp_path / "none")
     (tmp_path / "around/project/data/raw").mkdir(parents=True)
     put(tmp_path / "around/x.mp4")
     config = FolderConfig(root=str(tmp_path / "around"))
     project = tmp_path / "around/project"
     with pytest.raises(UsageError, match="lie in each other"):
-        folder.offers(config, project, project / "data/raw", 0)
+        folder.list_clips(config, project, project / "data/raw", 0)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_links_to_folders_are_followed_once(videos):
     (videos.parent / "else").mkdir()
     put(videos.parent / "else/far.mp4")
     (videos / "cara").symlink_to(videos.parent / "else")
-    found = by_source(videos, offers(videos))
+    found = by_source(videos, list_clips(videos))
     assert len(found) == 6
     assert found["cara/far.mp4"].speaker == "folder-cara"
 
@@ -176,9 +178,9 @@ def test_broken_links_pipes_and_unreadable_files_fail_alone(videos, tmp_path):
     os.mkfifo(videos / "pipe.mp4")
     raw = tmp_path / "raw"
     reasons = {}
-    for file, offer in by_source(videos, offers(videos)).items():
+    for file, clip in by_source(videos, list_clips(videos)).items():
         try:
-            folder.link(offer, raw)
+            folder.link(clip, raw)
         except ItemError as error:
             reasons[file] = error.reason
     assert reasons == {"gone.mp4": Reason.FILE_MISSING, "pipe.mp4": Reason.UNREADABLE}

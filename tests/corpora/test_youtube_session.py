@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from avsep.corpora.source_clip import Content, Offer
+from avsep.corpora.source_clip import FileInfo, SourceClip
 from avsep.corpora.youtube.breaker import Breaker, is_open
 from avsep.corpora.youtube.config import YouTubeConfig
 from avsep.corpora.youtube.fetch import Site
@@ -80,13 +80,13 @@ def test_a_session_elsewhere_waits_as_long_and_does_not_end_the_pause(tmp_path):
 
 def job(tmp_path, number: int) -> VideoJob:
     video = f"v{number:010d}"
-    offers = tuple(
-        Offer(clip_id=f"c-{video}-{u}", corpus="x", speaker="s", group="s", gender="",
+    clips = tuple(
+        SourceClip(clip_id=f"c-{video}-{u}", corpus="x", speaker="s", group="s", gender="",
               split="train", path=f"x/{video}-{u}.mp4", video=video)
         for u in range(1 + number % 3)
     )  # fmt: skip
     return VideoJob(
-        video=video, offers=offers, config=CONFIG, site=Site(), raw=tmp_path, work=tmp_path
+        video=video, clips=clips, config=CONFIG, site=Site(), raw=tmp_path, work=tmp_path
     )
 
 
@@ -112,7 +112,7 @@ def test_of_a_thousand_videos_three_in_ten_dead_every_clip_is_counted_once(tmp_p
         trouble = fate[job.video]
         if trouble is not None:
             return VideoResult(video=job.video, trouble=trouble, message=str(trouble))
-        clips = {o.clip_id: Content("0" * 64, 1) for o in job.offers}
+        clips = {o.clip_id: FileInfo("0" * 64, 1) for o in job.clips}
         return VideoResult(video=job.video, clips=clips)
 
     ledger = Ledger(tmp_path / "ledger.sqlite")
@@ -125,23 +125,23 @@ def test_of_a_thousand_videos_three_in_ten_dead_every_clip_is_counted_once(tmp_p
             CONFIG, ledger, breaker, run=run, workers=0, timeout_s=9, sleep=clock.sleep
         )
         ended = {}
-        for offer, result in session.fetch(jobs):
-            assert offer.clip_id not in ended
-            ended[offer.clip_id] = (
-                Outcome.ended(offer.clip_id, result.reason, result.message)
+        for clip, result in session.fetch(jobs):
+            assert clip.clip_id not in ended
+            ended[clip.clip_id] = (
+                Outcome.ended(clip.clip_id, result.reason, result.message)
                 if isinstance(result, ItemError)
-                else Outcome.done(offer.clip_id)
+                else Outcome.done(clip.clip_id)
             )
         return ended
 
     ended = go()
     counts = Counts.of(ended.values())
-    assert counts.total == sum(len(job.offers) for job in jobs)
+    assert counts.total == sum(len(job.clips) for job in jobs)
     wanted = {
-        reason: sum(len(j.offers) for j in jobs if fate[j.video] is trouble)
+        reason: sum(len(j.clips) for j in jobs if fate[j.video] is trouble)
         for trouble, reason in [
             (Trouble.GONE, "video_gone"), (Trouble.CHANGED, "video_changed"),
-            (Trouble.RESTRICTED, "video_restricted"), (Trouble.UNKNOWN, "parked"),
+            (Trouble.RESTRICTED, "video_restricted"), (Trouble.UNKNOWN, "unrecognised"),
             (Trouble.TRANSIENT, "network_trouble"), (None, ""),
         ]
     }  # fmt: skip

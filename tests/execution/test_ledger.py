@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from avsep.errors import CheckError, Reason, State
-from avsep.outcome import Counts, Outcome
+from avsep.outcome import Counts, Outcome, SourceRow
 from pipeline.execution.ledger import Ledger
 
 
@@ -91,3 +91,17 @@ def test_a_full_disk_is_named_and_not_the_file(tmp_path: Path, monkeypatch):
 
 def test_counts_of_nothing():
     assert Counts.of([]).total == 0
+
+
+def test_the_code_of_an_earlier_version_is_read_and_its_videos_can_be_tried_again(tmp_path: Path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    row = SourceRow(source="v", state=State.FAILED, reason=Reason.UNRECOGNISED, attempts=2)
+    ledger.record_source("download", row)
+    with sqlite3.connect(ledger.path) as connection:
+        connection.execute("UPDATE sources SET reason = 'parked'")
+    assert ledger.sources("download")["v"].reason is Reason.UNRECOGNISED
+    assert ledger.forgive_sources("download", [Reason.UNRECOGNISED]) == 1
+    again = ledger.sources("download")["v"]
+    assert (again.state, again.attempts) == (None, 0)
+    with pytest.raises(ValueError, match="is not a valid Reason"):
+        Reason("nonsense")

@@ -41,7 +41,7 @@ FATES = {
     "shorter": (0.04, "video_changed"),
     "large": (0.02, "video_restricted"),
     "down": (0.04, "network_trouble"),
-    "odd": (0.02, "parked"),
+    "odd": (0.02, "unrecognised"),
     "hiccup": (0.05, "done"),
     "refused once": (0.03, "done"),
     "cut once": (0.03, "done"),
@@ -137,7 +137,11 @@ def main() -> None:
 
         server.answers.clear()  # everything heals, even what was gone
         server.videos |= dict.fromkeys(videos, video_bytes())
-        for kind, touched in (("transient", "down"), ("parked", "odd"), ("conditional", "large")):
+        for kind, touched in (
+            ("transient", "down"),
+            ("unrecognised", "odd"),
+            ("conditional", "large"),
+        ):
             retry(workspace, kind)
             server.asked.clear()
             report = run_stage("download", workspace, config=config)

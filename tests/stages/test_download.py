@@ -195,7 +195,7 @@ def test_an_added_and_a_changed_file_are_the_only_ones_read(workspace, videos, m
     linked = []
     link = folder.link
     monkeypatch.setattr(
-        folder, "link", lambda offer, raw: linked.append(offer.source) or link(offer, raw)
+        folder, "link", lambda clip, raw: linked.append(clip.source) or link(clip, raw)
     )
     run_stage("download", workspace, config=of_folder(videos))
     assert sorted(linked) == [str(videos / "bob/two.mp4"), str(videos / "solo.mkv")]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avsep.corpora.annotations import Boxes
-from avsep.corpora.source_clip import Content, read_content
+from avsep.corpora.annotation_file import Boxes
+from avsep.corpora.source_clip import FileInfo, read_file_info
 from avsep.corpora.youtube.config import YouTubeConfig
 from avsep.corpora.youtube.fetch import VideoError
 from avsep.corpora.youtube.messages import Trouble
@@ -92,7 +92,7 @@ def check_source(path: Path, cuts: Iterable[Cut], config: YouTubeConfig) -> tupl
 
 def cut_clips(
     path: Path, cuts: Iterable[Cut], config: YouTubeConfig
-) -> Iterator[tuple[str, Content | ItemError]]:
+) -> Iterator[tuple[str, FileInfo | ItemError]]:
     """Cut clips out of a checked video; yields what became of each."""
     from avsep.media.decode import read_frames
 
@@ -156,7 +156,7 @@ def square(
     )
 
 
-def _written(path: Path, entry: _Open) -> Content | ItemError:
+def _written(path: Path, entry: _Open) -> FileInfo | ItemError:
     from avsep.media.decode import read_audio
     from avsep.media.encode import write_mp4
     from avsep.media.probe import probe
@@ -168,7 +168,7 @@ def _written(path: Path, entry: _Open) -> Content | ItemError:
         pictures = probe(cut.target).num_pictures
         if pictures != count:
             raise ItemError(Reason.CUT_FAILED, f"{pictures} of {count} pictures were written.")
-        return read_content(cut.target)
+        return read_file_info(cut.target)
     except ItemError as error:
         with contextlib.suppress(OSError):
             cut.target.unlink(missing_ok=True)

@@ -42,8 +42,8 @@ _REASONS = {
     Trouble.THROTTLED: Reason.THROTTLED,
     Trouble.REFUSED: Reason.NETWORK,
     Trouble.TRANSIENT: Reason.NETWORK,
-    Trouble.BROKEN: Reason.PARKED,
-    Trouble.UNKNOWN: Reason.PARKED,
+    Trouble.BROKEN: Reason.UNRECOGNISED,
+    Trouble.UNKNOWN: Reason.UNRECOGNISED,
     Trouble.CUT: Reason.CUT_FAILED,
     Trouble.WAITING: Reason.THROTTLED,
 }

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from avsep.corpora import folder as folders
-from avsep.corpora.annotations import Note
-from avsep.corpora.source_clip import Content, Notes, Offer
+from avsep.corpora.annotation_file import AnnotationFile
+from avsep.corpora.source_clip import Annotation, FileInfo, SourceClip
 from avsep.corpora.youtube import fetch
 from avsep.corpora.youtube.breaker import Breaker
 from avsep.corpora.youtube.config import YouTubeConfig
@@ -31,7 +31,7 @@ from avsep.processes import map_items
 
 log = logging.getLogger(__name__)
 
-ReadNote = Callable[[Offer], Note | None]
+ReadAnnotation = Callable[[SourceClip], AnnotationFile | None]
 STAGE = "download"
 UPGRADE = (
     "yt-dlp no longer reads YouTube's pages: upgrade it (`pip install -U yt-dlp`), see that a"
@@ -45,7 +45,7 @@ class VideoJob:
 
     Attributes:
         video: its id.
-        offers: of its clips.
+        clips: of its clips.
         config: settings.
         site: where it comes from.
         raw: the folder of raw clips.
@@ -53,7 +53,7 @@ class VideoJob:
     """
 
     video: str
-    offers: tuple[Offer, ...]
+    clips: tuple[SourceClip, ...]
     config: YouTubeConfig
     site: Site
     raw: Path
@@ -81,25 +81,25 @@ class VideoResult:
     video: str
     trouble: Trouble | None = None
     message: str = ""
-    clips: dict[str, Content | ItemError] = field(default_factory=dict)
+    clips: dict[str, FileInfo | ItemError] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     tool: str = ""
 
 
-def run_video(job: VideoJob, *, read_note: ReadNote) -> VideoResult:
+def run_video(job: VideoJob, *, read_annotation: ReadAnnotation) -> VideoResult:
     """Download one video, check it against its annotations, cut its clips; for a worker."""
-    clips: dict[str, Content | ItemError] = {}
+    clips: dict[str, FileInfo | ItemError] = {}
     cuts, notes = [], {}
-    for offer in job.offers:
+    for clip in job.clips:
         try:
-            note = read_note(offer)
+            note = read_annotation(clip)
             if note is None or note.boxes is None:
-                raise ItemError(Reason.BAD_ANNOTATION, f"{offer.origin} has no boxes.")
+                raise ItemError(Reason.BAD_ANNOTATION, f"{clip.origin} has no boxes.")
         except ItemError as error:
-            clips[offer.clip_id] = error
+            clips[clip.clip_id] = error
             continue
-        notes[offer.clip_id] = note
-        cuts.append(Cut(offer.clip_id, note.boxes, job.raw / offer.path))
+        notes[clip.clip_id] = note
+        cuts.append(Cut(clip.clip_id, note.boxes, job.raw / clip.path))
     if not cuts:
         return VideoResult(video=job.video, clips=clips)
     try:
@@ -119,10 +119,10 @@ def run_video(job: VideoJob, *, read_note: ReadNote) -> VideoResult:
         "duration_s": round(seconds, 3),
     }
     for clip_id, result in cut_clips(path, cuts, job.config):
-        if isinstance(result, Content):
+        if isinstance(result, FileInfo):
             scores = {**notes[clip_id].scores, "crop_scale": job.config.box_scale}
             scores |= {"source_width": float(width), "source_height": float(height)}
-            result = Content(result.sha256, result.size_bytes, Notes(annotation=scores))
+            result = FileInfo(result.sha256, result.size_bytes, Annotation(scores=scores))
         clips[clip_id] = result
     facts |= {
         "sha256": source.sha256,
@@ -153,7 +153,7 @@ class Session:
         self._refused: set[str] = set()  # videos refused since the last answer
         self._jitter = random.Random(0)
 
-    def fetch(self, jobs: Iterable[VideoJob]) -> Iterator[tuple[Offer, Content | ItemError]]:
+    def fetch(self, jobs: Iterable[VideoJob]) -> Iterator[tuple[SourceClip, FileInfo | ItemError]]:
         """Have the videos; yields what became of each clip, as they come.
 
         Raises:
@@ -292,17 +292,17 @@ class Session:
 
 def _all(
     job: VideoJob, reason: Reason, message: str, attempts: int = 1
-) -> Iterator[tuple[Offer, ItemError]]:
-    for offer in job.offers:
+) -> Iterator[tuple[SourceClip, ItemError]]:
+    for clip in job.clips:
         error = ItemError(reason, message)
         error.attempts = attempts
-        yield offer, error
+        yield clip, error
 
 
-def _clips(job: VideoJob, result: VideoResult) -> Iterator[tuple[Offer, Content | ItemError]]:
-    for offer in job.offers:
+def _clips(job: VideoJob, result: VideoResult) -> Iterator[tuple[SourceClip, FileInfo | ItemError]]:
+    for clip in job.clips:
         missing = ItemError(Reason.CUT_FAILED, "it was not cut.")
-        yield offer, result.clips.get(offer.clip_id, missing)
+        yield clip, result.clips.get(clip.clip_id, missing)
 
 
 def _uncut(result: VideoResult) -> bool:
@@ -312,17 +312,17 @@ def _uncut(result: VideoResult) -> bool:
 
 
 def fetch_videos(
-    offers: Iterable[Offer],
+    clips: Iterable[SourceClip],
     config: YouTubeConfig,
     *,
-    read_note: ReadNote,
+    read_annotation: ReadAnnotation,
     ledger: SourceLog,
     raw: Path,
     work: Path,
     workers: int,
     timeout_s: float,
     site: Site | None = None,
-) -> Iterator[tuple[Offer, Content | ItemError]]:
+) -> Iterator[tuple[SourceClip, FileInfo | ItemError]]:
     """Have the videos of some clips and cut the clips; yields what became of each."""
     fetch.read_cookies()  # here, where a wrong file ends the run with a sentence
     site = site or SITE
@@ -331,14 +331,14 @@ def fetch_videos(
             "yt-dlp needs a JavaScript runtime for YouTube, and there is none; install deno, or"
             " node 20 or newer."
         )
-    by_video: dict[str, list[Offer]] = defaultdict(list)
-    for offer in offers:
-        by_video[offer.video].append(offer)
+    by_video: dict[str, list[SourceClip]] = defaultdict(list)
+    for clip in clips:
+        by_video[clip.video].append(clip)
     folder = work / "videos"
     jobs = [
         VideoJob(
             video=video,
-            offers=tuple(of_video),
+            clips=tuple(of_video),
             config=config,
             site=site,
             raw=raw,
@@ -351,7 +351,7 @@ def fetch_videos(
         config,
         ledger,
         breaker,
-        run=partial(run_video, read_note=read_note),
+        run=partial(run_video, read_annotation=read_annotation),
         workers=min(workers, config.at_once),
         timeout_s=timeout_s,
     )

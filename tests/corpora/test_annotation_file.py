@@ -1,12 +1,12 @@
 import pytest
 
-from avsep.corpora.annotations import parse_note
+from avsep.corpora.annotation_file import parse_annotation
 from avsep.errors import ItemError, Reason
 from tests.support.miniature import vox2_note
 
 
 def parse(text: str):
-    return parse_note(text.encode(), "x")
+    return parse_annotation(text.encode(), "x")
 
 
 def test_a_voxceleb2_header_becomes_scores_and_the_boxes_a_span():
@@ -61,5 +61,5 @@ def test_nonsense_is_named(text, sentence):
 def test_a_file_that_is_no_text_or_too_large_is_refused():
     for content in (b"\xff\xfe\x00Text", b"A: 1\n" * 2_000_000):
         with pytest.raises(ItemError) as caught:
-            parse_note(content, "x")
+            parse_annotation(content, "x")
         assert caught.value.reason is Reason.BAD_ANNOTATION

@@ -16,17 +16,17 @@ from avsep.corpora.demo.corpus import (
     write_clip,
 )
 from avsep.corpora.demo.voices import load_voice
-from avsep.corpora.source_clip import Content, Offer, read_content
+from avsep.corpora.source_clip import FileInfo, SourceClip, read_file_info
 
 
-def offers(config: DemoConfig, seed: int) -> list[Offer]:
+def list_clips(config: DemoConfig, seed: int) -> list[SourceClip]:
     """All clips of the demo corpus, sorted by clip id."""
     made = []
     for speaker, split in sorted(config.speakers()):
         voice = load_voice(speaker)
         for clip in clips_of(config, speaker, split):
             made.append(
-                Offer(
+                SourceClip(
                     clip_id=clip.clip_id,
                     corpus=CORPUS,
                     speaker=speaker_id(speaker),
@@ -37,15 +37,15 @@ def offers(config: DemoConfig, seed: int) -> list[Offer]:
                     licence=LICENCE,
                     redistributable=True,
                     text=voice.texts[clip.number],
-                    stamp=f"v{VERSION}-seed{seed}",
+                    fingerprint=f"v{VERSION}-seed{seed}",
                 )
             )
     return made
 
 
-def render(offer: Offer, raw: Path, seed: int) -> Content:
-    """Render the clip of an offer into `raw`; returns what the file holds."""
-    speaker, number = (int(part[1:]) for part in offer.clip_id.split("-")[1:])
-    path = raw / offer.path
+def render(clip: SourceClip, raw: Path, seed: int) -> FileInfo:
+    """Render one clip into `raw`; returns what the file holds."""
+    speaker, number = (int(part[1:]) for part in clip.clip_id.split("-")[1:])
+    path = raw / clip.path
     write_clip(DemoClip(speaker=speaker, number=number), path, seed=seed)
-    return read_content(path)
+    return read_file_info(path)

@@ -58,7 +58,7 @@ class Boxes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Note:
+class AnnotationFile:
     """One text file.
 
     Attributes:
@@ -84,7 +84,7 @@ class Note:
         return self.header.get("reference", self.header.get("ref", ""))
 
 
-def parse_note(content: bytes, name: str) -> Note:
+def parse_annotation(content: bytes, name: str) -> AnnotationFile:
     """Read one text file.
 
     Args:
@@ -103,7 +103,7 @@ def parse_note(content: bytes, name: str) -> Note:
         raise ItemError(Reason.BAD_ANNOTATION, f"{name}: {error}") from error
 
 
-def _parse(lines: list[str]) -> Note:
+def _parse(lines: list[str]) -> AnnotationFile:
     header: dict[str, str] = {}
     boxes: list[list[str]] = []
     words: list[list[str]] = []
@@ -126,7 +126,7 @@ def _parse(lines: list[str]) -> Note:
     if not header:
         raise ValueError("it has no header.")
     scores = {_SCORES[key]: _first_number(key, header[key]) for key in _SCORES if key in header}
-    return Note(
+    return AnnotationFile(
         header=header,
         scores=scores,
         boxes=_boxes(boxes) if boxes else None,
