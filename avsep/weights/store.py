@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from avsep.downloading import download
 from avsep.errors import CheckError
 from avsep.files import read_json, write_json, write_text
 from avsep.models import checkpoint, released
 from avsep.models.vovit.config import Variant
 from avsep.weights.catalogue import release
-from avsep.weights.fetch import fetch
 from avsep.workspace import Workspace
 
 MODELS = ("dolphin", "vovit", "vovit-s1")
@@ -100,7 +100,7 @@ def get(
             url = f"{(base or part.url).rstrip('/')}/{part.name}"
             files[role] = Path(folder) / part.name
             expected = part.sha256 or known.get(f"{name}/{role}", {}).get("sha256", "")
-            found = fetch(url, files[role], sha256=expected, advance=advance)
+            found = download(url, files[role], sha256=expected, advance=advance)
             known[f"{name}/{role}"] = {"url": url, "sha256": found}
         made = Path(folder) / path.name
         if wanted.family == "dolphin":

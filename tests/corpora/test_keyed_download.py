@@ -62,28 +62,27 @@ def fetch(server, folder, name="vox2_test_mp4.zip"):
     slept = []
     address = f"http://127.0.0.1:{server.server_port}/download"
     keyed = KeyedServer(address, sleep=slept.append)
-    return keyed.fetch(name, folder, lambda *_: None).read_bytes(), slept
+    return keyed.download(name, folder, lambda _: None).read_bytes(), slept
 
 
-def test_a_cut_download_goes_on_where_it_was(server, tmp_path):
+def test_a_broken_download_continues_where_it_ended(server, tmp_path):
     server.state["answers"] = ["cut", "cut", 503]
     content, slept = fetch(server, tmp_path)
     assert content == CONTENT
     half, more = len(CONTENT) // 2, len(CONTENT) * 3 // 4
     ranges = [wanted for _, wanted in server.state["asked"]]
     assert ranges == [None, f"bytes={half}-", f"bytes={more}-", f"bytes={more}-"]
-    assert len(slept) == 1  # only where nothing came
+    assert len(slept) == 1  # only where nothing arrived
     assert [p.name for p in tmp_path.iterdir()] == ["vox2_test_mp4.zip"]
     fetch(server, tmp_path)
-    assert len(ranges) == len(server.state["asked"])  # what is there is not asked for
+    assert len(ranges) == len(server.state["asked"])  # a file that is there is not asked for
 
 
-def test_what_cannot_heal_ends_with_a_sentence_and_never_with_the_key(
-    server, tmp_path, monkeypatch
-):
+def test_a_final_error_is_one_sentence_without_the_key(server, tmp_path, monkeypatch):
     for answers, sentence in [
-        ([404], "has no vox2_test_mp4.zip"), (["page"], "answered with a page"),
-        (["elsewhere"], "gets no key"), ([503] * 9, "in 6 tries"), ([401], "is the key valid"),
+        ([404], "does not have vox2_test_mp4.zip"), (["page"], "answered with a page"),
+        (["elsewhere"], "must not get the key"), ([503] * 9, "in 6 tries"),
+        ([401], "is the key valid"),
     ]:  # fmt: skip
         server.state["answers"] = answers
         with pytest.raises(CheckError, match=sentence) as caught:
@@ -105,13 +104,13 @@ def test_an_address_that_would_leak_the_key_is_refused(address):
         KeyedServer(address)
 
 
-def test_odd_names_are_refused(server, tmp_path):
+def test_unsafe_names_are_refused(server, tmp_path):
     for name in ("../x.zip", "", "a/b", ".hidden"):
-        with pytest.raises(UsageError, match="no name of an archive"):
+        with pytest.raises(UsageError, match="is not the name of an archive"):
             fetch(server, tmp_path, name)
 
 
-def test_the_command_fetches_and_says_where_without_the_key(server, tmp_path, capsys):
+def test_the_command_downloads_and_prints_the_paths_without_the_key(server, tmp_path, capsys):
     address = f"http://127.0.0.1:{server.server_port}/download"
     arguments = ["fetch", "a.zip", "b.zip", "--server", address, "--into", str(tmp_path)]
     app(arguments, standalone_mode=False)

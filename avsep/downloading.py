@@ -1,0 +1,303 @@
+"""Downloads over HTTPS: checked, limited in size, and never sent on to an address of another kind.
+
+`download` fetches a file whole or not at all; `download_resumable` keeps what arrived and continues
+there. Errors name a file by its label, never by its address, since an address may hold a key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import ipaddress
+import os
+import random
+import re
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from avsep.errors import CheckError, UsageError
+from avsep.files import atomic_path
+
+MAX_BYTES = 2 << 30
+CHUNK_BYTES = 1 << 20
+TIMEOUT_S = 60.0  # without a byte from the server
+TRIES = 6
+_TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})  # HTTP statuses worth another try
+
+Advance = Callable[[int], None]
+"""Called with the number of bytes that have just arrived."""
+
+
+def download(
+    url: str,
+    path: Path,
+    *,
+    sha256: str = "",
+    max_bytes: int = MAX_BYTES,
+    advance: Advance = lambda _bytes: None,
+) -> str:
+    """Download a file in one try; returns its sha256.
+
+    Args:
+        url: an https address; http is allowed for this machine only.
+        path: where to write the file. It appears only when the whole, right file has arrived.
+        sha256: the hash that the file must have; empty for any.
+        max_bytes: a larger file is refused.
+        advance: see `Advance`.
+
+    Raises:
+        UsageError: the address is of another kind.
+        CheckError: there is no connection, the server reports an error, or the file is too large,
+            incomplete or not the expected one.
+    """
+    check_address(url)
+    digest = hashlib.sha256()
+    try:
+        with (
+            make_opener().open(url, timeout=TIMEOUT_S) as answer,
+            atomic_path(path) as temporary,
+            temporary.open("wb") as handle,
+        ):
+
+            def write(chunk: bytes) -> None:
+                digest.update(chunk)
+                handle.write(chunk)
+
+            total = _content_length(answer)
+            count = _receive(answer, write, url, 0, total, max_bytes, advance)
+            if total is not None and count != total:
+                raise CheckError(f"{url} broke off after {count} of {total} bytes; try again.")
+            found = digest.hexdigest()
+            if sha256 and found != sha256:
+                raise CheckError(f"{url} is not the expected file: sha256 {found}, not {sha256}.")
+    except urllib.error.HTTPError as error:
+        raise CheckError(f"{url} is not there: the server answers {error.code}.") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise CheckError(f"{url} cannot be downloaded: {_cause(error)}.") from error
+    return found
+
+
+def download_resumable(
+    url: str,
+    path: Path,
+    *,
+    label: str,
+    opener: urllib.request.OpenerDirector,
+    max_bytes: int = MAX_BYTES,
+    advance: Advance = lambda _bytes: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Download a file in several tries, each continuing where the last one ended.
+
+    What has arrived is kept in `<path>.download`, also when this function fails.
+
+    Args:
+        url: an https address, which may hold a secret.
+        path: where to write the file. It appears only when all bytes have arrived.
+        label: what errors call the file.
+        opener: from `make_opener`.
+        max_bytes: a larger file is refused.
+        advance: see `Advance`; what an earlier run left is counted too.
+        sleep: waits between two tries.
+
+    Raises:
+        UsageError: the address is of another kind.
+        CheckError: the server refuses the file, or all tries failed.
+    """
+    check_address(url)
+    part = path.with_name(f"{path.name}.download")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    advance(_size(part))
+    for attempt in range(TRIES):
+        before = _size(part)
+        try:
+            _continue(url, part, label, opener, max_bytes, advance)
+        except urllib.error.HTTPError as error:
+            if error.code not in _TEMPORARY:
+                # `from None`: the error that is hidden this way holds the address.
+                raise CheckError(_refusal(error.code, label)) from None
+        except (OSError, http.client.HTTPException):
+            pass  # the next try continues after the bytes that have arrived
+        else:
+            part.replace(path)
+            return
+        if attempt < TRIES - 1 and _size(part) == before:
+            sleep(min(300.0, 5.0 * 2**attempt) * random.uniform(0.5, 1.5))
+    raise CheckError(
+        f"{label} could not be downloaded in {TRIES} tries; what has arrived is kept, so run the"
+        " command again."
+    )
+
+
+def check_address(url: str) -> None:
+    """Pass an https address, or an http address of this machine.
+
+    Raises:
+        UsageError: the address is of another kind.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "https" and parts.hostname:
+        return
+    if parts.scheme == "http" and _is_this_machine(parts.hostname or ""):
+        return
+    # Without the query, which may hold a key.
+    raise UsageError(f"{url.partition('?')[0]} is not an https address.")
+
+
+def make_opener(
+    *, same_host: bool = False, ca_file: Path | None = None
+) -> urllib.request.OpenerDirector:
+    """What opens addresses: certificates are always verified and redirects are checked.
+
+    Args:
+        same_host: follow redirects on the same host only, for addresses that hold a secret.
+        ca_file: a certificate that the server should send and does not; None for none.
+
+    Raises:
+        UsageError: the file holds no certificate.
+    """
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=str(ca_file))
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(f"{ca_file} does not hold a certificate: {error}.") from error
+    return urllib.request.build_opener(
+        urllib.request.HTTPSHandler(context=context), _SafeRedirects(same_host=same_host)
+    )
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to https addresses only, and to the same host only where asked to."""
+
+    def __init__(self, *, same_host: bool) -> None:
+        self._same_host = same_host
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: Any,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        here, there = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
+        if self._same_host and (here.scheme, here.netloc) != (there.scheme, there.netloc):
+            raise CheckError(
+                f"the server redirects to another one ({there.hostname}), which must not get the"
+                " key."
+            )
+        try:
+            check_address(newurl)
+        except UsageError as error:
+            raise CheckError(
+                f"the server of {here.hostname} redirects elsewhere: {error}"
+            ) from None
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _ConnectionLostError(OSError):
+    """The connection ended before the file did."""
+
+
+def _continue(
+    url: str,
+    part: Path,
+    label: str,
+    opener: urllib.request.OpenerDirector,
+    max_bytes: int,
+    advance: Advance,
+) -> None:
+    """Ask for the rest of a file and append it; start over where the server sends all of it."""
+    have = _size(part)
+    request = urllib.request.Request(url)  # noqa: S310
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    try:
+        answer = opener.open(request, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and have:  # there is nothing after these bytes
+            return
+        raise
+    with answer:
+        if answer.headers.get_content_type() == "text/html":
+            raise CheckError(
+                f"the server answered with a page instead of {label}; is the key still valid?"
+            )
+        total = _content_length(answer)
+        if answer.status == 206:
+            total = _total_of_range(answer, have)
+        elif have:
+            advance(-have)
+            have = 0
+        with part.open("ab" if have else "wb") as handle:
+            count = _receive(answer, handle.write, label, have, total, max_bytes, advance)
+            handle.flush()
+            os.fsync(handle.fileno())
+        if total and count < total:
+            raise _ConnectionLostError(f"{count} of {total} bytes arrived")
+
+
+def _receive(
+    answer: Any,
+    write: Callable[[bytes], object],
+    label: str,
+    have: int,
+    total: int | None,
+    max_bytes: int,
+    advance: Advance,
+) -> int:
+    """Copy the body of an answer; returns the size of the file with the bytes it had."""
+    if total is not None and total > max_bytes:
+        raise CheckError(f"{label} has {total} bytes; at most {max_bytes} are accepted.")
+    while chunk := answer.read(CHUNK_BYTES):
+        have += len(chunk)
+        if have > max_bytes:
+            raise CheckError(f"{label} has more than the {max_bytes} bytes that are accepted.")
+        write(chunk)
+        advance(len(chunk))
+    return have
+
+
+def _content_length(answer: Any) -> int | None:
+    text = answer.headers.get("Content-Length", "")
+    return int(text) if text.isdecimal() else None
+
+
+def _total_of_range(answer: Any, have: int) -> int:
+    """The size of the whole file, from an answer with a part of it."""
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
+    if found is None or int(found[1]) != have:
+        raise _ConnectionLostError("the server continues at another position")
+    return int(found[2])
+
+
+def _refusal(status: int, label: str) -> str:
+    if status in (401, 403):
+        return f"the server refuses {label} (HTTP {status}); is the key valid?"
+    return f"the server does not have {label} (HTTP {status})."
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _cause(error: Exception) -> str:
+    reason = getattr(error, "reason", None)
+    return str(getattr(reason, "strerror", None) or reason or error or type(error).__name__)
