@@ -102,9 +102,9 @@ def _packages(backend: str, youtube: bool, speech: str) -> Iterator[Line]:
 
 def _runtime(*, needed: bool) -> Line:
     def look() -> str:
-        from avsep.corpora.youtube.fetch import found_runtimes
+        from avsep.corpora.youtube.ytdlp import installed_runtimes
 
-        if not (found := found_runtimes()):
+        if not (found := installed_runtimes()):
             raise UsageError("no JavaScript runtime (deno 2, node 20 or newer, bun, quickjs)")
         return ", ".join(found)
 

@@ -1,1 +1,1 @@
-"""Where raw clips come from: the embedded demo corpus, and folders of the user."""
+"""Where raw clips come from: the demo corpus, a folder of videos, or a published corpus."""

@@ -1,7 +1,7 @@
-"""The text files beside the clips of VoxCeleb2, LRS2 and LRS3: headers, boxes, timed words.
+"""The text files beside the clips of VoxCeleb2, LRS2 and LRS3: headers, boxes and timed words.
 
-A file is a header of `Key: value` lines, then blocks of rows, each under a line of column names
-(`FRAME X Y W H`, or `WORD START END ASDSCORE`), with blank lines between.
+A file starts with a header of `Key: value` lines. Blocks of rows follow, each under a line of
+column names (`FRAME X Y W H`, or `WORD START END ASDSCORE`), with blank lines in between.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_BYTES = 4 << 20
 MAX_ROWS = 1_000_000
 
 _NUMBER = re.compile(r"\s*([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)")
-# Header keys that become scores; what follows the number (`17.8(0)`) is left out.
+# Header keys that become scores. Only the number counts: the header may have `17.8(0)`.
 _SCORES = {
     "offset": "av_offset",
     "fv conf": "fv_conf",
@@ -30,13 +30,13 @@ _SCORES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Boxes:
-    """Where the face is in each frame of the source, at 25 frames a second.
+    """Where the face is in each frame of the source, at 25 frames per second.
 
     Attributes:
-        first_frame: number of the first row's frame.
-        rows: (x, y, width, height) of each frame, x and y being the upper left corner.
-        in_pixels: whether they are pixels of a picture 360 high (VoxCeleb1), not shares of the
-            picture.
+        first_frame: frame number of the first row.
+        rows: (x, y, width, height) per frame; x and y are the upper left corner.
+        in_pixels: whether the values are pixels of a picture 360 high, as in VoxCeleb1; otherwise
+            they are shares of the picture.
     """
 
     first_frame: int
@@ -50,7 +50,7 @@ class Boxes:
 
     @property
     def aspect(self) -> float:
-        """Width over height of the source picture, as the square boxes tell it; 0 if unknown."""
+        """Width over height of the source picture, from the square boxes; 0 if unknown."""
         if self.in_pixels:
             return 0.0
         ratios = sorted(height / width for _, _, width, height in self.rows)
@@ -59,13 +59,13 @@ class Boxes:
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotationFile:
-    """One text file.
+    """The contents of one file.
 
     Attributes:
-        header: values by key in lower case.
-        scores: of the header, by our names.
-        boxes: of the face, where there are any.
-        words: word, start and end in seconds, and its score, where there are any.
+        header: values of the header by key, in lower case.
+        scores: the numbers of the header, by our names.
+        boxes: boxes of the face, or None.
+        words: word, start and end in seconds, and score of each timed word.
     """
 
     header: dict[str, str] = field(default_factory=dict)
@@ -80,22 +80,25 @@ class AnnotationFile:
 
     @property
     def video(self) -> str:
-        """The YouTube id that the header names, or empty."""
+        """The YouTube id in the header, or empty."""
         return self.header.get("reference", self.header.get("ref", ""))
 
 
 def parse_annotation(content: bytes, name: str) -> AnnotationFile:
-    """Read one text file.
+    """Parse one file.
 
     Args:
-        content: of the file.
-        name: for the sentence of an error.
+        content: bytes of the file.
+        name: what error messages call it.
 
     Raises:
-        ItemError: it is no such file, or its rows have a gap.
+        ItemError: the file is damaged, too large, or its frames have a gap.
     """
     if len(content) > MAX_BYTES:
-        raise ItemError(Reason.BAD_ANNOTATION, f"{name} has {len(content)} bytes.")
+        raise ItemError(
+            Reason.BAD_ANNOTATION,
+            f"{name} has {len(content)} bytes; at most {MAX_BYTES} are accepted.",
+        )
     try:
         lines = content.decode("utf-8-sig").splitlines()
         return _parse(lines[: MAX_ROWS + 1])
@@ -124,7 +127,7 @@ def _parse(lines: list[str]) -> AnnotationFile:
         else:
             raise ValueError(f"line {number} is neither a header nor a row.")
     if not header:
-        raise ValueError("it has no header.")
+        raise ValueError("the header is missing.")
     scores = {_SCORES[key]: _first_number(key, header[key]) for key in _SCORES if key in header}
     return AnnotationFile(
         header=header,
@@ -137,7 +140,7 @@ def _parse(lines: list[str]) -> AnnotationFile:
 def _first_number(key: str, value: str) -> float:
     found = _NUMBER.match(value)
     if found is None:
-        raise ValueError(f"{key} is {value!r}, which is no number.")
+        raise ValueError(f"{key} is {value!r}, which is not a number.")
     return float(found[1])
 
 
@@ -160,16 +163,16 @@ def _flat(values: Iterable[tuple[float, ...]]) -> Iterable[float]:
 
 def _box(cells: list[str]) -> tuple[float, float, float, float]:
     if len(cells) != 5:
-        raise ValueError(f"a row of boxes has {len(cells)} cells; FRAME X Y W H are five.")
+        raise ValueError(f"a row of boxes has {len(cells)} cells; it needs five: FRAME X Y W H.")
     x, y, width, height = (float(cell) for cell in cells[1:])
     if not all(map(math.isfinite, (x, y, width, height))) or width <= 0 or height <= 0:
-        raise ValueError(f"frame {cells[0]} has no box of a positive size.")
+        raise ValueError(f"frame {cells[0]} does not have a box with a positive size.")
     return x, y, width, height
 
 
 def _word(cells: list[str]) -> tuple[str, float, float, float]:
     if len(cells) < 3:
-        raise ValueError(f"a row of words has {len(cells)} cells; WORD START END are needed.")
+        raise ValueError(f"a row of words has {len(cells)} cells; it needs WORD START END.")
     start_s, end_s = float(cells[1]), float(cells[2])
     score = float(cells[3]) if len(cells) > 3 else math.nan
     if not (math.isfinite(end_s) and 0 <= start_s <= end_s):

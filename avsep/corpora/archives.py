@@ -1,8 +1,8 @@
-"""Zip archives, also ones that were split into parts, read where they lie.
+"""Zip archives, whole or split into parts, read without joining or extracting them.
 
-The parts of a split archive are one virtual file, so nothing is joined on the disk. What is in it
-is listed once; a worker process then reads a member from its offset alone, since the list of an
-archive of a million members takes most of a gigabyte of memory.
+The parts of a split archive are read as one virtual file. The members are listed once; a worker
+process then reads a member by its offset, since the list of an archive with a million members
+takes almost a gigabyte of memory.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from string import ascii_lowercase
 
 from avsep.errors import CheckError, ItemError, Reason
 
 CHUNK_BYTES = 1 << 20
-MAX_MEMBER_BYTES = 1 << 30  # of a clip; a larger one is none
+MAX_MEMBER_BYTES = 1 << 30  # a larger file is not a clip
 
 _PART = re.compile(r"(.+)_part([a-z]{2})")
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
@@ -33,8 +34,8 @@ class Archive:
     """One zip file.
 
     Attributes:
-        name: file name of the whole, e.g. `vox2_dev_mp4.zip`.
-        parts: its files in order; one where it was not split.
+        name: file name of the whole archive, e.g. `vox2_dev_mp4.zip`.
+        parts: paths of its parts in order; one path for an archive that is not split.
     """
 
     name: str
@@ -47,12 +48,12 @@ class Member:
 
     Attributes:
         archive: name of the archive.
-        name: of the member, as the archive has it.
-        offset: of its local header, in bytes of the joined archive.
-        packed_bytes: that it takes in the archive.
-        size_bytes: of its content.
-        crc: CRC-32 of its content.
-        deflated: whether it is compressed.
+        name: path of the file in the archive.
+        offset: position of its local header in the joined archive, in bytes.
+        packed_bytes: size in the archive.
+        size_bytes: size of the content.
+        crc: CRC-32 of the content.
+        deflated: whether the content is compressed.
     """
 
     archive: str
@@ -65,10 +66,12 @@ class Member:
 
 
 def find_archives(paths: Iterable[Path]) -> list[Archive]:
-    """The zip archives among some files, split ones put together, by name.
+    """The zip archives among some files, sorted by name.
+
+    A whole archive replaces its parts, which its owner has joined.
 
     Raises:
-        CheckError: a part in the middle is missing, or an archive is there whole and in parts.
+        CheckError: a part in the middle is missing.
     """
     split: dict[str, dict[str, Path]] = {}
     whole: dict[str, Archive] = {}
@@ -79,23 +82,20 @@ def find_archives(paths: Iterable[Path]) -> list[Archive]:
             whole[path.name] = Archive(path.name, (str(path),))
     for name, parts in split.items():
         if name in whole:
-            continue  # already joined by its owner
+            continue
         last = max(parts)
-        wanted = [a + b for a in _LETTERS for b in _LETTERS if a + b <= last]
-        if missing := [letters for letters in wanted if letters not in parts]:
+        expected = [a + b for a in ascii_lowercase for b in ascii_lowercase if a + b <= last]
+        if missing := [letters for letters in expected if letters not in parts]:
             raise CheckError(
-                f"{name} lacks its part(s) {', '.join(missing)}; put them beside"
+                f"the part(s) {', '.join(missing)} of {name} are missing; put them beside"
                 f" {parts[last].name}."
             )
-        whole[name] = Archive(name, tuple(str(parts[letters]) for letters in wanted))
+        whole[name] = Archive(name, tuple(str(parts[letters]) for letters in expected))
     return [whole[name] for name in sorted(whole)]
 
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
-
 class JoinedFile(io.RawIOBase):
-    """Several files as one that can be read and sought in."""
+    """Several files as one that can be read at any position."""
 
     def __init__(self, parts: Iterable[str]) -> None:
         super().__init__()
@@ -105,55 +105,54 @@ class JoinedFile(io.RawIOBase):
         self._open: tuple[int, io.BufferedReader] | None = None
 
     def readable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     @property
     def size_bytes(self) -> int:
-        """Of all parts."""
+        """Size of all parts together."""
         return self._starts[-1]
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a position; returns it."""
+        """Move to a position; returns it."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size_bytes}[whence]
         if base + offset < 0:
-            raise OSError(22, "a position before the beginning")
+            raise OSError(22, "the position is before the start of the file")
         self._position = base + offset
         return self._position
 
     def tell(self) -> int:
-        """The position."""
+        """The current position."""
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill a buffer from where we are, within one part; returns the number of bytes."""
+        """Fill a buffer from the current position, up to the end of the part; returns the count."""
         number = bisect_right(self._starts, self._position) - 1
         if self._position >= self.size_bytes:
             return 0
         if self._open is None or self._open[0] != number:
-            self.release()
+            self._close_part()
             self._open = (number, self._parts[number].open("rb"))
         handle = self._open[1]
         handle.seek(self._position - self._starts[number])
         count = handle.readinto(buffer)
         if count == 0:
-            raise OSError(5, f"{self._parts[number].name} is shorter than it was")
+            raise OSError(5, f"{self._parts[number].name} has become shorter")
         self._position += count
         return count
 
-    def release(self) -> None:
-        """Close the part that is open."""
+    def _close_part(self) -> None:
         if self._open is not None:
             self._open[1].close()
             self._open = None
 
     def close(self) -> None:
-        """Close it."""
-        self.release()
+        """Close the file."""
+        self._close_part()
         super().close()
 
 
@@ -161,7 +160,7 @@ def list_members(archive: Archive) -> Iterator[Member]:
     """The files in an archive, from its central directory.
 
     Raises:
-        CheckError: it is no whole zip file, or has members that cannot be read here.
+        CheckError: the archive is incomplete, or has members that cannot be read.
     """
     try:
         with JoinedFile(archive.parts) as joined, zipfile.ZipFile(io.BufferedReader(joined)) as z:
@@ -169,7 +168,7 @@ def list_members(archive: Archive) -> Iterator[Member]:
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
         parts = f" in {len(archive.parts)} parts" if len(archive.parts) > 1 else ""
         raise CheckError(
-            f"{archive.name}{parts} is no whole zip file ({error}); is its last part there?"
+            f"{archive.name}{parts} is not a complete zip file ({error}); is the last part missing?"
         ) from error
     for info in infos:
         if info.is_dir():
@@ -179,7 +178,7 @@ def list_members(archive: Archive) -> Iterator[Member]:
             zipfile.ZIP_DEFLATED,
         ):
             raise CheckError(
-                f"{info.filename} in {archive.name} is encrypted or packed in an unknown way."
+                f"{info.filename} in {archive.name} is encrypted, or its compression is unknown."
             )
         yield Member(
             archive.name,
@@ -193,13 +192,16 @@ def list_members(archive: Archive) -> Iterator[Member]:
 
 
 def read_member(archive: Archive, member: Member) -> Iterator[bytes]:
-    """The content of a member, piece by piece; the last one comes once its CRC is right.
+    """The content of a member in chunks; the last one comes only if the CRC is right.
 
     Raises:
-        ItemError: the archive is damaged there or cannot be read.
+        ItemError: the member is damaged or too large, or the archive cannot be read.
     """
     if member.size_bytes > MAX_MEMBER_BYTES:
-        raise ItemError(Reason.TOO_LONG, f"{member.name} has {member.size_bytes} bytes.")
+        raise ItemError(
+            Reason.TOO_LONG,
+            f"{member.name} has {member.size_bytes} bytes; at most {MAX_MEMBER_BYTES} are read.",
+        )
     try:
         with JoinedFile(archive.parts) as joined:
             yield from _content(joined, member)
@@ -216,7 +218,7 @@ def _content(joined: JoinedFile, member: Member) -> Iterator[bytes]:
     reader.seek(member.offset)
     signature, *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(reader.read(_LOCAL_HEADER.size))
     if signature != b"PK\x03\x04":
-        raise ValueError("no member begins there")
+        raise ValueError("there is no member at its offset")
     reader.seek(name_bytes + extra_bytes, io.SEEK_CUR)
     inflate = zlib.decompressobj(-zlib.MAX_WBITS) if member.deflated else None
     left, crc, size = member.packed_bytes, 0, 0
@@ -224,22 +226,22 @@ def _content(joined: JoinedFile, member: Member) -> Iterator[bytes]:
     while left:
         packed = reader.read(min(left, CHUNK_BYTES))
         if not packed:
-            raise ValueError("it ends too early")
+            raise ValueError("the archive ends too early")
         left -= len(packed)
-        pieces = [packed] if inflate is None else _inflated(inflate, packed, last=not left)
-        for piece in pieces:
-            crc, size = zlib.crc32(piece, crc), size + len(piece)
+        chunks = [packed] if inflate is None else _inflate(inflate, packed, last=not left)
+        for chunk in chunks:
+            crc, size = zlib.crc32(chunk, crc), size + len(chunk)
             if size > member.size_bytes:
-                raise ValueError("it is longer than it says")
+                raise ValueError("it is longer than the archive says")
             if held:
                 yield held
-            held = piece
+            held = chunk
     if (crc, size) != (member.crc, member.size_bytes):
         raise ValueError("its checksum is wrong")
     yield held
 
 
-def _inflated(inflate: zlib._Decompress, packed: bytes, *, last: bool) -> Iterator[bytes]:
+def _inflate(inflate: zlib._Decompress, packed: bytes, *, last: bool) -> Iterator[bytes]:
     while packed:
         yield inflate.decompress(packed, CHUNK_BYTES)
         packed = inflate.unconsumed_tail
@@ -248,7 +250,7 @@ def _inflated(inflate: zlib._Decompress, packed: bytes, *, last: bool) -> Iterat
 
 
 def md5_of(archive: Archive) -> str:
-    """The MD5 of an archive as if its parts were joined; it is what the publishers list."""
+    """The MD5 of the joined archive, which is the checksum that the publishers list."""
     digest = hashlib.md5(usedforsecurity=False)
     for part in archive.parts:
         with Path(part).open("rb") as handle:

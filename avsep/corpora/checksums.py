@@ -1,4 +1,4 @@
-"""Checksums of archives, compared once: hashing 250 GB takes minutes."""
+"""Checksums of archives, compared only once, since hashing 250 GB takes minutes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from avsep.corpora.archives import Archive, md5_of
 from avsep.errors import CheckError, UsageError
 from avsep.files import read_json, write_json
 
-# Of the joined archives, as the publishers list them.
+# MD5 of the joined archives, as the publishers list them.
 VOXCELEB2_MD5 = {
     "vox2_dev_mp4.zip": "ee7e132c58ed112e2f4f83b4ac1e2aea",
     "vox2_test_mp4.zip": "b3c555e7a67eb9032640b6209b5c053f",
@@ -23,10 +23,10 @@ _LINE = re.compile(r"([0-9a-f]{32})[ \t]+[*]?(\S.*)")
 
 
 def read_checksums(path: Path) -> dict[str, str]:
-    """A file of lines `<md5>  <name>`, as md5sum writes it.
+    """Checksums by file name, from a file with lines `<md5>  <name>` as md5sum writes it.
 
     Raises:
-        UsageError: it cannot be read, or a line is another thing.
+        UsageError: the file cannot be read, or a line is wrong.
     """
     try:
         lines = path.read_text("utf-8").splitlines()
@@ -37,7 +37,7 @@ def read_checksums(path: Path) -> dict[str, str]:
         if not line.strip():
             continue
         if (match := _LINE.fullmatch(line.strip())) is None:
-            raise UsageError(f"line {number} of {path} is no `<md5>  <file>`.")
+            raise UsageError(f"line {number} of {path} is not of the form `<md5>  <file>`.")
         found[Path(match[2]).name] = match[1]
     return found
 
@@ -45,39 +45,39 @@ def read_checksums(path: Path) -> dict[str, str]:
 def check_archives(
     archives: Iterable[Archive], published: Mapping[str, str], listed: Path | None, work: Path
 ) -> None:
-    """Pass when every archive has the checksum that is known of it.
+    """Pass if every archive has its known checksum.
 
     Args:
-        archives: to check.
+        archives: the archives to check.
         published: MD5 by name of the whole archive.
-        listed: a file of further ones, which win; None for none.
-        work: where to note what was checked, by size and time of the files.
+        listed: path of a file with more checksums, which replace published ones; None for none.
+        work: folder in which to remember checked archives, by size and time of their files.
 
     Raises:
         CheckError: an archive has another checksum.
-        UsageError: no checksum is known of one.
+        UsageError: the checksum of an archive is not known.
     """
     known = dict(published) | (read_checksums(listed) if listed else {})
-    notes = work / "md5.json"
+    memory = work / "md5.json"
     try:
-        seen: dict[str, str] = read_json(notes)
+        seen: dict[str, str] = read_json(memory)
     except CheckError:
         seen = {}
     for archive in archives:
         if archive.name not in known:
             raise UsageError(
-                f"no checksum of {archive.name} is known; list it in the file of checksums, or"
+                f"the checksum of {archive.name} is not known; add it to the file of checksums, or"
                 " set check_md5 to false."
             )
         state = " ".join(_state(Path(part)) for part in archive.parts)
         if seen.get(state) is None:
             seen[state] = md5_of(archive)
-            write_json(notes, seen)
+            write_json(memory, seen)
         if seen[state] != known[archive.name]:
             parts = f", joined from {len(archive.parts)} parts," if len(archive.parts) > 1 else ""
             raise CheckError(
                 f"{archive.name}{parts} has the MD5 {seen[state]}, not {known[archive.name]};"
-                " a part is damaged or incomplete, fetch it again."
+                " a part is damaged or incomplete; download it again."
             )
 
 

@@ -1,4 +1,4 @@
-"""Which raw files of a batch are there, so that a killed `download` goes on where it was."""
+"""Which raw files of a batch are finished, so that a killed `download` continues where it was."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from avsep.files import write_text
 
 
 class Journal:
-    """One line of JSON a finished file. A line that a kill cut short is as if never written."""
+    """A file with one line of JSON per finished raw file; incomplete lines are ignored."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self, clips: Mapping[str, SourceClip]) -> dict[str, FileInfo]:
-        """What the finished files hold, by clip id; of these clips and their sources as now."""
+        """What is known about the finished files, by clip id.
+
+        Args:
+            clips: clips by id. Lines about other clips, or about a source that has changed since,
+                are left out.
+        """
         found: dict[str, FileInfo] = {}
         try:
             lines = self.path.read_bytes().split(b"\n")
@@ -36,24 +41,24 @@ class Journal:
                 found[clip_id] = FileInfo(sha256, size_bytes, annotation)
         return found
 
-    def add(self, clip: SourceClip, content: FileInfo) -> None:
-        """Note one finished file."""
+    def add(self, clip: SourceClip, info: FileInfo) -> None:
+        """Append one finished file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as handle:
-            # The line break comes first: it ends a line that a kill cut short.
-            handle.write(f"\n{_line(clip, content)}".encode())
+            # The line break comes first, so that it ends a line that a kill left incomplete.
+            handle.write(f"\n{_line(clip, info)}".encode())
             handle.flush()
             os.fsync(handle.fileno())
 
-    def rewrite(self, clips: Mapping[str, SourceClip], contents: Mapping[str, FileInfo]) -> None:
-        """Keep these finished files and forget all others."""
-        lines = (_line(clips[clip_id], contents[clip_id]) for clip_id in sorted(contents))
+    def rewrite(self, clips: Mapping[str, SourceClip], infos: Mapping[str, FileInfo]) -> None:
+        """Replace the journal by the lines of these finished files."""
+        lines = (_line(clips[clip_id], infos[clip_id]) for clip_id in sorted(infos))
         write_text(self.path, "\n".join(lines))
 
 
-def _line(clip: SourceClip, content: FileInfo) -> str:
-    rest = [content.annotation.columns()] if content.annotation else []
-    return json.dumps([clip.clip_id, clip.fingerprint, content.sha256, content.size_bytes, *rest])
+def _line(clip: SourceClip, info: FileInfo) -> str:
+    rest = [info.annotation.columns()] if info.annotation else []
+    return json.dumps([clip.clip_id, clip.fingerprint, info.sha256, info.size_bytes, *rest])
 
 
 def _annotation(values: dict[str, Any]) -> Annotation:

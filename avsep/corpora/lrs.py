@@ -1,22 +1,26 @@
-"""What LRS2 and LRS3 have in common: `<video>/NNNNN.mp4` with its transcript in `NNNNN.txt`.
+"""What LRS2 and LRS3 share: `<video>/NNNNN.mp4` with its transcript in `NNNNN.txt`.
 
-Neither may be fetched or shared; a copy is the user's own.
+Neither may be downloaded or passed on here; the copy is the user's own.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from avsep.corpora import folder
 from avsep.corpora.annotation_file import parse_annotation
-from avsep.corpora.source_clip import Annotation, FileInfo, SourceClip, item_error
-from avsep.errors import UsageError
+from avsep.corpora.ids import short_hash
+from avsep.corpora.source_clip import Annotation, FileInfo, SourceClip
+from avsep.corpora.source_files import fingerprint_of, link, read_annotation_bytes
+from avsep.errors import CheckError, UsageError
 
 MAX_LIST_BYTES = 64 << 20
+
+Entry = tuple[str, str]
+"""Video and number of a clip."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,34 +28,70 @@ class Utterance:
     """One clip of a copy.
 
     Attributes:
-        below: the folder it is in, e.g. `main` or `trainval`.
-        video: programme or YouTube id.
+        folder: the folder it is in, e.g. `main` or `trainval`.
+        video: id of the programme, or YouTube id.
         number: five digits.
         split: `train`, `val` or `test`.
     """
 
-    below: str
+    folder: str
     video: str
     number: str
     split: str
 
     @property
     def origin(self) -> str:
-        """Its name inside the corpus."""
-        return f"{self.below}/{self.video}/{self.number}"
+        """The name of the clip inside the corpus."""
+        return f"{self.folder}/{self.video}/{self.number}"
 
 
-def read_list(path: Path, pattern: re.Pattern[str]) -> list[tuple[str, str]]:
-    """Video and number of each line of a list; what follows a blank is left out.
-
-    The test list of LRS2 has a second token on each line.
-
-    Args:
-        path: of the list.
-        pattern: of the first token, whose last two groups are video and number.
+def find_root(corpus: str, candidates: Iterable[Path], parts: tuple[str, ...]) -> Path:
+    """The first of some folders that holds one of the parts of a corpus.
 
     Raises:
-        UsageError: missing, not text, a line that is no entry, or one that is there twice.
+        UsageError: none of them does.
+    """
+    candidates = list(candidates)
+    for root in candidates:
+        if any((root / part).is_dir() for part in parts):
+            return root
+    raise UsageError(
+        f"{candidates[0]} has no folder {' or '.join(parts)}; is it a copy of {corpus.upper()}?"
+    )
+
+
+def check_counts(
+    corpus: str, counts: Mapping[str, int], published: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Pass if each list or part has as many utterances as were published.
+
+    Raises:
+        CheckError: one has another number.
+    """
+    wrong = [
+        f"{corpus}: {name} has {count} utterances, not {' or '.join(map(str, published[name]))}"
+        for name, count in counts.items()
+        if count not in published[name]
+    ]
+    if wrong:
+        raise CheckError(
+            f"{'; '.join(wrong)}; the copy is incomplete. Set download.{corpus}.check_counts to"
+            " false to use it as it is."
+        )
+
+
+def read_list(path: Path, pattern: re.Pattern[str]) -> list[Entry]:
+    """Video and number in each line of a list.
+
+    Only the first word of a line counts: the test list of LRS2 has a second one on each line.
+
+    Args:
+        path: path of the list.
+        pattern: pattern of the first word; its last two groups are video and number.
+
+    Raises:
+        UsageError: the list is missing or not text, or has a line that does not match or that
+            repeats another.
     """
     try:
         if path.stat().st_size > MAX_LIST_BYTES:
@@ -61,16 +101,16 @@ def read_list(path: Path, pattern: re.Pattern[str]) -> list[tuple[str, str]]:
         raise UsageError(f"the list {path} is missing; it comes with the corpus.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the list {path} cannot be read: {error}.") from error
-    entries: dict[tuple[str, str], None] = {}
+    entries: dict[Entry, None] = {}
     for number, line in enumerate(lines, 1):
-        tokens = line.split()
-        if not tokens:
+        words = line.split()
+        if not words:
             continue
-        if (match := pattern.fullmatch(tokens[0])) is None:
-            raise UsageError(f"line {number} of {path} is {line!r}, which names no clip.")
+        if (match := pattern.fullmatch(words[0])) is None:
+            raise UsageError(f"line {number} of {path} is {line!r}, which does not name a clip.")
         entry = (match.groups()[-2], match.groups()[-1])
         if entry in entries:
-            raise UsageError(f"line {number} of {path} names {tokens[0]} a second time.")
+            raise UsageError(f"line {number} of {path} names {words[0]} a second time.")
         entries[entry] = None
     return list(entries)
 
@@ -78,62 +118,52 @@ def read_list(path: Path, pattern: re.Pattern[str]) -> list[tuple[str, str]]:
 def source_clips(
     corpus: str, root: Path, utterances: Iterable[Utterance], licence: str
 ) -> list[SourceClip]:
-    """An clip for each utterance, whether its file is there or not, sorted by clip id."""
-    made = []
+    """A clip for each utterance, whether its file exists or not, sorted by clip id."""
+    clips = []
     for utterance in utterances:
         source = root / f"{utterance.origin}.mp4"
-        note = source.with_suffix(".txt")
-        clip_id = f"{corpus}-{utterance.below}-{utterance.video}-{utterance.number}"
-        person = f"{corpus}-{utterance.video}"
-        digest = folder.digest_of(clip_id)  # YouTube ids may differ in case alone
-        made.append(
+        text = source.with_suffix(".txt")
+        clip_id = f"{corpus}-{utterance.origin.replace('/', '-')}"
+        speaker = f"{corpus}-{utterance.video}"
+        # YouTube ids may differ in case only, so the file name needs a hash.
+        name = f"{clip_id}-{short_hash(clip_id)}.mp4"
+        clips.append(
             SourceClip(
                 clip_id=clip_id,
                 corpus=corpus,
-                speaker=person,
-                group=person,
+                speaker=speaker,
+                group=speaker,
                 gender="",
                 split=utterance.split,
-                path=f"{corpus}/{utterance.below}/{clip_id}-{digest}.mp4",
+                path=f"{corpus}/{utterance.folder}/{name}",
                 licence=licence,
                 source=str(source),
-                fingerprint=f"{folder.fingerprint_of(source)}+{folder.fingerprint_of(note)}",
+                fingerprint=f"{fingerprint_of(source)}+{fingerprint_of(text)}",
                 video=utterance.video,
                 origin=utterance.origin,
-                annotation_path=str(note),
+                annotation_path=str(text),
             )
         )
-    return sorted(made, key=lambda clip: clip.clip_id)
+    return sorted(clips, key=lambda clip: clip.clip_id)
 
 
 def fetch(clip: SourceClip, raw: Path) -> FileInfo:
     """Link one clip and read its transcript.
 
     Raises:
-        ItemError: the clip or its text is missing or damaged.
+        ItemError: the clip or its transcript is missing or damaged.
     """
-    try:
-        text = Path(clip.annotation_path).read_bytes()
-    except OSError as error:
-        raise item_error(error, Path(clip.annotation_path)) from error
-    note = parse_annotation(text, f"the text of {clip.origin}")
-    content = folder.link(clip, raw)
-    scores = dict(note.scores)
-    known = [score for *_, score in note.words if math.isfinite(score)]
+    content = read_annotation_bytes(Path(clip.annotation_path))
+    file = parse_annotation(content, f"the transcript of {clip.origin}")
+    info = link(clip, raw)
+    scores = dict(file.scores)
+    known = [score for *_, score in file.words if math.isfinite(score)]
     if known:
         scores["asd_score"] = round(sum(known) / len(known), 6)
     annotation = Annotation(
         scores=scores,
-        text=note.text,
-        words=tuple(word for word, *_ in note.words),
-        word_times_s=tuple(time for _, start, end, _ in note.words for time in (start, end)),
+        text=file.text,
+        words=tuple(word for word, *_ in file.words),
+        word_times_s=tuple(time for _, start, end, _ in file.words for time in (start, end)),
     )
-    return FileInfo(content.sha256, content.size_bytes, annotation)
-
-
-def same_count(corpus: str, what: str, found: int, published: Iterable[int]) -> str:
-    """A sentence where a count is not a published one; empty where it is."""
-    wanted = tuple(published)
-    if found in wanted:
-        return ""
-    return f"{corpus}: {what} has {found} utterances, not {' or '.join(map(str, wanted))}"
+    return replace(info, annotation=annotation)

@@ -1,44 +1,37 @@
-"""What a corpus has: raw clips that `download` brings into `data/raw`."""
+"""A clip of a corpus: what is known before and after its file is in `data/raw`."""
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
-import stat
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from avsep.corpora.archives import Member
-from avsep.errors import ItemError, Reason
-from avsep.files import atomic_path, sha256_file
 from avsep.schema import RawClip
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceClip:
-    """A raw clip before it lies in `data/raw`; the fields are those of `RawClip`.
+    """A clip before it is in `data/raw`. Most fields are those of `RawClip`.
 
     Attributes:
-        clip_id: of the clip.
-        corpus: which corpus has it.
-        speaker: speaker id.
-        group: related speakers.
+        clip_id: id of the clip.
+        corpus: name of the corpus.
+        speaker: id of the speaker.
+        group: id shared by speakers who must be in the same split.
         gender: `f`, `m` or empty.
-        split: `train`, `val`, `test`.
-        path: where it will lie, relative to `data/raw`.
+        split: `train`, `val` or `test`.
+        path: where the raw file will be, relative to `data/raw`.
         licence: SPDX id or a short text.
-        redistributable: whether others may have it.
+        redistributable: whether the licence allows to pass the clip on.
         text: transcript, or empty.
-        source: where it comes from: a file, or empty for one that is made here.
-        fingerprint: changes when the source does; part of the settings of its batch.
+        source: path of the file that it comes from, or name of the member of an archive; empty
+            for a clip that is rendered or downloaded.
+        fingerprint: text that changes when the source does; part of the settings of the batch.
         video: id of the video or programme, or empty.
-        origin: its name inside the corpus, or empty.
-        member: where in an archive it is, where it comes from one.
-        annotation_path: file of its annotation, or empty.
-        annotation_member: likewise for an annotation in an archive.
+        origin: name of the clip inside the corpus, or empty.
+        member: where the clip is in an archive, if it comes from one.
+        annotation_path: path of the annotation file, or empty.
+        annotation_member: where the annotation file is in an archive, if it comes from one.
     """
 
     clip_id: str
@@ -77,13 +70,13 @@ _NOT_IN_THE_TABLE = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
-    """What the corpus says of one clip; see `RawClip`.
+    """What the corpus says about one clip; see the columns of `RawClip`.
 
     Attributes:
         scores: confidences and offsets by name.
-        text: transcript.
-        words: of it.
-        word_times_s: two a word.
+        text: transcript, or empty.
+        words: words of the transcript, if they are timed.
+        word_times_s: start and end of each word in seconds, two numbers per word.
     """
 
     scores: dict[str, float] = field(default_factory=dict)
@@ -92,7 +85,7 @@ class Annotation:
     word_times_s: tuple[float, ...] = ()
 
     def columns(self) -> dict[str, Any]:
-        """The values of the columns of `RawClip` with these facts."""
+        """The columns of `RawClip` by name."""
         return {
             "annotation": self.scores,
             "text": self.text,
@@ -103,61 +96,14 @@ class Annotation:
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What a raw file holds.
+    """What is known about a raw file.
 
     Attributes:
-        sha256: of its bytes.
-        size_bytes: of the file.
-        annotation: what the corpus says of it, where it says anything.
+        sha256: hash of its bytes.
+        size_bytes: size of the file.
+        annotation: what the corpus says about the clip, or None.
     """
 
     sha256: str
     size_bytes: int
     annotation: Annotation | None = None
-
-
-def read_file_info(path: Path) -> FileInfo:
-    """Hash a file that must not change meanwhile.
-
-    Raises:
-        ItemError: missing, no regular file, unreadable, or changed while it was read.
-    """
-    try:
-        before = path.stat()
-        if not stat.S_ISREG(before.st_mode):
-            raise ItemError(Reason.UNREADABLE, f"{path} is no regular file.")
-        digest = sha256_file(path)
-        after = path.stat()
-    except OSError as error:
-        raise item_error(error, path) from error
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise ItemError(Reason.FILE_CHANGED, f"{path} changed while it was read.")
-    return FileInfo(digest, after.st_size)
-
-
-def write_file(path: Path, pieces: Iterable[bytes]) -> FileInfo:
-    """Write a file piece by piece, atomically; returns what it holds.
-
-    Raises:
-        ItemError: it cannot be written; or whatever the pieces raise, and nothing is written.
-    """
-    digest, size_bytes = hashlib.sha256(), 0
-    try:
-        with atomic_path(path) as temporary, temporary.open("wb") as handle:
-            for piece in pieces:
-                handle.write(piece)
-                digest.update(piece)
-                size_bytes += len(piece)
-    except OSError as error:
-        raise item_error(error, path) from error
-    return FileInfo(digest.hexdigest(), size_bytes)
-
-
-def item_error(error: OSError, path: Path) -> ItemError:
-    """The reason for an item whose file could not be used."""
-    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        return ItemError(Reason.FILE_MISSING, f"{path} is missing, or a link to nothing.")
-    if error.errno == errno.ENOSPC:
-        return ItemError(Reason.OUT_OF_SPACE, "no space left on the device")
-    detail = os.strerror(error.errno) if error.errno else str(error)
-    return ItemError(Reason.UNREADABLE, f"{path} cannot be read: {detail}.")

@@ -1,4 +1,4 @@
-"""The csv that says who speaks in which video of a folder."""
+"""The csv file that names the speaker of each video in a folder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _GENDERS = {"": "", "f": "f", "m": "m", "female": "f", "male": "m"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
-    """What is known of one file.
+class SpeakerEntry:
+    """What the csv says about one file.
 
     Attributes:
-        speaker: the speaker's name, never empty.
+        speaker: name of the speaker, never empty.
         gender: `f`, `m` or empty.
-        split: `train`, `val`, `test`, or empty.
-        group: name of what binds speakers together, or empty.
+        split: `train`, `val`, `test` or empty.
+        group: name shared by speakers who must be in the same split, or empty.
         text: transcript, or empty.
     """
 
@@ -34,14 +34,21 @@ class Listed:
     text: str = ""
 
 
-def read_speaker_list(root: Path, name: str, extensions: Collection[str]) -> dict[str, Listed]:
-    """Read the csv `name` in `root`: what is known of each file, by its path in `root`.
+def read_speaker_list(
+    root: Path, name: str, extensions: Collection[str]
+) -> dict[str, SpeakerEntry]:
+    """Read a csv: what it says about each file, by the path of the file in `root`.
 
-    The files need not exist. Where only some rows of a speaker name a split, it holds for all
-    of that speaker's rows.
+    The files need not exist. A split named in one row of a speaker is used for all rows of that
+    speaker.
+
+    Args:
+        root: the folder of videos.
+        name: path of the csv in `root`.
+        extensions: file name extensions that videos may have.
 
     Raises:
-        UsageError: with the line, where the csv is wrong.
+        UsageError: the csv is wrong; the message names the line.
     """
     path = root / name
     try:
@@ -52,19 +59,21 @@ def read_speaker_list(root: Path, name: str, extensions: Collection[str]) -> dic
     except OSError as error:
         raise UsageError(f"download.folder.csv {path} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} is no csv in UTF-8: {error}.") from error
-    return _one_split_a_speaker(entries, path)
+        raise UsageError(f"{path} is not a csv file in UTF-8: {error}.") from error
+    return _spread_splits(entries, path)
 
 
 def _entries(
     lines: Iterator[str], path: Path, extensions: Collection[str]
-) -> Iterator[tuple[str, Listed]]:
+) -> Iterator[tuple[str, SpeakerEntry]]:
     reader = csv.DictReader(lines, strict=True)
     columns = [str(column).strip().lower() for column in reader.fieldnames or ()]
     if not {"file", "speaker"} <= set(columns):
-        raise UsageError(f"{path} lacks the column file or speaker; its first line names columns.")
+        raise UsageError(f"{path} lacks the column file or speaker; name the columns in line 1.")
     if unknown := [column for column in columns if column not in COLUMNS]:
-        raise UsageError(f"{path} has the unknown column {unknown[0]!r}; known are {COLUMNS}.")
+        raise UsageError(
+            f"{path} has the unknown column {unknown[0]!r}; the known ones are {COLUMNS}."
+        )
     reader.fieldnames = columns
     seen: set[str] = set()
     for row in reader:
@@ -72,23 +81,25 @@ def _entries(
         if None in row:
             raise UsageError(f"{where} has more fields than columns.")
         values = {key: (value or "").strip() for key, value in row.items()}
-        file = _checked_file(values.pop("file"), where, extensions)
+        file = _check_file(values.pop("file"), where, extensions)
         if file in seen:
             raise UsageError(f"{where} names {file} a second time.")
         seen.add(file)
-        yield file, _listed(values, where)
+        yield file, _parse_row(values, where)
 
 
-def _checked_file(file: str, where: str, extensions: Collection[str]) -> str:
+def _check_file(file: str, where: str, extensions: Collection[str]) -> str:
     path = PurePosixPath(file)
     if not file or path.is_absolute() or ".." in path.parts:
         raise UsageError(f"{where} has the file {file!r}; give a path inside the folder.")
     if path.suffix.lower() not in extensions:
-        raise UsageError(f"{where} names {file}, which does not end in {sorted(extensions)}.")
+        raise UsageError(
+            f"{where} names {file}, which does not end in one of {sorted(extensions)}."
+        )
     return path.as_posix()
 
 
-def _listed(values: dict[str, str], where: str) -> Listed:
+def _parse_row(values: dict[str, str], where: str) -> SpeakerEntry:
     if not values["speaker"]:
         raise UsageError(f"{where} has no speaker.")
     gender = _GENDERS.get(values.get("gender", "").lower())
@@ -97,7 +108,7 @@ def _listed(values: dict[str, str], where: str) -> Listed:
     split = values.get("split", "").lower()
     if split and split not in SPLITS:
         raise UsageError(f"{where} has the split {split!r}; it may be {', '.join(SPLITS)}.")
-    return Listed(
+    return SpeakerEntry(
         speaker=values["speaker"],
         gender=gender,
         split=split,
@@ -106,7 +117,7 @@ def _listed(values: dict[str, str], where: str) -> Listed:
     )
 
 
-def _one_split_a_speaker(entries: dict[str, Listed], path: Path) -> dict[str, Listed]:
+def _spread_splits(entries: dict[str, SpeakerEntry], path: Path) -> dict[str, SpeakerEntry]:
     splits: dict[str, str] = {}
     for file, entry in entries.items():
         known = splits.setdefault(entry.speaker, entry.split) if entry.split else ""

@@ -1,4 +1,4 @@
-"""`vox2_meta.csv`: who is who in VoxCeleb2."""
+"""`vox2_meta.csv`, the list of the speakers of VoxCeleb2."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Person:
 
 
 def read_vox2_meta(path: Path) -> dict[str, Person]:
-    """Read the list of speakers by id.
+    """Read the list of speakers, by id.
 
-    The published file begins with a byte order mark, ends its lines with CRLF and has a blank
-    behind every field.
+    The published file starts with a byte order mark, ends its lines with CRLF and has a space
+    after every field.
 
     Raises:
-        UsageError: with the line, where the file is wrong.
+        UsageError: the file is wrong; the message names the line.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -44,21 +44,23 @@ def read_vox2_meta(path: Path) -> dict[str, Person]:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} is no csv in UTF-8: {error}.") from error
+        raise UsageError(f"{path} is not a csv file in UTF-8: {error}.") from error
     names = [name.lower() for name in rows[0]] if rows else []
     if missing := [name for name in _COLUMNS if name not in names]:
         raise UsageError(f"{path} lacks the column(s) {', '.join(missing)}; is it vox2_meta.csv?")
-    places = [names.index(name) for name in _COLUMNS]
+    columns = [names.index(name) for name in _COLUMNS]
     people: dict[str, Person] = {}
     for number, row in enumerate(rows[1:], 2):
         if not any(row):
             continue
         where = f"line {number} of {path}"
-        if len(row) <= max(places):
-            raise UsageError(f"{where} has {len(row)} cells; the first line names {len(names)}.")
-        speaker, gender, part = (row[place] for place in places)
+        if len(row) <= max(columns):
+            raise UsageError(f"{where} has {len(row)} cells; line 1 names {len(names)} columns.")
+        speaker, gender, part = (row[column] for column in columns)
         if not _ID.fullmatch(speaker) or gender not in ("f", "m") or part not in ("dev", "test"):
-            raise UsageError(f"{where} is {speaker!r}, {gender!r}, {part!r}; no row of a speaker.")
+            raise UsageError(
+                f"{where} is {speaker!r}, {gender!r}, {part!r}; not an id, f or m, dev or test."
+            )
         if speaker in people:
             raise UsageError(f"{where} names {speaker} a second time.")
         people[speaker] = Person(gender, part)

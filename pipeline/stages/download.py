@@ -1,8 +1,8 @@
 """download: bring the raw clips of a corpus into `data/raw` and write their table.
 
-The demo corpus is rendered, clips that lie in a folder are linked, those in archives are written
-out. A batch is a speaker of the demo corpus, or some hundred clips of another. Raw files stay
-from run to run: one that is there and right is not made again.
+The demo corpus is rendered, clips in a folder are linked, and clips in archives are extracted. A
+batch is one speaker of the demo corpus, or some hundred clips of another corpus. Raw files stay
+between runs: a file that is there and right is not made again.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from avsep.corpora.catalogue import Corpus, CorpusChoice, open_corpus
+from avsep.corpora.catalogue import open_corpus
+from avsep.corpora.config import CorpusConfig
+from avsep.corpora.corpus import Corpus
 from avsep.corpora.journal import Journal
-from avsep.corpora.source_clip import SourceClip
+from avsep.corpora.source_clip import FileInfo, SourceClip
 from avsep.errors import CheckError, ItemError, State
 from avsep.files import settings_hash, sha256_text
 from avsep.outcome import Counts, Outcome
@@ -29,25 +31,26 @@ from pipeline.execution.pool_settings import PoolSettings
 from pipeline.execution.stage import Batch, Stage, StageReport
 
 NAME = "download"
-FILES_A_BATCH = 500  # at most on average; a video's clips stay together
+CLIPS_PER_BATCH = 500  # at most, on average; the clips of a video stay together
 
 
 @dataclass(frozen=True, kw_only=True)
-class DownloadConfig(CorpusChoice, PoolSettings):
-    """Settings of `download`; which corpus is in `CorpusChoice`."""
+class DownloadConfig(CorpusConfig, PoolSettings):
+    """Settings of `download`: the corpus and the process pool."""
 
     def __post_init__(self) -> None:
-        CorpusChoice.__post_init__(self)
+        CorpusConfig.__post_init__(self)
         PoolSettings.__post_init__(self)
 
 
 def plan(config: DownloadConfig, workspace: Workspace) -> list[Batch]:
-    """Batches of what the corpus has now.
+    """The batches of the clips that the corpus has now.
 
     Raises:
-        UsageError: the folder or its csv is wrong.
+        UsageError: the corpus or its settings are wrong.
+        CheckError: the copy of the corpus is damaged or incomplete.
     """
-    _corpus.cache_clear()  # it may have grown
+    _corpus.cache_clear()  # the corpus may have grown
     found = sorted(_corpus(config, workspace).list_clips(), key=lambda clip: clip.clip_id)
     by_batch: dict[str, list[SourceClip]] = defaultdict(list)
     for clip, name in zip(found, _batch_names(found), strict=True):
@@ -70,20 +73,19 @@ def work(
     corpus = _corpus(config, workspace)
     clips = _by_id(batch)
     journal = _journal(workspace, batch.name)
-    contents = {
-        clip_id: content
-        for clip_id, content in journal.read(clips).items()
-        if corpus.is_present(clips[clip_id], content)
+    infos = {
+        clip_id: info
+        for clip_id, info in journal.read(clips).items()
+        if corpus.is_present(clips[clip_id], info)
     }
     outcomes = [
-        outcome
-        for outcome in known_outcomes(workspace, NAME, batch)
-        if outcome.state is not State.DONE and outcome.item not in contents
+        Outcome.found(clip_id, source=clips[clip_id].video, sha256=info.sha256)
+        for clip_id, info in infos.items()
     ]
     outcomes += [
-        Outcome.found(item, source=clips[item].video, sha256=contents[item].sha256)
-        for item in batch.items
-        if item in contents
+        outcome
+        for outcome in known_outcomes(workspace, NAME, batch)
+        if outcome.state is not State.DONE and outcome.item not in infos
     ]
     progress(len(outcomes))
     ended = {outcome.item for outcome in outcomes}
@@ -92,16 +94,12 @@ def work(
         workers=config.num_workers,
         timeout_s=config.item_timeout_s,
     ):
-        if isinstance(result, ItemError):
-            ended_now = Outcome.ended(clip.clip_id, result.reason, result.message)
-            outcomes.append(replace(ended_now, attempts=result.attempts, source=clip.video))
-        else:
+        if isinstance(result, FileInfo):
             journal.add(clip, result)
-            contents[clip.clip_id] = result
-            done = Outcome.done(clip.clip_id)
-            outcomes.append(replace(done, source=clip.video, sha256=result.sha256))
+            infos[clip.clip_id] = result
+        outcomes.append(_outcome(clip, result))
         progress(1)
-    journal.rewrite(clips, contents)
+    journal.rewrite(clips, infos)
     outcomes.sort(key=lambda outcome: outcome.item)
     write_marker(workspace, NAME, batch, outcomes)
     return outcomes
@@ -113,21 +111,21 @@ def finish(
     batches: Sequence[Batch],
     outcomes: Sequence[Outcome],
 ) -> StageReport:
-    """Write the table of raw clips; remove files that it does not name.
+    """Write the table of raw clips and remove the files that are not in it.
 
     Raises:
-        CheckError: nothing was brought, or a finished file is gone again.
+        CheckError: there are no clips, or a finished file has changed since.
     """
     rows: list[RawClip] = []
     done = {outcome.item for outcome in outcomes if outcome.state is State.DONE}
     for batch in batches:
         clips = _by_id(batch)
-        contents = _journal(workspace, batch.name).read(clips)
-        rows += [clips[item].raw_clip(contents[item]) for item in contents if item in done]
+        infos = _journal(workspace, batch.name).read(clips)
+        rows += [clips[item].raw_clip(info) for item, info in infos.items() if item in done]
     if len(rows) != len(done):
-        raise CheckError(f"{len(done) - len(rows)} raw files changed meanwhile; run it again.")
+        raise CheckError(f"{len(done) - len(rows)} raw files have changed; run the stage again.")
     if not rows:
-        raise CheckError("there is not one raw clip; `avsep ledger failures download` says why.")
+        raise CheckError("there are no raw clips; `avsep ledger failures download` says why.")
     rows.sort(key=lambda row: row.clip_id)
     _remove_stale_work(workspace, batches)
     _remove_stale_files(workspace.raw / config.corpus, {workspace.raw / row.path for row in rows})
@@ -144,25 +142,33 @@ def finish(
     )
 
 
-@lru_cache(maxsize=1)  # opening one may mean reading the directories of its archives
+@lru_cache(maxsize=1)  # opening a corpus may mean listing large archives
 def _corpus(config: DownloadConfig, workspace: Workspace) -> Corpus:
     return open_corpus(config, workspace, Ledger(workspace.ledger))
 
 
 def _batch_names(clips: Sequence[SourceClip]) -> list[str]:
-    """Which batch each clip is in.
+    """The name of the batch of each clip.
 
-    Clips are spread by the hash of their video, or of their ids, over a power of two of batches,
-    so that a file more or less hardly moves the others.
+    A hash of the video, or of the clip id, chooses one of 2^n batches. So adding or removing a file
+    rarely moves other clips to another batch.
     """
     if all(clip.corpus == "demo" for clip in clips):
         return [clip.speaker for clip in clips]
     count = 1
-    while len(clips) > count * FILES_A_BATCH:
+    while len(clips) > count * CLIPS_PER_BATCH:
         count *= 2
-    places = (sha256_text(clip.video or clip.clip_id)[:8] for clip in clips)
+    hashes = (int(sha256_text(clip.video or clip.clip_id)[:8], 16) for clip in clips)
     corpus = clips[0].corpus
-    return [f"{corpus}-{int(place, 16) % count:05d}-of-{count:05d}" for place in places]
+    return [f"{corpus}-{number % count:05d}-of-{count:05d}" for number in hashes]
+
+
+def _outcome(clip: SourceClip, result: FileInfo | ItemError) -> Outcome:
+    """How a clip ended that was brought, or could not be brought, just now."""
+    if isinstance(result, ItemError):
+        ended = Outcome.ended(clip.clip_id, result.reason, result.message)
+        return replace(ended, attempts=result.attempts, source=clip.video)
+    return replace(Outcome.done(clip.clip_id), source=clip.video, sha256=result.sha256)
 
 
 def _by_id(batch: Batch) -> dict[str, SourceClip]:
@@ -174,6 +180,7 @@ def _journal(workspace: Workspace, name: str) -> Journal:
 
 
 def _remove_stale_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
+    """Remove the markers and journals of batches that no longer exist."""
     remove_stale_markers(workspace, NAME, batches)
     names = {batch.name for batch in batches}
     for path in sorted(workspace.work(NAME).glob("*.jsonl")):
@@ -182,8 +189,8 @@ def _remove_stale_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
 
 
 def _remove_stale_files(raw: Path, wanted: set[Path]) -> None:
-    """Remove clips and links of earlier settings, and what a kill left behind."""
-    for path in sorted(raw.rglob("*"), reverse=True):  # what is in a folder comes before it
+    """Remove clips and links of earlier settings, and temporary files of a killed run."""
+    for path in sorted(raw.rglob("*"), reverse=True):  # the contents of a folder come before it
         if path.is_symlink() or path.is_file():
             if path not in wanted:
                 path.unlink()

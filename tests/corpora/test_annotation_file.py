@@ -44,12 +44,18 @@ def test_all_three_blocks_of_lrs3_are_read():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "no header"),
+        ("", "header is missing"),
         ("\x00\x01 nothing", "neither a header nor a row"),
-        ("Conf: many\n", "conf is 'many', which is no number"),
+        ("Conf: many\n", "conf is 'many', which is not a number"),
         ("Text: A\n\nFRAME X Y W H\n000001 0.1 0.1 0.2\n", "4 cells"),
-        ("Text: A\n\nFRAME X Y W H\n000001 0.1 0.1 0.0 0.2\n", "no box of a positive size"),
-        ("Text: A\n\nFRAME X Y W H\n000001 0.1 nan 0.1 0.2\n", "no box of a positive size"),
+        (
+            "Text: A\n\nFRAME X Y W H\n000001 0.1 0.1 0.0 0.2\n",
+            "not have a box with a positive size",
+        ),
+        (
+            "Text: A\n\nFRAME X Y W H\n000001 0.1 nan 0.1 0.2\n",
+            "not have a box with a positive size",
+        ),
         ("Text: A\n\nWORD START END ASDSCORE\nA 0.5 0.2 1\n", "lasts from 0.5 to 0.2 s"),
     ],
 )

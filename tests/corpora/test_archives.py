@@ -51,10 +51,10 @@ def test_parts_are_read_as_one_file_where_they_lie(packed):
 def test_a_missing_part_is_named_in_the_middle_and_noticed_at_the_end(packed):
     folder, _, _ = packed
     (folder / "vox2_dev_mp4_partae").unlink()
-    with pytest.raises(CheckError, match="in 4 parts is no whole zip file"):
+    with pytest.raises(CheckError, match="in 4 parts is not a complete zip file"):
         list(list_members(whole(folder)))
     (folder / "vox2_dev_mp4_partab").unlink()
-    with pytest.raises(CheckError, match=r"lacks its part\(s\) ab"):
+    with pytest.raises(CheckError, match=r"the part\(s\) ab of vox2_dev_mp4\.zip are missing"):
         whole(folder)
 
 
@@ -77,7 +77,7 @@ def test_a_member_that_is_longer_than_it_says_is_not_written_out(packed):
     archive = whole(folder)
     member = next(m for m in list_members(archive) if m.name.endswith("3.mp4"))
     lying = type(member)(**{**vars(member), "size_bytes": 100})
-    with pytest.raises(ItemError, match=r"longer than it says|checksum is wrong"):
+    with pytest.raises(ItemError, match=r"longer than the archive says|checksum is wrong"):
         list(read_member(archive, lying))
 
 
@@ -89,7 +89,7 @@ def test_checksums_are_compared_once_and_a_wrong_one_is_named(packed, tmp_path, 
     check_archives([archive], {archive.name: md5}, None, work)
     with pytest.raises(CheckError, match=f"has the MD5 {md5}, not 0123"):
         check_archives([archive], {archive.name: "0123"}, None, work)
-    with pytest.raises(UsageError, match=r"no checksum of vox2_dev_mp4\.zip is known"):
+    with pytest.raises(UsageError, match=r"the checksum of vox2_dev_mp4\.zip is not known"):
         check_archives([archive], {}, None, work)
 
 

@@ -2,15 +2,18 @@ import os
 
 import pytest
 
-from avsep.corpora import folder
-from avsep.corpora.folder import FolderConfig, slug, split_of
+from avsep.corpora.config import FolderConfig
+from avsep.corpora.folder import Folder
+from avsep.corpora.ids import slug, split_of
+from avsep.corpora.source_files import link
 from avsep.errors import ItemError, Reason, UsageError
 from avsep.settings import build
+from avsep.workspace import Workspace
 
 
 @pytest.fixture
 def videos(tmp_path):
-    """Two speakers with two clips each, one clip in the root, and things that are no videos."""
+    """Two speakers with two clips each, one clip in the root, and files that are not videos."""
     root = tmp_path / "videos"
     for file in ("ann/one.mp4", "ann/two.MOV", "Bob B/talk/one.mkv", "Bob B/x.webm", "solo.avi"):
         put(root / file)
@@ -25,16 +28,16 @@ def put(path, content=None):
 
 
 def list_clips(root, seed=0, **settings):
-    project = root.parent / "project"
     config = FolderConfig(root=str(root), **settings)
-    return folder.list_clips(config, project, project / "data" / "raw", seed)
+    workspace = Workspace(root.parent / "project")
+    return Folder(config=config, workspace=workspace, seed=seed).list_clips()
 
 
 def by_source(root, found):
     return {os.path.relpath(clip.source, root): clip for clip in found}
 
 
-def test_folders_name_the_speakers_and_files_in_the_root_are_speakers_of_their_own(videos):
+def test_folders_name_the_speakers_and_each_file_in_the_root_is_its_own_speaker(videos):
     found = by_source(videos, list_clips(videos))
     assert sorted(found) == [
         "Bob B/talk/one.mkv", "Bob B/x.webm", "ann/one.mp4", "ann/two.MOV", "solo.avi",
@@ -55,7 +58,7 @@ def test_ids_come_from_speaker_stem_and_path_and_stay_when_files_are_added(video
     assert len(clip_id.rsplit("-", 1)[1]) == 8
 
 
-def test_names_that_differ_only_in_odd_characters_stay_different_speakers(tmp_path):
+def test_names_that_differ_only_in_special_characters_stay_different_speakers(tmp_path):
     for name in ("Ann B", "Ann-B", "Änn B", "日本", "中国"):
         put(tmp_path / "v" / name / "one.mp4")
     found = list_clips(tmp_path / "v")
@@ -132,22 +135,22 @@ def test_a_missing_or_binary_csv_is_refused(videos):
     with pytest.raises(UsageError, match="cannot be read"):
         list_clips(videos, csv="none.csv")
     (videos / "b.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(UsageError, match="no csv in UTF-8"):
+    with pytest.raises(UsageError, match="not a csv file in UTF-8"):
         list_clips(videos, csv="b.csv")
 
 
 def test_an_empty_or_missing_folder_and_one_around_the_project_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="holds no videos"):
+    with pytest.raises(UsageError, match="has no videos"):
         list_clips(tmp_path / "empty")
-    with pytest.raises(UsageError, match="is no folder"):
+    with pytest.raises(UsageError, match="is not a folder"):
         list_clips(tmp_path / "none")
     (tmp_path / "around/project/data/raw").mkdir(parents=True)
     put(tmp_path / "around/x.mp4")
     config = FolderConfig(root=str(tmp_path / "around"))
-    project = tmp_path / "around/project"
-    with pytest.raises(UsageError, match="lie in each other"):
-        folder.list_clips(config, project, project / "data/raw", 0)
+    workspace = Workspace(tmp_path / "around/project")
+    with pytest.raises(UsageError, match="contains the other"):
+        Folder(config=config, workspace=workspace, seed=0).list_clips()
 
 
 @pytest.mark.parametrize(
@@ -155,10 +158,10 @@ def test_an_empty_or_missing_folder_and_one_around_the_project_are_refused(tmp_p
     [
         ({"val_share": 1.5}, "val_share is 1.5"),
         ({"val_share": 0.6, "test_share": 0.6}, "add up to 1.2"),
-        ({"only_listed": True}, "needs a csv"),
+        ({"only_listed": True}, "needs a list of videos"),
     ],
 )
-def test_nonsense_settings_are_refused_with_a_sentence(values, sentence):
+def test_wrong_settings_are_refused_with_a_sentence(values, sentence):
     with pytest.raises(UsageError, match=sentence):
         build(FolderConfig, values, "download.folder")
 
@@ -180,7 +183,7 @@ def test_broken_links_pipes_and_unreadable_files_fail_alone(videos, tmp_path):
     reasons = {}
     for file, clip in by_source(videos, list_clips(videos)).items():
         try:
-            folder.link(clip, raw)
+            link(clip, raw)
         except ItemError as error:
             reasons[file] = error.reason
     assert reasons == {"gone.mp4": Reason.FILE_MISSING, "pipe.mp4": Reason.UNREADABLE}

@@ -26,7 +26,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from avsep.corpora.youtube import session
-from avsep.corpora.youtube.fetch import Site
+from avsep.corpora.youtube.ytdlp import Site
 from tests.support.stage_run import run_stage
 from avsep.workspace import Workspace
 from tests.corpora.test_youtube import of

@@ -1,7 +1,6 @@
 import pytest
 
-from avsep.corpora.lrs2 import Lrs2Config
-from avsep.corpora.lrs3 import Lrs3Config
+from avsep.corpora.config import Lrs2Config, Lrs3Config
 from avsep.errors import CheckError, Reason, UsageError
 from avsep.schema import RawClip
 from avsep.tables import read_rows

@@ -2,8 +2,8 @@ import shutil
 
 import pytest
 
+from avsep.corpora.config import VoxCeleb2Config
 from avsep.corpora.vox2_meta import Person, read_vox2_meta
-from avsep.corpora.voxceleb2 import VoxCeleb2Config
 from avsep.errors import CheckError, Reason, UsageError
 from avsep.schema import RawClip
 from avsep.tables import read_rows

@@ -4,11 +4,12 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from avsep.corpora.voxceleb2 import VoxCeleb2Config
-from avsep.corpora.youtube import session
+from avsep.corpora.config import VoxCeleb2Config
+from avsep.corpora.youtube import session, ytdlp
 from avsep.corpora.youtube.config import COOKIES_VARIABLE, YouTubeConfig
 from avsep.corpora.youtube.cut import square
-from avsep.corpora.youtube.fetch import watch_address
+from avsep.corpora.youtube.messages import Failure
+from avsep.corpora.youtube.ytdlp import watch_address
 from avsep.errors import CheckError, Reason, State, UsageError
 from avsep.media.decode import read_audio, read_frames
 from avsep.schema import RawClip
@@ -104,7 +105,7 @@ def test_clips_are_cut_to_the_frame_and_the_sample(server, workspace, copy):
         assert click_time(audio) == pytest.approx(1.0 - first / 25, abs=0.003)
         assert row.annotation["asd_conf"] == 4.5
         assert row.annotation["source_width"] == 64
-    # One download a video: the generic extractor looks first, then the file is fetched.
+    # One download per video: the generic extractor looks first, then the file is fetched.
     assert server.asked == dict.fromkeys((A, B, C, D), 2)
     source = Ledger(workspace.ledger).sources("download")[A]
     assert source.state is State.DONE
@@ -113,7 +114,7 @@ def test_clips_are_cut_to_the_frame_and_the_sample(server, workspace, copy):
     assert not list(workspace.work("download").rglob("source.*"))
 
 
-def test_each_kind_of_trouble_ends_as_it_should(server, workspace, copy):
+def test_each_kind_of_failure_ends_as_it_should(server, workspace, copy):
     others = ("eeeeeeeeeee", "fffffffffff", "ggggggggggg", "hhhhhhhhhhh")
     for video in others:
         annotate(copy, video)
@@ -141,7 +142,7 @@ def test_each_kind_of_trouble_ends_as_it_should(server, workspace, copy):
     assert "no sound" in messages["hhhhhhhhhhh"]
 
 
-def test_retry_asks_again_only_for_what_can_heal(server, workspace, copy):
+def test_a_retry_asks_again_only_for_what_may_work_now(server, workspace, copy):
     server.videos = {C: video_bytes(), D: video_bytes(30)}
     server.answers = {A: [404], B: [500] * 50}
     server.videos[B] = video_bytes()
@@ -158,7 +159,7 @@ def test_retry_asks_again_only_for_what_can_heal(server, workspace, copy):
 
 
 @pytest.mark.parametrize("status", [429, 403])
-def test_throttled_everything_waits_and_nothing_counts_as_dead(
+def test_throttling_pauses_all_downloads_and_no_video_counts_as_gone(
     server, workspace, copy, status, caplog
 ):
     server.videos = dict.fromkeys((A, B, C, D), video_bytes())
@@ -170,13 +171,13 @@ def test_throttled_everything_waits_and_nothing_counts_as_dead(
         report = run_stage("download", workspace, config=of(copy, tries=2))
     assert report.counts.done == 4
     assert set(states(workspace).values()) == {"done"}
-    assert "everything waits" in caplog.text
+    assert "all downloads pause" in caplog.text
     attempts = [row.attempts for row in Ledger(workspace.ledger).sources("download").values()]
-    assert attempts == [1] * 4  # what was throttled is no attempt
+    assert attempts == [1] * 4  # a throttled try is not an attempt
     assert not (workspace.work("download") / "videos" / "throttled.json").exists()
 
 
-def test_after_many_pauses_the_rest_is_left_as_throttled(server, workspace, copy):
+def test_after_many_pauses_the_remaining_videos_fail_as_throttled(server, workspace, copy):
     server.videos = dict.fromkeys((A, B, C, D), video_bytes())
     server.answers[C] = server.answers[D] = [429] * 99
     server.busy_after, server.busy_for = 2, 10**6
@@ -188,33 +189,29 @@ def test_after_many_pauses_the_rest_is_left_as_throttled(server, workspace, copy
 
 
 def test_a_site_that_yt_dlp_no_longer_reads_stops_the_run(server, workspace, copy, monkeypatch):
-    from avsep.corpora.youtube.messages import Trouble
+    def broken(*_):
+        raise ytdlp.VideoError(Failure.BROKEN, "Signature extraction failed")
 
-    monkeypatch.setattr(
-        session.fetch, "fetch_video",
-        lambda *_: (_ for _ in ()).throw(
-            session.VideoError(Trouble.BROKEN, "Signature extraction failed")
-        ),
-    )  # fmt: skip
+    monkeypatch.setattr(ytdlp, "download_video", broken)
     with pytest.raises(CheckError, match=r"pip install -U yt-dlp.*Signature extraction failed"):
         run_stage("download", workspace, config=of(copy))
 
 
-def test_without_the_explicit_setting_nothing_is_asked_and_the_terms_are_said(server, copy):
+def test_without_the_explicit_setting_nothing_is_downloaded_and_the_terms_are_shown(server, copy):
     with pytest.raises(ValueError, match="terms of service forbid"):
         of(copy, allowed=False)
     assert not server.total
 
 
-def test_a_cap_keeps_a_long_or_large_video_out(server, workspace, copy):
+def test_a_video_over_the_limits_is_left_out(server, workspace, copy):
     server.videos = dict.fromkeys((A, B, C, D), video_bytes())
     server.videos[A] = video_bytes() + b"\0" * 1_100_000
     report = run_stage("download", workspace, config=of(copy, share=0.5, max_megabytes=1))
     assert report.counts.failed == {"video_restricted": 1}
-    assert "cap" in Ledger(workspace.ledger).sources("download")[A].message
+    assert "limit" in Ledger(workspace.ledger).sources("download")[A].message
 
 
-def test_the_cookies_are_sent_and_written_down_nowhere(
+def test_the_cookies_are_sent_and_written_nowhere(
     server, workspace, copy, tmp_path, monkeypatch, caplog, capfd
 ):
     secret = tmp_path / "jar-of-mine.txt"
@@ -234,7 +231,7 @@ def test_the_cookies_are_sent_and_written_down_nowhere(
         assert word.encode() not in written
 
 
-def test_a_cookie_file_that_cannot_be_read_is_told_without_its_name(
+def test_an_unreadable_cookie_file_is_reported_without_its_name(
     server, workspace, copy, monkeypatch
 ):
     monkeypatch.setenv(COOKIES_VARIABLE, "/nowhere/jar-of-mine.txt")
@@ -243,7 +240,7 @@ def test_a_cookie_file_that_cannot_be_read_is_told_without_its_name(
     assert "jar-of-mine" not in str(caught.value)
 
 
-def test_addresses_are_made_from_ids_alone():
+def test_addresses_are_built_from_ids_only():
     assert watch_address("-4WQ2xQlAbc") == "https://www.youtube.com/watch?v=-4WQ2xQlAbc"
     for odd in (
         "",
@@ -254,7 +251,7 @@ def test_addresses_are_made_from_ids_alone():
         "abcde fghij",
         "abcdefghij\n",
     ):
-        with pytest.raises(ValueError, match="is no YouTube id"):
+        with pytest.raises(ValueError, match="is not a YouTube id"):
             watch_address(odd)
 
 

@@ -5,9 +5,10 @@ import pytest
 from avsep.corpora.source_clip import FileInfo, SourceClip
 from avsep.corpora.youtube.breaker import Breaker, is_open
 from avsep.corpora.youtube.config import YouTubeConfig
-from avsep.corpora.youtube.fetch import Site
-from avsep.corpora.youtube.messages import Trouble
-from avsep.corpora.youtube.session import Session, VideoJob, VideoResult
+from avsep.corpora.youtube.messages import Failure
+from avsep.corpora.youtube.session import Session
+from avsep.corpora.youtube.video_job import VideoJob, VideoResult
+from avsep.corpora.youtube.ytdlp import Site
 from avsep.errors import ItemError, Reason, State
 from avsep.outcome import Counts, Outcome
 from pipeline.execution.ledger import Ledger
@@ -48,9 +49,9 @@ def test_a_run_that_was_killed_while_waiting_waits_on(tmp_path):
     clock.time += 40
     again = Breaker(tmp_path, **settings)
     assert again.is_open
-    assert (again.pauses, again.left_s) == (1, 60)
+    assert (again.pauses, again.remaining_s) == (1, 60)
     clock.time -= 10**9  # a clock that was set back
-    assert again.left_s == 1000
+    assert again.remaining_s == 1000
 
 
 def test_a_session_elsewhere_waits_as_long_and_does_not_end_the_pause(tmp_path):
@@ -99,19 +100,19 @@ def test_of_a_thousand_videos_three_in_ten_dead_every_clip_is_counted_once(tmp_p
     for number in range(1000):
         draw = rng.random()
         fate[f"v{number:010d}"] = (
-            Trouble.GONE if draw < 0.3 else Trouble.CHANGED if draw < 0.34
-            else Trouble.RESTRICTED if draw < 0.38 else Trouble.UNKNOWN if draw < 0.40
-            else Trouble.TRANSIENT if draw < 0.45 else None
+            Failure.GONE if draw < 0.3 else Failure.CHANGED if draw < 0.34
+            else Failure.RESTRICTED if draw < 0.38 else Failure.UNKNOWN if draw < 0.40
+            else Failure.TRANSIENT if draw < 0.45 else None
         )  # fmt: skip
     asked: list[str] = []
 
     def run(job: VideoJob) -> VideoResult:
         asked.append(job.video)
         if len(asked) % 97 == 0:
-            return VideoResult(video=job.video, trouble=Trouble.THROTTLED, message="429")
-        trouble = fate[job.video]
-        if trouble is not None:
-            return VideoResult(video=job.video, trouble=trouble, message=str(trouble))
+            return VideoResult(video=job.video, failure=Failure.THROTTLED, message="429")
+        failure = fate[job.video]
+        if failure is not None:
+            return VideoResult(video=job.video, failure=failure, message=str(failure))
         clips = {o.clip_id: FileInfo("0" * 64, 1) for o in job.clips}
         return VideoResult(video=job.video, clips=clips)
 
@@ -125,7 +126,7 @@ def test_of_a_thousand_videos_three_in_ten_dead_every_clip_is_counted_once(tmp_p
             CONFIG, ledger, breaker, run=run, workers=0, timeout_s=9, sleep=clock.sleep
         )
         ended = {}
-        for clip, result in session.fetch(jobs):
+        for clip, result in session.download(jobs):
             assert clip.clip_id not in ended
             ended[clip.clip_id] = (
                 Outcome.ended(clip.clip_id, result.reason, result.message)
@@ -138,27 +139,27 @@ def test_of_a_thousand_videos_three_in_ten_dead_every_clip_is_counted_once(tmp_p
     counts = Counts.of(ended.values())
     assert counts.total == sum(len(job.clips) for job in jobs)
     wanted = {
-        reason: sum(len(j.clips) for j in jobs if fate[j.video] is trouble)
-        for trouble, reason in [
-            (Trouble.GONE, "video_gone"), (Trouble.CHANGED, "video_changed"),
-            (Trouble.RESTRICTED, "video_restricted"), (Trouble.UNKNOWN, "unrecognised"),
-            (Trouble.TRANSIENT, "network_trouble"), (None, ""),
+        reason: sum(len(j.clips) for j in jobs if fate[j.video] is failure)
+        for failure, reason in [
+            (Failure.GONE, "video_gone"), (Failure.CHANGED, "video_changed"),
+            (Failure.RESTRICTED, "video_restricted"), (Failure.UNKNOWN, "unrecognised"),
+            (Failure.TRANSIENT, "network_trouble"), (None, ""),
         ]
     }  # fmt: skip
     assert counts.done == wanted.pop("")
     assert {**counts.dropped, **counts.failed} == wanted
     tries = {video: asked.count(video) for video in fate}
-    assert {tries[v] for v, t in fate.items() if t is Trouble.TRANSIENT} <= {3, 4, 5}
+    assert {tries[v] for v, t in fate.items() if t is Failure.TRANSIENT} <= {3, 4, 5}
 
     # Only what can heal is asked again.
-    for trouble in (Trouble.TRANSIENT, Trouble.THROTTLED):
-        ledger.reset_failed_sources("download", [trouble.reason])
+    for failure in (Failure.TRANSIENT, Failure.THROTTLED):
+        ledger.reset_failed_sources("download", [failure.reason])
     before = dict(fate)
-    fate.update({v: None for v, t in before.items() if t is Trouble.TRANSIENT})
+    fate.update({v: None for v, t in before.items() if t is Failure.TRANSIENT})
     asked.clear()
     jobs = [j for j in jobs if before[j.video] is not None]
     again = go()
-    assert not {v for v in asked if before[v] in (Trouble.GONE, Trouble.CHANGED)}
+    assert not {v for v in asked if before[v] in (Failure.GONE, Failure.CHANGED)}
     healed = [i for i, o in again.items() if o.state is State.DONE]
     assert len(healed) == wanted["network_trouble"]
 
@@ -169,12 +170,12 @@ def test_what_was_seen_as_gone_stays_so_in_the_next_run(tmp_path):
 
     def run(job: VideoJob) -> VideoResult:
         calls.append(job.video)
-        return VideoResult(video=job.video, trouble=Trouble.GONE, message="private")
+        return VideoResult(video=job.video, failure=Failure.GONE, message="private")
 
     for _ in range(2):
         breaker = Breaker(tmp_path, pause_s=1, max_pause_s=9)
         session = Session(CONFIG, ledger, breaker, run=run, workers=0, timeout_s=9)
-        [(_, error)] = session.fetch([job(tmp_path, 0)])
+        [(_, error)] = session.download([job(tmp_path, 0)])
         assert isinstance(error, ItemError)
         assert error.reason is Reason.VIDEO_GONE
     assert len(calls) == 1
@@ -195,14 +196,14 @@ def test_after_too_many_pauses_a_later_run_tries_again(tmp_path):
 
     def run(job: VideoJob) -> VideoResult:
         asked.append(job.video)
-        return VideoResult(video=job.video, trouble=Trouble.THROTTLED, message="429")
+        return VideoResult(video=job.video, failure=Failure.THROTTLED, message="429")
 
     def go() -> ItemError:
         breaker = Breaker(tmp_path, pause_s=100, max_pause_s=400, now=clock.now, sleep=clock.sleep)
         session = Session(
             CONFIG, Ledger(tmp_path / "l.sqlite"), breaker, run=run, workers=0, timeout_s=9
         )
-        [(_, error)] = session.fetch([job(tmp_path, 0)])
+        [(_, error)] = session.download([job(tmp_path, 0)])
         assert isinstance(error, ItemError)
         return error
 
@@ -220,12 +221,12 @@ def test_one_video_that_is_always_refused_is_no_throttling(tmp_path):
     clock = Clock()
 
     def run(job: VideoJob) -> VideoResult:
-        return VideoResult(video=job.video, trouble=Trouble.REFUSED, message="HTTP Error 403")
+        return VideoResult(video=job.video, failure=Failure.REFUSED, message="HTTP Error 403")
 
     ledger = Ledger(tmp_path / "ledger.sqlite")
     breaker = Breaker(tmp_path, pause_s=100, max_pause_s=400, now=clock.now, sleep=clock.sleep)
     session = Session(CONFIG, ledger, breaker, run=run, workers=0, timeout_s=9, sleep=clock.sleep)
-    [(_, error)] = session.fetch([job(tmp_path, 0)])
+    [(_, error)] = session.download([job(tmp_path, 0)])
     assert isinstance(error, ItemError)
     assert error.reason is Reason.NETWORK
     assert breaker.pauses == 0

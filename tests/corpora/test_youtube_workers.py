@@ -52,4 +52,4 @@ def test_throttled_all_worker_processes_pause_and_no_video_dies(tmp_path, monkey
     # After a pause one worker alone tries the ground; refused again, all wait again.
     late = [n for n in refused if n > first]
     assert all(gaps[n] > 0.9 * PAUSE_S for n in late)
-    assert caplog.text.count("everything waits") == 1 + len(late) >= 2
+    assert caplog.text.count("all downloads pause") == 1 + len(late) >= 2

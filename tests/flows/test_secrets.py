@@ -25,7 +25,7 @@ import sys
 from functools import partial
 from flows.stages import main
 from avsep.corpora.youtube import config, session
-from avsep.corpora.youtube.fetch import Site
+from avsep.corpora.youtube.ytdlp import Site
 from tests.support.video_server import _address
 
 server, *rest = sys.argv[1:]

@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 
 from avsep.corpora import folder
+from avsep.corpora.config import FolderConfig
 from avsep.corpora.demo import corpus
 from avsep.corpora.demo.config import DemoConfig
-from avsep.corpora.folder import FolderConfig
 from avsep.errors import CheckError, Reason, UsageError
 from avsep.files import sha256_file
 from avsep.progress import no_progress
@@ -126,7 +126,7 @@ def test_a_damaged_or_missing_raw_file_is_rendered_again(workspace, rendered):
     assert table(workspace) == before
 
 
-def test_other_settings_render_again_and_remove_what_is_no_longer_wanted(workspace, rendered):
+def test_other_settings_render_again_and_remove_old_files(workspace, rendered):
     run_stage("download", workspace, config=DEMO)
     before = table(workspace)
     (workspace.raw / "demo" / ".demo-s00-c00.0123.tmp.mp4").write_bytes(b"left by a kill")
@@ -149,7 +149,7 @@ def kept_ids(workspace) -> list[str]:
     return sorted(path.stem for path in (workspace.raw / "demo").iterdir())
 
 
-def test_a_folder_is_linked_and_keeps_what_is_known(workspace, videos):
+def test_a_folder_is_linked_and_its_speakers_are_kept(workspace, videos):
     report = run_stage("download", workspace, config=of_folder(videos))
     rows = table(workspace)
     assert report.counts.done == len(rows) == 4
@@ -160,7 +160,7 @@ def test_a_folder_is_linked_and_keeps_what_is_known(workspace, videos):
     assert {row.speaker for row in rows} == {"folder-ann", "folder-bob", "folder-solo"}
 
 
-def test_missing_files_of_a_folder_end_as_failed_and_heal(workspace, videos, tmp_path):
+def test_missing_files_of_a_folder_fail_and_work_once_they_are_back(workspace, videos, tmp_path):
     (videos / "ann/gone.mp4").symlink_to(tmp_path / "later.mp4")
     config = of_folder(videos, max_failed_share=0.5)
     report = run_stage("download", workspace, config=config)
@@ -187,7 +187,7 @@ def test_files_that_a_csv_names_and_that_are_missing_are_counted(workspace, vide
     assert (counts.done, counts.failed) == (1, {str(Reason.FILE_MISSING): 1})
 
 
-def test_an_added_and_a_changed_file_are_the_only_ones_read(workspace, videos, monkeypatch):
+def test_only_added_and_changed_files_are_read(workspace, videos, monkeypatch):
     run_stage("download", workspace, config=of_folder(videos))
     before = {row.clip_id: row for row in table(workspace)}
     (videos / "bob/two.mp4").write_text("new")
@@ -237,6 +237,6 @@ def test_many_files_are_spread_over_batches_that_stay_when_one_is_added(workspac
         ({"demo": {"clips_per_speaker": 0}}, "clips_per_speaker is 0"),
     ],
 )
-def test_nonsense_settings_are_refused_with_a_sentence(values, sentence):
+def test_wrong_settings_are_refused_with_a_sentence(values, sentence):
     with pytest.raises(UsageError, match=sentence):
         build(DownloadConfig, values, "download")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from avsep.corpora.youtube.fetch import Site
+from avsep.corpora.youtube.ytdlp import Site
 
 
 class VideoServer:

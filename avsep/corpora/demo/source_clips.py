@@ -1,9 +1,11 @@
-"""The demo corpus as the download stage sees it."""
+"""The demo corpus as the stage `download` sees it."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
+from typing import ClassVar
 
+from avsep.corpora.corpus import Corpus
 from avsep.corpora.demo.config import DemoConfig
 from avsep.corpora.demo.corpus import (
     CORPUS,
@@ -16,36 +18,60 @@ from avsep.corpora.demo.corpus import (
     write_clip,
 )
 from avsep.corpora.demo.voices import load_voice
-from avsep.corpora.source_clip import FileInfo, SourceClip, read_file_info
+from avsep.corpora.source_clip import FileInfo, SourceClip
+from avsep.corpora.source_files import read_file_info
+from avsep.errors import ItemError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo(Corpus):
+    """The demo corpus.
+
+    Attributes:
+        config: settings of the demo corpus.
+    """
+
+    name: ClassVar[str] = CORPUS
+    config: DemoConfig
+
+    def list_clips(self) -> list[SourceClip]:
+        """All clips of the demo corpus, sorted by clip id."""
+        return list_clips(self.config, self.seed)
+
+    def fetch(self, clip: SourceClip) -> FileInfo:
+        """Render one clip."""
+        speaker, number = (int(part[1:]) for part in clip.clip_id.split("-")[1:])
+        path = self.workspace.raw / clip.path
+        write_clip(DemoClip(speaker=speaker, number=number), path, seed=self.seed)
+        return read_file_info(path)
+
+    def is_present(self, clip: SourceClip, info: FileInfo) -> bool:
+        """Whether the rendered file is unchanged."""
+        try:
+            return read_file_info(self.workspace.raw / clip.path) == info
+        except ItemError:
+            return False
 
 
 def list_clips(config: DemoConfig, seed: int) -> list[SourceClip]:
     """All clips of the demo corpus, sorted by clip id."""
-    made = []
+    clips = []
     for speaker, split in sorted(config.speakers()):
         voice = load_voice(speaker)
-        for clip in clips_of(config, speaker, split):
-            made.append(
-                SourceClip(
-                    clip_id=clip.clip_id,
-                    corpus=CORPUS,
-                    speaker=speaker_id(speaker),
-                    group=group_id(speaker),
-                    gender=voice.gender,
-                    split=split,
-                    path=clip.path,
-                    licence=LICENCE,
-                    redistributable=True,
-                    text=voice.texts[clip.number],
-                    fingerprint=f"v{VERSION}-seed{seed}",
-                )
+        clips += [
+            SourceClip(
+                clip_id=clip.clip_id,
+                corpus=CORPUS,
+                speaker=speaker_id(speaker),
+                group=group_id(speaker),
+                gender=voice.gender,
+                split=split,
+                path=clip.path,
+                licence=LICENCE,
+                redistributable=True,
+                text=voice.texts[clip.number],
+                fingerprint=f"v{VERSION}-seed{seed}",
             )
-    return made
-
-
-def render(clip: SourceClip, raw: Path, seed: int) -> FileInfo:
-    """Render one clip into `raw`; returns what the file holds."""
-    speaker, number = (int(part[1:]) for part in clip.clip_id.split("-")[1:])
-    path = raw / clip.path
-    write_clip(DemoClip(speaker=speaker, number=number), path, seed=seed)
-    return read_file_info(path)
+            for clip in clips_of(config, speaker, split)
+        ]
+    return clips

@@ -1,4 +1,4 @@
-"""Clips cut from YouTube videos by a corpus's annotations, with yt-dlp as a library.
+"""Clips cut from YouTube videos as the annotations of a corpus say, with yt-dlp as a library.
 
-Off by default: see `YouTubeConfig.allowed`.
+Downloads are off by default: see `YouTubeConfig.allowed`.
 """

@@ -1,7 +1,7 @@
-"""The circuit breaker: when YouTube throttles, everything waits, longer each time.
+"""The circuit breaker: when YouTube throttles, all downloads pause, longer each time.
 
-Its state is a small file, so that worker processes see it at once, other sessions (batches on other
-workers of Dask) wait as long, and a run that was killed and started again does not ask sooner.
+Its state is a small file. So worker processes see it at once, other sessions (batches on other
+Dask workers) pause too, and a run that is killed and started again does not ask earlier.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ NAME = "throttled.json"
 
 
 def is_open(folder: Path) -> bool:
-    """Whether nothing may be asked for now; cheap, for workers."""
+    """Whether downloads are paused; cheap, for worker processes."""
     return (folder / NAME).exists()
 
 
 class Breaker:
-    """The breaker of one run.
+    """The breaker of one session. It is open while downloads are paused.
 
     Attributes:
-        pauses: in a row, without a success between.
+        pauses: number of pauses in a row, without a successful download in between.
     """
 
     def __init__(
@@ -51,46 +51,46 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether everything waits."""
+        """Whether downloads are paused."""
         return self._path.exists()
 
     def _refresh(self) -> bool:
-        """Take over what another session wrote; whether it is open."""
+        """Read what another session wrote; returns whether the breaker is open."""
         if not self.is_open:
             return False
         pauses, until = self._read()
-        # Gone since, or torn: what is known here still holds.
+        # 0 if the file has just been removed or is incomplete: keep what is known here.
         if pauses:
             self.pauses, self._until = pauses, until
         return True
 
     def trip(self) -> float:
-        """Open it; returns for how many seconds everything is to wait."""
+        """Open the breaker; returns the seconds to wait."""
         if not self._refresh():
             self.pauses += 1
             pause_s = min(self._max_pause_s, self._pause_s * 2 ** (self.pauses - 1))
             self._until = self._now() + pause_s
             write_json(self._path, {"pauses": self.pauses, "until": self._until})
-        return self.left_s
+        return self.remaining_s
 
     @property
-    def left_s(self) -> float:
-        """Seconds until something may be asked for again."""
-        # A clock that was set back must not make it wait for years.
+    def remaining_s(self) -> float:
+        """Seconds until the end of the pause."""
+        # Limited, so that a clock that was set back does not cause a pause of years.
         return min(max(0.0, self._until - self._now()), self._max_pause_s)
 
     def wait(self) -> None:
-        """Wait until it may be tried again, then let one request through.
+        """Wait for the end of the pause and close the breaker.
 
-        Another session that tried before and was throttled again makes this one wait on.
+        If another session tries earlier and is throttled again, the wait gets longer.
         """
         self._refresh()
-        while (left := self.left_s) > 0:
-            self._sleep(min(left, 5.0))
+        while (remaining_s := self.remaining_s) > 0:
+            self._sleep(min(remaining_s, 5.0))
             self._refresh()
         self._path.unlink(missing_ok=True)
 
     def succeeded(self) -> None:
-        """Note that requests are answered again."""
+        """Tell the breaker that the site answers again."""
         if not self.is_open:
             self.pauses = 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from avsep.validation import check_at_least, check_positive
+
 COOKIES_VARIABLE = "AVSEP_YOUTUBE_COOKIES"
 TERMS = (
     "YouTube's terms of service forbid downloads without its or the owner's permission, and the"
@@ -17,31 +19,32 @@ TERMS = (
 class YouTubeConfig:
     """Settings of downloads from YouTube.
 
-    Cookies are never a setting: the environment variable AVSEP_YOUTUBE_COOKIES may name a file of
-    them. An account that is used in bulk gets blocked, so by default there are none.
+    Cookies are not a setting: the environment variable AVSEP_YOUTUBE_COOKIES may name a file of
+    cookies. By default none are sent, since an account that downloads in bulk gets blocked.
 
     Attributes:
         allowed: that you may download: YouTube's terms forbid it without permission, and the
             videos belong to their owners.
-        max_height: of the picture, in pixels.
-        max_megabytes: of one video.
-        max_duration_s: of one video.
-        rate_limit_mb_s: megabytes a second for one worker.
-        at_once: most videos at a time, however many workers the stage has.
-        sleep_s: least and most pause before each video.
-        tries: attempts at a video that meets trouble which may pass.
-        unknown_tries: attempts at one whose trouble is unknown, before it is parked.
-        retry_delay_s: before the second attempt; doubles.
-        burst: so many videos refused (HTTP 403) without a success between are throttling.
-        pause_s: of all workers when YouTube throttles; doubles each time that it still does.
+        max_height: largest height of the picture to download, in pixels.
+        max_megabytes: size limit per video.
+        max_duration_s: duration limit per video.
+        rate_limit_mb_s: most megabytes per second and worker.
+        at_once: most videos in parallel, however many workers the stage has.
+        sleep_s: shortest and longest pause before each video.
+        tries: attempts per video for failures that may pass.
+        unknown_tries: attempts per video for failures with an unrecognised message.
+        retry_delay_s: pause before the second attempt; it doubles with each further one.
+        burst: number of videos refused (HTTP 403) in a row that counts as throttling.
+        pause_s: pause of all workers when YouTube throttles; it doubles while throttling goes on.
         max_pause_s: longest of these pauses.
-        max_pauses: in a row, before the rest is left for another run.
-        broken_after: so many videos in a row that yt-dlp cannot read stop the run.
-        socket_timeout_s: of one answer of the server.
-        box_scale: side of the square that is cut out over the longer side of the annotated box.
-        size: of the pictures written, in pixels.
-        aspect_tolerance: how far the picture's width over height may be from the annotated one.
-        keep_sources: keep the videos once their clips are cut.
+        max_pauses: number of pauses in a row after which the remaining videos fail as throttled.
+        broken_after: number of videos in a row that yt-dlp cannot read after which the run stops.
+        socket_timeout_s: longest wait for an answer of the server.
+        box_scale: side of the square to cut out, divided by the longer side of the annotated box.
+        size: side of the pictures written, in pixels.
+        aspect_tolerance: largest relative difference between the aspect ratio of the video and
+            the annotated one.
+        keep_sources: keep the videos after their clips are cut.
     """
 
     allowed: bool = False
@@ -66,24 +69,18 @@ class YouTubeConfig:
     keep_sources: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("max_height", "max_megabytes", "at_once", "tries", "unknown_tries", "burst",
-                     "max_pauses", "broken_after"):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("max_duration_s", "rate_limit_mb_s", "max_pause_s", "socket_timeout_s"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0.")
-        for name in ("retry_delay_s", "pause_s"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative.")
+        check_at_least(self, 1, "max_height", "max_megabytes", "at_once", "tries", "unknown_tries")
+        check_at_least(self, 1, "burst", "max_pauses", "broken_after")
+        check_positive(self, "max_duration_s", "rate_limit_mb_s", "max_pause_s", "socket_timeout_s")
+        check_at_least(self, 0, "retry_delay_s", "pause_s")
         if not 0 <= self.sleep_s[0] <= self.sleep_s[1]:
-            raise ValueError(f"sleep_s is {self.sleep_s}; 0 <= least <= most is needed.")
+            raise ValueError(f"sleep_s is {self.sleep_s}; it must be 0 <= shortest <= longest.")
         if self.size % 2 or not 64 <= self.size <= 1024:
-            raise ValueError(f"size is {self.size}; it must be even and in 64..1024.")
+            raise ValueError(f"size is {self.size}; it must be even and between 64 and 1024.")
         if not 1 <= self.box_scale <= 4:
-            raise ValueError(f"box_scale is {self.box_scale}; it must be in 1..4.")
+            raise ValueError(f"box_scale is {self.box_scale}; it must be between 1 and 4.")
 
 
 def secrets() -> tuple[str, ...]:
-    """What must be in no log: the value of the variable that names the cookies."""
+    """Texts that must not appear in logs: the path of the file of cookies."""
     return tuple(filter(None, (os.environ.get(COOKIES_VARIABLE),)))

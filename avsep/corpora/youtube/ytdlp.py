@@ -1,4 +1,4 @@
-"""One video with yt-dlp: our address, our options, nothing of the user's configuration."""
+"""Download one video with yt-dlp: our address, our options, and no configuration of the user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from avsep.corpora.youtube import breaker
 from avsep.corpora.youtube.config import COOKIES_VARIABLE, YouTubeConfig, secrets
-from avsep.corpora.youtube.messages import Trouble, classify, tidy
+from avsep.corpora.youtube.messages import Failure, classify, clean_message
 from avsep.errors import CheckError, UsageError
 from avsep.files import read_json, sha256_file, write_json
 
@@ -24,13 +24,13 @@ MAX_COOKIE_BYTES = 4 << 20
 
 
 def watch_address(video: str) -> str:
-    """The address of a video, made by us from its id alone.
+    """The address of a video, built from its id only.
 
     Raises:
-        ValueError: it is no id.
+        ValueError: it is not an id.
     """
     if not VIDEO_ID.fullmatch(video):
-        raise ValueError(f"{video!r} is no YouTube id.")
+        raise ValueError(f"{video!r} is not a YouTube id.")
     return f"https://www.youtube.com/watch?v={video}"
 
 
@@ -39,8 +39,8 @@ class Site:
     """Where videos come from.
 
     Attributes:
-        address: of a video, by its id.
-        extractors: of yt-dlp that may be used.
+        address: gives the address of a video for its id.
+        extractors: the extractors of yt-dlp that may be used.
     """
 
     address: Callable[[str], str] = watch_address
@@ -48,14 +48,14 @@ class Site:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class VideoFile:
     """A downloaded video.
 
     Attributes:
-        file: its name in its folder.
-        sha256: of its bytes.
-        size_bytes: of the file.
-        format_id: as the site calls it.
+        file: file name in the folder of the video.
+        sha256: hash of the file.
+        size_bytes: size of the file.
+        format_id: name of the format, as the site calls it.
         tool: version of yt-dlp.
     """
 
@@ -67,53 +67,65 @@ class Source:
 
 
 class VideoError(Exception):
-    """A video could not be had."""
+    """The video could not be downloaded.
 
-    def __init__(self, trouble: Trouble, message: str) -> None:
-        super().__init__(trouble, message)
-        self.trouble = trouble
+    Attributes:
+        failure: the kind of failure.
+        message: one sentence for a person.
+    """
+
+    def __init__(self, failure: Failure, message: str) -> None:
+        super().__init__(failure, message)
+        self.failure = failure
         self.message = message
 
 
-def fetch_video(
+def download_video(
     video: str, folder: Path, config: YouTubeConfig, site: Site, breaker_folder: Path
-) -> Source:
-    """Download one video into `folder`, or find it there.
+) -> VideoFile:
+    """Download one video into `folder`, unless it is already there.
 
-    A download that was cut goes on where it was.
+    An interrupted download continues where it was.
+
+    Args:
+        video: YouTube id.
+        folder: folder of this video.
+        config: settings of downloads.
+        site: where the video comes from.
+        breaker_folder: folder with the state of the breaker.
 
     Raises:
-        VideoError: it could not be had.
+        VideoError: the video could not be downloaded.
     """
     if (found := _finished(folder)) is not None:
         return found
     if breaker.is_open(breaker_folder):
-        raise VideoError(Trouble.WAITING, "everything waits")
+        raise VideoError(Failure.WAITING, "all downloads are paused")
     import yt_dlp
 
     folder.mkdir(parents=True, exist_ok=True)
     log = _Log()
     reasons: list[str] = []
     options = _options(folder, config, site, log, breaker_folder, reasons)
-    _no_plugins()
+    _disable_plugins()
     try:
         with yt_dlp.YoutubeDL(options) as downloader:
             info = downloader.extract_info(site.address(video), download=True)
     except _StopNow as error:
-        raise VideoError(Trouble.WAITING, "everything waits") from error
+        raise VideoError(Failure.WAITING, "all downloads are paused") from error
     except yt_dlp.utils.YoutubeDLError as error:
         if isinstance(error.__cause__, _StopNow) or breaker.is_open(breaker_folder):
-            raise VideoError(Trouble.WAITING, "everything waits") from error
+            raise VideoError(Failure.WAITING, "all downloads are paused") from error
         text = str(error)
-        raise VideoError(classify(text), tidy(text, secrets())) from error
-    # What was left out for its size is listed as well, without a path.
+        raise VideoError(classify(text), clean_message(text, secrets())) from error
+    # A video that is too large is listed too, but without a path.
     entries = (info or {}).get("requested_downloads") or ()
     done = [Path(entry["filepath"]) for entry in entries if entry.get("filepath")]
     files = [path for path in done if path.is_file() and path.parent == folder]
     if not files:
-        text = " ".join(reasons or log.lines) or "there is no file in the end"
-        raise VideoError(classify(text), tidy(text, secrets()))
-    source = Source(
+        text = " ".join(reasons or log.lines) or "yt-dlp wrote no file"
+        raise VideoError(classify(text), clean_message(text, secrets()))
+    source = VideoFile(
         file=files[0].name,
         sha256=sha256_file(files[0]),
         size_bytes=files[0].stat().st_size,
@@ -124,14 +136,15 @@ def fetch_video(
     return source
 
 
-def forget_video(folder: Path) -> None:
+def remove_video(folder: Path) -> None:
     """Remove a downloaded video."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _finished(folder: Path) -> Source | None:
+def _finished(folder: Path) -> VideoFile | None:
+    """The video of an earlier download, if it is complete."""
     try:
-        source = Source(**read_json(folder / "source.json"))
+        source = VideoFile(**read_json(folder / "source.json"))
         path = folder / source.file
         whole = path.parent == folder and path.stat().st_size == source.size_bytes
     except (CheckError, TypeError, OSError):
@@ -140,29 +153,29 @@ def _finished(folder: Path) -> Source | None:
 
 
 class _StopNow(Exception):  # noqa: N818
-    """Raised inside yt-dlp when everything is to wait."""
+    """Raised inside yt-dlp when all downloads must pause."""
 
 
 class _Log:
-    """What yt-dlp says; kept for the reason of a failure, printed nowhere."""
+    """Collects the messages of yt-dlp, which explain a failure. Nothing is printed."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
     def debug(self, message: str) -> None:
-        """Chatter, of which one sentence matters."""
+        """Only the message about a video that is too large matters."""
         if "larger than max-filesize" in message:
-            self.lines.append(f"over the cap: {message}")
+            self.lines.append(f"over our limit: {message}")
 
     def info(self, message: str) -> None:
-        """Likewise."""
+        """Treat it like a debug message, since yt-dlp mixes the two."""
         self.debug(message)
 
     def warning(self, message: str) -> None:
-        """Left out: what fails comes as an error too."""
+        """Ignore it: a failure is reported as an error too."""
 
     def error(self, message: str) -> None:
-        """An error."""
+        """Keep it."""
         self.lines.append(message)
 
 
@@ -176,10 +189,10 @@ def _options(
 ) -> dict[str, Any]:
     from avsep.media.ffmpeg import binary
 
-    def fits(info: dict[str, Any], *, incomplete: bool = False) -> str | None:
+    def reason_to_skip(info: dict[str, Any], *, incomplete: bool = False) -> str | None:
         duration_s = info.get("duration")
         if duration_s is not None and duration_s > config.max_duration_s:
-            reasons.append(f"over the cap: it lasts {duration_s:.0f} s")
+            reasons.append(f"over our limit: the video lasts {duration_s:.0f} s")
             return reasons[-1]
         if info.get("is_live") or info.get("live_status") in ("is_live", "is_upcoming"):
             reasons.append("this live stream is not over")
@@ -197,7 +210,7 @@ def _options(
         "allowed_extractors": list(site.extractors),
         "noplaylist": True,
         "playlist_items": "1",
-        "match_filter": fits,
+        "match_filter": reason_to_skip,
         "progress_hooks": [stop_when_throttled],
         "logger": log,
         "quiet": True,
@@ -221,24 +234,24 @@ def _options(
         "sleep_interval": config.sleep_s[0],
         "max_sleep_interval": config.sleep_s[1],
         "ffmpeg_location": binary(),
-        "js_runtimes": {name: {} for name in found_runtimes()},
+        "js_runtimes": {name: {} for name in installed_runtimes()},
     }
     if (cookies := read_cookies()) is not None:
-        # A stream, so that yt-dlp writes what the site sets into memory, not into the user's file.
+        # A stream, so that yt-dlp writes new cookies to memory and not to the user's file.
         options["cookiefile"] = io.StringIO(cookies)
     return options
 
 
-def found_runtimes() -> list[str]:
-    """JavaScript runtimes of this machine that yt-dlp knows; YouTube needs one."""
+def installed_runtimes() -> list[str]:
+    """The JavaScript runtimes on this machine that yt-dlp can use; YouTube needs one."""
     return [name for name in JS_RUNTIMES if shutil.which(_PROGRAMS.get(name, name))]
 
 
 def read_cookies() -> str | None:
-    """The cookies of the file that the environment names; None where it names none.
+    """The cookies in the file that the environment variable names; None if it names none.
 
     Raises:
-        UsageError: the file cannot be read; its name is not told.
+        UsageError: the file cannot be read. The message does not contain its path.
     """
     name = os.environ.get(COOKIES_VARIABLE)
     if not name:
@@ -250,8 +263,8 @@ def read_cookies() -> str | None:
         raise UsageError(f"the file that {COOKIES_VARIABLE} names cannot be read.") from error
 
 
-def _no_plugins() -> None:
-    """Keep yt-dlp from loading code that lies about in the user's folders."""
+def _disable_plugins() -> None:
+    """Keep yt-dlp from loading plugins from the user's folders."""
     from yt_dlp.globals import plugin_dirs
 
     plugin_dirs.value = []

@@ -1,0 +1,164 @@
+"""Settings of the corpora: which one, where your copy of it is, and how it is split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from avsep.corpora.demo.config import DemoConfig
+from avsep.corpora.youtube.config import TERMS, YouTubeConfig
+from avsep.validation import check_at_least, check_share
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderConfig:
+    """Settings of a folder of videos.
+
+    Attributes:
+        root: path of the folder; relative to the project, or absolute.
+        csv: path of a csv file, relative to `root`, with the columns file and speaker and the
+            optional columns gender, split, group and text. Empty: the folders name the speakers.
+        only_listed: leave out the videos that the csv does not name; otherwise they are an error.
+        val_share: share of the groups (of the speakers, if the csv names no groups) in the
+            validation split. A hash of the name decides, so a group keeps its split when others
+            are added; with few groups a split may be empty.
+        test_share: share of the groups in the test split, decided in the same way.
+        licence: SPDX id or a short text, stored with every clip.
+        redistributable: whether the licence allows to pass the clips on.
+    """
+
+    root: str = ""
+    csv: str = ""
+    only_listed: bool = False
+    val_share: float = 0.1
+    test_share: float = 0.1
+    licence: str = ""
+    redistributable: bool = False
+
+    def __post_init__(self) -> None:
+        check_share(self, "val_share", "test_share")
+        if self.val_share + self.test_share > 1:
+            raise ValueError(
+                f"val_share and test_share add up to {self.val_share + self.test_share:g};"
+                " the sum must be at most 1."
+            )
+        if self.only_listed and not self.csv:
+            raise ValueError("only_listed needs a list of videos; set csv to its path.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoxCeleb2Config:
+    """Settings of VoxCeleb2.
+
+    Attributes:
+        root: path of the folder with your copy; relative to the project, or absolute.
+        route: `tree` links extracted clips; `archives` reads the zip files or their parts and
+            writes the clips to `data/raw`; `youtube` downloads the videos and cuts the clips as
+            the txt annotations say (see `download.youtube`).
+        parts: parts of the corpus to use, `dev` and `test`.
+        meta: name of the list of speakers; it may lie anywhere below `root`.
+        val_share: share of the speakers of `dev` in the validation split, chosen by a hash of
+            their ids.
+        max_speakers: use only this many speakers of each part, chosen by the same hash; None for
+            all.
+        check_md5: compare the archives with the published checksums before they are read.
+        checksums: path of a file with lines `<md5>  <archive>`, relative to `root`, for archives
+            without a published checksum.
+        licence: text stored with every clip.
+    """
+
+    root: str = ""
+    route: Literal["tree", "archives", "youtube"] = "tree"
+    parts: tuple[Literal["dev", "test"], ...] = ("dev", "test")
+    meta: str = "vox2_meta.csv"
+    val_share: float = 0.01
+    max_speakers: int | None = None
+    check_md5: bool = True
+    checksums: str = ""
+    licence: str = "VoxCeleb2: annotations CC-BY-4.0, videos of their owners; not to be shared"
+
+    def __post_init__(self) -> None:
+        check_share(self, "val_share")
+        check_at_least(self, 1, "max_speakers")
+        if not self.parts:
+            raise ValueError("parts is empty; name dev, test or both.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lrs2Config:
+    """Settings of LRS2.
+
+    Attributes:
+        root: path of the folder `mvlrs_v1` or of the folder above it.
+        pretrain: add the pretraining part to the training split; it has the same programmes as
+            the training part.
+        check_counts: stop if a list does not have the published number of lines.
+        licence: text stored with every clip.
+    """
+
+    root: str = ""
+    pretrain: bool = False
+    check_counts: bool = True
+    licence: str = "LRS2-BBC: BBC R&D agreement; not to be shared"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lrs3Config:
+    """Settings of LRS3.
+
+    Attributes:
+        root: path of the folder that holds `trainval` and `test`, or of the folder above it.
+        pretrain: add the pretraining part to the training split.
+        val_list: path of a file, relative to `root`, with one clip of `trainval` per line:
+            `<YouTube id>/<number>`, with or without `trainval/` before it. These clips are the
+            validation split, and `clean` drops the other clips of their talks, since a talk must
+            not be in two splits. Empty: talks are chosen by a hash of their ids.
+        val_share: share of the talks of `trainval` in the validation split, if there is no list.
+        check_counts: stop if a part does not have the published number of clips.
+        licence: text stored with every clip.
+    """
+
+    root: str = ""
+    pretrain: bool = False
+    val_list: str = ""
+    val_share: float = 0.04
+    check_counts: bool = True
+    licence: str = "LRS3-TED: withdrawn; TED terms; not to be shared"
+
+    def __post_init__(self) -> None:
+        check_share(self, "val_share")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusConfig:
+    """Which corpus, and the settings of each.
+
+    Attributes:
+        corpus: `demo` is rendered by this package, `folder` is a folder of your own videos, and
+            the others are your own copies of published corpora.
+        seed: seed of the demo corpus and of the splits.
+        demo: settings of the demo corpus.
+        folder: settings of a folder.
+        voxceleb2: settings of VoxCeleb2.
+        lrs2: settings of LRS2.
+        lrs3: settings of LRS3.
+        youtube: settings of downloads from YouTube, which are off by default.
+    """
+
+    corpus: Literal["demo", "folder", "voxceleb2", "lrs2", "lrs3"] = "demo"
+    seed: int = 0
+    demo: DemoConfig = field(default_factory=DemoConfig)
+    folder: FolderConfig = field(default_factory=FolderConfig)
+    voxceleb2: VoxCeleb2Config = field(default_factory=VoxCeleb2Config)
+    lrs2: Lrs2Config = field(default_factory=Lrs2Config)
+    lrs3: Lrs3Config = field(default_factory=Lrs3Config)
+    youtube: YouTubeConfig = field(default_factory=YouTubeConfig)
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "seed")
+        if self.corpus != "demo" and not getattr(self, self.corpus).root:
+            what = "your videos" if self.corpus == "folder" else "your copy of the corpus"
+            raise ValueError(f"{self.corpus}.root is empty; set it to the folder with {what}.")
+        by_youtube = self.corpus == "voxceleb2" and self.voxceleb2.route == "youtube"
+        if by_youtube and not self.youtube.allowed:
+            raise ValueError(f"downloads from YouTube are off. {TERMS}")

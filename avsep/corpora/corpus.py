@@ -1,0 +1,57 @@
+"""What the stage `download` needs of every corpus."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from avsep.corpora.source_clip import FileInfo, SourceClip
+from avsep.corpora.source_files import check_root, is_linked
+from avsep.errors import ItemError
+from avsep.processes import map_items
+from avsep.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus(ABC):
+    """A corpus. It is picklable, so that worker processes can fetch its clips.
+
+    Attributes:
+        name: name of the corpus, of its section in the settings and of its folder in `data/raw`.
+        workspace: the project's folders.
+        seed: seed of the splits.
+    """
+
+    name: ClassVar[str]
+    workspace: Workspace
+    seed: int
+
+    @abstractmethod
+    def list_clips(self) -> list[SourceClip]:
+        """All clips of the corpus, sorted by clip id."""
+
+    @abstractmethod
+    def fetch(self, clip: SourceClip) -> FileInfo:
+        """Bring one clip into the folder of raw clips.
+
+        Raises:
+            ItemError: the clip or its annotation is missing or damaged.
+        """
+
+    def fetch_all(
+        self, clips: Iterable[SourceClip], *, workers: int, timeout_s: float
+    ) -> Iterator[tuple[SourceClip, FileInfo | ItemError]]:
+        """Bring many clips, in parallel; yields the result of each when it ends."""
+        yield from map_items(self.fetch, clips, workers=workers, timeout_s=timeout_s)
+
+    def is_present(self, clip: SourceClip, _info: FileInfo) -> bool:
+        """Whether the raw file of a clip is still there as the journal says."""
+        return is_linked(clip, self.workspace.raw)
+
+    def check_root(self, value: str) -> Path:
+        """The folder that the setting `root` names; see `source_files.check_root`."""
+        setting = f"download.{self.name}.root"
+        return check_root(setting, value, self.workspace.root, self.workspace.raw)

@@ -1,0 +1,154 @@
+"""The files of a corpus on this machine: found, linked into `data/raw`, hashed and written."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from avsep.corpora.source_clip import FileInfo, SourceClip
+from avsep.errors import ItemError, Reason, UsageError
+from avsep.files import atomic_path, sha256_file
+
+
+def check_root(setting: str, value: str, project: Path, raw: Path) -> Path:
+    """The folder that the setting `root` of a corpus names, as an absolute path.
+
+    Args:
+        setting: dotted name of the setting, for error messages.
+        value: value of the setting.
+        project: the project folder; a relative value is relative to it.
+        raw: the folder of raw clips.
+
+    Raises:
+        UsageError: there is no such folder, or it overlaps with the folder of raw clips.
+    """
+    root = (project / Path(value).expanduser()).resolve()
+    if not value or not root.is_dir():
+        raise UsageError(
+            f"{setting} is {value!r}, which is not a folder; set it to the folder with your videos."
+        )
+    ours = raw.resolve()
+    if ours.is_relative_to(root) or root.is_relative_to(ours):
+        raise UsageError(
+            f"{setting} is {root}, and one of it and the project's {ours} contains the other;"
+            " keep your videos in another folder."
+        )
+    return root
+
+
+def files_below(root: Path) -> Iterator[str]:
+    """Relative paths of all files below a folder, in a fixed order.
+
+    Links to folders are followed once; hidden files and folders are left out.
+    """
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:  # a link back to a folder we have walked
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = os.path.relpath(folder, root)
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield name if below == "." else f"{below}/{name}"
+
+
+def fingerprint_of(path: Path) -> str:
+    """Size and time of a file as text, which changes when the file does; empty if it is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def link(clip: SourceClip, raw: Path) -> FileInfo:
+    """Link the file of a clip into `raw`.
+
+    Raises:
+        ItemError: the file is missing or cannot be read.
+    """
+    source, target = Path(clip.source), raw / clip.path
+    info = read_file_info(source)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(source)
+        temporary.replace(target)
+    except OSError as error:
+        raise item_error(error, target) from error
+    return info
+
+
+def is_linked(clip: SourceClip, raw: Path) -> bool:
+    """Whether `raw` already has the link to the file of a clip."""
+    target = raw / clip.path
+    return target.is_symlink() and str(target.readlink()) == clip.source
+
+
+def read_file_info(path: Path) -> FileInfo:
+    """Hash a file and check that it does not change meanwhile.
+
+    Raises:
+        ItemError: the file is missing, not a regular file, unreadable, or changed while it was
+            read.
+    """
+    try:
+        before = path.stat()
+        if not stat.S_ISREG(before.st_mode):
+            raise ItemError(Reason.UNREADABLE, f"{path} is not a regular file.")
+        digest = sha256_file(path)
+        after = path.stat()
+    except OSError as error:
+        raise item_error(error, path) from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise ItemError(Reason.FILE_CHANGED, f"{path} changed while it was read.")
+    return FileInfo(digest, after.st_size)
+
+
+def read_annotation_bytes(path: Path) -> bytes:
+    """The bytes of a small file beside a clip.
+
+    Raises:
+        ItemError: the file is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise item_error(error, path) from error
+
+
+def write_file(path: Path, chunks: Iterable[bytes]) -> FileInfo:
+    """Write a file in chunks, atomically.
+
+    Raises:
+        ItemError: the file cannot be written. An error of `chunks` goes through, and then nothing
+            is written either.
+    """
+    digest, size_bytes = hashlib.sha256(), 0
+    try:
+        with atomic_path(path) as temporary, temporary.open("wb") as handle:
+            for chunk in chunks:
+                handle.write(chunk)
+                digest.update(chunk)
+                size_bytes += len(chunk)
+    except OSError as error:
+        raise item_error(error, path) from error
+    return FileInfo(digest.hexdigest(), size_bytes)
+
+
+def item_error(error: OSError, path: Path) -> ItemError:
+    """The error of an item whose file cannot be used."""
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return ItemError(Reason.FILE_MISSING, f"{path} is missing, or links to a missing file.")
+    if error.errno == errno.ENOSPC:
+        return ItemError(Reason.OUT_OF_SPACE, "no space left on the device")
+    detail = os.strerror(error.errno) if error.errno else str(error)
+    return ItemError(Reason.UNREADABLE, f"{path} cannot be read: {detail}.")
