@@ -161,3 +161,28 @@ def as_values(config: Any) -> Any:
     if isinstance(config, Enum):
         return config.value
     return config
+
+
+def with_overrides(config: T, overrides: Mapping[str, Any], where: str) -> T:
+    """A copy of a config with some values changed.
+
+    Args:
+        config: a frozen dataclass.
+        overrides: the changes, nested as the config is.
+        where: the place in the settings file, for the error message.
+
+    Raises:
+        UsageError: an unknown key or a value that the config refuses.
+    """
+    return build(type(config), _merged(as_values(config), overrides), where)
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(values)
+    for key, change in changes.items():
+        old = result.get(key)
+        if isinstance(old, Mapping) and isinstance(change, Mapping):
+            result[key] = _merged(old, change)
+        else:
+            result[key] = change
+    return result

@@ -6,6 +6,7 @@ A field that is None passes: it means "not set". NaN and infinities never pass.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 
@@ -44,7 +45,7 @@ def check_range(config: Any, least: float, most: float, *names: str) -> None:
             raise ValueError(f"{name} is {value}; it must be between {least:g} and {most:g}.")
 
 
-def check_choice(config: Any, choices: tuple[Any, ...], *names: str) -> None:
+def check_choice(config: Any, choices: Collection[Any], *names: str) -> None:
     """Raise ValueError where a field is none of `choices`."""
     for name, value in _values(config, names):
         if value not in choices:

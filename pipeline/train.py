@@ -20,7 +20,7 @@ from avsep.settings import as_values, build
 from avsep.workspace import PARAMS, Workspace
 from pipeline.config import load_config
 from pipeline.execution.launch import exit_code
-from pipeline.execution.training_child import prepare_directory
+from pipeline.execution.training_run import prepare_directory
 from pipeline.stages import STAGES, pretrain, train
 
 TRAIN_HERE: dict[str, Callable[[Any, Workspace, Path], None]] = {

@@ -28,7 +28,7 @@ def import_dolphin(
     out: Out,
 ) -> None:
     """Check a released Dolphin checkpoint and write it under our names, with a card."""
-    from avsep.models import released
+    from avsep.models.dolphin import released
 
     _say(out, released.import_dolphin(source, out))
 
@@ -46,7 +46,7 @@ def import_vovit(
     ] = None,
 ) -> None:
     """Check released VoViT checkpoints and write them as one model, with a card."""
-    from avsep.models import released
+    from avsep.models.vovit import released
 
     if variant not in VARIANTS:
         raise UsageError(f"--variant is {variant!r}; it may be {', '.join(VARIANTS)}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from avsep.models.registry import MODELS
 from avsep.validation import (
     check_at_least,
     check_choice,
@@ -12,8 +13,6 @@ from avsep.validation import (
     check_positive,
     check_share,
 )
-
-MODELS = ("dolphin", "vovit-s1", "vovit")
 
 ConditionName = Literal["own", "other", "none"]
 PerceptualName = Literal["pesq", "stoi", "estoi"]
@@ -25,7 +24,7 @@ class EvaluateConfig:
     """How a model is evaluated.
 
     Attributes:
-        model: name of the model, one of `MODELS`; the command line sets it.
+        model: name of the model, see `avsep.models.registry`; the command line sets it.
         split: the split whose list of mixtures is used.
         conditions: whose video the model sees: the wanted speaker's own, the other speaker's, or
             none.

@@ -8,11 +8,14 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from avsep.errors import CheckError
-from avsep.loading.augment import AugmentConfig, crop_lips
-from avsep.loading.cues import ClipRow, Store, cut_lips
+from avsep.loading.augment import crop_lips
+from avsep.loading.config import AugmentConfig
+from avsep.loading.cues import cut_lips
 from avsep.loading.mixtures import Item
 from avsep.loading.speed import NORMAL, frame_places
 from avsep.schema import SAMPLES_PER_FRAME
+from avsep.shards.index import IndexRow
+from avsep.shards.store import ShardStore
 
 
 class TrainClips(Dataset[Item]):
@@ -22,7 +25,7 @@ class TrainClips(Dataset[Item]):
     """
 
     def __init__(
-        self, store: Store, *, seed: int, num_frames: int, augment: AugmentConfig | None = None
+        self, store: ShardStore, *, seed: int, num_frames: int, augment: AugmentConfig | None = None
     ) -> None:
         """Prepare items of `num_frames` frames.
 
@@ -43,7 +46,7 @@ class TrainClips(Dataset[Item]):
 class ListedClips(Dataset[Item]):
     """The first window of each clip of a split, the centre of the picture."""
 
-    def __init__(self, store: Store, *, split: str, num_frames: int) -> None:
+    def __init__(self, store: ShardStore, *, split: str, num_frames: int) -> None:
         """Prepare items of `num_frames` frames.
 
         Raises:
@@ -61,7 +64,7 @@ class ListedClips(Dataset[Item]):
         return _window(self._store, row, number, 0, self._num_frames, AugmentConfig(), rng)
 
 
-def usable_rows(store: Store, split: str, num_frames: int) -> Sequence[ClipRow]:
+def usable_rows(store: ShardStore, split: str, num_frames: int) -> Sequence[IndexRow]:
     """The clips of a split with one voice and enough frames, in the store's order.
 
     Raises:
@@ -80,8 +83,8 @@ def usable_rows(store: Store, split: str, num_frames: int) -> Sequence[ClipRow]:
 
 
 def _window(
-    store: Store,
-    row: ClipRow,
+    store: ShardStore,
+    row: IndexRow,
     number: int,
     first: int,
     num_frames: int,

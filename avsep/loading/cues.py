@@ -2,58 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
 from avsep.errors import CheckError
-from avsep.schema import Landmarks
+from avsep.shards.store import ShardStore
 
 
-class ClipRow(Protocol):
-    """What loading asks of a row of the shards' index."""
-
-    @property
-    def key(self) -> str:
-        """Of the sample."""
-
-    @property
-    def split(self) -> str:
-        """`train`, `val` or `test`."""
-
-    @property
-    def num_frames(self) -> int:
-        """At 25 a second."""
-
-    @property
-    def multi_voice(self) -> bool:
-        """More than one voice may be heard."""
-
-    @property
-    def audio_sha256(self) -> str:
-        """Of the sound."""
-
-
-class Store(Protocol):
-    """What loading asks of `avsep.shards.reader.ShardStore`."""
-
-    @property
-    def index(self) -> Sequence[ClipRow]:
-        """One row a sample."""
-
-    def audio(self, key: str) -> NDArray[np.int16]:
-        """(640 T,)."""
-
-    def lips(self, key: str) -> NDArray[np.uint8]:
-        """(T, 96, 96)."""
-
-    def landmarks(self, key: str) -> Landmarks:
-        """T frames."""
-
-
-def cut_lips(store: Store, key: str, places: NDArray[np.float32]) -> NDArray[np.uint8]:
+def cut_lips(store: ShardStore, key: str, places: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The mouth crops nearest to some places of a sample.
 
     Args:
@@ -73,7 +29,7 @@ def cut_lips(store: Store, key: str, places: NDArray[np.float32]) -> NDArray[np.
 
 
 def cut_landmarks(
-    store: Store, key: str, places: NDArray[np.float32]
+    store: ShardStore, key: str, places: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Landmarks at some places of a sample, on straight lines between its frames.
 

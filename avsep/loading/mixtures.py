@@ -7,6 +7,7 @@ number of ranks and any interruption give the same items.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +16,6 @@ from torch.utils.data import Dataset
 
 from avsep.errors import CheckError
 from avsep.loading.augment import (
-    AugmentConfig,
     change_throat,
     colour,
     crop_lips,
@@ -24,10 +24,13 @@ from avsep.loading.augment import (
     shake_landmarks,
     shift_places,
 )
-from avsep.loading.cues import Store, cut_landmarks, cut_lips
+from avsep.loading.config import AugmentConfig
+from avsep.loading.cues import cut_landmarks, cut_lips
 from avsep.loading.speed import NORMAL, Speeds, frame_places
 from avsep.mixing.render import render
+from avsep.mixing.training import TrainingDraw
 from avsep.schema import SAMPLES_PER_FRAME, MixtureRecipe
+from avsep.shards.store import ShardStore
 
 Cue = Literal["lips", "landmarks"]
 Item = dict[str, Any]
@@ -35,26 +38,41 @@ Draw = Callable[[int], MixtureRecipe]
 """The recipe of a number: the same number gives the same recipe, for ever."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Mixtures:
+    """What a separator is trained and validated on.
+
+    Attributes:
+        store: the samples.
+        draw: gives training recipes of the wanted length.
+        val: the validation list.
+    """
+
+    store: ShardStore
+    draw: TrainingDraw
+    val: Sequence[MixtureRecipe]
+
+
 class TrainMixtures(Dataset[Item]):
     """Training items, drawn and mixed on the fly; endless.
 
     An item is a dict: `item` its number, `mixture`, `target` and `other` (N,) float32 as they sound
     in the mixture, `key` of the target's sample, `places` (F,) float32 where in it the frames lie,
-    and `look`, which look of the clip is meant. With the cue `lips`: `lips` (F, 88, 88) uint8, cut
+    and `view`, which view of the clip is meant. With the cue `lips`: `lips` (F, 88, 88) uint8, cut
     and maybe mirrored and lit; with `landmarks`: `landmarks` (F, 68, 3) float32 and `valid` (F,)
     uint8. N = 640 F.
     """
 
     def __init__(
         self,
-        store: Store,
+        store: ShardStore,
         draw: Draw,
         *,
         seed: int,
         cues: Sequence[Cue],
         augment: AugmentConfig | None = None,
         paired: bool = True,
-        looks: int = 0,
+        views: int = 0,
     ) -> None:
         """Prepare items.
 
@@ -62,19 +80,19 @@ class TrainMixtures(Dataset[Item]):
             store: the samples.
             draw: gives recipes.
             seed: of the augmentation.
-            cues: what the model looks at.
+            cues: what the model views at.
             augment: how items are changed; None for not at all.
             paired: item 2 i has the first voice of recipe i as target and 2 i + 1 the second, so
                 that a batch shows what difference the video makes; else item i has the first voice
                 of recipe i.
-            looks: how many looks of each clip there are besides the stored one, see
-                `avsep.training.lip_features.LipFeatureCache`.
+            views: how many views of each clip there are besides the stored one, see
+                `avsep.models.dolphin.lip_features.LipFeatureCache`.
         """
         self._store, self._draw = store, draw
         self._seed, self._cues = seed, tuple(cues)
         self._augment = augment or AugmentConfig()
         self._speeds = Speeds(store, self._augment.speed, seed)
-        self._paired, self._looks = paired, looks
+        self._paired, self._views = paired, views
         # The mixture made last: the two items of a pair mostly follow each other.
         self._mixed: tuple[int, Any] = (-1, None)
 
@@ -104,8 +122,8 @@ class TrainMixtures(Dataset[Item]):
         source, augment = recipe.sources[target], self._augment
         num_frames = recipe.num_samples // SAMPLES_PER_FRAME
         places = frame_places(source.start // SAMPLES_PER_FRAME, num_frames, speed)
-        look = 1 + int(rng.integers(self._looks)) if self._looks else 0
-        item: Item = {"key": source.key, "places": places, "look": look}
+        view = 1 + int(rng.integers(self._views)) if self._views else 0
+        item: Item = {"key": source.key, "places": places, "view": view}
         if "lips" in self._cues:
             item["lips"] = crop_lips(cut_lips(self._store, source.key, places), augment, rng)
         if "landmarks" in self._cues:
@@ -123,7 +141,7 @@ class ListedMixtures(Dataset[Item]):
     """
 
     def __init__(
-        self, store: Store, recipes: Sequence[MixtureRecipe], *, cues: Sequence[Cue]
+        self, store: ShardStore, recipes: Sequence[MixtureRecipe], *, cues: Sequence[Cue]
     ) -> None:
         """Check the list against the store.
 
@@ -156,7 +174,7 @@ class ListedMixtures(Dataset[Item]):
         places = frame_places(
             source.start // SAMPLES_PER_FRAME, recipe.num_samples // SAMPLES_PER_FRAME, NORMAL
         )
-        item: Item = {"item": number, "key": source.key, "places": places, "look": 0}
+        item: Item = {"item": number, "key": source.key, "places": places, "view": 0}
         rendered = render(recipe, self._store.audio)
         item |= _sound(rendered.sources, target)
         item["mixture"] = rendered.mixture  # with its noise, if it has any

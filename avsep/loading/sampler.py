@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 
-class RoundSampler:
-    """Batches of item numbers for training: an endless row, cut into rounds of equal length.
+class EpochSampler:
+    """Batches of item numbers for training: an endless row, cut into epochs of equal length.
 
     Step `s` of rank `r` out of `w` takes the items `(s w + r) batch ...`: no item comes twice, each
-    rank takes the same number of steps, and the position is a function of the round alone, so a
-    resumed run goes on where it stopped. It is its own `sampler`, which is where Lightning looks
-    for `set_epoch`.
+    rank takes the same number of steps, and the position is a function of the epoch alone, so a
+    resumed run goes on where it stopped. It is its own `sampler`, since Lightning calls that one's
+    `set_epoch`.
 
     Attributes:
-        round: which round comes next; the first is 0.
+        epoch: which epoch comes next; the first is 0.
     """
 
     def __init__(self, *, batch: int, steps: int, rank: int = 0, num_ranks: int = 1) -> None:
-        """Prepare rounds of `steps` steps of `batch` items on each rank.
+        """Prepare epochs of `steps` steps of `batch` items on each rank.
 
         Raises:
             ValueError: a count below 1, or a rank that does not exist.
@@ -29,16 +29,16 @@ class RoundSampler:
             raise ValueError(f"rank {rank} is not one of {num_ranks} ranks.")
         self._batch, self._steps = batch, steps
         self._rank, self._num_ranks = rank, num_ranks
-        self.round = 0
+        self.epoch = 0
 
     @property
-    def sampler(self) -> RoundSampler:
+    def sampler(self) -> EpochSampler:
         """Itself."""
         return self
 
     @property
     def batch_size(self) -> int:
-        """Items a step on this rank."""
+        """Items per step on this rank."""
         return self._batch
 
     @property
@@ -47,22 +47,14 @@ class RoundSampler:
         return False
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to a round; Lightning calls this before each."""
-        self.round = epoch
-
-    def state_dict(self) -> dict[str, int]:
-        """The position."""
-        return {"round": self.round}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go to a position."""
-        self.round = state["round"]
+        """Go to an epoch; Lightning calls this before each."""
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return self._steps
 
     def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.round * self._steps, (self.round + 1) * self._steps):
+        for step in range(self.epoch * self._steps, (self.epoch + 1) * self._steps):
             first = (step * self._num_ranks + self._rank) * self._batch
             yield list(range(first, first + self._batch))
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from avsep.loading.cues import Store
 from avsep.schema import SAMPLES_PER_FRAME, MixtureRecipe
 from avsep.shards.cache import ByteCache
+from avsep.shards.store import ShardStore
 
 NORMAL = 25
 CACHE_BYTES = 256 << 20
@@ -34,7 +34,7 @@ def stretched_length(num_frames: int, speed: int) -> int:
 class Speeds:
     """Draws a speed for each voice of a mixture, and plays the voices at them."""
 
-    def __init__(self, store: Store, share: float, seed: int) -> None:
+    def __init__(self, store: ShardStore, share: float, seed: int) -> None:
         """Prepare drawing.
 
         Args:

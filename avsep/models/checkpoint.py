@@ -18,14 +18,13 @@ from torch import Tensor, nn
 
 from avsep.errors import CheckError, UsageError
 from avsep.files import atomic_path, read_json, sha256_file, write_json
+from avsep.models.registry import families
 from avsep.models.tensor_file import read_tensors
 from avsep.settings import as_values, build
 
 CARD = "card.json"
 CARD_VERSION = 1
 SAFETENSORS, TORCH_FILE = "model.safetensors", "model.pt"
-
-FAMILIES = {"dolphin": "Dolphin", "vovit": "VoViT", "lipcoder": "LipEncoder"}  # their classes
 
 
 def save(model: nn.Module, directory: Path, card: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,10 +80,15 @@ def save_file(model: nn.Module, path: Path, card: Mapping[str, Any]) -> dict[str
 
 
 def _check_family(model: nn.Module, family: Any) -> None:
-    if family not in FAMILIES:
-        raise ValueError(f"family is {family!r}; it may be {', '.join(FAMILIES)}.")
-    if type(model).__name__ != FAMILIES[family]:
-        raise ValueError(f"a {type(model).__name__} is no {FAMILIES[family]} ({family}).")
+    known = families()
+    if family not in known:
+        raise ValueError(f"family is {family!r}; it may be {', '.join(known)}.")
+    network = known[family].network()
+    if not isinstance(model, network):
+        raise ValueError(
+            f"the model is a {type(model).__name__}; the family {family} has the class"
+            f" {network.__name__}."
+        )
 
 
 def _write(
@@ -117,26 +121,15 @@ def load(path: Path, device: str | torch.device = "cpu", *, family: str = "") ->
     """
     card_path = _card_path(path)
     card = read_card(path, family=family)
-    model_class, config_class = _classes(card["family"])
+    family_of_card = families()[card["family"]]
     try:
-        model = model_class(build(config_class, card["config"], f"{card_path}: config"))
+        config = build(family_of_card.config, card["config"], f"{card_path}: config")
+        model = family_of_card.network()(config)
         model.load_state_dict(read_weights(path, card), strict=True)
     except (UsageError, RuntimeError) as error:
         raise CheckError(f"{card_path} does not fit this version of avsep: {error}") from error
     model.card = card  # type: ignore[assignment]
     return model.to(device).eval()
-
-
-def _classes(family: str) -> tuple[type[nn.Module], type[Any]]:
-    """The classes of a family's model and of its config, imported when they are asked for."""
-    from avsep.models import dolphin, vovit
-
-    classes: dict[str, tuple[type[nn.Module], type[Any]]] = {
-        "dolphin": (dolphin.Dolphin, dolphin.DolphinConfig),
-        "vovit": (vovit.VoViT, vovit.VoViTConfig),
-        "lipcoder": (dolphin.LipEncoder, dolphin.LipEncoderConfig),
-    }
-    return classes[family]
 
 
 def read_card(path: Path, *, family: str = "") -> dict[str, Any]:
@@ -152,7 +145,7 @@ def read_card(path: Path, *, family: str = "") -> dict[str, Any]:
     wanted = {"version", "family", "config", "weights", "sha256"}
     if not isinstance(card, dict) or not wanted <= card.keys():
         raise CheckError(f"{card_path} is damaged: it lacks some of {', '.join(sorted(wanted))}.")
-    if card["version"] != CARD_VERSION or card["family"] not in FAMILIES:
+    if card["version"] != CARD_VERSION or card["family"] not in families():
         raise CheckError(
             f"{card_path} is of version {card['version']!r} and family {card['family']!r}, which"
             " this version of avsep does not know."

@@ -12,10 +12,9 @@ from typing import Any
 from avsep.errors import CheckError
 from avsep.evaluation.results import ResultRow, read_results
 from avsep.files import read_json
+from avsep.models.registry import MODELS
 from avsep.workspace import Workspace
 
-MODELS = ("dolphin", "vovit-s1", "vovit")
-TITLES = {"dolphin": "Dolphin", "vovit-s1": "VoViT stage 1", "vovit": "VoViT"}
 MAX_LOG_BYTES = 16 << 20
 
 
@@ -48,7 +47,7 @@ class ModelResults:
     @property
     def title(self) -> str:
         """For people."""
-        return TITLES.get(self.name, self.name)
+        return MODELS[self.name].title if self.name in MODELS else self.name
 
     @property
     def evaluated(self) -> bool:
@@ -56,7 +55,7 @@ class ModelResults:
         return self.metrics is not None
 
 
-def gather_models(workspace: Workspace, names: Sequence[str] = MODELS) -> list[ModelResults]:
+def gather_models(workspace: Workspace, names: Sequence[str] = tuple(MODELS)) -> list[ModelResults]:
     """Everything about the named models, in their order.
 
     Raises:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from avsep.files import read_jsonl
+from avsep.git import git_commit
 from avsep.outcome import Counts
 from avsep.reporting import charts, corpus, literature, scores, tables
 from avsep.reporting.gather import ModelResults, gather_models
 from avsep.reporting.listening import gather_examples
 from avsep.reporting.numbers import METRICS, number, scaled
-from avsep.reporting.provenance import commit, versions
+from avsep.reporting.provenance import versions
 from avsep.schema import RATE_HZ
 from avsep.workspace import Workspace
 
@@ -73,7 +74,9 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(
+    return environment.get_template(
+        "page.html"
+    ).render(
         title=title,
         # Our own two files, and nothing else may run or style: the policy names their hashes.
         script=Markup(script),  # noqa: S704
@@ -107,7 +110,7 @@ def render_page(
         costs=tables.cost_lines(results),
         versions=versions(),
         measured_with=sorted({m.cost["versions"] for m in results if m.cost}),
-        commit=commit(workspace.root),
+        commit=git_commit(workspace.root)[:12],
     )
 
 

@@ -1,12 +1,9 @@
-"""What made the figures: versions of tools, and the commit of the code."""
+"""The versions of the tools that made the figures."""
 
 from __future__ import annotations
 
 import platform
-import shutil
-import subprocess
 from importlib import metadata
-from pathlib import Path
 
 from avsep import __version__
 
@@ -14,7 +11,6 @@ PACKAGES = (
     *("torch", "lightning", "torchmetrics", "numpy", "scipy", "pesq", "pystoi"),
     *("av", "soundfile", "ai-edge-litert", "webdataset", "prefect", "dvc"),
 )
-GIT_TIMEOUT_S = 10.0
 
 
 def versions() -> list[tuple[str, str]]:
@@ -26,21 +22,3 @@ def versions() -> list[tuple[str, str]]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def commit(root: Path) -> str:
-    """The commit of the project folder; empty where it is no git repository."""
-    git = shutil.which("git")
-    if git is None:
-        return ""
-    try:
-        done = subprocess.run(
-            [git, "-C", str(root), "rev-parse", "--short=12", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=GIT_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -8,6 +8,7 @@ from typing import Any
 
 from avsep.evaluation.bootstrap import bootstrap_generator
 from avsep.evaluation.compare import paired_difference
+from avsep.models.registry import MODELS
 from avsep.reporting.gather import ModelResults
 from avsep.reporting.numbers import (
     DASH,
@@ -21,7 +22,6 @@ from avsep.reporting.numbers import (
 )
 
 RESULT_COLUMNS = ("si_snri", "sdri", "pesq", "stoi", "estoi")
-COMPARED = (("vovit", "vovit-s1"),)  # the same stage 1 with and without the enhancer
 COMPARE_SAMPLES = 2000
 
 
@@ -92,7 +92,8 @@ def comparison_sentences(models: Sequence[ModelResults]) -> list[str]:
     """Paired differences of the models that are one another's ablation."""
     by_name = {model.name: model for model in models}
     sentences = []
-    for first_name, second_name in COMPARED:
+    # A model that needs another one is that one with something added, e.g. VoViT's enhancer.
+    for first_name, second_name in ((s.name, n) for s in MODELS.values() for n in s.needs):
         first, second = by_name.get(first_name), by_name.get(second_name)
         if not (first and second and first.rows and second.rows):
             continue

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from avsep.errors import UsageError
-from avsep.training.config import PrecisionName
 
-Resolved = Literal["fp32", "bf16", "fp16"]
+ResolvedName = Literal["fp32", "bf16", "fp16"]
 
 TIMED_STEPS = 3
-# A gain of less is noise. The demo's Dolphin gains 1.02 to 1.15 on CPUs with AMX, by the hour.
-GAIN_WANTED = 1.03
+# A smaller gain is noise. The demo's Dolphin gains 1.02 to 1.15 on CPUs with AMX, by the hour.
+LEAST_GAIN = 1.03
 
 
 class Precision:
@@ -28,7 +27,7 @@ class Precision:
         name: fp32, bf16 or fp16.
     """
 
-    def __init__(self, name: Resolved, device_type: str) -> None:
+    def __init__(self, name: ResolvedName, device_type: str) -> None:
         """Prepare a number format for a kind of device (`cpu`, `cuda`).
 
         Raises:
@@ -89,41 +88,39 @@ class Precision:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A chosen format and the sentence that says why.
+class PrecisionChoice:
+    """A number format and why it is used.
 
     Attributes:
         name: fp32, bf16 or fp16.
-        sentence: for the log.
+        reason: one line for the log.
     """
 
-    name: Resolved
-    sentence: str
+    name: ResolvedName
+    reason: str
 
 
-def choose(wanted: PrecisionName, step: Callable[[Resolved], None]) -> Choice:
-    """Resolve `auto` by timing some steps in fp32 and in bf16 on the machine at hand.
+def time_precisions(step: Callable[[Precision], None], device_type: str) -> PrecisionChoice:
+    """Time some steps in fp32 and in bf16 on this machine and choose the faster format.
 
     CPUs with matrix units and GPUs gain from bf16; others lose by it.
 
     Args:
-        wanted: as set.
-        step: does one forward and backward pass in the format that it is given, and waits for it.
+        step: does one forward and backward pass in the given format, and waits for it.
+        device_type: `cpu` or `cuda`.
     """
-    if wanted != "auto":
-        return Choice(wanted, f"precision {wanted}, as set")
-    formats: tuple[Resolved, Resolved] = ("fp32", "bf16")
+    formats: tuple[ResolvedName, ResolvedName] = ("fp32", "bf16")
     for name in formats:  # warm up: kernels, caches and allocators
-        step(name)
+        step(Precision(name, device_type))
     seconds = dict.fromkeys(formats, float("inf"))
     for _ in range(TIMED_STEPS):
         for name in formats:
             started = time.perf_counter()
-            step(name)
+            step(Precision(name, device_type))
             seconds[name] = min(seconds[name], time.perf_counter() - started)
     gain = seconds["fp32"] / seconds["bf16"]
-    name = "bf16" if gain >= GAIN_WANTED else "fp32"
-    return Choice(
+    name = "bf16" if gain >= LEAST_GAIN else "fp32"
+    return PrecisionChoice(
         name,
         f"precision {name}: a step takes {seconds['fp32']:.3f} s in fp32"
         f" and {seconds['bf16']:.3f} s in bf16 here",

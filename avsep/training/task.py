@@ -30,6 +30,7 @@ class FitTask(pl.LightningModule):
     Attributes:
         model: what is trained.
         average: its averaged copy, which is validated and exported.
+        precision: number format of the forward pass; `fit` chooses it.
         monitor: the score (higher is better) that picks the best checkpoint.
         steps_done: steps so far, skipped ones included; the position of the run.
         skipped: non-finite steps so far.
@@ -38,14 +39,12 @@ class FitTask(pl.LightningModule):
 
     monitor = "val_si_sdri"
 
-    def __init__(
-        self, model: nn.Module, settings: FitSettings, *, seed: int, precision: Precision
-    ) -> None:
+    def __init__(self, model: nn.Module, settings: FitSettings, *, seed: int) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model = model
         self.settings = settings
-        self.precision = precision
+        self.precision = Precision("fp32", "cpu")
         self.average = WeightAverage(model, settings.ema)
         self.steps_done = 0
         self.skipped = 0

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from avsep.errors import UsageError
-from avsep.models.released import LICENCES
+from avsep.models.dolphin.released import LICENCE as DOLPHIN_LICENCE
+from avsep.models.vovit.released import LICENCE as VOVIT_LICENCE
 
 _DOLPHIN = "https://huggingface.co/JusperLee/Dolphin/resolve/main"
 _VOVIT = "https://github.com/JuanFMontesinos/VoViT/releases/download/Speech"
@@ -35,13 +36,11 @@ class Release:
     """Weights that their authors released.
 
     Attributes:
-        family: dolphin or vovit.
         title: one line for people.
         terms: what a user has to know before the download.
         parts: files by role: `model`, or `stage1`, `enhancer` and `mean_face`.
     """
 
-    family: str
     title: str
     terms: str
     parts: Mapping[str, Part]
@@ -54,21 +53,18 @@ _MEAN_FACE = Part(name="speech_mean_face.npy", url=_VOVIT_SOURCE)
 RELEASES: Mapping[str, Release] = MappingProxyType(
     {
         "dolphin": Release(
-            family="dolphin",
             title="Dolphin, trained on VoxCeleb2 by its authors (JusperLee/Dolphin)",
-            terms=LICENCES["dolphin"],
+            terms=DOLPHIN_LICENCE,
             parts={"model": Part(name="model.safetensors", url=_DOLPHIN)},
         ),
         "vovit": Release(
-            family="vovit",
             title="VoViT for speech, both stages, trained on VoxCeleb2 by its authors",
-            terms=LICENCES["vovit"],
+            terms=VOVIT_LICENCE,
             parts={"stage1": _STAGE1, "enhancer": _ENHANCER, "mean_face": _MEAN_FACE},
         ),
         "vovit-s1": Release(
-            family="vovit",
             title="VoViT for speech, first stage alone",
-            terms=LICENCES["vovit"],
+            terms=VOVIT_LICENCE,
             parts={"stage1": _STAGE1, "mean_face": _MEAN_FACE},
         ),
     }

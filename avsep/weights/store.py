@@ -9,20 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from avsep.downloading import download
 from avsep.errors import CheckError
-from avsep.files import read_json, write_json, write_text
-from avsep.models import checkpoint, released
-from avsep.models.vovit.config import Variant
+from avsep.files import read_json, write_json
+from avsep.models import checkpoint
+from avsep.models.registry import MODELS
 from avsep.weights.catalogue import release
 from avsep.workspace import Workspace
 
-MODELS = ("dolphin", "vovit", "vovit-s1")
 SOURCES = "sources.json"  # sha256 of all that was ever fetched, by name and part
-
-VARIANTS: dict[str, Variant] = {"vovit": "speech", "vovit-s1": "speech-s1"}
 
 
 @dataclass(frozen=True)
@@ -103,17 +98,9 @@ def get(
             found = download(url, files[role], sha256=expected, advance=advance)
             known[f"{name}/{role}"] = {"url": url, "sha256": found}
         made = Path(folder) / path.name
-        if wanted.family == "dolphin":
-            card = released.import_dolphin(files["model"], made)
-        else:
-            face = _face_table(files["mean_face"])
-            card = released.import_vovit(
-                files["stage1"],
-                files.get("enhancer"),
-                made,
-                variant=VARIANTS[name],
-                mean_face=face,
-            )
+        spec = MODELS[name]
+        assert spec.family.import_release is not None
+        card = spec.family.import_release()(files, made, spec.variant)
         made.replace(path)
         made.with_suffix(".json").replace(path.with_suffix(".json"))
     write_json(store / SOURCES, known)
@@ -123,20 +110,3 @@ def get(
 def _known(store: Path) -> dict[str, Any]:
     path = store / SOURCES
     return read_json(path) if path.exists() else {}
-
-
-def _face_table(path: Path) -> Path:
-    """The mean face of a .npy file as the table that `released` reads."""
-    try:
-        face = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise CheckError(f"{path.name} is no array: {error}.") from error
-    if face.shape == (3, 68):
-        face = face.T
-    if face.shape != (68, 3):
-        raise CheckError(f"{path.name} holds {face.shape}, not the 68 points of a mean face.")
-    rows = ["\t".join(("index", "x", "y", "z"))]
-    rows += ["\t".join([str(i), *(repr(float(v)) for v in row)]) for i, row in enumerate(face)]
-    table = path.with_suffix(".tsv")
-    write_text(table, "\n".join(rows) + "\n")
-    return table

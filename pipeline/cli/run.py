@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from avsep.errors import UsageError
+from avsep.models.registry import MODELS
 from avsep.progress import stage_progress
 from avsep.workspace import PARAMS, find_project
 from pipeline.cli.options import Root
@@ -19,9 +20,7 @@ from pipeline.stages import STAGES
 
 def run(
     stage: Annotated[str, typer.Argument(help=", ".join(STAGES))],
-    model: Annotated[
-        str, typer.Option(help="For train and evaluate: dolphin, vovit-s1 or vovit.")
-    ] = "",
+    model: Annotated[str, typer.Option(help=f"For train and evaluate: {', '.join(MODELS)}.")] = "",
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try the items again that failed.")
     ] = False,
@@ -33,7 +32,7 @@ def run(
     config = load_configs(workspace.root / PARAMS)[stage]
     if found.per_model:
         if not model:
-            raise UsageError(f"`avsep run {stage}` needs --model dolphin, vovit-s1 or vovit.")
+            raise UsageError(f"`avsep run {stage}` needs --model: {', '.join(MODELS)}.")
         config = replace(config, model=model)
     elif model:
         raise UsageError(f"the stage {stage} has no --model.")

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avsep.errors import CheckError, ItemError, UsageError
-from avsep.evaluation.config import MIXTURE, MODELS, EvaluateConfig
+from avsep.evaluation.config import MIXTURE, EvaluateConfig
 from avsep.files import fresh_directory, link_or_copy, read_json, settings_hash, sha256_file
+from avsep.models.registry import MODELS
 from avsep.outcome import Counts, Outcome
 from avsep.progress import Progress
 from avsep.schema import MixtureRecipe

@@ -1,7 +1,6 @@
-"""Pretrain Dolphin's lip encoder (DP-LipCoder) on the lips and the speech of the train split.
+"""pretrain: train Dolphin's lip encoder (DP-LipCoder) on the lips and speech of the train split.
 
-As `train`, the stage starts a child process that goes on from its last checkpoint when it is
-started again.
+The stage starts a child process, which goes on from its last checkpoint when it is started again.
 """
 
 from __future__ import annotations
@@ -10,15 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from avsep.files import read_json, settings_hash, sha256_file, sources_sha256
-from avsep.outcome import Counts, Outcome
+from avsep.files import settings_hash, sha256_file, sources_sha256
+from avsep.models.dolphin.train_config import LipCoderTrainConfig
+from avsep.outcome import Outcome
 from avsep.progress import Progress
 from avsep.settings import as_values
 from avsep.training.config import RunSettings
-from avsep.training.recipes import LipCoderRecipe
 from avsep.workspace import Workspace
 from pipeline.execution.stage import Batch, Stage, StageReport
-from pipeline.execution.training_child import publish, require, train_in_child
+from pipeline.execution.training_run import finish_run, require, train_in_child
 
 NAME = "pretrain"
 ITEM = "lipcoder"
@@ -29,10 +28,11 @@ class PretrainConfig(RunSettings):
     """How the lip encoder is pretrained.
 
     Attributes:
-        lipcoder: see `LipCoderRecipe`; `size` and `overrides` must be those of `train.dolphin`.
+        lipcoder: see `LipCoderTrainConfig`; `size` and `overrides` must be those of
+            `train.dolphin`.
     """
 
-    lipcoder: LipCoderRecipe = field(default_factory=LipCoderRecipe)
+    lipcoder: LipCoderTrainConfig = field(default_factory=LipCoderTrainConfig)
 
 
 def plan(config: PretrainConfig, workspace: Workspace) -> list[Batch]:
@@ -54,9 +54,7 @@ def work(
     config: PretrainConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
     """Pretrain in a child process, or go on with a training that was interrupted."""
-    outcome = train_in_child(workspace, NAME, batch, as_values(config), devices=config.devices)
-    progress(1)
-    return [outcome]
+    return train_in_child(workspace, NAME, batch, config, progress)
 
 
 def finish(
@@ -66,12 +64,7 @@ def finish(
     outcomes: Sequence[Outcome],
 ) -> StageReport:
     """Publish the encoder with its card, checkpoints, logs and metrics."""
-    counts = Counts.of(outcomes)
-    facts: dict[str, str | int | float] = {}
-    if counts.done:
-        publish(workspace.work(NAME) / ITEM, workspace.lipcoder)
-        facts |= read_json(workspace.lipcoder / "metrics.json")
-    return StageReport(stage=NAME, counts=counts, facts=facts)
+    return finish_run(workspace, NAME, ITEM, workspace.lipcoder, outcomes)
 
 
 def train_here(config: PretrainConfig, workspace: Workspace, directory: Path) -> None:
@@ -80,13 +73,13 @@ def train_here(config: PretrainConfig, workspace: Workspace, directory: Path) ->
     Raises:
         CheckError: an input is missing or damaged, or the training does not get on.
     """
+    from avsep.models.dolphin.pretrain import pretrain_lipcoder
     from avsep.shards.store import ShardStore
-    from avsep.training.train_lipcoder import train_lipcoder
-    from avsep.training.trainer import set_up_process
+    from avsep.training.process import set_up_process
 
     set_up_process(seed=config.seed, threads=config.threads)
     store = ShardStore(workspace.shards, cache_bytes=config.cache_mb << 20)
-    train_lipcoder(config.lipcoder, config, store, directory)
+    pretrain_lipcoder(config.lipcoder, config, store, directory)
 
 
 STAGE = Stage(NAME, PretrainConfig, plan, work, finish)

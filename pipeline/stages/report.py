@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from avsep.errors import CheckError
 from avsep.files import fresh_directory, link_or_copy, write_text
+from avsep.models.registry import MODELS
 from avsep.outcome import Counts, Outcome
 from avsep.progress import Progress
 from avsep.workspace import Workspace
@@ -29,7 +30,7 @@ class ReportConfig:
     """
 
     title: str = "Two voices, one face: results"
-    models: tuple[str, ...] = ("dolphin", "vovit-s1", "vovit")
+    models: tuple[str, ...] = tuple(MODELS)
     max_examples: int = 4
     max_size_mb: float = 20.0
 

@@ -13,8 +13,9 @@ from avsep.bench.text import markdown
 from avsep.cli import main
 from avsep.errors import UsageError
 from avsep.evaluation.macs import counted_macs
-from avsep.models.dolphin import Dolphin, DolphinConfig
-from avsep.models.vovit import VoViTConfig
+from avsep.models.dolphin.config import DolphinConfig
+from avsep.models.dolphin.model import Dolphin
+from avsep.models.vovit.config import VoViTConfig
 
 SMALL_DOLPHIN = DolphinConfig.demo()
 

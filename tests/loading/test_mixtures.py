@@ -6,10 +6,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from avsep.errors import CheckError
-from avsep.loading.augment import AugmentConfig, crop_lips
+from avsep.loading.augment import crop_lips
 from avsep.loading.clips import ListedClips, TrainClips
+from avsep.loading.config import AugmentConfig
 from avsep.loading.mixtures import ListedMixtures, TrainMixtures, collate
-from avsep.loading.sampler import ListSampler, RoundSampler
+from avsep.loading.sampler import EpochSampler, ListSampler
 from avsep.loading.speed import speeds_within
 from tests.support.synthetic_store import SyntheticStore
 
@@ -240,7 +241,7 @@ def test_workers_give_the_same_batches(store):
         list(
             DataLoader(
                 data,
-                batch_sampler=RoundSampler(batch=2, steps=3),
+                batch_sampler=EpochSampler(batch=2, steps=3),
                 collate_fn=collate,
                 num_workers=workers,
             )
@@ -293,7 +294,7 @@ def test_clips_that_carry_two_voices_or_are_short_are_left_out(store):
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"flip": 1.5}, "probability"),
+        ({"flip": 1.5}, "flip is 1.5"),
         ({"noise_px": -1.0}, "noise_px is -1"),
         ({"formants": 0.6}, "formants is 0.6"),
     ],

@@ -1,11 +1,11 @@
 import pytest
 from torch.utils.data import DataLoader
 
-from avsep.loading.sampler import ListSampler, RoundSampler
+from avsep.loading.sampler import EpochSampler, ListSampler
 
 
-def test_rounds_follow_each_other_without_a_repeat_or_a_gap():
-    sampler = RoundSampler(batch=3, steps=4)
+def test_epochs_follow_each_other_without_a_repeat_or_a_gap():
+    sampler = EpochSampler(batch=3, steps=4)
     numbers = []
     for number in range(3):
         sampler.set_epoch(number)
@@ -15,18 +15,18 @@ def test_rounds_follow_each_other_without_a_repeat_or_a_gap():
 
 
 def test_ranks_share_the_row_and_take_equal_steps():
-    ranks = [RoundSampler(batch=2, steps=5, rank=r, num_ranks=3) for r in range(3)]
+    ranks = [EpochSampler(batch=2, steps=5, rank=r, num_ranks=3) for r in range(3)]
     batches = [list(sampler) for sampler in ranks]
     assert {len(b) for b in batches} == {5}
     together = [i for step in zip(*batches, strict=True) for batch in step for i in batch]
     assert together == list(range(30))
 
 
-def test_the_position_can_be_kept_and_taken_up():
-    sampler = RoundSampler(batch=2, steps=2)
+def test_the_position_is_a_function_of_the_epoch():
+    sampler = EpochSampler(batch=2, steps=2)
     sampler.set_epoch(5)
-    other = RoundSampler(batch=2, steps=2)
-    other.load_state_dict(sampler.state_dict())
+    other = EpochSampler(batch=2, steps=2)
+    other.epoch = 5
     assert list(other) == list(sampler) == [[20, 21], [22, 23]]
 
 
@@ -44,8 +44,8 @@ def test_the_last_batch_is_kept():
     assert list(ListSampler(num_items=7, batch=3)) == [[0, 1, 2], [3, 4, 5], [6]]
 
 
-def test_lightning_finds_the_round_through_the_loader():
-    loader = DataLoader(range(100), batch_sampler=RoundSampler(batch=2, steps=2))
+def test_lightning_finds_the_epoch_through_the_loader():
+    loader = DataLoader(range(100), batch_sampler=EpochSampler(batch=2, steps=2))
     loader.batch_sampler.sampler.set_epoch(3)
     assert [batch.tolist() for batch in loader] == [[12, 13], [14, 15]]
 
@@ -54,4 +54,4 @@ def test_an_empty_list_and_wrong_ranks_are_refused():
     with pytest.raises(ValueError, match="list of mixtures is empty"):
         ListSampler(num_items=0, batch=1)
     with pytest.raises(ValueError, match="rank 2"):
-        RoundSampler(batch=1, steps=1, rank=2, num_ranks=2)
+        EpochSampler(batch=1, steps=1, rank=2, num_ranks=2)

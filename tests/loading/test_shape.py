@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from avsep.loading.augment import SHAPE_PX, AugmentConfig, crop_lips, reshape_face
+from avsep.loading.augment import SHAPE_PX, crop_lips, reshape_face
+from avsep.loading.config import AugmentConfig
 from avsep.loading.mixtures import TrainMixtures
 from tests.support.synthetic_store import SyntheticStore
 

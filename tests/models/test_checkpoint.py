@@ -6,8 +6,9 @@ import torch
 
 from avsep.errors import CheckError
 from avsep.models import checkpoint
-from avsep.models.vovit import VoViT, VoViTConfig
-from avsep.training.recipes import with_overrides
+from avsep.models.vovit.config import VoViTConfig
+from avsep.models.vovit.model import VoViT
+from avsep.settings import with_overrides
 
 TINY = {
     "graph": {"channels": [4]},
@@ -122,5 +123,5 @@ def test_another_family_than_wanted_is_refused(saved):
         checkpoint.load(saved[0], family="dolphin")
     with pytest.raises(ValueError, match="family is 'cat'"):
         checkpoint.save(make_model(), saved[0], {"family": "cat"})
-    with pytest.raises(ValueError, match="is no Dolphin"):
+    with pytest.raises(ValueError, match="the family dolphin has the class Dolphin"):
         checkpoint.save(make_model(), saved[0], {"family": "dolphin"})

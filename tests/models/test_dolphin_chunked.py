@@ -3,7 +3,10 @@ import itertools
 import pytest
 import torch
 
-from avsep.models.dolphin import Dolphin, DolphinConfig, WindowConfig, chunked, separate_long
+from avsep.models.dolphin import chunked
+from avsep.models.dolphin.chunked import WindowConfig, separate_long
+from avsep.models.dolphin.config import DolphinConfig
+from avsep.models.dolphin.model import Dolphin
 from tests.support.dolphin_rule import rule_audio, tiny_dolphin
 
 WINDOWS = WindowConfig(window_s=1.0, overlap_s=0.4, fade_s=0.1)

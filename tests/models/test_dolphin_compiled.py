@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from avsep.models.dolphin import Dolphin, DolphinConfig, LipEncoderConfig
 from avsep.models.dolphin.blocks import LocalBlock
+from avsep.models.dolphin.config import DolphinConfig
+from avsep.models.dolphin.lip_config import LipEncoderConfig
+from avsep.models.dolphin.model import Dolphin
 
 SMALL = replace(
     DolphinConfig.demo(),

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from avsep.models.dolphin import Dolphin, DolphinConfig, load_official
+from avsep.models.dolphin.config import DolphinConfig
+from avsep.models.dolphin.model import Dolphin
+from avsep.models.dolphin.state_dict_adapter import load_official
 from avsep.models.dolphin.state_dict_names import official_names
 from tests.support.dolphin_rule import (
     GOLDEN,

@@ -4,17 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from avsep.models.dolphin import (
-    FeatureFolder,
-    LipCoderConfig,
-    LipCoderPretraining,
-    LipEncoder,
-    LipEncoderConfig,
-    QuantiserConfig,
-    log_mel_targets,
-)
+from avsep.models.dolphin.distillation_targets import FeatureFolder, log_mel_targets
+from avsep.models.dolphin.lip_config import LipEncoderConfig, QuantiserConfig
 from avsep.models.dolphin.lip_decoder import LipDecoder
-from avsep.models.dolphin.lipcoder import code_usage
+from avsep.models.dolphin.lip_encoder import LipEncoder
+from avsep.models.dolphin.lipcoder import LipCoderConfig, LipCoderPretraining, code_usage
 from avsep.models.dolphin.quantiser import Quantiser, k_means
 
 SMALL = LipEncoderConfig(

@@ -4,9 +4,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from avsep.models.dolphin import Dolphin, DolphinConfig, LipEncoderConfig, prepare_lips
 from avsep.models.dolphin.attention import SelfAttention, position_scores
+from avsep.models.dolphin.config import DolphinConfig
 from avsep.models.dolphin.lip_attention import taylor_attention
+from avsep.models.dolphin.lip_config import LipEncoderConfig
+from avsep.models.dolphin.model import Dolphin, prepare_lips
 from avsep.schema import Cues
 from avsep.settings import as_values, build
 from tests.support.dolphin_rule import relative, rule_audio, rule_lips, tiny_config, tiny_dolphin

@@ -4,12 +4,9 @@ import dataclasses
 
 import torch
 
-from avsep.models.dolphin import (
-    LipCoderConfig,
-    LipCoderPretraining,
-    LipEncoder,
-    LipEncoderConfig,
-)
+from avsep.models.dolphin.lip_config import LipEncoderConfig
+from avsep.models.dolphin.lip_encoder import LipEncoder
+from avsep.models.dolphin.lipcoder import LipCoderConfig, LipCoderPretraining
 
 CONFIG = LipEncoderConfig(
     shrink=8, layers=("compress_space",), first_channels=2, first_kernel=(3, 3, 3), motion_only=True

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from avsep.models.dolphin import Dolphin, DolphinConfig, load_official
-from avsep.models.dolphin.state_dict_adapter import to_official
+from avsep.models.dolphin.config import DolphinConfig
+from avsep.models.dolphin.model import Dolphin
+from avsep.models.dolphin.state_dict_adapter import load_official, to_official
 from avsep.models.dolphin.state_dict_names import official_names, unused_names
 from tests.support.dolphin_rule import (
     names_and_shapes,

@@ -10,8 +10,11 @@ from safetensors.torch import load_file, save_file
 from avsep.cli import main
 from avsep.errors import CheckError, UsageError
 from avsep.files import sha256_file
-from avsep.models import checkpoint, released
-from avsep.models.vovit import VoViT, VoViTConfig
+from avsep.models import checkpoint
+from avsep.models.dolphin.released import import_dolphin
+from avsep.models.vovit.config import VoViTConfig
+from avsep.models.vovit.model import VoViT
+from avsep.models.vovit.released import import_vovit
 from avsep.models.vovit.state_dict_adapter import official_enhancer_name, official_stage1_name
 from tests.support import vovit_rule
 from tests.support.dolphin_rule import (
@@ -68,7 +71,7 @@ def test_a_dolphin_is_the_official_model_after_the_way_through_the_file(dolphin_
 
     source = write(dolphin_state, tmp_path / "model.safetensors")
     out = tmp_path / "new" / "dolphin.safetensors"
-    card = released.import_dolphin(source, out, config=tiny_config())
+    card = import_dolphin(source, out, config=tiny_config())
     assert sorted(path.name for path in out.parent.iterdir()) == [
         "dolphin.json",
         "dolphin.safetensors",
@@ -93,7 +96,7 @@ def test_a_dolphin_is_the_official_model_after_the_way_through_the_file(dolphin_
 def test_the_same_source_gives_the_same_bytes(dolphin_state, tmp_path):
     source = write(dolphin_state, tmp_path / "model.pt")
     for name in ("a", "b"):
-        released.import_dolphin(source, tmp_path / f"{name}.safetensors", config=tiny_config())
+        import_dolphin(source, tmp_path / f"{name}.safetensors", config=tiny_config())
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
@@ -101,7 +104,7 @@ def test_a_vovit_keeps_its_weights_and_the_mean_face(vovit_states, tmp_path):
     stage1 = write(vovit_states[0], tmp_path / "vovit_speech.pth")
     enhancer = write(vovit_states[1], tmp_path / "refinement.pth")
     out = tmp_path / "vovit.safetensors"
-    card = released.import_vovit(
+    card = import_vovit(
         stage1, enhancer, out, variant="speech", mean_face=FACE, config=tiny_vovit_config("speech")
     )
     assert [(file["part"], file["name"]) for file in card["source"]] == [
@@ -124,7 +127,7 @@ def test_a_vovit_keeps_its_weights_and_the_mean_face(vovit_states, tmp_path):
 def test_without_a_mean_face_the_card_says_so_and_the_model_asks_for_one(vovit_states, tmp_path):
     stage1 = write(vovit_states[0], tmp_path / "s1.safetensors")
     out = tmp_path / "vovit.safetensors"
-    card = released.import_vovit(
+    card = import_vovit(
         stage1, None, out, variant="speech-s1", config=tiny_vovit_config("speech-s1")
     )
     assert card["mean_face"].startswith("none")
@@ -157,9 +160,9 @@ def test_other_names_shapes_and_values_leave_nothing(dolphin_state, vovit_states
     bad_vovit = write(damaged_states(vovit_states[0])[kind], tmp_path / "in" / "v.pt")
     out = tmp_path / "out" / "model.safetensors"
     with pytest.raises(CheckError, match=kind):
-        released.import_dolphin(bad_dolphin, out, config=tiny_config())
+        import_dolphin(bad_dolphin, out, config=tiny_config())
     with pytest.raises(CheckError, match=kind):
-        released.import_vovit(
+        import_vovit(
             bad_vovit, None, out, variant="speech-s1", config=tiny_vovit_config("speech-s1")
         )
     assert not out.parent.exists()
@@ -237,12 +240,12 @@ def test_what_is_there_is_not_overwritten(dolphin_state, tmp_path):
     source = write(dolphin_state, tmp_path / "model.safetensors")
     before = source.read_bytes()
     with pytest.raises(UsageError, match="there already"):
-        released.import_dolphin(source, source, config=tiny_config())
+        import_dolphin(source, source, config=tiny_config())
     (tmp_path / "new.json").write_text("{}")
     with pytest.raises(UsageError, match=r"new\.json is there already"):
-        released.import_dolphin(source, tmp_path / "new.safetensors", config=tiny_config())
+        import_dolphin(source, tmp_path / "new.safetensors", config=tiny_config())
     with pytest.raises(UsageError, match=r"must be a \.safetensors"):
-        released.import_dolphin(source, tmp_path / "new.pt", config=tiny_config())
+        import_dolphin(source, tmp_path / "new.pt", config=tiny_config())
     assert source.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "new.json"]
 
@@ -250,9 +253,7 @@ def test_what_is_there_is_not_overwritten(dolphin_state, tmp_path):
 def test_a_folder_that_cannot_be_written_is_one_sentence(dolphin_state, tmp_path):
     source = write(dolphin_state, tmp_path / "model.safetensors")
     with pytest.raises(CheckError, match="cannot be written"):
-        released.import_dolphin(
-            source, source / "in_a_file" / "new.safetensors", config=tiny_config()
-        )
+        import_dolphin(source, source / "in_a_file" / "new.safetensors", config=tiny_config())
 
 
 def test_a_card_that_cannot_be_written_takes_the_weights_with_it(
@@ -265,7 +266,7 @@ def test_a_card_that_cannot_be_written_takes_the_weights_with_it(
 
     monkeypatch.setattr(checkpoint, "write_json", full_disk)
     with pytest.raises(CheckError, match="No space left"):
-        released.import_dolphin(source, tmp_path / "new.safetensors", config=tiny_config())
+        import_dolphin(source, tmp_path / "new.safetensors", config=tiny_config())
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
 
 
@@ -284,7 +285,7 @@ def test_a_bad_table_of_the_mean_face_is_refused(vovit_states, tmp_path, text, w
     face = tmp_path / "face.tsv"
     face.write_text(text)
     with pytest.raises(CheckError, match=words):
-        released.import_vovit(
+        import_vovit(
             stage1,
             None,
             tmp_path / "out.safetensors",

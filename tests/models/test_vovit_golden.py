@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from avsep.models.vovit import VoViT, VoViTConfig
+from avsep.models.vovit.config import VoViTConfig
 from avsep.models.vovit.graph import adjacency, nearest_frames
+from avsep.models.vovit.model import VoViT
 from avsep.models.vovit.registration import register
 from avsep.models.vovit.state_dict_adapter import official_enhancer_name, official_stage1_name
 from avsep.models.vovit.stft import _window, stft

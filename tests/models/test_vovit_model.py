@@ -5,12 +5,18 @@ import dataclasses
 import pytest
 import torch
 
-from avsep.models.vovit import VoViT, VoViTConfig, load_official
 from avsep.models.vovit.chunks import plan_chunks
-from avsep.models.vovit.config import AudioEncoderConfig, EnhancerConfig, SpectrumConfig
+from avsep.models.vovit.config import (
+    AudioEncoderConfig,
+    EnhancerConfig,
+    SpectrumConfig,
+    VoViTConfig,
+)
 from avsep.models.vovit.inputs import as_float
 from avsep.models.vovit.landmarks import smooth
+from avsep.models.vovit.model import VoViT
 from avsep.models.vovit.registration import register
+from avsep.models.vovit.state_dict_adapter import load_official
 from avsep.settings import as_values, build
 from tests.support.vovit_tiny import cues, face, moving_face, noise, tiny_config, tiny_model
 

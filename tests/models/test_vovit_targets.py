@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from avsep.models.vovit import VoViT
+from avsep.models.vovit.model import VoViT
 from avsep.models.vovit.stft import stft
 from avsep.models.vovit.targets import (
     complex_mask_loss,

@@ -13,7 +13,8 @@ import torch
 
 from avsep.cli.app import main
 from avsep.models import checkpoint
-from avsep.models.dolphin import Dolphin, DolphinConfig
+from avsep.models.dolphin.config import DolphinConfig
+from avsep.models.dolphin.model import Dolphin
 from tests.support.clip_maker import flash_pictures, make_clip, speech_like
 from tests.support.echo import FixedBackend, still_pictures
 

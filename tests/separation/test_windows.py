@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from avsep.models.dolphin import Dolphin, DolphinConfig, WindowConfig, separate_long
+from avsep.models.dolphin.chunked import WindowConfig, separate_long
+from avsep.models.dolphin.config import DolphinConfig
+from avsep.models.dolphin.model import Dolphin
 from avsep.schema import Cues
 from avsep.separation import SeparateConfig
 from avsep.separation.adapters import engine_of

@@ -59,7 +59,7 @@ def launch_here(module, arguments, *, devices):
 
 @pytest.fixture
 def no_child(monkeypatch):
-    monkeypatch.setattr("pipeline.execution.training_child.launch", launch_here)
+    monkeypatch.setattr("pipeline.execution.training_run.launch", launch_here)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_a_killed_stage_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     report = run_stage("train", space, config=config)
     assert report.facts["steps"] == 8
     assert last.stat().st_mtime_ns > done
-    monkeypatch.setattr("pipeline.execution.training_child.launch", launch_here)
+    monkeypatch.setattr("pipeline.execution.training_run.launch", launch_here)
     unbroken = make_workspace(tmp_path / "unbroken")
     run_stage("train", unbroken, config=config)
     assert content(space.run("vovit-s1")) == content(unbroken.run("vovit-s1"))

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from avsep.models.dolphin import Dolphin, DolphinConfig, load_official
+from avsep.models.dolphin.config import DolphinConfig
+from avsep.models.dolphin.model import Dolphin
+from avsep.models.dolphin.state_dict_adapter import load_official
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "dolphin"
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from avsep.faces.backends import Detection, Estimate, Region
-from avsep.models.dolphin import DolphinConfig
+from avsep.models.dolphin.config import DolphinConfig
 from tests.support.face_scene import FACE, Pose, background, draw
 
 SIZE = (320, 240)

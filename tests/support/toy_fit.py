@@ -8,15 +8,14 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from avsep.loading.sampler import ListSampler, RoundSampler
 from avsep.processes import follow_parent
-from avsep.training.config import FitSettings
+from avsep.training.config import FitSettings, RunSettings
+from avsep.training.fit import fit
 from avsep.training.losses import negative_snr, si_sdr
-from avsep.training.precision import Precision
+from avsep.training.process import rank_and_ranks, set_up_process
 from avsep.training.task import FitTask
-from avsep.training.trainer import first_round, fit, rank_and_ranks, set_up_process
 
 SAMPLES = 400
 
@@ -32,7 +31,10 @@ class Tones(Dataset):
         mixture = target + torch.randn(SAMPLES, generator=rng)
         if number in self.poisoned:
             mixture[7] = float("nan")
-        return {"item": number, "mixture": mixture, "target": target}
+        return {"item": number, "mixture": mixture.numpy(), "target": target.numpy()}
+
+    def __len__(self):
+        return 7  # of the validation list; training items are endless
 
 
 class Smoother(nn.Module):
@@ -63,28 +65,14 @@ class ToneTask(FitTask):
 def make_task(**changes):
     values = {"steps": 12, "val_every": 4, "batch": 4, "lr": 1e-2, "ema": 0.9, **changes}
     torch.manual_seed(1)
-    return ToneTask(Smoother(), FitSettings(**values), seed=3, precision=Precision("fp32", "cpu"))
+    return ToneTask(Smoother(), FitSettings(**values), seed=3)
 
 
-def run(directory, task=None, poisoned=(), workers=0):
+def run(directory, task=None, poisoned=(), **changes):
     """Fit; returns the task."""
-    rank, num_ranks = rank_and_ranks()
     task = task or make_task()
-    settings = task.settings
-    sampler = RoundSampler(
-        batch=settings.batch, steps=settings.val_every, rank=rank, num_ranks=num_ranks
-    )
-    sampler.round = first_round(directory, settings.val_every)
-    val = ListSampler(num_items=7, batch=3, rank=rank, num_ranks=num_ranks)
-    fit(
-        task,
-        DataLoader(Tones(poisoned), batch_sampler=sampler, num_workers=workers),
-        DataLoader(Tones(), batch_sampler=val),
-        directory,
-        name="toy",
-        device=torch.device("cpu"),
-        show_bar=False,
-    )
+    settings = RunSettings(**{"precision": "fp32", "device": "cpu", **changes})
+    fit(task, Tones(poisoned), Tones(), run=settings, directory=directory, name="toy")
     return task
 
 

@@ -9,8 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from avsep.models.vovit import VoViT, VoViTConfig, load_official
-from avsep.models.vovit.state_dict_adapter import official_enhancer_name, official_stage1_name
+from avsep.models.vovit.config import VoViTConfig
+from avsep.models.vovit.model import VoViT
+from avsep.models.vovit.state_dict_adapter import (
+    load_official,
+    official_enhancer_name,
+    official_stage1_name,
+)
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "vovit"
 

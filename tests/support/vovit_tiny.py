@@ -2,14 +2,15 @@
 
 import torch
 
-from avsep.models.vovit import VoViT, VoViTConfig
 from avsep.models.vovit.config import (
     AudioEncoderConfig,
     EnhancerConfig,
     FusionConfig,
     GraphConfig,
     SpectrumConfig,
+    VoViTConfig,
 )
+from avsep.models.vovit.model import VoViT
 from avsep.schema import Cues
 
 

@@ -4,14 +4,18 @@ import pytest
 import torch
 
 from avsep.errors import CheckError
-from avsep.loading.augment import AugmentConfig
+from avsep.loading.config import AugmentConfig
+from avsep.loading.mixtures import Mixtures
 from avsep.models import checkpoint
+from avsep.models.dolphin.pretrain import pretrain_lipcoder
+from avsep.models.dolphin.train import train_dolphin
+from avsep.models.dolphin.train_config import (
+    DolphinTrainConfig,
+    LipCoderTrainConfig,
+    network_config,
+)
 from avsep.training.config import FitSettings, RunSettings
-from avsep.training.mixtures import Mixtures
-from avsep.training.recipes import DolphinRecipe, LipCoderRecipe
-from avsep.training.train_dolphin import dolphin_config, train_dolphin
-from avsep.training.train_lipcoder import train_lipcoder
-from avsep.training.trainer import set_up_process
+from avsep.training.process import set_up_process
 from tests.support.synthetic_store import SyntheticStore
 
 TINY = {
@@ -24,7 +28,7 @@ TINY = {
 }  # fmt: skip
 RUN = RunSettings(precision="fp32", device="cpu", threads=1)
 AUGMENT = AugmentConfig(crop=True, flip=0.5)
-LOOKS = AugmentConfig(crop=True, flip=0.5, light=1.0)
+VIEWS = AugmentConfig(crop=True, flip=0.5, light=1.0)
 
 
 def fit(**changes):
@@ -42,18 +46,18 @@ def data():
 def lipcoder(data, tmp_path_factory):
     set_up_process(seed=1, threads=1)
     directory = tmp_path_factory.mktemp("lipcoder")
-    recipe = LipCoderRecipe(overrides=TINY, fit=fit(steps=30, lr=1e-2), augment=AUGMENT)
-    return directory, train_lipcoder(recipe, RUN, data.store, directory)
+    config = LipCoderTrainConfig(overrides=TINY, fit=fit(steps=30, lr=1e-2), augment=AUGMENT)
+    return directory, pretrain_lipcoder(config, RUN, data.store, directory)
 
 
 @pytest.fixture(scope="module")
 def dolphin(data, lipcoder, tmp_path_factory):
     set_up_process(seed=1, threads=1)
     directory = tmp_path_factory.mktemp("dolphin")
-    recipe = DolphinRecipe(
-        overrides=TINY, fit=fit(steps=60, val_every=20, ema=0.9), augment=LOOKS, cached_looks=2
+    config = DolphinTrainConfig(
+        overrides=TINY, fit=fit(steps=60, val_every=20, ema=0.9), augment=VIEWS, cached_views=2
     )
-    return directory, train_dolphin(recipe, RUN, data, lipcoder[0], directory)
+    return directory, train_dolphin(config, RUN, data, directory, lipcoder[0])
 
 
 def test_the_lip_encoder_learns_and_is_exported_alone(lipcoder):
@@ -61,7 +65,7 @@ def test_the_lip_encoder_learns_and_is_exported_alone(lipcoder):
     losses = [row["train_loss"] for row in task.history]
     assert losses[-1] < 0.7 * losses[0]
     encoder = checkpoint.load(directory, family="lipcoder")
-    assert encoder.config == dolphin_config("demo", TINY).lip
+    assert encoder.config == network_config(DolphinTrainConfig(overrides=TINY)).lip
     assert bool(encoder.quantiser.initialised)
     assert {"val_recon", "val_distill", "val_codes_used"} <= task.history[0].keys()
 
@@ -103,14 +107,14 @@ def test_the_exported_model_estimates_as_it_was_validated(dolphin, data):
 
 def test_fitting_the_lip_encoder_along_moves_it(data, lipcoder, tmp_path):
     set_up_process(seed=1, threads=1)
-    recipe = DolphinRecipe(
+    config = DolphinTrainConfig(
         overrides=TINY,
         fit=fit(steps=4, val_every=2),
         train_lip_encoder=True,
-        cached_looks=0,
+        cached_views=0,
         augment=AUGMENT,
     )
-    train_dolphin(recipe, RUN, data, lipcoder[0], tmp_path)
+    train_dolphin(config, RUN, data, tmp_path, lipcoder[0])
     ours = checkpoint.load(tmp_path).lip_encoder.recon.first.weight
     assert not torch.equal(ours, checkpoint.load(lipcoder[0]).recon.first.weight)
 
@@ -120,13 +124,15 @@ def test_features_are_shared_out_by_what_the_run_has_still_to_visit(
 ):
     calls = []
     monkeypatch.setattr(
-        "avsep.training.lip_features.LipFeatureCache.fill_together",
+        "avsep.models.dolphin.lip_features.LipFeatureCache.fill_together",
         lambda self, *, visits, rank, num_ranks, add_up: calls.append((visits, rank, num_ranks)),
     )
     for steps in (4, 10):
         set_up_process(seed=1, threads=1)
-        recipe = DolphinRecipe(overrides=TINY, fit=fit(steps=steps, val_every=2), cached_looks=2)
-        train_dolphin(recipe, RUN, data, lipcoder[0], tmp_path)
+        config = DolphinTrainConfig(
+            overrides=TINY, fit=fit(steps=steps, val_every=2), cached_views=2
+        )
+        train_dolphin(config, RUN, data, tmp_path, lipcoder[0])
     assert calls == [(4 * 4, 0, 1), (6 * 4, 0, 1)]
 
 
@@ -135,22 +141,22 @@ def test_only_the_clips_that_training_draws_from_are_encoded_beforehand(
 ):
     fewer = replace(data, draw=SyntheticStore(clips=2).draw(25))  # of three clips a speaker
     set_up_process(seed=1, threads=1)
-    recipe = DolphinRecipe(
-        overrides=TINY, fit=fit(steps=12, val_every=12), cached_looks=2, augment=LOOKS
+    config = DolphinTrainConfig(
+        overrides=TINY, fit=fit(steps=12, val_every=12), cached_views=2, augment=VIEWS
     )
-    train_dolphin(recipe, RUN, fewer, lipcoder[0], tmp_path)
-    assert "lip features of 16 looks" in capsys.readouterr().out
+    train_dolphin(config, RUN, fewer, tmp_path, lipcoder[0])
+    assert "lip features of 16 views" in capsys.readouterr().out
 
 
 def test_a_lip_encoder_of_other_sizes_is_refused(data, lipcoder, tmp_path):
     with pytest.raises(CheckError, match="lip encoder of other sizes"):
-        train_dolphin(DolphinRecipe(fit=fit()), RUN, data, lipcoder[0], tmp_path)
+        train_dolphin(DolphinTrainConfig(fit=fit()), RUN, data, tmp_path, lipcoder[0])
 
 
 @pytest.mark.parametrize(
     ("changes", "word"),
-    [({"train_lip_encoder": True}, "needs a frozen lip encoder"), ({"cached_looks": -1}, "is -1")],
+    [({"train_lip_encoder": True}, "needs a frozen lip encoder"), ({"cached_views": -1}, "is -1")],
 )
 def test_settings_that_exclude_each_other_are_refused(changes, word):
     with pytest.raises(ValueError, match=word):
-        DolphinRecipe(**changes)
+        DolphinTrainConfig(**changes)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from avsep.errors import CheckError
-from avsep.training.trainer import BEST, LAST, load_average, read_checkpoint
+from avsep.training.checkpoints import BEST, LAST, load_best_average, read_checkpoint
 from pipeline.execution.launch import launch
 from tests.support.toy_fit import make_task, run
 
@@ -107,7 +107,7 @@ def test_a_damaged_checkpoint_is_named(unbroken, tmp_path):
     directory, _ = unbroken
     content = (directory / LAST).read_bytes()
     (tmp_path / LAST).write_bytes(content[: len(content) // 2])
-    with pytest.raises(CheckError, match=r"last\.ckpt is no readable checkpoint"):
+    with pytest.raises(CheckError, match=r"last\.ckpt is not a readable checkpoint"):
         run(tmp_path)
 
 
@@ -115,8 +115,15 @@ def test_the_best_checkpoint_holds_the_average_that_was_validated(unbroken):
     directory, whole = unbroken
     best = max(whole.history, key=lambda row: row["val_si_sdr"])
     task = make_task()
-    load_average(task, directory / BEST)
+    load_best_average(task, directory)
     assert read_checkpoint(directory / BEST)["avsep"]["steps_done"] == best["step"]
+
+
+def test_a_set_format_is_taken_without_timing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("avsep.training.fit.time_precisions", lambda *_: pytest.fail("timed"))
+    task = run(tmp_path, precision="bf16")
+    assert task.precision.name == "bf16"
+    assert "toy: precision bf16, as set" in capsys.readouterr().out
 
 
 def test_early_stop_ends_the_run_when_nothing_improves(tmp_path):

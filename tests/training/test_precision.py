@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from avsep.errors import UsageError
-from avsep.training.precision import Precision, choose
+from avsep.training.precision import Precision, time_precisions
 
 
 @pytest.mark.parametrize(
@@ -12,18 +12,14 @@ from avsep.training.precision import Precision, choose
 def test_auto_takes_the_format_that_is_clearly_faster(monkeypatch, fp32_s, bf16_s, wanted):
     clock = 0.0
 
-    def step(name):
+    def step(precision):
         nonlocal clock
-        clock += {"fp32": fp32_s, "bf16": bf16_s}[name]
+        clock += {"fp32": fp32_s, "bf16": bf16_s}[precision.name]
 
     monkeypatch.setattr("avsep.training.precision.time.perf_counter", lambda: clock)
-    choice = choose("auto", step)
+    choice = time_precisions(step, "cpu")
     assert choice.name == wanted
-    assert f"{fp32_s:.3f} s in fp32 and {bf16_s:.3f} s in bf16" in choice.sentence
-
-
-def test_a_set_format_is_taken_without_timing():
-    assert choose("bf16", lambda name: pytest.fail("timed")).name == "bf16"
+    assert f"{fp32_s:.3f} s in fp32 and {bf16_s:.3f} s in bf16" in choice.reason
 
 
 def test_fp16_wants_a_gpu():

@@ -42,7 +42,7 @@ def test_plateau_halves_after_its_patience_and_survives_a_checkpoint():
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"steps": 15}, "no multiple of val_every"),
+        ({"steps": 15}, "must be a multiple of val_every"),
         ({"lr": 0.0}, "lr is 0"),
         ({"ema": 1.0}, "ema is 1"),
         ({"clip": -1.0}, "clip is -1"),

@@ -2,14 +2,16 @@ import pytest
 import torch
 
 from avsep.errors import UsageError
+from avsep.loading.mixtures import Mixtures
 from avsep.models import checkpoint
-from avsep.models.vovit import VoViT, VoViTConfig
+from avsep.models.vovit.config import VoViTConfig
+from avsep.models.vovit.model import VoViT
+from avsep.models.vovit.task import training_mean_face
+from avsep.models.vovit.train import train_enhancer, train_stage1
+from avsep.models.vovit.train_config import EnhancerTrainConfig, VoViTTrainConfig
+from avsep.settings import with_overrides
 from avsep.training.config import FitSettings, RunSettings
-from avsep.training.mixtures import Mixtures
-from avsep.training.recipes import EnhancerRecipe, VoViTRecipe, with_overrides
-from avsep.training.train_vovit import train_vovit, train_vovit_s1
-from avsep.training.trainer import set_up_process
-from avsep.training.vovit_task import training_mean_face
+from avsep.training.process import set_up_process
 from tests.support.synthetic_store import SyntheticStore
 
 TINY = {
@@ -38,7 +40,9 @@ def data():
 def stage1(data, tmp_path_factory):
     set_up_process(seed=1, threads=1)
     directory = tmp_path_factory.mktemp("s1")
-    return directory, train_vovit_s1(VoViTRecipe(overrides=TINY, fit=fit()), RUN, data, directory)
+    return directory, train_stage1(
+        VoViTTrainConfig(overrides=TINY, fit=fit()), RUN, data, directory
+    )
 
 
 def test_stage_1_learns_and_is_exported_with_its_mean_face(stage1, data):
@@ -55,8 +59,8 @@ def test_stage_1_learns_and_is_exported_with_its_mean_face(stage1, data):
 
 def test_stage_2_learns_on_a_first_stage_that_stays_as_it_is(stage1, data, tmp_path):
     set_up_process(seed=1, threads=1)
-    recipe = EnhancerRecipe(fit=fit(steps=16, lr=1e-2))
-    task = train_vovit(recipe, RUN, data, stage1[0], tmp_path)
+    config = EnhancerTrainConfig(fit=fit(steps=16, lr=1e-2))
+    task = train_enhancer(config, RUN, data, tmp_path, stage1[0])
     assert task.history[-1]["train_loss"] < task.history[0]["train_loss"]
     both, first = checkpoint.load(tmp_path), checkpoint.load(stage1[0])
     assert both.config.variant == "speech"

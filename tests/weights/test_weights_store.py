@@ -9,8 +9,10 @@ import pytest
 
 from avsep.cli.app import main
 from avsep.errors import CheckError
-from avsep.models import checkpoint, released
-from avsep.models.dolphin import Dolphin, DolphinConfig
+from avsep.models import checkpoint
+from avsep.models.dolphin.config import DolphinConfig
+from avsep.models.dolphin.model import Dolphin
+from avsep.models.released import described
 from avsep.weights.store import find, get, installed
 from tests.support.file_server import FileServer, serving_files
 
@@ -27,11 +29,10 @@ def importer(monkeypatch):
 
     def convert(_source, out, **_options):
         model = Dolphin(DolphinConfig.demo())
-        described = released._described("model", _source)
-        card = {"family": "dolphin", "licence": "none", "source": [described]}
+        card = {"family": "dolphin", "licence": "none", "source": [described("model", _source)]}
         return checkpoint.save_file(model, out, card)
 
-    monkeypatch.setattr(released, "import_dolphin", convert)
+    monkeypatch.setattr("avsep.models.dolphin.released.import_dolphin", convert)
 
 
 def test_fetched_weights_are_found_and_a_changed_file_is_refused(server, tmp_path, importer):

@@ -19,9 +19,10 @@ from torch import Tensor
 from avsep.bench.timing import interleaved, once
 from avsep.evaluation.machine import device_name, machine, memory_mb, versions
 from avsep.evaluation.macs import counted_macs
-from avsep.models.dolphin import Dolphin, DolphinConfig, blur
-from avsep.models.dolphin.config import HeatMode
+from avsep.models.dolphin import blur
+from avsep.models.dolphin.config import DolphinConfig, HeatMode
 from avsep.models.dolphin.heat import HeatDiffusion
+from avsep.models.dolphin.model import Dolphin
 from avsep.processes import in_child
 from avsep.schema import FPS, RATE_HZ
 

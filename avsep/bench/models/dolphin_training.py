@@ -21,8 +21,8 @@ from avsep.bench.models.dolphin import (
 )
 from avsep.bench.timing import interleaved, once
 from avsep.evaluation.machine import memory_mb, synchronise
-from avsep.models.dolphin import WindowConfig, blur
-from avsep.models.dolphin.chunked import separate_windows
+from avsep.models.dolphin import blur
+from avsep.models.dolphin.chunked import WindowConfig, separate_windows
 from avsep.models.dolphin.heat import HeatDiffusion
 from avsep.schema import FPS, LIPS_SIZE, RATE_HZ
 from avsep.training.losses import negative_snr

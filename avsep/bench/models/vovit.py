@@ -20,8 +20,8 @@ from torch import Tensor
 from avsep.bench.timing import interleaved, once
 from avsep.evaluation.machine import device_name, machine, memory_mb, versions
 from avsep.evaluation.macs import counted_macs
-from avsep.models.vovit import VoViT, VoViTConfig
-from avsep.models.vovit.config import FPS
+from avsep.models.vovit.config import FPS, VoViTConfig
+from avsep.models.vovit.model import VoViT
 from avsep.models.vovit.registration import register
 from avsep.processes import in_child
 

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from avsep.loading.clips import usable_rows
-from avsep.loading.cues import Store
-from avsep.models.vovit import VoViT, mean_face
+from avsep.models.vovit.model import VoViT
+from avsep.models.vovit.registration import mean_face
 from avsep.models.vovit.targets import Loss, stage1_loss, stage2_loss
 from avsep.schema import Cues
+from avsep.shards.store import ShardStore
 from avsep.training.separation_task import SeparationTask
 from avsep.training.task import Batch
 
@@ -41,7 +42,7 @@ def _cues(batch: Batch) -> Cues:
     return Cues(lips=None, landmarks=batch["landmarks"], valid=batch["valid"])
 
 
-def training_mean_face(store: Store, *, max_frames: int = 20_000) -> Tensor:
+def training_mean_face(store: ShardStore, *, max_frames: int = 20_000) -> Tensor:
     """The mean face of the training split, (68, 3) pixels, that landmarks are registered to.
 
     Takes evenly spaced clips when there are more frames than needed.

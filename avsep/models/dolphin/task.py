@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from avsep.models.dolphin import Dolphin, prepare_lips
+from avsep.models.dolphin.lip_features import LipFeatureCache
+from avsep.models.dolphin.model import Dolphin, prepare_lips
 from avsep.training.config import FitSettings
-from avsep.training.lip_features import LipFeatureCache
 from avsep.training.losses import negative_si_sdr, negative_snr
-from avsep.training.precision import Precision
 from avsep.training.separation_task import SeparationTask
 from avsep.training.task import Batch
 
 
 class DolphinTask(SeparationTask):
-    """Negative SNR, which keeps the level of the voice (IIANet's recipe), by stored lips.
+    """Training by negative SNR, which keeps the level of the voice, as in IIANet.
 
-    The lip encoder is frozen, as in the paper, and then stays in eval mode; `train_lip_encoder`
-    fits it along.
+    A lip encoder that is frozen, as in the paper, stays in eval mode.
     """
 
     model: Dolphin
@@ -28,30 +26,25 @@ class DolphinTask(SeparationTask):
         settings: FitSettings,
         *,
         seed: int,
-        precision: Precision,
-        level_free: bool = False,
-        train_lip_encoder: bool = False,
+        scale_invariant: bool = False,
         features: LipFeatureCache | None = None,
     ) -> None:
         """Prepare the training.
 
         Args:
-            model: with a pretrained lip encoder.
-            settings: of the fit.
-            seed: of dropout.
-            precision: of the forward pass.
-            level_free: take negative SI-SDR as loss, which leaves the level open.
-            train_lip_encoder: do not freeze it.
-            features: features of whole clips; items are then looked up by key and carry no lips.
+            model: a Dolphin with a pretrained lip encoder, frozen or not.
+            settings: how the weights are fitted.
+            seed: seed of the dropout.
+            scale_invariant: use negative SI-SDR as loss, which leaves the level open.
+            features: lip features of whole clips; items are then looked up by key and carry no
+                lips.
         """
-        if not train_lip_encoder:
-            model.freeze_lip_encoder()
-        super().__init__(model, settings, seed=seed, precision=precision)
-        self._loss = negative_si_sdr if level_free else negative_snr
+        super().__init__(model, settings, seed=seed)
+        self._loss = negative_si_sdr if scale_invariant else negative_snr
         self._features = features
 
     def on_fit_start(self) -> None:
-        """Compute the lip features together, where the run would compute nearly all of them."""
+        """Share the lip features out over the ranks if each would compute nearly all of them."""
         super().on_fit_start()
         if self._features is not None:
             trainer = self.trainer
@@ -77,5 +70,5 @@ class DolphinTask(SeparationTask):
             lips = prepare_lips(batch["lips"], size)
             return model(batch["mixture"], lips).squeeze(1)
         assert self._features is not None
-        features = self._features.at(batch["key"], batch["places"], batch["look"])
+        features = self._features.at(batch["key"], batch["places"], batch["view"])
         return model.separate_features(batch["mixture"], features.to(self.device)).squeeze(1)

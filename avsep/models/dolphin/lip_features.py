@@ -11,33 +11,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avsep.loading.augment import AugmentConfig, crop_lips
-from avsep.loading.cues import Store
+from avsep.loading.augment import crop_lips
+from avsep.loading.config import AugmentConfig
 from avsep.mixing.voices import Voice
-from avsep.models.dolphin import Dolphin, prepare_lips
+from avsep.models.dolphin.model import Dolphin, prepare_lips
+from avsep.shards.store import ShardStore
 
 LIMIT_BYTES = 1 << 30
 TYPE = torch.float16
-VISITS_TO_FILL = 3  # a rank that visits each look so often on average meets 95 % of them
+VISITS_TO_FILL = 3  # a rank that visits each view so often on average meets 95 % of them
 
 
 class LipFeatureCache:
     """Lip features of whole clips, computed once by a frozen lip encoder, in float16.
 
     On a CPU the lip encoder costs as much as a small separator; its features do not change while
-    it is frozen. So that training pictures still vary, a clip may have several looks: look 0 is the
+    it is frozen. So that training pictures still vary, a clip may have several views: view 0 is the
     clip as it is stored, each further one a cut, a mirror image and a light of its own.
     """
 
     def __init__(
         self,
         model: Dolphin,
-        store: Store,
+        store: ShardStore,
         augment: AugmentConfig,
         *,
         seed: int,
         voices: Sequence[Voice],
-        looks: int = 0,
+        views: int = 0,
         limit_bytes: int = LIMIT_BYTES,
     ) -> None:
         """Prepare an empty cache.
@@ -45,36 +46,36 @@ class LipFeatureCache:
         Args:
             model: computes features; its lip encoder must be frozen.
             store: has the lips.
-            augment: how looks differ.
-            seed: of the looks.
+            augment: how views differ.
+            seed: of the views.
             voices: that training draws from.
-            looks: of a training clip besides the stored one; 0 if training sees that one.
+            views: of a training clip besides the stored one; 0 if training sees that one.
             limit_bytes: of features to keep; beyond, the oldest are computed again when needed.
         """
         self._encoder, self._size = model.lip_encoder, model.config.lip.image_size
         self._store, self._augment, self._seed = store, augment, seed
         self._limit = limit_bytes
-        # The looks that `TrainMixtures` draws from.
-        seen = range(1, looks + 1) if looks else [0]
-        self._wanted = [(voice, look) for voice in voices for look in seen]
+        # The views that `TrainMixtures` draws from.
+        seen = range(1, views + 1) if views else [0]
+        self._wanted = [(voice, view) for voice in voices for view in seen]
         self._features: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._bytes = 0
 
     @torch.no_grad()
-    def at(self, keys: list[str], places: Tensor, looks: Tensor) -> Tensor:
+    def at(self, keys: list[str], places: Tensor, views: Tensor) -> Tensor:
         """Features at places of clips, on straight lines between their frames.
 
         Args:
             keys: of the samples, one an item.
             places: (B, F) in frames.
-            looks: (B,) which look of the clip.
+            views: (B,) which view of the clip.
 
         Returns:
             (B, F, D) float32.
         """
         rows = []
-        for key, place, look in zip(keys, places.cpu(), looks.tolist(), strict=True):
-            clip = self._clip(key, look)
+        for key, place, view in zip(keys, places.cpu(), views.tolist(), strict=True):
+            clip = self._clip(key, view)
             before = place.floor().long()
             after = (before + 1).clamp(max=len(clip) - 1)
             share = (place - before)[:, None]
@@ -110,39 +111,39 @@ class LipFeatureCache:
         whole = torch.zeros(sum(lengths), width, dtype=TYPE)
         parts = whole.split(lengths)
         for number in range(rank, len(parts), num_ranks):
-            voice, look = self._wanted[number]
-            parts[number].copy_(self._computed(voice.key, look))
-        for (voice, look), part in zip(self._wanted, add_up(whole).split(lengths), strict=True):
-            self._keep(voice.key, look, part.to("cpu", copy=True))
+            voice, view = self._wanted[number]
+            parts[number].copy_(self._computed(voice.key, view))
+        for (voice, view), part in zip(self._wanted, add_up(whole).split(lengths), strict=True):
+            self._keep(voice.key, view, part.to("cpu", copy=True))
         if rank == 0:
             seconds = time.monotonic() - started
-            print(f"dolphin: lip features of {len(lengths)} looks, {seconds:.0f} s", flush=True)
+            print(f"dolphin: lip features of {len(lengths)} views, {seconds:.0f} s", flush=True)
 
-    def _clip(self, key: str, look: int) -> Tensor:
-        if (key, look) not in self._features:
-            self._keep(key, look, self._computed(key, look))
-        return self._features[key, look]
+    def _clip(self, key: str, view: int) -> Tensor:
+        if (key, view) not in self._features:
+            self._keep(key, view, self._computed(key, view))
+        return self._features[key, view]
 
-    def _keep(self, key: str, look: int, features: Tensor) -> None:
-        before = self._features.pop((key, look), None)
+    def _keep(self, key: str, view: int, features: Tensor) -> None:
+        before = self._features.pop((key, view), None)
         self._bytes += features.nbytes - (0 if before is None else before.nbytes)
-        self._features[key, look] = features
+        self._features[key, view] = features
         while self._bytes > self._limit and len(self._features) > 1:
             _, oldest = self._features.popitem(last=False)
             self._bytes -= oldest.nbytes
 
-    def _computed(self, key: str, look: int) -> Tensor:
+    def _computed(self, key: str, view: int) -> Tensor:
         """(T, D), on the CPU."""
         assert not self._encoder.training
-        lips = torch.from_numpy(self._picture(key, look))[None]
+        lips = torch.from_numpy(self._picture(key, view))[None]
         device = next(self._encoder.parameters()).device
         with torch.autocast(device.type, enabled=False):
             return self._encoder(prepare_lips(lips.to(device), self._size))[0].to(TYPE).cpu()
 
-    def _picture(self, key: str, look: int) -> np.ndarray:
+    def _picture(self, key: str, view: int) -> np.ndarray:
         lips = self._store.lips(key)
-        if look == 0:
+        if view == 0:
             return np.array(lips)
         # crc32: the same in every process, unlike `hash`.
-        rng = np.random.default_rng([self._seed, zlib.crc32(key.encode("ascii")), look])
+        rng = np.random.default_rng([self._seed, zlib.crc32(key.encode("ascii")), view])
         return crop_lips(lips, self._augment, rng)

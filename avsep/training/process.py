@@ -1,0 +1,44 @@
+"""The process that trains: its rank, its device, its seeds and kernels."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from avsep.errors import CheckError
+
+
+def rank_and_ranks() -> tuple[int, int]:
+    """This process's rank and the number of ranks, from what `torch.distributed.run` sets."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def ranks_here() -> int:
+    """The number of ranks on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device of this process: `cpu`, `cuda`, or `auto` for a GPU if there is one.
+
+    Raises:
+        CheckError: `cuda` without a GPU.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise CheckError("device is cuda, but PyTorch sees no GPU here; set it to auto or cpu.")
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def set_up_process(*, seed: int, threads: int) -> None:
+    """Set threads, seeds and deterministic kernels for this process."""
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    # warn_only: some CUDA kernels have no deterministic form; the CPU ones that we use have.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    # Denormal numbers slow a CPU down by an order of magnitude.
+    torch.set_flush_denormal(True)
