@@ -52,6 +52,20 @@ def check_choice(config: Any, choices: Collection[Any], *names: str) -> None:
             raise ValueError(f"{name} is {value!r}; it may be {', '.join(map(repr, choices))}.")
 
 
+def check_odd(config: Any, *names: str) -> None:
+    """Raise ValueError where a field is not a positive odd number, such as a kernel size."""
+    for name, value in _values(config, names):
+        if value < 1 or value % 2 == 0:
+            raise ValueError(f"{name} is {value}; it must be positive and odd.")
+
+
+def check_below(config: Any, limit: float, *names: str) -> None:
+    """Raise ValueError where a field is not at least 0 and below `limit`."""
+    for name, value in _values(config, names):
+        if not 0 <= value < limit:
+            raise ValueError(f"{name} is {value}; it must be at least 0 and below {limit:g}.")
+
+
 def _values(config: Any, names: tuple[str, ...]) -> list[tuple[str, Any]]:
     pairs = [(name, getattr(config, name)) for name in names]
     return [(name, value) for name, value in pairs if value is not None]

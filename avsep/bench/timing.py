@@ -31,7 +31,7 @@ class Timing:
     runs: int
 
 
-def once(work: Callable[[], object], device: str) -> tuple[float, float]:
+def time_once(work: Callable[[], object], device: str) -> tuple[float, float]:
     """Wall and processor time of one run, in seconds."""
     synchronise(device)
     wall, cpu = time.perf_counter(), time.process_time()
@@ -55,11 +55,11 @@ def interleaved(
         raise ValueError(f"runs is {runs} and warm-ups {warm_ups}; at least 1 and 0 are needed.")
     for _ in range(warm_ups):
         for work in works.values():
-            once(work, device)
+            time_once(work, device)
     seconds: dict[K, list[tuple[float, float]]] = {name: [] for name in works}
     for _ in range(runs):
         for name, work in works.items():
-            seconds[name].append(once(work, device))
+            seconds[name].append(time_once(work, device))
     return {
         name: Timing(
             median_s=statistics.median(wall for wall, _ in pairs),

@@ -34,7 +34,7 @@ def small(monkeypatch):
 
 @pytest.fixture(scope="module")
 def model():
-    return dolphin.awake(Dolphin(SMALL_DOLPHIN)).eval()
+    return dolphin.draw_active_weights(Dolphin(SMALL_DOLPHIN)).eval()
 
 
 def test_dense_and_default_stand_side_by_side(small):
@@ -69,7 +69,7 @@ def test_dense_and_default_stand_side_by_side(small):
 
 def test_the_blurs_formula_is_what_the_counter_counts(model):
     inputs = dolphin.example(dolphin.DolphinBench(), 1.6)
-    by_mode = {heat: dolphin.count_macs(model, heat, inputs) for heat in ("dense", "fft", "auto")}
+    by_mode = {heat: dolphin.dolphin_macs(model, heat, inputs) for heat in ("dense", "fft", "auto")}
     assert model.separator.encoder[0].locals[0].heat.blur_radius(200, "auto") is not None
     for heat, formula in by_mode.items():
         model.set_heat(heat)

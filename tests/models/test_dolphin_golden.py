@@ -55,7 +55,7 @@ def case(request):
 @torch.no_grad()
 def test_lip_features_and_codes_equal_the_official_ones(model, case):
     _, lips, golden = case
-    features = model.lip_encoder.paths(lips)
+    features = model.lip_encoder.encode_paths(lips)
     assert np.array_equal(features.quantised.indices.numpy(), golden["vq_indices"][..., 0])
     assert relative(features.quantised.features, golden["vq_out"]) < 1e-5
     assert relative(features.total, golden["video_feature"]) < 1e-5

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from avsep.models.dolphin import blur
 from avsep.models.dolphin.heat import HeatDiffusion
-from avsep.models.dolphin.sequence import GlobalNorm, depthwise, pool, pool_evenly, stretch
+from avsep.models.dolphin.sequence import GlobalNorm, depthwise, pool, pool_evenly, resize_nearest
 
 
 def reference(x, k):
@@ -156,7 +156,7 @@ def test_global_norm_is_a_group_norm_with_one_group(eps):
 def test_stretch_takes_the_nearest_earlier_vector(old, new):
     x = torch.randn(1, old, 2)
     wanted = x[:, [i * old // new for i in range(new)]]
-    assert torch.equal(stretch(x, new), wanted)
+    assert torch.equal(resize_nearest(x, new), wanted)
 
 
 @pytest.mark.parametrize(("old", "new"), [(50, 13), (25, 13), (64, 16), (5, 10), (6, 6)])
@@ -171,8 +171,8 @@ def test_pool_is_adaptive_average_pooling(old, new):
 def test_compiled_layers_take_any_length(monkeypatch):
     # What a compiler traces must be the same, without a choice by the length.
     x = torch.randn(2, 50, 3)
-    plain = [pool(x, 13), stretch(x, 100), stretch(x, 77)]
+    plain = [pool(x, 13), resize_nearest(x, 100), resize_nearest(x, 77)]
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    traced = [pool(x, 13), stretch(x, 100), stretch(x, 77)]
+    traced = [pool(x, 13), resize_nearest(x, 100), resize_nearest(x, 77)]
     for ours, theirs in zip(traced, plain, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-6)

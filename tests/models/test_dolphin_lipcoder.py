@@ -72,13 +72,18 @@ def test_full_size_decoder_mirrors_the_encoder():
     with torch.device("meta"):
         decoder = LipDecoder(LipEncoderConfig())
     kinds = [type(layer).__name__ for layer in decoder.layers]
-    assert kinds[:4] == ["AttendSpace", "Sequential", "DoubleSpace", "AttendSpace"]
+    assert kinds[:4] == [
+        "SpatialBlock",
+        "Sequential",
+        "UpsampleSpace",
+        "SpatialBlock",
+    ]
     assert kinds[-1] == "ResidualUnit"
 
 
 def test_a_teacher_that_does_not_fit_is_refused():
     model = LipCoderPretraining(LipCoderConfig(lip=SMALL, teacher_size=3))
-    with pytest.raises(ValueError, match="one vector a lip frame"):
+    with pytest.raises(ValueError, match="one vector per lip frame"):
         model(torch.randn(1, 1, 6, 24, 24), torch.randn(1, 5, 3))
 
 

@@ -77,7 +77,7 @@ def test_estimate_takes_stored_crops(demo):
         (torch.zeros(1, 4000), torch.zeros(1, 1, 6, 96, 96), "24"),
         (torch.zeros(1, 4000), torch.zeros(1, 1, 0, 24, 24), "0 lip frames"),
         (torch.zeros(1, 4000), torch.zeros(1, 1, 8, 24, 24), "8 lip frames"),
-        (torch.zeros(2, 4000), torch.zeros(1, 1, 6, 24, 24), "2 mixtures and 1 videos"),
+        (torch.zeros(2, 4000), torch.zeros(1, 1, 6, 24, 24), "2 mixtures but 1 videos"),
     ],
 )
 def test_bad_input_is_refused_with_a_sentence(tiny, mixture, lips, message):

@@ -33,9 +33,9 @@ def test_the_decoder_rebuilds_what_the_encoder_saw():
     torch.manual_seed(0)
     model = LipCoderPretraining(LipCoderConfig(lip=CONFIG, teacher_size=4)).eval()
     still = torch.randn(1, 1, 1, 88, 88).expand(-1, -1, 6, -1, -1)
-    seen = model.encoder.shown(still)
+    seen = model.encoder.preprocess(still)
     assert seen.shape == (1, 1, 6, 11, 11)
     assert seen.abs().max() < 1e-4
     losses = model(still, torch.zeros(1, 6, 4))
-    rebuilt = model.decoder(model.encoder.paths(still).total)
+    rebuilt = model.decoder(model.encoder.encode_paths(still).total)
     torch.testing.assert_close(losses["recon"], rebuilt.square().mean())

@@ -6,7 +6,13 @@ from itertools import pairwise
 import pytest
 import torch
 
-from avsep.models.vovit.chunks import cut_audio, cut_frames, join, plan_chunks, sample_of_frame
+from avsep.models.vovit.chunks import (
+    cross_fade,
+    cut_audio,
+    cut_frames,
+    plan_chunks,
+    sample_of_frame,
+)
 from avsep.models.vovit.landmarks import (
     check_finite,
     check_order,
@@ -192,7 +198,7 @@ def test_resampling_keeps_any_length(samples):
 def test_chunks_cover_every_sample_and_stay_in_step(samples):
     plan = plan_chunks(samples, CLIP, FRAMES, 10)
     signal = torch.arange(samples, dtype=torch.float64)[None]
-    joined = join(cut_audio(signal, plan), plan)
+    joined = cross_fade(cut_audio(signal, plan), plan)
     assert joined.shape == signal.shape
     # Only the last sample of whole seconds may repeat the one before it.
     assert (joined - signal)[:, :-1].abs().max() < 1e-6 if samples > 1 else True
@@ -220,7 +226,7 @@ def test_no_drift_after_an_hour():
 def test_chunks_of_different_level_are_cross_faded():
     plan = plan_chunks(100_000, CLIP, FRAMES, 10)
     levels = torch.arange(len(plan.starts), dtype=torch.float32)[None, :, None].expand(1, -1, CLIP)
-    joined = join(levels, plan)
+    joined = cross_fade(levels, plan)
     assert joined.diff().abs().max() < 1.5 / plan.fade_samples
     assert joined[0, 0] == 0
     assert joined[0, -1] == len(plan.starts) - 1

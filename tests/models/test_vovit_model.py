@@ -170,7 +170,7 @@ def test_silence_stays_silent_and_finite(model):
     [
         (noise(1, CLIP + 1), moving_face(1, 50), "32767"),
         (noise(1, CLIP)[0], moving_face(1, 50), "32767"),
-        (noise(2, CLIP), moving_face(1, 50), "one for each face"),
+        (noise(2, CLIP), moving_face(1, 50), "one per face"),
         (noise(1, CLIP) * torch.nan, moving_face(1, 50), "mixture holds NaN"),
         (noise(1, CLIP), moving_face(1, 53), "50 landmark frames"),
         (noise(1, CLIP), moving_face(1, 60), "frame rate"),
@@ -192,7 +192,7 @@ def test_bad_sound_is_refused_at_any_length(model):
             call(torch.zeros(1, 0), landmarks)
         with pytest.raises(ValueError, match="NaN"):
             call(torch.full((1, 640), torch.inf), landmarks)
-        with pytest.raises(ValueError, match=r"one for each face|mixtures came"):
+        with pytest.raises(ValueError, match=r"one per face|one face per mixture"):
             call(torch.zeros(2, 640), landmarks)
         with pytest.raises(ValueError, match="68, 3"):
             call(torch.zeros(1, 640), landmarks[:, :0])
@@ -361,7 +361,7 @@ def test_official_loading_needs_the_right_parts():
         load_official({}, variant="speech")
     with pytest.raises(ValueError, match="no enhancer"):
         load_official({}, {}, variant="singing")
-    with pytest.raises(ValueError, match=r"626 entries are missing \(audio_network"):
+    with pytest.raises(ValueError, match=r"626 missing: audio_network"):
         load_official({}, variant="speech-s1")
     with pytest.raises(ValueError, match="is missing"):
         load_official("nowhere.pth", variant="speech-s1")

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avsep.bench.timing import interleaved, once
+from avsep.bench.timing import interleaved, time_once
 from avsep.evaluation.machine import device_name, machine, memory_mb, versions
 from avsep.evaluation.macs import counted_macs
 from avsep.models.dolphin import blur
@@ -181,7 +181,7 @@ def loaded(settings: DolphinBench) -> Dolphin:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(0)
     if settings.weights is None:
-        return awake(Dolphin(DolphinConfig.full())).to(settings.device).eval()
+        return draw_active_weights(Dolphin(DolphinConfig.full())).to(settings.device).eval()
     from avsep.models import checkpoint
 
     model = checkpoint.load(settings.weights, settings.device, family="dolphin")
@@ -190,7 +190,7 @@ def loaded(settings: DolphinBench) -> Dolphin:
 
 
 @torch.no_grad()
-def awake(model: Dolphin) -> Dolphin:
+def draw_active_weights(model: Dolphin) -> Dolphin:
     """Random weights under which every branch matters, so that errors show in the output.
 
     (At the usual start the gains on the residual branches are 1e-5, and the output is little more
@@ -257,7 +257,7 @@ def _alone(settings: DolphinBench, audio_s: float, variant: Variant) -> dict[str
     inputs = example(settings, audio_s)
     run = _runner(model, variant, inputs, settings.device)
     before = memory_mb("now", settings.device)
-    cold_s, _ = once(run, settings.device)
+    cold_s, _ = time_once(run, settings.device)
     run()
     peak = memory_mb("peak", settings.device)
     return {
@@ -266,11 +266,11 @@ def _alone(settings: DolphinBench, audio_s: float, variant: Variant) -> dict[str
         "cold_s": cold_s,
         "peak_memory_mb": peak,
         "model_memory_mb": before,
-        **count_macs(model, variant.heat, inputs),
+        **dolphin_macs(model, variant.heat, inputs),
     }
 
 
-def count_macs(model: Dolphin, heat: HeatMode, inputs: tuple[Tensor, Tensor]) -> dict[str, float]:
+def dolphin_macs(model: Dolphin, heat: HeatMode, inputs: tuple[Tensor, Tensor]) -> dict[str, float]:
     """`macs_g` of one forward pass, and `macs_heat_g`, the share of the blurs in the heat layers.
 
     The pass is run and counted in the default mode; the blurs are known by formula, so that those

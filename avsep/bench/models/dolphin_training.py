@@ -19,7 +19,7 @@ from avsep.bench.models.dolphin import (
     example,
     loaded,
 )
-from avsep.bench.timing import interleaved, once
+from avsep.bench.timing import interleaved, time_once
 from avsep.evaluation.machine import memory_mb, synchronise
 from avsep.models.dolphin import blur
 from avsep.models.dolphin.chunked import WindowConfig, separate_windows
@@ -169,7 +169,7 @@ def _windowed(settings: DolphinBench, audio_s: float) -> dict[str, float]:
     warm = slice(0, round(window.window_s * RATE_HZ))
     for _ in separate_windows(model, mixture[warm], lips[: round(window.window_s * FPS)]):
         pass
-    wall_s, cpu_s = once(run, settings.device)
+    wall_s, cpu_s = time_once(run, settings.device)
     return {
         "audio_s": audio_s,
         "wall_per_s": wall_s / audio_s,

@@ -17,13 +17,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from avsep.bench.timing import interleaved, once
+from avsep.bench.timing import interleaved, time_once
 from avsep.evaluation.machine import device_name, machine, memory_mb, versions
 from avsep.evaluation.macs import counted_macs
-from avsep.models.vovit.config import FPS, VoViTConfig
+from avsep.models.vovit.config import VoViTConfig
 from avsep.models.vovit.model import VoViT
 from avsep.models.vovit.registration import register
 from avsep.processes import in_child
+from avsep.schema import FPS
 
 Format = Literal["fp32", "fp32 tf32", "bf16 convs", "bf16", "fp16"]
 
@@ -256,7 +257,7 @@ def _alone(
     bench = _prepared(settings, variant)
     total = _works(bench, precision, settings.device)["total_ms"]
     with torch.inference_mode():
-        cold_s, _ = once(total, settings.device)
+        cold_s, _ = time_once(total, settings.device)
         total()
     peak = memory_mb("peak", settings.device)
     macs = counted_macs(lambda: bench.model.network(bench.mixture[:1], bench.points[:1]))

@@ -15,7 +15,7 @@ class RelativePositions(nn.Module):
 
     Args:
         head_size: length of a position vector.
-        max_distance: larger distances are clamped, to -max_distance .. max_distance - 1.
+        max_distance: in tokens; larger distances are clamped to -max_distance .. max_distance - 1.
     """
 
     def __init__(self, head_size: int, max_distance: int) -> None:
@@ -31,10 +31,18 @@ class RelativePositions(nn.Module):
 
 
 def position_scores(query: Tensor, positions: Tensor) -> Tensor:
-    """Scores q_i . p(i - j) of all pairs. query (B, H, T, d), positions (2 T, d) to (B, H, T, T).
+    """Position scores q_i . p(i - j) of all pairs of tokens.
 
-    Row i of the product with the table holds all distances in order; read with rows one entry
-    shorter, each row starts where its own distances do. No T x T x d table is ever made.
+    Row i of the product with the table holds the scores of all distances in order. Reading the
+    flattened product in rows that are one entry shorter shifts each row to where its own distances
+    start, so that no T x T x d table is built.
+
+    Args:
+        query: (B, H, T, d), scaled.
+        positions: (2 T, d) from `RelativePositions`.
+
+    Returns:
+        (B, H, T, T).
     """
     length = query.shape[-2]
     scores = (query @ positions.t()).flatten(-2)
@@ -43,13 +51,13 @@ def position_scores(query: Tensor, positions: Tensor) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention of a layer-normed sequence to itself; the branch only, no residual.
+    """Multi-head self-attention of a layer-normed sequence, without the residual connection.
 
     Args:
-        channels: a multiple of `heads`.
-        heads: number of heads.
-        dropout: on the attention weights and on the output.
-        layer_scale: start value of the gain on the output.
+        channels: of input and output; a multiple of `heads`.
+        heads: number of attention heads.
+        dropout: probability, on the attention weights and on the output.
+        layer_scale: initial value of the gain per channel on the output.
     """
 
     def __init__(self, channels: int, heads: int, dropout: float, layer_scale: float) -> None:
@@ -68,7 +76,8 @@ class SelfAttention(nn.Module):
 
         Args:
             x: the sequence.
-            positions: (2 T, C / heads) from `RelativePositions`, or None for attention without.
+            positions: (2 T, C / heads) from `RelativePositions`; None for attention without
+                positions.
         """
         y = self.norm(x)
         query, key, value = (
@@ -77,8 +86,8 @@ class SelfAttention(nn.Module):
         )
         inputs = query, key, value, positions
         if self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            # Scores are computed again for the backward pass: kept, those of all blocks would take
-            # a quarter of a training step's memory; they are little of its work.
+            # Scores are recomputed in the backward pass: keeping those of all blocks would take a
+            # quarter of the memory of a training step, and computing them is little work.
             y = checkpoint(self._attend, *inputs, use_reentrant=False)
         else:
             y = self._attend(*inputs)

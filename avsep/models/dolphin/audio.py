@@ -1,4 +1,4 @@
-"""Dolphin's way from the waveform to feature frames and back."""
+"""Dolphin's learned audio encoder and decoder: from the waveform to frames and back."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FOURIER_GAIN = 20.0
 
 
 class AudioEncoder(nn.Module):
-    """Learned filters over short overlapping stretches of the waveform, GELU."""
+    """Learned filters over short overlapping windows of the waveform, then GELU."""
 
     def __init__(self, channels: int, kernel: int, stride: int) -> None:
         super().__init__()
         self.kernel = kernel
         self.stride = stride
-        plain = nn.Conv1d(1, channels, kernel, bias=False)  # for its start values
+        plain = nn.Conv1d(1, channels, kernel, bias=False)  # only for its initial values
         self.weight = nn.Parameter(plain.weight.detach().squeeze(1))
 
     def forward(self, wave: Tensor) -> Tensor:
@@ -28,13 +28,14 @@ class AudioEncoder(nn.Module):
         return F.gelu(F.linear(wave.unfold(-1, self.kernel, self.stride), self.weight))
 
 
-def start_as_fourier(encoder: AudioEncoder, decoder: AudioDecoder) -> None:
-    """Give encoder and decoder windowed cosines as start values, so that they begin as identity.
+def init_fourier(encoder: AudioEncoder, decoder: AudioDecoder) -> None:
+    """Initialise encoder and decoder with windowed cosines, so that together they are the identity.
 
-    Each basis function comes with both signs, since the encoder's GELU passes one of them and
-    GELU(x) - GELU(-x) = x. With a mask of one between them the sound goes through unchanged (but
-    for the first and last `kernel - stride` samples), so a short training starts from the mixture
-    and need not learn to hear first. Needs `2 kernel` channels and `kernel = 2 stride`.
+    Each basis function comes with both signs, because the encoder's GELU passes one of them and
+    GELU(x) - GELU(-x) = x. With a mask of one between them the sound passes unchanged (except for
+    the first and last `kernel - stride` samples). A short training then starts from the mixture
+    and does not have to learn a filter bank first. Needs `audio_channels = 2 kernel` and
+    `kernel = 2 stride`.
     """
     kernel = encoder.kernel
     time = torch.arange(kernel) + 0.5
@@ -42,15 +43,15 @@ def start_as_fourier(encoder: AudioEncoder, decoder: AudioDecoder) -> None:
     angle = 2 * math.pi * rate[:, None] * time / kernel
     window = torch.sin(math.pi * time / kernel)  # its square sums to one at half overlap
     basis = torch.cat([torch.cos(angle), torch.sin(angle)]) * window * math.sqrt(2 / kernel)
-    both = torch.cat([basis, -basis])
+    both_signs = torch.cat([basis, -basis])
     with torch.no_grad():
-        # Speech of usual level then reaches the bend of the GELU.
-        encoder.weight.copy_(both * FOURIER_GAIN)
-        decoder.weight.copy_(both / FOURIER_GAIN)
+        # With this gain, speech at its usual level reaches the nonlinear part of the GELU.
+        encoder.weight.copy_(both_signs * FOURIER_GAIN)
+        decoder.weight.copy_(both_signs / FOURIER_GAIN)
 
 
 class FeatureProjection(nn.Module):
-    """Norm over channels and time, then a linear map to the separator's channels."""
+    """Normalise over channels and time, then map linearly to the separator's channels."""
 
     def __init__(self, source: int, target: int) -> None:
         super().__init__()
@@ -63,7 +64,7 @@ class FeatureProjection(nn.Module):
 
 
 class OutputLayer(nn.Module):
-    """From separator channels to decoder channels, frame by frame, through a gate."""
+    """Gated linear map from separator channels to decoder channels, per frame."""
 
     def __init__(self, source: int, target: int) -> None:
         super().__init__()
@@ -76,27 +77,26 @@ class OutputLayer(nn.Module):
 
 
 class AudioDecoder(nn.Module):
-    """Learned short waveforms, overlapped and added (a transposed convolution without bias)."""
+    """Overlap-add of learned short waveforms (a transposed convolution without bias)."""
 
     def __init__(self, channels: int, kernel: int, stride: int) -> None:
         super().__init__()
         self.kernel = kernel
         self.stride = stride
-        plain = nn.ConvTranspose1d(channels, 1, kernel, bias=False)  # for its start values
+        plain = nn.ConvTranspose1d(channels, 1, kernel, bias=False)  # only for its initial values
         self.weight = nn.Parameter(plain.weight.detach().squeeze(1))
 
     def forward(self, x: Tensor, length: int) -> Tensor:
-        """(B, T, C) to (B, length), at most stride - 1 samples more than T frames cover.
+        """(B, T, C) to (B, length).
 
-        Those last samples come from a copy of the last frame that is used nowhere else, so the
-        samples before are what the frames alone give.
+        `length` may exceed what T frames cover by at most stride - 1 samples. These samples
+        continue the last frame; they do not change the samples before them.
         """
         overlaps = self.kernel // self.stride
-        pieces = F.linear(x, self.weight.t()).unflatten(-1, (overlaps, self.stride))
-        pieces = pieces.float()
-        shifted = (F.pad(pieces[:, :, i], (0, 0, i, overlaps - 1 - i)) for i in range(overlaps))
+        parts = F.linear(x, self.weight.t()).unflatten(-1, (overlaps, self.stride)).float()
+        shifted = (F.pad(parts[:, :, i], (0, 0, i, overlaps - 1 - i)) for i in range(overlaps))
         wave = sum(shifted, start=torch.zeros((), device=x.device)).flatten(1)
         missing = length - wave.shape[1]
         if missing <= 0:
             return wave
-        return torch.cat([wave, pieces[:, -1, -1, :missing]], dim=1)
+        return torch.cat([wave, parts[:, -1, -1, :missing]], dim=1)

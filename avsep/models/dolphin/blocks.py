@@ -1,4 +1,4 @@
-"""The separator's two kinds of block: global (attention at low rate) and local (heat)."""
+"""The separator's two kinds of block: global (attention at a low rate) and local (heat)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from avsep.models.dropout import dropout
 
 
 class FeedForward(nn.Module):
-    """Widen three times, mix over time, halve by a gate, and add.
+    """Feed-forward with residual: widen to 3 C, convolve over time, gate to 3 C / 2, project to C.
 
     Args:
-        channels: even.
-        dropout: after the gate and on the output.
-        layer_scale: start value of the gain on the branch.
+        channels: of input and output; even.
+        dropout: probability, after the gate and on the output.
+        layer_scale: initial value of the gain per channel on the branch.
     """
 
     def __init__(self, channels: int, dropout: float, layer_scale: float) -> None:
@@ -32,14 +32,14 @@ class FeedForward(nn.Module):
         self.scale = nn.Parameter(torch.full((channels,), layer_scale))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) to the same shape, residual included."""
+        """(B, T, C) to the same shape."""
         y = F.glu(self.mix(self.grow(self.norm(x))), dim=-1)
         y = self.shrink(dropout(y, self.dropout, self.training))
         return torch.addcmul(x, dropout(y, self.dropout, self.training).to(x.dtype), self.scale)
 
 
 class GlobalBlock(nn.Module):
-    """Attention over an averaged sequence, gated into the full one; then feed-forward."""
+    """Attention over the sequence pooled to few tokens, gated back into it; then feed-forward."""
 
     def __init__(self, config: DolphinConfig) -> None:
         super().__init__()
@@ -52,14 +52,14 @@ class GlobalBlock(nn.Module):
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
         """(B, T, C) to the same shape; positions (2 P, d) for P tokens, where P divides T."""
         tokens = positions.shape[0] // 2
-        seen = self.attention(pool_evenly(x, tokens), positions)
+        attended = self.attention(pool_evenly(x, tokens), positions)
         gate = torch.sigmoid(self.gate(self.gate_norm(x)))
-        windows = gate.unflatten(1, (tokens, -1)) * seen.unsqueeze(2)
-        return self.feed_forward(x + windows.flatten(1, 2))
+        branch = gate.unflatten(1, (tokens, -1)) * attended.unsqueeze(2)
+        return self.feed_forward(x + branch.flatten(1, 2))
 
 
 class LocalBlock(nn.Module):
-    """Heat diffusion and a long depthwise convolution, added; then feed-forward."""
+    """Heat diffusion and a long depthwise convolution, with residual; then feed-forward."""
 
     def __init__(self, config: DolphinConfig) -> None:
         super().__init__()

@@ -1,14 +1,14 @@
-"""Heat diffusion along time: a blur with mirrored ends, three ways.
+"""Heat diffusion along time: a blur with mirrored ends, computed in one of three ways.
 
-Every way maps a (B, T, C) float32 signal and a diffusivity k (C,) to the signal whose cosine
-components (DCT-II, orthonormal) are multiplied by exp(-k_c * (n pi / T)^2), n = 0..T-1. For k > 0
+Each function maps a float32 signal x (B, T, C) and diffusivities k (C,) to the signal whose cosine
+components (orthonormal DCT-II) are multiplied by exp(-k_c * (n pi / T)^2), n = 0..T-1. For k > 0
 that is a convolution with a Gaussian of standard deviation sqrt(2 k) samples over the signal
 mirrored at both ends (half-sample symmetry).
 
-- `dense`: the released arithmetic, a T x T cosine matrix made in float32. At T = 8000 the float32
-  angles make it wrong by about 1.4e-4; needed only to compare with released numbers. O(T^2).
-- `exact`: the same through FFTs (or, for short signals, an accurate small matrix). O(T log T).
-- `filtered`: a short symmetric filter. O(T), and the fastest where the filter can be short.
+- `dense`: the released arithmetic, with a T x T cosine matrix in float32. O(T^2). At T = 8000 the
+  rounding of the angles makes it wrong by about 1.4e-4. Only for comparison with released numbers.
+- `exact`: by FFT, or for short signals by a small accurate matrix. O(T log T).
+- `filtered`: by a short symmetric filter. O(T), and the fastest where the filter can be short.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -24,25 +24,39 @@ from torch import Tensor
 
 from avsep.models.dolphin.sequence import correlate
 
-SHORT_SIGNAL = 128  # up to here a small accurate matrix beats two FFTs
-FILTER_ERROR = 5e-4  # largest RMS of what a filter leaves out of a channel's response
+SHORT_SIGNAL = 128  # frames; up to this length a matrix is faster than two FFTs
+FILTER_ERROR = 5e-4  # largest RMS error of the frequency response of a filter
 RADII = (6, 8, 12, 16, 24, 32, 48)  # filter half widths to choose from
-GRID = 256  # frequency steps from 0 to pi in the integral that gives the filter
+GRID = 256  # frequency steps from 0 to pi in the integral that gives the filter taps
+
+T = TypeVar("T")
 
 
-def _cached(make: Callable[..., Any], size: int) -> Callable[..., Any]:
-    """`make` with a memory, whose tensors serve training even if inference asked for them first."""
+def _cached(size: int) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """An LRU cache of tensors that training can use even if inference made them.
 
-    @functools.lru_cache(maxsize=size)
-    def remembered(*arguments: Any) -> Any:
-        with torch.inference_mode(False):
-            return make(*arguments)
+    Compiled code computes the tensors itself.
+    """
 
-    return remembered
+    def decorate(make: Callable[..., T]) -> Callable[..., T]:
+        @functools.lru_cache(maxsize=size)
+        def cached(*arguments: Any) -> T:
+            with torch.inference_mode(False):
+                return make(*arguments)
+
+        @functools.wraps(make)
+        def call(*arguments: Any) -> T:
+            compute = make if torch.compiler.is_compiling() else cached
+            return compute(*arguments)
+
+        return call
+
+    return decorate
 
 
-def _make_float32_cosines(length: int, device: torch.device) -> Tensor:
-    """The released (T, T) matrix: each step rounded to float32, in the released order."""
+@_cached(8)
+def _float32_cosines(length: int, device: torch.device) -> Tensor:
+    """The released (T, T) cosine matrix, with the released order of float32 operations."""
     with torch.no_grad():
         place = (torch.arange(length, device=device, dtype=torch.float32) + 0.5) / length
         number = torch.arange(length, device=device, dtype=torch.float32)
@@ -52,16 +66,9 @@ def _make_float32_cosines(length: int, device: torch.device) -> Tensor:
         return matrix
 
 
-_float32_cosines = _cached(_make_float32_cosines, 8)
-
-
+@_cached(64)
 def _exact_cosines(length: int, device: torch.device) -> Tensor:
-    make = _make_exact_cosines if torch.compiler.is_compiling() else _cached_exact_cosines
-    return make(length, device)
-
-
-def _make_exact_cosines(length: int, device: torch.device) -> Tensor:
-    """The (T, T) orthonormal DCT-II matrix, computed in float64 and rounded once."""
+    """The (T, T) orthonormal DCT-II matrix, computed in float64 and rounded to float32 once."""
     place = torch.arange(length, dtype=torch.float64) + 0.5
     number = torch.arange(length, dtype=torch.float64)
     matrix = torch.cos(number[:, None] * place[None, :] * (math.pi / length))
@@ -70,11 +77,8 @@ def _make_exact_cosines(length: int, device: torch.device) -> Tensor:
     return matrix.float().to(device)
 
 
-_cached_exact_cosines = _cached(_make_exact_cosines, 64)
-
-
 def _decay(k: Tensor, length: int, bins: int) -> Tensor:
-    """exp(-(n pi / T)^2)^k as (bins, C)."""
+    """exp(-(n pi / T)^2)^k, (bins, C)."""
     omega = torch.arange(bins, device=k.device, dtype=torch.float32) * (math.pi / length)
     return torch.exp(-omega.square())[:, None] ** k[None, :]
 
@@ -107,10 +111,11 @@ def filtered(x: Tensor, k: Tensor, radius: int) -> Tensor:
 
 
 class _Filtered(torch.autograd.Function):
-    """The filter, whose gradient to k is one more filter (its derivative by k).
+    """The filter with a fast backward pass.
 
-    The mirrored ends make both operators their own transposes: the gradient to x is the blur of
-    the gradient, and the gradient to k can take its filter of the gradient too.
+    With mirrored ends the blur and its derivative by k are symmetric operators. So the gradient of
+    x is the blurred output gradient, and the gradient of k is the output gradient filtered by the
+    derivative of the taps, times x, summed.
     """
 
     @staticmethod
@@ -133,25 +138,21 @@ class _Filtered(torch.autograd.Function):
 
 
 def _mirrored(x: Tensor, radius: int) -> Tensor:
-    """(B, T, C) with `radius` more places at both ends, mirrored half a sample out."""
+    """(B, T, C) to (B, T + 2 radius, C): both ends extended by half-sample symmetry."""
     return torch.cat([x[:, :radius].flip(1), x, x[:, -radius:].flip(1)], dim=1)
 
 
 def _convolve(mirrored: Tensor, kernel: Tensor) -> Tensor:
-    """Convolve (B, T + 2 R, C) with symmetric (C, 2 R + 1) taps to (B, T, C)."""
+    """Convolve (B, T + 2 R, C) with symmetric taps (C, 2 R + 1) to (B, T, C)."""
     if mirrored.is_cuda:
         y = F.conv1d(mirrored.transpose(1, 2), kernel[:, None], groups=mirrored.shape[-1])
         return y.transpose(1, 2)
     return correlate(mirrored, kernel[:, None], None)
 
 
+@_cached(32)
 def _taps_basis(radius: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    make = _make_taps_basis if torch.compiler.is_compiling() else _cached_taps_basis
-    return make(radius, device)
-
-
-def _make_taps_basis(radius: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Squared frequencies (G + 1,) and the cosine sums (G + 1, R + 1) that give the taps."""
+    """Squared frequencies (G + 1,) and cosines (G + 1, R + 1) that turn a response into taps."""
     omega = torch.arange(GRID + 1, dtype=torch.float64) * (math.pi / GRID)
     weight = torch.full_like(omega, 1 / GRID)
     weight[0] = weight[-1] = 0.5 / GRID
@@ -160,13 +161,10 @@ def _make_taps_basis(radius: int, device: torch.device) -> tuple[Tensor, Tensor]
     return omega.square().float().to(device), cosines.float().to(device)
 
 
-_cached_taps_basis = _cached(_make_taps_basis, 32)
-
-
 def taps(k: Tensor, radius: int) -> tuple[Tensor, Tensor]:
-    """The blur's taps and their derivative by k, both (C, 2 * radius + 1).
+    """The taps of the blur and their derivative by k, both (C, 2 * radius + 1).
 
-    The taps are scaled to sum to one, so that a constant signal stays exactly as it is.
+    The taps are scaled to sum to one, so that a constant signal is unchanged.
     """
     squares, cosines = _taps_basis(radius, k.device)
     response = torch.exp(-k[:, None] * squares[None, :])
@@ -184,7 +182,7 @@ def taps(k: Tensor, radius: int) -> tuple[Tensor, Tensor]:
 
 @functools.lru_cache(maxsize=1)
 def _radius_needed() -> tuple[Tensor, Tensor]:
-    """Diffusivities (N,) and the smallest radius in `RADII` (0: none) that each needs, (N,)."""
+    """Diffusivities (N,) and the smallest sufficient radius in `RADII` for each (N,); 0 if none."""
     k = torch.cat([torch.linspace(0, 2, 201), torch.linspace(2.05, 200, 3960)]).double()
     omega = torch.arange(1025, dtype=torch.float64) * (math.pi / 1024)
     weight = torch.full_like(omega, 1 / 1024)
@@ -192,28 +190,28 @@ def _radius_needed() -> tuple[Tensor, Tensor]:
     lags = torch.arange(RADII[-1] + 1, dtype=torch.float64)
     response = torch.exp(-k[:, None] * omega.square())
     taps_of_k = response @ (weight[:, None] * torch.cos(omega[:, None] * lags))
-    # Parseval: the energy of all taps is the mean of the squared response over frequency.
+    # By Parseval, the energy of all taps is the mean of the squared response over frequency.
     energy = (response.square() * weight).sum(1)
     kept = taps_of_k.square()
     kept[:, 1:] *= 2
     needed = torch.zeros(len(k), dtype=torch.int64)
     for radius in reversed(RADII):
-        left_out = (energy - kept[:, : radius + 1].sum(1)).clamp_min(0).sqrt()
-        needed[left_out <= FILTER_ERROR] = radius
+        error = (energy - kept[:, : radius + 1].sum(1)).clamp_min(0).sqrt()
+        needed[error <= FILTER_ERROR] = radius
     return k, needed
 
 
 def filter_radius(k: Tensor) -> int | None:
-    """The half width that serves every diffusivity in k (C,), or None if no filter can be short.
+    """The filter half width that is sufficient for all diffusivities k (C,), or None if none is.
 
-    The RMS over frequency of what the filter leaves out is at most `FILTER_ERROR` a channel.
-    Waits for the device that holds k.
+    The RMS error of the response over frequency is at most `FILTER_ERROR` per channel. Synchronises
+    with the device that holds k.
     """
     lowest, highest = (bound.item() for bound in torch.aminmax(k.detach()))
     grid, needed = _radius_needed()
-    if not (lowest >= 0 and highest <= grid[-1].item()):  # NaN ends here too
+    if not (lowest >= 0 and highest <= grid[-1].item()):  # NaN too
         return None
     first = int(torch.searchsorted(grid, lowest, right=True)) - 1
     last = int(torch.searchsorted(grid, highest))
-    stretch_needed = needed[first : last + 1]
-    return None if int(stretch_needed.min()) == 0 else int(stretch_needed.max())
+    in_range = needed[first : last + 1]
+    return None if int(in_range.min()) == 0 else int(in_range.max())

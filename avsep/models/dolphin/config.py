@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from avsep.models.dolphin.lip_config import (
-    LipEncoderConfig,
-    QuantiserConfig,
-    require_positive,
-)
+from avsep.models.dolphin.lip_config import LipEncoderConfig, QuantiserConfig
+from avsep.validation import check_at_least, check_below, check_choice, check_odd
 
 HeatMode = Literal["auto", "dense", "fft", "filter"]
+FrontEnd = Literal["random", "fourier"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,31 +19,31 @@ class DolphinConfig:
 
     Attributes:
         lip: sizes of the lip encoder.
-        audio_channels: of the learned audio encoder and decoder.
-        kernel: of the audio encoder and decoder, in samples; a multiple of `stride`.
-        stride: of the audio encoder and decoder, in samples.
-        channels: of the separator; even.
-        stages: of the separator; each halves the rate.
-        encoder_blocks: pairs of a global and a local block in an encoder stage.
-        decoder_blocks: the same in a decoder stage.
-        heads: of the separator's attention; divides `channels`.
-        max_distance: relative positions farther apart are treated as this far, in tokens.
-        local_kernel: of the long depthwise convolution in the local blocks; odd.
-        down_kernel: of the convolutions that halve the rate; odd.
-        dropout: in the separator.
-        video_channels: of the video trunk; even, divides `channels`.
-        video_dropout: in the video trunk.
-        layer_scale: start value of the gains on the residual branches. The released model starts
-            at 1e-5, which takes thousands of steps to wake the attention; short trainings want
-            about 0.1.
-        mask: the output layer gives a mask on the audio encoder's frames, not the frames
-            themselves; an option of the released code that the released model does not use.
-        front_end: start values of the audio encoder and decoder: `random`, or `fourier`
-            (windowed cosines, identity at the start; `kernel` = 2 `stride`, `audio_channels` =
-            2 `kernel`).
-        heat: how heat diffusion is computed, see `heat.py`; changes speed, not the model.
+        audio_channels: channels of the learned audio encoder and decoder.
+        kernel: window of the audio encoder and decoder, in samples; a multiple of `stride`.
+        stride: hop of the audio encoder and decoder, in samples.
+        channels: channels of the separator; even.
+        stages: stages of the separator; each halves the rate.
+        encoder_blocks: pairs of a global and a local block per encoder stage.
+        decoder_blocks: pairs of a global and a local block per decoder stage.
+        heads: attention heads in the separator; divides `channels`.
+        max_distance: larger relative positions count as this distance, in tokens.
+        local_kernel: kernel of the long depthwise convolution in the local blocks; odd.
+        down_kernel: kernel of the convolutions that halve the rate; odd.
+        dropout: dropout probability in the separator.
+        video_channels: channels of the video trunk; even, divides `channels`.
+        video_dropout: dropout probability in the video trunk.
+        layer_scale: initial value of the gains on the residual branches. The released model starts
+            at 1e-5, with which attention takes thousands of steps to become active; use about 0.1
+            for a short training.
+        mask: whether the output layer gives a mask on the audio encoder's frames instead of the
+            frames themselves. An option of the released code that the released model does not use.
+        front_end: initialisation of the audio encoder and decoder: `random`, or `fourier` (windowed
+            cosines, together the identity; needs `kernel = 2 stride` and `audio_channels =
+            2 kernel`).
+        heat: how heat diffusion is computed, see `heat.py`. Changes the speed, not the model.
         carry_unused: keep the tensors of the released checkpoint that no output depends on
-            (frozen, never computed with), so that names and counts agree with it.
+            (frozen and never computed with), so that names and counts agree with it.
     """
 
     lip: LipEncoderConfig = field(default_factory=LipEncoderConfig)
@@ -65,13 +63,18 @@ class DolphinConfig:
     video_dropout: float = 0.1
     layer_scale: float = 1e-5
     mask: bool = False
-    front_end: Literal["random", "fourier"] = "random"
+    front_end: FrontEnd = "random"
     heat: HeatMode = "auto"
     carry_unused: bool = True
 
     def __post_init__(self) -> None:
-        require_positive(self, "audio_channels", "kernel", "stride", "channels", "stages", "heads")
-        require_positive(self, "encoder_blocks", "decoder_blocks", "max_distance", "video_channels")
+        check_at_least(self, 1, "audio_channels", "kernel", "stride", "channels", "stages", "heads")
+        check_at_least(self, 1, "encoder_blocks", "decoder_blocks", "max_distance")
+        check_at_least(self, 1, "video_channels")
+        check_odd(self, "local_kernel", "down_kernel")
+        check_below(self, 1, "dropout", "video_dropout")
+        check_choice(self, get_args(HeatMode), "heat")
+        check_choice(self, get_args(FrontEnd), "front_end")
         if self.kernel % self.stride:
             raise ValueError(f"kernel {self.kernel} must be a multiple of stride {self.stride}.")
         if self.front_end == "fourier" and not (
@@ -90,12 +93,6 @@ class DolphinConfig:
                 f"video_channels {self.video_channels} must be even and divide channels"
                 f" {self.channels}."
             )
-        if self.local_kernel % 2 == 0 or self.down_kernel % 2 == 0:
-            raise ValueError("local_kernel and down_kernel must be odd.")
-        if not (0 <= self.dropout < 1 and 0 <= self.video_dropout < 1):
-            raise ValueError("dropout and video_dropout must be at least 0 and below 1.")
-        if self.heat not in ("auto", "dense", "fft", "filter"):
-            raise ValueError(f"heat is {self.heat!r}; it may be auto, dense, fft or filter.")
 
     @classmethod
     def full(cls) -> DolphinConfig:
@@ -104,10 +101,11 @@ class DolphinConfig:
 
     @classmethod
     def demo(cls) -> DolphinConfig:
-        """A small one that trains on two CPU cores in minutes: about a million parameters.
+        """A small model of about a million parameters that trains on two CPU cores in minutes.
 
-        The mouth is seen at 22 pixels, the sound in steps of 8 ms through a front end that starts
-        as a Fourier transform, the output is a mask, and the residual branches start awake.
+        It sees the mouth at 22 pixels and the sound in steps of 8 ms, through a front end
+        initialised as a Fourier transform. Its output is a mask, and its residual branches are
+        active from the start.
         """
         return cls(
             lip=LipEncoderConfig.demo(),
@@ -131,12 +129,12 @@ class DolphinConfig:
 
     @classmethod
     def from_official(cls, values: Mapping[str, Any]) -> DolphinConfig:
-        """From the keywords of the released `config.json`.
+        """The config for the keywords of the released `config.json`.
 
-        Entries that the released code reads and never uses are ignored here too.
+        Entries that the released code reads but never uses are ignored.
 
         Raises:
-            ValueError: a keyword that is needed is missing.
+            ValueError: a required keyword is missing.
         """
         try:
             return _from_official(cls, values)

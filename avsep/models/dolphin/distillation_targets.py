@@ -1,4 +1,4 @@
-"""What the codes of the lip encoder are to resemble: one vector a video frame."""
+"""Targets of the lip encoder's distillation loss: one vector per video frame."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from torch import Tensor
 from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME
 
 MELS = 26
-HOP = 160  # samples: 10 ms, four to a video frame
+HOP = 160  # samples: 10 ms, four hops per video frame
 WINDOW = 400  # samples: 25 ms
 _FFT = 512
-_FLOOR = 1e-6  # below the loudest band: 60 dB
+_FLOOR = 1e-6  # 60 dB below the loudest band
 LOG_MEL_SIZE = MELS * SAMPLES_PER_FRAME // HOP  # 104
 
 
 def log_mel_targets(audio: Tensor) -> Tensor:
-    """Log-mel spectrogram of clean speech, the four 10-ms frames of each video frame in one.
+    """Log-mel spectrogram of clean speech; the four 10 ms frames per video frame are concatenated.
 
-    Each item is brought to mean 0 (a band over time) and standard deviation 1 (all together), so
-    level and microphone do not matter.
+    Each item is normalised to mean 0 per band over time and standard deviation 1 over all bands,
+    so that level and microphone do not matter.
 
     Args:
         audio: (B, 640 F) float32 at 16 kHz.
@@ -34,7 +34,7 @@ def log_mel_targets(audio: Tensor) -> Tensor:
         (B, F, 104) float32.
 
     Raises:
-        ValueError: the length is no multiple of 640.
+        ValueError: the length is not a multiple of 640.
     """
     if audio.ndim != 2 or audio.shape[1] == 0 or audio.shape[1] % SAMPLES_PER_FRAME:
         raise ValueError(
@@ -42,9 +42,9 @@ def log_mel_targets(audio: Tensor) -> Tensor:
             " video frames."
         )
     margin = (WINDOW - HOP) // 2
-    stretches = F.pad(audio.float(), (margin, margin)).unfold(1, WINDOW, HOP)
-    window = torch.hann_window(WINDOW, device=audio.device)
-    power = torch.fft.rfft(stretches * window, n=_FFT).abs().square()
+    windows = F.pad(audio.float(), (margin, margin)).unfold(1, WINDOW, HOP)
+    taper = torch.hann_window(WINDOW, device=audio.device)
+    power = torch.fft.rfft(windows * taper, n=_FFT).abs().square()
     mel = power @ _mel_filters().to(audio.device)
     loudest = mel.amax(dim=(1, 2), keepdim=True).clamp_min(1e-10)
     mel = torch.log(mel / loudest + _FLOOR)
@@ -55,7 +55,7 @@ def log_mel_targets(audio: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=1)
 def _mel_filters() -> Tensor:
-    """Triangles equally wide on the mel scale from 60 Hz to 7600 Hz, (bins, MELS)."""
+    """Triangular filters, equally wide on the mel scale from 60 Hz to 7600 Hz, (bins, MELS)."""
 
     def to_mel(hz: float) -> float:
         return 2595 * math.log10(1 + hz / 700)
@@ -69,11 +69,11 @@ def _mel_filters() -> Tensor:
 
 
 class FeatureFolder:
-    """Teacher features made elsewhere: one `<key>.npy` a sample, (F, size) at 25 a second.
+    """Teacher features computed elsewhere: one `<key>.npy` per sample, (F, size) at 25 Hz.
 
     Args:
-        folder: where the files are.
-        size: length of a vector, 1024 for AV-HuBERT Large.
+        folder: the folder with the files.
+        size: length of one vector; 1024 for AV-HuBERT Large.
     """
 
     def __init__(self, folder: Path, size: int = 1024) -> None:
@@ -81,10 +81,10 @@ class FeatureFolder:
         self.size = size
 
     def features(self, key: str, num_frames: int) -> np.ndarray:
-        """The (num_frames, size) float32 features of a sample.
+        """The features of a sample, (num_frames, size) float32.
 
         Raises:
-            ValueError: missing, no plain array, wrong shape, or not finite.
+            ValueError: the file is missing, not a plain array, of the wrong shape, or not finite.
         """
         path = self.folder / f"{key}.npy"
         try:
@@ -94,7 +94,7 @@ class FeatureFolder:
         if values.shape != (num_frames, self.size):
             raise ValueError(
                 f"teacher features {path} are {values.shape}, not {(num_frames, self.size)}:"
-                " one vector a lip frame, 25 a second."
+                " one vector per lip frame is needed, at 25 frames per second."
             )
         values = values.astype(np.float32)
         if not np.isfinite(values).all():
@@ -102,7 +102,7 @@ class FeatureFolder:
         return values
 
     def problems(self, frames_by_key: dict[str, int]) -> list[str]:
-        """One sentence for each sample whose features are missing or do not fit."""
+        """One sentence per sample whose features are missing or do not fit."""
         found: list[str] = []
         for key, num_frames in sorted(frames_by_key.items()):
             try:

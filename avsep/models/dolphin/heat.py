@@ -1,4 +1,4 @@
-"""The heat-diffusion layer: a blur along time with a learned width a channel, and a gate."""
+"""The heat-diffusion layer: a blur along time with a learned width per channel, and a gate."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from torch import Tensor, nn
 
 from avsep.models.dolphin import blur
 from avsep.models.dolphin.config import HeatMode
-from avsep.models.dolphin.sequence import DepthwiseConv, depthwise, start_values
+from avsep.models.dolphin.sequence import DepthwiseConv, depthwise, initial_parameters
 
 
 class HeatDiffusion(nn.Module):
     """Heat1D of the released model (docs/models.md), on (B, T, C).
 
-    `mode` chooses how the blur is computed (see `blur`): `dense` is the released arithmetic,
-    `fft` holds for any diffusivity, `filter` and `auto` take the short filter where the
-    diffusivities allow one and `fft` elsewhere. The blur runs in float32 also under autocast:
-    in bfloat16 it would change the result by a third.
+    `mode` selects how the blur is computed (see `blur`): `dense` is the released arithmetic, `fft`
+    works for any diffusivity, `filter` and `auto` use the short filter where the diffusivities
+    allow one and `fft` elsewhere. The blur runs in float32 even under autocast: bfloat16 would
+    change the result by a third.
 
     Args:
-        channels: even.
-        mode: see above.
-        carry_unused: keep the released checkpoint's `to_k` filters, which no output depends on.
+        channels: channels of input and output; even.
+        mode: how the blur is computed.
+        carry_unused: keep the `to_k` filters of the released checkpoint, which no output depends
+            on.
     """
 
     def __init__(self, channels: int, mode: HeatMode, *, carry_unused: bool) -> None:
@@ -32,7 +33,7 @@ class HeatDiffusion(nn.Module):
         self.mode: HeatMode = mode
         self.k = nn.Parameter(torch.ones(channels))
         self.enter = DepthwiseConv(channels, 3)
-        self.split_weight, self.split_bias = start_values(
+        self.split_weight, self.split_bias = initial_parameters(
             nn.Conv1d(channels, 2 * channels, 3, groups=channels)
         )
         self.norm = nn.LayerNorm(channels)
@@ -46,17 +47,17 @@ class HeatDiffusion(nn.Module):
         self.register_load_state_dict_post_hook(_plan_after_loading)
 
     def plan(self) -> None:
-        """Choose the filter width for the present diffusivities; cheap when they are unchanged.
+        """Choose the filter width for the current diffusivities; cheap when they are unchanged.
 
-        Called by every uncompiled forward and after loading weights. A compiled model keeps the
-        last choice (no graph break), so training under `torch.compile` calls it after each
-        optimizer step or now and then (`Dolphin.plan_heat`).
+        Called by every uncompiled forward pass and after loading weights. A compiled model keeps
+        the last choice, to avoid a graph break. Training under `torch.compile` must call
+        `Dolphin.plan_heat` regularly, for example after each optimizer step.
         """
-        # Tensors made in inference mode keep no count of their changes.
-        changes = -1 if self.k.is_inference() else self.k._version
-        present = (changes, self.k.data_ptr())
-        if changes == -1 or present != self._planned_for:
-            self._planned_for = present
+        # Tensors created in inference mode have no version counter.
+        version = -1 if self.k.is_inference() else self.k._version
+        current = (version, self.k.data_ptr())
+        if version == -1 or current != self._planned_for:
+            self._planned_for = current
             self._radius = None if self.k.is_meta else blur.filter_radius(self.k)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,17 +66,22 @@ class HeatDiffusion(nn.Module):
             self.plan()
         channels = self.k.shape[0]
         u = self.enter(x)
-        # The released grouped convolution gives output j from input j // 2 and then splits in
-        # halves: values come from the first half of the channels only, gates from the second.
+        # The released grouped convolution computes output j from input j // 2 and splits the
+        # outputs in halves. So values come from the first half of the channels, gates from the
+        # second.
         first, second = u.split(channels // 2, dim=-1)
-        values = depthwise(_twice(first), self.split_weight[:channels], self.split_bias[:channels])
-        gates = depthwise(_twice(second), self.split_weight[channels:], self.split_bias[channels:])
+        values = depthwise(
+            _repeat_channels(first), self.split_weight[:channels], self.split_bias[:channels]
+        )
+        gates = depthwise(
+            _repeat_channels(second), self.split_weight[channels:], self.split_bias[channels:]
+        )
         with torch.autocast(x.device.type, enabled=False):
             blurred = self.norm(self._blur(values.float()))
         return self.leave(blurred * F.silu(gates))
 
     def blur_radius(self, length: int, mode: HeatMode) -> int | None:
-        """Half width of the filter that a mode takes for a signal, or None where it takes none."""
+        """Half width of the filter that `mode` uses for `length` frames; None for no filter."""
         radius = None if mode in ("dense", "fft") else self._radius
         return radius if radius is not None and length > max(radius, blur.SHORT_SIGNAL) else None
 
@@ -91,6 +97,6 @@ def _plan_after_loading(layer: HeatDiffusion, _: Any) -> None:
     layer.plan()
 
 
-def _twice(x: Tensor) -> Tensor:
-    """Each channel twice, side by side: (B, T, C) to (B, T, 2 C)."""
+def _repeat_channels(x: Tensor) -> Tensor:
+    """Repeat each channel twice, side by side: (B, T, C) to (B, T, 2 C)."""
     return torch.stack((x, x), dim=-1).flatten(-2)

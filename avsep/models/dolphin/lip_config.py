@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+
+from avsep.validation import check_at_least, check_below, check_odd
 
 LAYER_KINDS = (
     "residual",
@@ -31,13 +32,15 @@ class QuantiserConfig:
     """Settings of the vector quantiser in the semantic path.
 
     Attributes:
-        codes: entries of the codebook.
+        codes: number of entries in the codebook.
         code_size: length of one entry.
-        decay: of the moving averages that the codebook is learned by.
-        temperature: of the Gumbel noise that draws codes in training, in units of distance.
-        kmeans_iterations: of the k-means that fills the codebook on the first training batch.
-        dead_code_threshold: a code whose moving count falls below it is replaced by a vector of
-            the batch; 0 never replaces, as the released model was trained.
+        decay: decay of the moving averages that update the codebook.
+        temperature: scale of the Gumbel noise when codes are sampled in training, in units of
+            distance.
+        kmeans_iterations: iterations of the k-means that fills the codebook on the first training
+            batch.
+        dead_code_threshold: a code whose moving count falls below this is replaced by a vector of
+            the batch. 0 never replaces a code, as in the training of the released model.
     """
 
     codes: int = 256
@@ -48,33 +51,31 @@ class QuantiserConfig:
     dead_code_threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        require_positive(self, "codes", "code_size", "kmeans_iterations")
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"decay is {self.decay}; it must be at least 0 and below 1.")
-        if self.temperature < 0 or self.dead_code_threshold < 0:
-            raise ValueError("temperature and dead_code_threshold must not be negative.")
+        check_at_least(self, 1, "codes", "code_size", "kmeans_iterations")
+        check_below(self, 1, "decay")
+        check_at_least(self, 0, "temperature", "dead_code_threshold")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LipEncoderConfig:
-    """Sizes of DP-LipCoder's two encoders (equal in shape) and its quantiser.
+    """Sizes of DP-LipCoder's two encoders, which have the same shape, and of its quantiser.
 
     Attributes:
-        image_size: side of the mouth picture, in pixels.
-        motion_only: the mean picture of the clip is taken off first, so that only what moves is
-            seen. The released model sees the whole picture; a model that is trained on a few faces
-            separates new ones better without it, since it cannot know them by their looks.
-        shrink: the picture is averaged over squares of this side; 1 leaves it as it is.
-        layers: what follows the first convolution, see `LAYER_KINDS`.
-        first_channels: of the first convolution.
-        max_channels: `compress_space` doubles the channels up to here.
-        first_kernel: of the first convolution over time, height, width; odd.
-        unit_kernel: of the residual units, in all three directions; odd.
-        heads: of the full spatial attention.
-        head_size: of the full spatial attention.
-        linear_heads: of the linear spatial attention.
-        linear_head_size: of the linear spatial attention.
-        quantiser: see `QuantiserConfig`.
+        image_size: side of the mouth crop, in pixels.
+        motion_only: whether the mean picture of the clip is subtracted first, so that the encoder
+            sees only motion. The released model sees the whole picture. A model trained on few
+            faces separates new faces better with motion only: it cannot memorise appearances.
+        shrink: side of the squares over which the crop is averaged, in pixels; 1 for none.
+        layers: kinds of the layers after the first convolution, see `LAYER_KINDS`.
+        first_channels: output channels of the first convolution.
+        max_channels: limit up to which `compress_space` doubles the channels.
+        first_kernel: kernel of the first convolution over time, height and width; odd.
+        unit_kernel: kernel of the residual units in all three dimensions; odd.
+        heads: heads of the full spatial attention.
+        head_size: channels per head of the full spatial attention.
+        linear_heads: heads of the linear spatial attention.
+        linear_head_size: channels per head of the linear spatial attention.
+        quantiser: settings of the quantiser.
     """
 
     image_size: int = 88
@@ -92,12 +93,13 @@ class LipEncoderConfig:
     quantiser: QuantiserConfig = field(default_factory=QuantiserConfig)
 
     def __post_init__(self) -> None:
-        require_positive(self, "image_size", "shrink", "first_channels", "max_channels")
-        require_positive(self, "heads", "head_size", "linear_heads", "linear_head_size")
+        check_at_least(self, 1, "image_size", "shrink", "first_channels", "max_channels")
+        check_at_least(self, 1, "heads", "head_size", "linear_heads", "linear_head_size")
+        check_odd(self, "unit_kernel")
         if unknown := [kind for kind in self.layers if kind not in LAYER_KINDS]:
-            raise ValueError(f"layers has {unknown}; known are {', '.join(LAYER_KINDS)}.")
-        if any(size < 1 or size % 2 == 0 for size in (*self.first_kernel, self.unit_kernel)):
-            raise ValueError("first_kernel and unit_kernel must be odd.")
+            raise ValueError(f"layers has {unknown}; they may be {', '.join(LAYER_KINDS)}.")
+        if any(size < 1 or size % 2 == 0 for size in self.first_kernel):
+            raise ValueError(f"first_kernel is {self.first_kernel}; its sizes must be odd.")
         if self.image_size % self.shrink:
             raise ValueError(
                 f"image_size {self.image_size} must be a multiple of shrink {self.shrink}."
@@ -105,7 +107,7 @@ class LipEncoderConfig:
 
     @classmethod
     def demo(cls) -> LipEncoderConfig:
-        """A small one that sees the mouth at 22 pixels: 72,222 parameters, 576 values a frame."""
+        """A small encoder at 22 pixels: 72,222 parameters, 576 features per frame."""
         return cls(
             motion_only=True,
             shrink=4,
@@ -136,7 +138,7 @@ class LipEncoderConfig:
 
     @property
     def map_size(self) -> int:
-        """Side of the map after the last layer, in cells."""
+        """Side of the feature map after the last layer."""
         size = self.image_size // self.shrink
         for kind in self.layers:
             if kind == "compress_space":
@@ -147,10 +149,3 @@ class LipEncoderConfig:
     def feature_size(self) -> int:
         """Length of the feature vector of one frame."""
         return self.channels * self.map_size**2
-
-
-def require_positive(config: Any, *names: str) -> None:
-    """Raise a ValueError that names the first of these fields that is below 1."""
-    for name in names:
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} is {getattr(config, name)}; it must be at least 1.")

@@ -1,7 +1,7 @@
-"""DP-LipCoder's decoder: features back to the lip video, the mirror of the encoder.
+"""DP-LipCoder's decoder: features back to the lip video, mirroring the encoder.
 
-The released code has no decoder; this follows the order in the paper's figure (attention and
-residual units, doublings, a last 3-D convolution).
+The released code has no decoder. This one follows the order in the paper's figure: attention and
+residual units, upsampling, a last 3-D convolution.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from torch import Tensor, nn
 
 from avsep.models.dolphin.lip_config import LipEncoderConfig
 from avsep.models.dolphin.lip_encoder import make_layer
-from avsep.models.dolphin.lip_layers import DoubleSpace, VideoConv
+from avsep.models.dolphin.lip_layers import UpsampleSpace, VideoConv
 
 _LAST_KERNEL = (3, 3, 3)
 
 
 class LipDecoder(nn.Module):
-    """Features (B, F, D) to the video (B, 1, F, h, w) that the encoder saw (`LipEncoder.shown`)."""
+    """Features (B, F, D) to the video (B, 1, F, h, w) of `LipEncoder.preprocess`."""
 
     def __init__(self, config: LipEncoderConfig) -> None:
         super().__init__()
-        # Going backwards through the encoder: the channels and map size before each layer.
+        # Channels and map size before each layer of the encoder.
         channels, size = config.first_channels, config.image_size // config.shrink
         before: list[tuple[str, int, int]] = []
         for kind in config.layers:
@@ -33,7 +33,7 @@ class LipDecoder(nn.Module):
         self.sizes: list[int] = []
         for kind, source, source_size in reversed(before):
             if kind == "compress_space":
-                layers.append(DoubleSpace(channels, source))
+                layers.append(UpsampleSpace(channels, source))
                 channels = source
             else:
                 layers.append(make_layer(kind, channels, channels, config))
@@ -48,6 +48,6 @@ class LipDecoder(nn.Module):
         ).contiguous()
         for layer, size in zip(self.layers, self.sizes, strict=True):
             x = layer(x)
-            if x.shape[2] > size:  # the encoder rounded an odd size up
+            if x.shape[2] > size:  # the encoder rounded up an odd size
                 x = x[:, :, :size, :size].contiguous()
         return rearrange(self.last(x), "b f h w c -> b c f h w")

@@ -1,4 +1,7 @@
-"""DP-LipCoder's encoder: lip video to one feature vector a frame, by two paths."""
+"""DP-LipCoder's encoder: lip video to one feature vector per frame, by two paths.
+
+Shapes: B items, F frames, H height, W width, D features (`LipEncoderConfig.feature_size`).
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from avsep.models.dolphin.lip_attention import AttendSpace, FullAttention, LinearAttention
+from avsep.models.dolphin.lip_attention import FullAttention, LinearAttention, SpatialBlock
 from avsep.models.dolphin.lip_config import LipEncoderConfig
-from avsep.models.dolphin.lip_layers import HalveSpace, ResidualUnit, VideoConv, convolve_video
+from avsep.models.dolphin.lip_layers import DownsampleSpace, ResidualUnit, VideoConv, convolve_video
 from avsep.models.dolphin.quantiser import Quantised, Quantiser
 
-MOTION_GAIN = 3.0  # what moves varies about a third as much as the picture
+MOTION_GAIN = 3.0  # motion varies about a third as much as the picture
 
 
 def make_layer(kind: str, channels: int, target: int, config: LipEncoderConfig) -> nn.Module:
-    """One layer of a path, see `LAYER_KINDS`; `target` counts only where space is halved."""
+    """One layer of a path, see `LAYER_KINDS`; only `compress_space` uses `target`."""
     match kind:
         case "residual":
             return ResidualUnit(channels, config.unit_kernel)
@@ -26,16 +29,16 @@ def make_layer(kind: str, channels: int, target: int, config: LipEncoderConfig) 
             units = (ResidualUnit(channels, config.unit_kernel) for _ in range(2))
             return nn.Sequential(*units)
         case "compress_space":
-            return HalveSpace(channels, target)
+            return DownsampleSpace(channels, target)
         case "linear_attend_space":
             attention = LinearAttention(channels, config.linear_heads, config.linear_head_size)
-            return AttendSpace(attention, channels)
+            return SpatialBlock(attention, channels)
         case _:
-            return AttendSpace(FullAttention(channels, config.heads, config.head_size), channels)
+            return SpatialBlock(FullAttention(channels, config.heads, config.head_size), channels)
 
 
 class LipPath(nn.Module):
-    """One of the two encoders: a first convolution, the layers, a norm."""
+    """One of the two encoders: a first convolution, the layers and a norm."""
 
     def __init__(self, config: LipEncoderConfig) -> None:
         super().__init__()
@@ -51,7 +54,7 @@ class LipPath(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the first convolution gave, (B, F, H, W, C), to (B, F, h, w, channels)."""
+        """Output of the first convolution (B, F, H, W, C) to (B, F, h, w, channels)."""
         for layer in self.layers:
             x = layer(x)
         return self.norm(x)
@@ -59,11 +62,11 @@ class LipPath(nn.Module):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LipFeatures:
-    """What both paths see in a lip video of F frames; D as in `LipEncoderConfig.feature_size`.
+    """Features of both paths.
 
     Attributes:
-        recon: (B, F, D), of the reconstruction path.
-        quantised: of the semantic path.
+        recon: (B, F, D), features of the reconstruction path.
+        quantised: quantised features of the semantic path.
     """
 
     recon: Tensor
@@ -71,12 +74,12 @@ class LipFeatures:
 
     @property
     def total(self) -> Tensor:
-        """(B, F, D), what the separator and the video decoder see."""
+        """(B, F, D), the input of the separator and of the video decoder."""
         return self.recon + self.quantised.features
 
 
 class LipEncoder(nn.Module):
-    """Both paths over the same video; the semantic one is quantised."""
+    """Both paths over the same video; the semantic path is quantised."""
 
     def __init__(self, config: LipEncoderConfig) -> None:
         super().__init__()
@@ -85,8 +88,8 @@ class LipEncoder(nn.Module):
         self.recon = LipPath(config)
         self.quantiser = Quantiser(config.feature_size, config.quantiser)
 
-    def shown(self, lips: Tensor) -> Tensor:
-        """What both paths look at, (B, 1, F, h, w): the video, less its mean, shrunk.
+    def preprocess(self, lips: Tensor) -> Tensor:
+        """The input of both paths, (B, 1, F, h, w): mean subtracted and shrunk if configured.
 
         Args:
             lips: (B, 1, F, H, W) float32, normalised.
@@ -99,15 +102,15 @@ class LipEncoder(nn.Module):
             lips = rearrange(lips, "(b f) 1 h w -> b 1 f h w", b=batch)
         return lips
 
-    def paths(self, lips: Tensor, *, noise: Tensor | None = None) -> LipFeatures:
-        """Features of both paths apart.
+    def encode_paths(self, lips: Tensor, *, noise: Tensor | None = None) -> LipFeatures:
+        """Encode a lip video; returns the features of both paths separately.
 
         Args:
             lips: (B, 1, F, H, W) float32, normalised.
             noise: see `Quantiser.forward`.
         """
-        lips = self.shown(lips)
-        # Both paths start with a convolution of the same one-channel video: run as one.
+        lips = self.preprocess(lips)
+        # Both paths start with a convolution of the same video: run as one.
         first = self.semantic.first, self.recon.first
         weight = torch.cat([conv.weight for conv in first])
         bias = torch.cat([conv.bias for conv in first])
@@ -119,9 +122,9 @@ class LipEncoder(nn.Module):
 
     def forward(self, lips: Tensor) -> Tensor:
         """Lips (B, 1, F, H, W) to features (B, F, D)."""
-        return self.paths(lips).total
+        return self.encode_paths(lips).total
 
 
 def flatten_map(x: Tensor) -> Tensor:
-    """(B, F, h, w, C) to (B, F, C h w), channel-major as released."""
+    """(B, F, h, w, C) to (B, F, C h w), channel-major as in the released model."""
     return rearrange(x, "b f h w c -> b f (c h w)")

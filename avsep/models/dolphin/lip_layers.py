@@ -1,8 +1,8 @@
 """Layers on lip videos: (batch, frames, height, width, channels), written B F H W C.
 
-Channels come last, so that the 1x1 convolutions are linear maps; the 3-D convolutions are run as
-2-D ones over single frames whose outputs for each time tap are shifted and added, 6 to 20 times
-faster on the CPU than the 3-D ones at these few channels.
+Channels come last, so that 1x1 convolutions are linear maps. A 3-D convolution is computed as 2-D
+convolutions of single frames, whose outputs per time tap are shifted and added. With so few
+channels this is 6 to 20 times faster on the CPU than the 3-D convolution of the library.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from avsep.models.dolphin.sequence import start_values
+from avsep.models.dolphin.sequence import initial_parameters
 
 
 def convolve_frames(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) -> Tensor:
@@ -23,17 +23,17 @@ def convolve_frames(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int 
 
 
 class VideoConv(nn.Module):
-    """Convolution over time and space that keeps both, zeros outside.
+    """Convolution over time and space that keeps all sizes, with zero padding.
 
     Args:
-        source: channels in.
-        target: channels out.
-        kernel: odd, over time, height and width.
+        source: input channels.
+        target: output channels.
+        kernel: sizes over time, height and width; odd.
     """
 
     def __init__(self, source: int, target: int, kernel: tuple[int, int, int]) -> None:
         super().__init__()
-        self.weight, self.bias = start_values(nn.Conv3d(source, target, kernel))
+        self.weight, self.bias = initial_parameters(nn.Conv3d(source, target, kernel))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, H, W, source) to (B, F, H, W, target)."""
@@ -57,9 +57,9 @@ def convolve_video(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class ContextGate(nn.Module):
-    """Scale the channels of a frame by gates from its attention-pooled content.
+    """Scale the channels of a frame by gates computed from its attention-pooled content.
 
-    The gates start near zero, so a residual unit starts as the identity.
+    The gates start near zero, so that a residual unit starts as the identity.
     """
 
     def __init__(self, channels: int) -> None:
@@ -73,9 +73,9 @@ class ContextGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, H, W, C) to the same shape."""
-        places = x.flatten(2, 3)
-        weight = torch.softmax(self.score(places), dim=2)
-        context = (weight.transpose(2, 3) @ places).squeeze(2)
+        positions = x.flatten(2, 3)
+        weight = torch.softmax(self.score(positions), dim=2)
+        context = (weight.transpose(2, 3) @ positions).squeeze(2)
         gates = torch.sigmoid(self.grow(F.leaky_relu(self.shrink(context), 0.1)))
         return x * gates[:, :, None, None, :]
 
@@ -94,22 +94,22 @@ class ResidualUnit(nn.Module):
         return x + self.gate(F.elu(self.mix(F.elu(self.conv(x)))))
 
 
-class HalveSpace(nn.Module):
-    """Halve height and width (rounded up) by a 3x3 convolution of stride 2 on each frame."""
+class DownsampleSpace(nn.Module):
+    """Downsample height and width (rounded up) by a 3x3 convolution of stride 2 on each frame."""
 
     def __init__(self, source: int, target: int) -> None:
         super().__init__()
-        self.weight, self.bias = start_values(nn.Conv2d(source, target, 3))
+        self.weight, self.bias = initial_parameters(nn.Conv2d(source, target, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, H, W, source) to (B, F, ceil(H / 2), ceil(W / 2), target)."""
         return convolve_frames(x, self.weight, self.bias, stride=2)
 
 
-class DoubleSpace(nn.Module):
+class UpsampleSpace(nn.Module):
     """Double height and width: a linear map to four sub-positions, SiLU, depth to space.
 
-    The four sub-positions start with equal weights, so no checkerboard is there to unlearn.
+    The four sub-positions start with equal weights, which avoids checkerboard patterns.
     """
 
     def __init__(self, source: int, target: int) -> None:
@@ -126,7 +126,7 @@ class DoubleSpace(nn.Module):
 
 
 class RmsNorm(nn.Module):
-    """Scale vectors to RMS 1 over the channels, with a gain."""
+    """Scale vectors to an RMS of 1 over the channels, then by a learned gain."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -137,8 +137,8 @@ class RmsNorm(nn.Module):
         return F.normalize(x.float(), dim=-1) * (x.shape[-1] ** 0.5 * self.gain)
 
 
-class PlaceFeedForward(nn.Module):
-    """Gated feed-forward at each place, with residual."""
+class SpatialFeedForward(nn.Module):
+    """Gated feed-forward at each position, with residual."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Dolphin: audio-visual separation of one talker in the time domain.
 
-Shapes: B items, L samples at 16 kHz, F lip frames at 25 a second, N mouths, T encoded frames
-(one every `stride` samples), C channels.
+Shapes: B items, L samples at 16 kHz, F lip frames at 25 per second, N mouths, T encoded frames
+(one per `stride` samples), C channels, D lip features per frame.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from avsep.models.dolphin.audio import (
     AudioEncoder,
     FeatureProjection,
     OutputLayer,
-    start_as_fourier,
+    init_fourier,
 )
 from avsep.models.dolphin.config import DolphinConfig, HeatMode
 from avsep.models.dolphin.fusion import Fusion
@@ -27,10 +27,11 @@ from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME, Cues
 
 LIPS_MEAN = 0.421
 LIPS_STD = 0.165
+LIP_CONTEXT = 10  # frames before and after a frame on which its lip features depend
 
 
 class Dolphin(nn.Module):
-    """Separates the talker whose lips are shown from a mixture (see docs/models.md).
+    """Extracts the voice of the talker whose lips are given from a mixture (see docs/models.md).
 
     Args:
         config: sizes; `DolphinConfig.full()` is the released model.
@@ -49,23 +50,23 @@ class Dolphin(nn.Module):
         self.output_layer = OutputLayer(config.channels, config.audio_channels)
         self.audio_decoder = AudioDecoder(config.audio_channels, config.kernel, config.stride)
         if config.front_end == "fourier":
-            start_as_fourier(self.audio_encoder, self.audio_decoder)
-        if config.mask:  # start with a mask of about one: the mixture itself
+            init_fourier(self.audio_encoder, self.audio_decoder)
+        if config.mask:  # start with a mask of about one, which passes the mixture
             nn.init.ones_(self.output_layer.out.bias)
 
     def forward(self, mixture: Tensor, lips: Tensor) -> Tensor:
-        """Estimate the shown talker's voice.
+        """Estimate the voice of the talker whose lips are given.
 
         Args:
-            mixture: (B, L) float32, L at least `config.kernel`.
+            mixture: (B, L) float32 with L at least `config.kernel`.
             lips: (B, 1, F, H, W) float32, normalised, H = W = `config.lip.image_size`.
 
         Returns:
             (B, 1, L) float32, at the level of the mixture.
 
         Raises:
-            ValueError: shapes that do not fit; outside training and compiled code also values
-                that are not finite.
+            ValueError: shapes do not fit, or a value is not finite (only checked outside training
+                and compiled code).
         """
         self._check(mixture, lips)
         if not (self.training or torch.compiler.is_compiling()):
@@ -73,33 +74,33 @@ class Dolphin(nn.Module):
         return self.separate_features(mixture, self.encode_lips(lips))
 
     def encode_lips(self, lips: Tensor) -> Tensor:
-        """Lips (B, 1, F, H, W) to features (B, F, D), which may be kept and used again.
+        """Lips (B, 1, F, H, W) to features (B, F, D), which can be stored and reused.
 
-        A frame's feature depends on a few frames before and after it (10 in the released model),
-        and with `lip.motion_only` also on the mean picture of the whole stretch that is shown.
+        The features of a frame depend on a few frames before and after it (`LIP_CONTEXT`), and with
+        `lip.motion_only` also on the mean picture of all given frames.
         """
         return self.lip_encoder(lips)
 
     def separate_features(self, mixture: Tensor, features: Tensor) -> Tensor:
-        """As `forward`, from lip features (B, F, D) of `encode_lips`; to (B, 1, L)."""
+        """Like `forward`, but from lip features (B, F, D) of `encode_lips`; returns (B, 1, L)."""
         return self._separate(self.audio_encoder(mixture), features, mixture.shape[-1])
 
     def separate(self, mixture: Tensor, lips: Tensor, *, rate_hz: int = RATE_HZ) -> Tensor:
-        """Estimate the voice of each of N mouths; the mixture is encoded once.
+        """Estimate the voices of N mouths in each mixture; each mixture is encoded once.
 
         Args:
             mixture: (B, L) float32.
             lips: (B, N, 1, F, H, W) float32, normalised.
-            rate_hz: of the mixture; must be 16000.
+            rate_hz: sample rate of the mixture; must be 16000.
 
         Returns:
             (B, N, L) float32.
 
         Raises:
-            ValueError: shapes that do not fit, another rate, or values that are not finite.
+            ValueError: shapes do not fit, the rate is wrong, or a value is not finite.
         """
         if rate_hz != RATE_HZ:
-            raise ValueError(f"the mixture has {rate_hz} samples a second; resample to {RATE_HZ}.")
+            raise ValueError(f"the mixture has a rate of {rate_hz} Hz; resample to {RATE_HZ}.")
         if lips.ndim != 6:
             raise ValueError(f"lips must be (B, N, 1, F, H, W), not {tuple(lips.shape)}.")
         batch, mouths = lips.shape[:2]
@@ -111,11 +112,11 @@ class Dolphin(nn.Module):
         return estimate.view(batch, mouths, -1)
 
     def estimate(self, mixture: Tensor, cues: Cues) -> Tensor:
-        """Estimate the voice of the talker in the stored cues.
+        """Estimate the voice of the talker from cues as they are stored in shards.
 
         Args:
             mixture: (B, L) float32 at 16 kHz.
-            cues: batched tensors; only `lips` (B, F, 96, 96) uint8 is looked at.
+            cues: batched tensors; only `lips` (B, F, 96, 96) uint8 is used.
 
         Returns:
             (B, L) float32 at 16 kHz.
@@ -123,29 +124,29 @@ class Dolphin(nn.Module):
         return self(mixture, prepare_lips(cues.lips, self.config.lip.image_size)).squeeze(1)
 
     def freeze_lip_encoder(self) -> Dolphin:
-        """Keep the lip encoder as it is: no gradients, and eval mode even while training.
+        """Freeze the lip encoder: no gradients, and eval mode even while training.
 
-        (In training mode its quantiser would draw codes at random and its codebook would move.)
+        In training mode its quantiser would sample codes and update its codebook.
         """
         self.lip_encoder.requires_grad_(False).eval()
         return self
 
     def train(self, mode: bool = True) -> Dolphin:
-        """Switch the mode; a frozen lip encoder stays in eval mode."""
+        """Set training or eval mode; a frozen lip encoder stays in eval mode."""
         super().train(mode)
         if not any(parameter.requires_grad for parameter in self.lip_encoder.parameters()):
             self.lip_encoder.eval()
         return self
 
     def set_heat(self, mode: HeatMode) -> Dolphin:
-        """Choose how heat diffusion is computed, see `blur`; the weights stay the same."""
+        """Choose how heat diffusion is computed, see `blur`; the weights do not change."""
         for module in self.modules():
             if isinstance(module, HeatDiffusion):
                 module.mode = mode
         return self
 
     def plan_heat(self) -> None:
-        """Choose filter widths for the present weights; see `HeatDiffusion.plan`."""
+        """Choose filter widths for the current weights; see `HeatDiffusion.plan`."""
         for module in self.modules():
             if isinstance(module, HeatDiffusion):
                 module.plan()
@@ -172,24 +173,25 @@ class Dolphin(nn.Module):
             )
         if lips.shape[0] != mixture.shape[0] * mouths:
             raise ValueError(
-                f"there are {mixture.shape[0]} mixtures and {lips.shape[0] // mouths} videos."
+                f"there are {mixture.shape[0]} mixtures but {lips.shape[0] // mouths} videos;"
+                " give one video per mixture."
             )
         most = -(-mixture.shape[1] // SAMPLES_PER_FRAME)
         if not 1 <= lips.shape[2] <= most:
             raise ValueError(
                 f"{lips.shape[2]} lip frames for {mixture.shape[1]} samples: there must be 1 to"
-                f" {most}; cut the video to the sound (25 frames and 16000 samples a second)."
+                f" {most}; cut the video to the sound (25 frames and 16000 samples per second)."
             )
 
 
 def prepare_lips(lips: Tensor, size: int) -> Tensor:
     """Stored crops (B, F, 96, 96) uint8 to normalised (B, 1, F, size, size) float32.
 
-    The centre is cut out, values are scaled to 0..1, and the released mean and standard deviation
-    are taken off.
+    Takes the centre of each crop, scales values to 0..1, and normalises them by the mean and
+    standard deviation of the released model.
 
     Raises:
-        ValueError: another shape or type, or crops smaller than `size`.
+        ValueError: the shape or type is wrong, or the crops are smaller than `size`.
     """
     if lips.dtype != torch.uint8 or lips.ndim != 4 or min(lips.shape[2:]) < size:
         raise ValueError(

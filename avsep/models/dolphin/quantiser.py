@@ -1,4 +1,7 @@
-"""Vector quantisation of one vector a frame, with a codebook learned by moving averages."""
+"""Vector quantisation of one vector per frame, with a codebook learned by moving averages.
+
+Shapes: B items, F frames, D features, N = B F vectors, K codes, d entries per code.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ class Quantised:
     """What the quantiser returns for (B, F, D) features.
 
     Attributes:
-        features: (B, F, D), from the chosen codes.
-        indices: (B, F) int64.
-        commitment: scalar, mean squared distance of the projected input to its code.
+        features: (B, F, D), projected from the chosen codes.
+        indices: (B, F) int64, the chosen codes.
+        commitment: scalar, mean squared distance between the projected inputs and their codes.
     """
 
     features: Tensor
@@ -30,17 +33,17 @@ class Quantised:
 
 
 class Quantiser(nn.Module):
-    """Project to the code size, take a code, project back.
+    """Project to the code size, choose a code, project back.
 
-    In training the code is drawn by distance with Gumbel noise, the gradient passes by rotating
-    and scaling it from the input's direction to the code's, and the codebook follows the inputs
-    by moving averages, also under no-grad: a frozen quantiser must be in eval mode. The codebook
-    is filled by k-means on the first training batch. In eval the nearest code is taken and no
-    gradient passes to the input.
+    In eval mode the nearest code is chosen, and no gradient reaches the input. In training mode a
+    code is sampled by distance with Gumbel noise, and the gradient is passed to the input by the
+    rotation trick (`rotate`). The codebook is filled by k-means on the first training batch and
+    then follows the inputs by moving averages. That happens under no-grad too, so a frozen
+    quantiser must be in eval mode.
 
     Args:
         feature_size: D.
-        config: see `QuantiserConfig`.
+        config: settings.
     """
 
     initialised: Tensor
@@ -63,13 +66,10 @@ class Quantiser(nn.Module):
 
         Args:
             x: (B, F, D).
-            noise: (B, F, codes) uniform in (0, 1) for the draw of codes in training; drawn from
-                the default generator if None. Ignored in eval.
-
-        Returns:
-            See `Quantised`.
+            noise: (B, F, K) uniform in (0, 1) for the sampling of codes in training; None draws it
+                from the default generator. Ignored in eval mode.
         """
-        with torch.autocast(x.device.type, enabled=False):  # which code is nearest needs float32
+        with torch.autocast(x.device.type, enabled=False):  # distances need float32
             vectors = self.project_in(x.float())
             if self.training:
                 return self._train(vectors, noise)
@@ -84,15 +84,15 @@ class Quantiser(nn.Module):
     def _train(self, vectors: Tensor, noise: Tensor | None) -> Quantised:
         flat = vectors.detach().flatten(0, 1)
         if not self.initialised:
-            self._start(flat)
-        distance = _distances(flat, self.codes)
+            self._fill_codebook(flat)
+        distance = torch.cdist(flat, self.codes)
         if noise is None:
             noise = torch.rand_like(distance)
         gumbel = -torch.log(-torch.log(noise.view_as(distance).clamp(1e-20, 1 - 1e-7)))
         score = -distance / max(self.config.temperature, 1e-10) + gumbel
         indices = score.argmax(-1).view(vectors.shape[:2])
         codes = self.codes[indices]
-        self._follow(flat, indices.flatten())
+        self._update_codebook(flat, indices.flatten())
         return Quantised(
             features=self.project_out(rotate(vectors, codes)),
             indices=indices,
@@ -100,8 +100,8 @@ class Quantiser(nn.Module):
         )
 
     @torch.no_grad()
-    def _start(self, vectors: Tensor) -> None:
-        """Fill the codebook by k-means over (N, d) vectors; the same on all ranks."""
+    def _fill_codebook(self, vectors: Tensor) -> None:
+        """Fill the codebook by k-means over vectors (N, d); the same codes on all ranks."""
         codes, counts = k_means(vectors, len(self.codes), self.config.kmeans_iterations)
         if dist.is_available() and dist.is_initialized():
             dist.broadcast(codes, 0)
@@ -112,8 +112,8 @@ class Quantiser(nn.Module):
         self.initialised.fill_(True)
 
     @torch.no_grad()
-    def _follow(self, vectors: Tensor, indices: Tensor) -> None:
-        """Move the codebook towards the vectors that took each code."""
+    def _update_codebook(self, vectors: Tensor, indices: Tensor) -> None:
+        """Move each code towards the vectors (N, d) that chose it."""
         counts = torch.zeros_like(self.cluster_size).index_add_(
             0, indices, torch.ones_like(indices, dtype=self.cluster_size.dtype)
         )
@@ -132,7 +132,7 @@ class Quantiser(nn.Module):
             self._replace_dead(vectors)
 
     def _replace_dead(self, vectors: Tensor) -> None:
-        """Put codes that are hardly taken onto vectors of the batch, drawn at random."""
+        """Replace codes that are hardly used by random vectors of the batch."""
         dead = (self.cluster_size < self.config.dead_code_threshold).nonzero().flatten()
         if len(dead) == 0:
             return
@@ -144,15 +144,11 @@ class Quantiser(nn.Module):
         self.code_sums[dead] = drawn * self.config.dead_code_threshold
 
 
-def _distances(vectors: Tensor, codes: Tensor) -> Tensor:
-    """Euclidean distances (N, K) of (N, d) vectors to (K, d) codes."""
-    return torch.cdist(vectors, codes)
-
-
 def rotate(vectors: Tensor, codes: Tensor) -> Tensor:
-    """The codes, with a gradient to the vectors that is turned and scaled from them to the codes.
+    """The codes (..., d), with a gradient to the vectors (..., d) by the rotation trick.
 
-    (Rotation trick, Fifty et al. 2024.) Both (..., d), to the same shape.
+    The gradient is rotated and scaled from the direction of each vector to that of its code
+    (Fifty et al., 2024).
     """
     lengths = vectors.norm(dim=-1, keepdim=True).clamp_min(_FLOOR).detach()
     code_lengths = codes.norm(dim=-1, keepdim=True).clamp_min(_FLOOR)
@@ -165,10 +161,10 @@ def rotate(vectors: Tensor, codes: Tensor) -> Tensor:
 
 
 def k_means(vectors: Tensor, count: int, iterations: int) -> tuple[Tensor, Tensor]:
-    """Cluster (N, d) vectors; returns the means (count, d) and how many took each (count,).
+    """Cluster vectors (N, d); returns the means (count, d) and the cluster sizes (count,).
 
-    Starts from vectors drawn by the default generator (with repeats if there are too few); a mean
-    that nothing takes stays where it is.
+    Starts from vectors drawn with the default generator, with repeats if there are too few. The
+    mean of an empty cluster stays where it is.
     """
     if len(vectors) >= count:
         start = torch.randperm(len(vectors), device=vectors.device)[:count]
@@ -177,8 +173,8 @@ def k_means(vectors: Tensor, count: int, iterations: int) -> tuple[Tensor, Tenso
     means = vectors[start].clone()
     counts = torch.zeros(count, device=vectors.device)
     for _ in range(iterations):
-        taken = _distances(vectors, means).argmin(-1)
-        counts = torch.bincount(taken, minlength=count).to(vectors.dtype)
-        sums = torch.zeros_like(means).index_add_(0, taken, vectors)
+        nearest = torch.cdist(vectors, means).argmin(-1)
+        counts = torch.bincount(nearest, minlength=count).to(vectors.dtype)
+        sums = torch.zeros_like(means).index_add_(0, nearest, vectors)
         means = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], means)
     return means, counts

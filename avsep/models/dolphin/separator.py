@@ -1,4 +1,7 @@
-"""The separator: a U-shaped stack of global and local blocks over the fused sequence."""
+"""The separator: a U-shaped stack of global and local blocks over the fused sequence.
+
+Shapes: B items, T frames, C channels.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,14 @@ from torch import Tensor, nn
 from avsep.models.dolphin.attention import RelativePositions, SelfAttention
 from avsep.models.dolphin.blocks import FeedForward, GlobalBlock, LocalBlock
 from avsep.models.dolphin.config import DolphinConfig
-from avsep.models.dolphin.inject import Inject
+from avsep.models.dolphin.injection import InjectionMultiSum
 from avsep.models.dolphin.sequence import DepthwiseConv, GlobalNorm, pool_evenly
 
 INJECT_EPS = 1e-8
 
 
-class Halve(nn.Module):
-    """Half the rate: depthwise convolution of stride 2, norm, GELU."""
+class Downsample(nn.Module):
+    """Halve the rate: a depthwise convolution of stride 2, a norm, GELU."""
 
     def __init__(self, config: DolphinConfig) -> None:
         super().__init__()
@@ -34,7 +37,7 @@ class Stage(nn.Module):
 
     Args:
         config: sizes.
-        pairs: how many.
+        pairs: number of pairs.
     """
 
     def __init__(self, config: DolphinConfig, pairs: int) -> None:
@@ -44,8 +47,8 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
         """(B, T, C) to the same shape."""
-        for globally, locally in zip(self.globals, self.locals, strict=True):
-            x = locally(globally(x, positions))
+        for global_block, local_block in zip(self.globals, self.locals, strict=True):
+            x = local_block(global_block(x, positions))
         return x
 
 
@@ -65,10 +68,10 @@ class Bottleneck(nn.Module):
 
 
 class Separator(nn.Module):
-    """Maps the fused sequence to the separated one, both (B, T, channels).
+    """Maps the fused sequence to the separated one, both (B, T, C).
 
-    T is first filled up with zeros to a multiple of 2 ** stages. All global blocks attend over
-    P = T / 2 ** stages tokens.
+    T is first padded with zeros to a multiple of 2 ** stages. All global blocks attend over
+    T / 2 ** stages tokens.
     """
 
     def __init__(self, config: DolphinConfig) -> None:
@@ -78,10 +81,10 @@ class Separator(nn.Module):
         self.encoder = nn.ModuleList(
             Stage(config, config.encoder_blocks) for _ in range(config.stages)
         )
-        self.halve = nn.ModuleList(Halve(config) for _ in range(config.stages))
+        self.halve = nn.ModuleList(Downsample(config) for _ in range(config.stages))
         self.bottleneck = Bottleneck(config)
         inject = functools.partial(
-            Inject,
+            InjectionMultiSum,
             config.channels,
             functools.partial(GlobalNorm, eps=INJECT_EPS),
             config.heat,
@@ -94,12 +97,12 @@ class Separator(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) to (B, T filled up, C)."""
+        """(B, T, C) to (B, padded T, C)."""
         x = F.pad(x, (0, 0, 0, -x.shape[1] % self.multiple))
         tokens = x.shape[1] // self.multiple
         positions = self.positions(tokens)
         skips: list[Tensor] = []
-        total: Tensor | None = None  # of all halved outputs, at twice the token rate
+        total: Tensor | None = None  # sum of all halved outputs, at twice the token rate
         for stage, halve in zip(self.encoder, self.halve, strict=True):
             skip = stage(x, positions)
             skips.append(skip)

@@ -1,8 +1,8 @@
-"""Layers on sequences of feature vectors: (batch, time, channels) float tensors.
+"""Layers on sequences of feature vectors: (B, T, C) float tensors of batch, time and channels.
 
-Channels come last everywhere in the separator: linear maps and layer norms then read memory in
-order, and depthwise convolutions, seen as channels-last pictures one pixel high, run 10 to 20
-times faster on the CPU than on (batch, channels, time).
+Channels come last everywhere in the separator. Linear maps and layer norms then read memory in
+order, and depthwise convolutions, run as 2-D convolutions of channels-last pictures one pixel high,
+are 10 to 20 times faster on the CPU than on (B, C, T).
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# The CPU library has fast code for the weight gradient of this many taps, and only for them.
+# The CPU library has fast code for the weight gradient of filters with this many taps only.
 _FAST_TAPS = 3
 
 
 class DepthwiseConv(nn.Module):
-    """One filter a channel over time, zeros at the ends, with bias.
+    """One filter per channel over time, with zero padding and a bias.
 
     Args:
-        channels: of input and output.
-        kernel: odd.
-        stride: 1 keeps the length, 2 halves it (rounded up).
+        channels: channels of input and output.
+        kernel: taps of each filter; odd.
+        stride: 1 keeps the length; 2 halves it, rounded up.
     """
 
     def __init__(self, channels: int, kernel: int, *, stride: int = 1) -> None:
         super().__init__()
-        self.weight, self.bias = start_values(
+        self.weight, self.bias = initial_parameters(
             nn.Conv1d(channels, channels, kernel, groups=channels)
         )
         self.stride = stride
@@ -38,8 +38,8 @@ class DepthwiseConv(nn.Module):
         return depthwise(x, self.weight, self.bias, self.stride)
 
 
-def start_values(conv: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
-    """Weight and bias of a fresh library convolution, for layers that run it another way."""
+def initial_parameters(conv: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
+    """Weight and bias of a new library convolution, for layers that compute it another way."""
     weight, bias = conv.weight, conv.bias
     assert isinstance(weight, nn.Parameter)
     assert isinstance(bias, nn.Parameter)
@@ -68,7 +68,7 @@ def correlate(
 ) -> Tensor:
     """Correlate each channel with its filter, as a channels-last picture one pixel high.
 
-    x (B, T, C), weight (C, 1, K); the weight gradient of this plain form is slow on the CPU.
+    x (B, T, C), weight (C, 1, K). The library's weight gradient of this form is slow on the CPU.
     """
     y = F.conv2d(
         _picture(x),
@@ -82,15 +82,15 @@ def correlate(
 
 
 def _picture(x: Tensor) -> Tensor:
-    """(B, T, C) as (B, C, 1, T) with strides that the library takes for channels-last."""
+    """(B, T, C) viewed as (B, C, 1, T), with strides that the library treats as channels-last."""
     return x.transpose(1, 2).unsqueeze(2)
 
 
 class _Depthwise(torch.autograd.Function):
     """The same convolution with a weight gradient that is fast on the CPU.
 
-    The library's own takes up to 200 times the forward time for long channels-last filters; here
-    it is put together from pieces of three taps.
+    The library's weight gradient of long channels-last filters takes up to 200 times as long as the
+    forward pass. Here it is assembled from gradients of three taps each.
     """
 
     @staticmethod
@@ -113,10 +113,10 @@ class _Depthwise(torch.autograd.Function):
 
 
 def weight_gradient(x: Tensor, grad: Tensor, kernel: int) -> Tensor:
-    """Correlate input and output gradient over `kernel` lags; (B, T, C) both, to (C, kernel)."""
+    """Correlate input and output gradient, both (B, T, C), over `kernel` lags to (C, kernel)."""
     half = kernel // 2
     lags = -(-kernel // _FAST_TAPS) * _FAST_TAPS
-    # All items in one row, zeros between them, so that a shift by some lags is a plain slice.
+    # All items in one row with zeros between them, so that a shift in time is a plain slice.
     after = half + lags - kernel
     row = F.pad(x, (0, 0, half, after)).flatten(0, 1)[None]
     of_row = F.pad(grad, (0, 0, 0, half + after)).flatten(0, 1)[None]
@@ -142,9 +142,9 @@ def weight_gradient(x: Tensor, grad: Tensor, kernel: int) -> Tensor:
 
 
 class GlobalNorm(nn.Module):
-    """Norm over channels and time together (a group norm with one group), gain a channel.
+    """Norm over channels and time together (a group norm with one group), with a gain per channel.
 
-    Computed in float32 also under autocast: it sums over up to a million values.
+    Computed in float32 even under autocast, because it sums over up to a million values.
     """
 
     def __init__(self, channels: int, eps: float) -> None:
@@ -156,7 +156,7 @@ class GlobalNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) to the same shape."""
         x = x.float()
-        if x.is_cuda:  # a layer norm of so few and so long rows leaves a GPU idle
+        if x.is_cuda:  # a layer norm of few, long rows leaves a GPU idle
             variance, mean = torch.var_mean(x, dim=(1, 2), correction=0, keepdim=True)
             y = (x - mean) * torch.rsqrt(variance + self.eps)
         else:
@@ -166,14 +166,14 @@ class GlobalNorm(nn.Module):
 
 
 class TimeBatchNorm(nn.BatchNorm1d):
-    """Batch norm of sequences with channels last."""
+    """Batch norm of (B, T, C) sequences."""
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
-def stretch(x: Tensor, length: int) -> Tensor:
-    """Resize over time to `length` by the nearest earlier vector: frame floor(i * T / length)."""
+def resize_nearest(x: Tensor, length: int) -> Tensor:
+    """Resize (B, T, C) to (B, length, C): output i takes frame floor(i T / length)."""
     old = x.shape[1]
     if torch.compiler.is_compiling() or length % old:
         index = torch.arange(length, device=x.device) * old // length
@@ -182,14 +182,14 @@ def stretch(x: Tensor, length: int) -> Tensor:
 
 
 def pool(x: Tensor, length: int) -> Tensor:
-    """Average over time to `length` vectors, windows floor(i T / n) to ceil((i + 1) T / n)."""
-    if torch.compiler.is_compiling():  # the library's layer would be compiled for one length
+    """Average (B, T, C) to (B, n, C) over windows floor(i T / n) to ceil((i + 1) T / n)."""
+    if torch.compiler.is_compiling():  # the library's layer would be compiled for one length only
         return _averages(x.shape[1], length, x) @ x
     return F.adaptive_avg_pool1d(x.transpose(1, 2), length).transpose(1, 2)
 
 
 def pool_evenly(x: Tensor, length: int) -> Tensor:
-    """As `pool`, for a T that is a multiple of `length`, or the other way round."""
+    """Like `pool`, where one of T and `length` is a multiple of the other."""
     old = x.shape[1]
     if old == length:
         return x
@@ -199,10 +199,10 @@ def pool_evenly(x: Tensor, length: int) -> Tensor:
 
 
 def _averages(old: int, length: int, like: Tensor) -> Tensor:
-    """Matrix (length, old) that averages the windows of `pool`."""
+    """The matrix (length, old) that averages over the windows of `pool`."""
     first = torch.arange(length, device=like.device)[:, None] * old
-    place = torch.arange(old, device=like.device) * length
-    # Window i holds the places j with i T / n < j + 1 and j < (i + 1) T / n.
-    inside = (place + length > first) & (place < first + old)
+    frame = torch.arange(old, device=like.device) * length
+    # Window i holds the frames j with i T / n < j + 1 and j < (i + 1) T / n.
+    inside = (frame + length > first) & (frame < first + old)
     weight = inside.to(like.dtype)
     return weight / weight.sum(1, keepdim=True)

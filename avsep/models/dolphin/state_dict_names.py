@@ -1,7 +1,7 @@
-"""The names of the released Dolphin checkpoint for the parts of ours.
+"""The names in the official Dolphin checkpoint for the entries of our state dict.
 
-What each part is called there stands in one table, by class; walking the module tree gives all
-names.
+One table lists, per class, what its parts are called in the official code. Walking the module tree
+with it gives all names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from avsep.models.dolphin import (
     blocks,
     fusion,
     heat,
-    inject,
+    injection,
     lip_attention,
     lip_encoder,
     lip_layers,
@@ -26,8 +26,8 @@ from avsep.models.dolphin import (
     video_trunk,
 )
 
-# For each class: our name of a part -> the released one. Parts not listed keep their name. In a
-# list {place} counts from 0 and {number} from 1; without them `.{place}` is added.
+# Per class: our name of a part -> the official one. Parts that are not listed keep their name. In a
+# module list {place} counts from 0 and {number} from 1; a name without either gets `.{place}`.
 _NAMES: dict[type[nn.Module], dict[str, str]] = {
     model.Dolphin: {
         "lip_encoder": "video_encoder",
@@ -48,12 +48,12 @@ _NAMES: dict[type[nn.Module], dict[str, str]] = {
         "leave": "out_linear",
         "unused_to_k": "to_k.0",
     },
-    inject.Inject: {
+    injection.InjectionMultiSum: {
         "local": "local_embedding",
         "shift": "global_embedding",
         "gate": "global_act",
     },
-    inject.NormedHeat: {"heat": "conv"},
+    injection.NormedHeat: {"heat": "conv"},
     video_trunk.VideoTrunk: {
         "enter": "proj_1x1",
         "levels": "spp_dw",
@@ -63,7 +63,7 @@ _NAMES: dict[type[nn.Module], dict[str, str]] = {
         "merge": "last_layer",
         "leave": "res_conv",
     },
-    video_trunk.Enter: {"linear": "conv"},
+    video_trunk.InputProjection: {"linear": "conv"},
     video_trunk.GlobalMlp: {
         "first": "fc1.conv",
         "first_norm": "fc1.norm",
@@ -92,7 +92,7 @@ _NAMES: dict[type[nn.Module], dict[str, str]] = {
         "globals": "g_block_{number}.block",
         "locals": "l_block_{number}.block",
     },
-    separator.Halve: {"conv": "down_conv", "norm": "GN"},
+    separator.Downsample: {"conv": "down_conv", "norm": "GN"},
     separator.Bottleneck: {"attention": "0", "feed_forward": "1"},
     attention.RelativePositions: {"table": "pe_k"},
     attention.SelfAttention: {
@@ -133,10 +133,10 @@ _NAMES: dict[type[nn.Module], dict[str, str]] = {
     lip_encoder.LipPath: {"first": "conv_in", "layers": "encoder_layers"},
     lip_layers.ResidualUnit: {"conv": "fn.0", "mix": "fn.2", "gate": "fn.4"},
     lip_layers.ContextGate: {"score": "to_k", "shrink": "net.0", "grow": "net.2"},
-    lip_layers.HalveSpace: {"weight": "conv.weight", "bias": "conv.bias"},
+    lip_layers.DownsampleSpace: {"weight": "conv.weight", "bias": "conv.bias"},
     lip_layers.RmsNorm: {"gain": "gamma"},
-    lip_layers.PlaceFeedForward: {"grow": "net.0", "shrink": "net.2"},
-    lip_attention.AttendSpace: {"attention": "0.fn", "feed_forward": "1.fn"},
+    lip_layers.SpatialFeedForward: {"grow": "net.0", "shrink": "net.2"},
+    lip_attention.SpatialBlock: {"attention": "0.fn", "feed_forward": "1.fn"},
     lip_attention.FullAttention: {
         "memory": "mem_kv",
         "query_key_value": "to_qkv.0",
@@ -157,14 +157,14 @@ _NAMES: dict[type[nn.Module], dict[str, str]] = {
 
 
 def official_names(dolphin: model.Dolphin) -> dict[str, str]:
-    """Our state-dict names to the released ones."""
+    """Our state-dict names -> the official ones."""
     return dict(_walk(dolphin, "", ""))
 
 
-def _walk(module: nn.Module, ours: str, released: str) -> Iterator[tuple[str, str]]:
+def _walk(module: nn.Module, ours: str, official: str) -> Iterator[tuple[str, str]]:
     names = _NAMES.get(type(module), {})
     for name, _ in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
-        yield ours + name, released + names.get(name, name)
+        yield ours + name, official + names.get(name, name)
     for name, child in module.named_children():
         there = names.get(name, name)
         if isinstance(module, lip_encoder.LipPath) and name == "norm":
@@ -173,13 +173,13 @@ def _walk(module: nn.Module, ours: str, released: str) -> Iterator[tuple[str, st
             for i, item in enumerate(child):
                 listed = there if "{" in there else there + ".{place}"
                 listed = listed.format(place=i, number=i + 1)
-                yield from _walk(item, f"{ours}{name}.{i}.", f"{released}{listed}.")
+                yield from _walk(item, f"{ours}{name}.{i}.", f"{official}{listed}.")
         else:
-            yield from _walk(child, f"{ours}{name}.", f"{released}{there}.")
+            yield from _walk(child, f"{ours}{name}.", f"{official}{there}.")
 
 
 def unused_names(dolphin: model.Dolphin) -> list[str]:
-    """Released names of the tensors that no output depends on, sorted."""
+    """Official names of the tensors that no output depends on, sorted."""
     return sorted(
-        released for ours, released in official_names(dolphin).items() if "unused_" in ours
+        official for ours, official in official_names(dolphin).items() if "unused_" in ours
     )

@@ -1,4 +1,7 @@
-"""From lip features to the short video sequence that is fused with the sound."""
+"""From lip features to the video sequence that is fused with the audio.
+
+Shapes: B items, F video frames, C channels.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from avsep.models.dolphin.config import DolphinConfig
-from avsep.models.dolphin.inject import Inject
+from avsep.models.dolphin.injection import InjectionMultiSum
 from avsep.models.dolphin.sequence import DepthwiseConv, GlobalNorm, TimeBatchNorm, pool
 from avsep.models.dropout import dropout
 
@@ -14,7 +17,7 @@ LEVELS = 3
 
 
 class LipProjection(nn.Module):
-    """Convolution over three frames from lip features to video channels, norm, PReLU."""
+    """A convolution over three frames from lip features to video channels, a norm, PReLU."""
 
     def __init__(self, feature_size: int, channels: int) -> None:
         super().__init__()
@@ -27,8 +30,8 @@ class LipProjection(nn.Module):
         return self.act(self.norm(self.conv(features.transpose(1, 2)).transpose(1, 2)))
 
 
-class Enter(nn.Module):
-    """A linear map, batch norm, PReLU."""
+class InputProjection(nn.Module):
+    """A linear map, a batch norm, PReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -42,7 +45,7 @@ class Enter(nn.Module):
 
 
 class Level(nn.Module):
-    """A depthwise convolution, which may halve the rate, and batch norm."""
+    """A depthwise convolution, which may halve the rate, and a batch norm."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
@@ -55,9 +58,9 @@ class Level(nn.Module):
 
 
 class GlobalMlp(nn.Module):
-    """Two linear maps with a depthwise convolution between, on the coarsest sequence.
+    """Two linear maps with a depthwise convolution between them, at the coarsest rate.
 
-    Its norms are over channels and time, although the rest of the trunk uses batch norm.
+    Unlike the rest of the trunk, which uses batch norm, it normalises over channels and time.
     """
 
     def __init__(self, channels: int, dropout: float) -> None:
@@ -78,20 +81,22 @@ class GlobalMlp(nn.Module):
 
 
 class VideoTrunk(nn.Module):
-    """Three rates of the video sequence, each seeing their sum, merged from coarse to fine.
+    """The video sequence at three rates: their sum is injected into each, then they are merged.
 
-    As released, the coarsest level is merged nowhere, and the first merge takes the finest level
-    as its outer input; the unused Inject is carried only for the released names (frozen).
+    As in the released model, the coarsest level is not merged, and the first merge takes the finest
+    level as its outer input. `unused_inject` is never computed with; it keeps the released names.
     """
 
     def __init__(self, config: DolphinConfig) -> None:
         super().__init__()
         channels = config.video_channels
 
-        def inject() -> Inject:
-            return Inject(channels, TimeBatchNorm, config.heat, carry_unused=config.carry_unused)
+        def inject() -> InjectionMultiSum:
+            return InjectionMultiSum(
+                channels, TimeBatchNorm, config.heat, carry_unused=config.carry_unused
+            )
 
-        self.enter = Enter(channels)
+        self.enter = InputProjection(channels)
         self.levels = nn.ModuleList(Level(channels, 1 if i == 0 else 2) for i in range(LEVELS))
         self.global_mlp = GlobalMlp(channels, config.video_dropout)
         self.inject = nn.ModuleList(inject() for _ in range(LEVELS - 1))
@@ -100,16 +105,16 @@ class VideoTrunk(nn.Module):
         self.leave = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, F, C) to the same shape, residual included."""
+        """(B, F, C) to the same shape, with residual."""
         level = self.enter(x)
         levels: list[Tensor] = []
-        for halve in self.levels:
-            level = halve(level)
+        for layer in self.levels:
+            level = layer(level)
             levels.append(level)
-        outer = sum((pool(one, level.shape[1]) for one in levels[:-1]), start=level)
+        outer = sum((pool(finer, level.shape[1]) for finer in levels[:-1]), start=level)
         outer = self.global_mlp(outer)
         fine, middle = (
-            inject(one, outer) for inject, one in zip(self.inject, levels[:-1], strict=True)
+            inject(finer, outer) for inject, finer in zip(self.inject, levels[:-1], strict=True)
         )
         merged = self.merge[1](middle, fine)
         merged = self.merge[0](fine, merged)

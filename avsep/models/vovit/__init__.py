@@ -1,1 +1,1 @@
-"""The VoViT family: separation by landmarks of the face, after Montesinos et al., ECCV 2022."""
+"""VoViT: separation by facial landmarks, after Montesinos et al., ECCV 2022 (docs/models.md)."""

@@ -1,4 +1,4 @@
-"""The convolutional encoder of the mixture's spectrum: four fifths of the model's work.
+"""The convolutional encoder of the mixture's spectrum: four fifths of the model's computation.
 
 Shapes: B items, T spectral frames, F bins, C channels.
 """
@@ -16,7 +16,7 @@ NEGATIVE_SLOPE = 0.1
 
 
 class ConvLayer(nn.Module):
-    """Convolution, batch normalisation, leaky ReLU, in this order."""
+    """Convolution, batch normalisation, leaky ReLU."""
 
     def __init__(
         self, in_channels: int, out_channels: int, shape: ConvShape, frequency_stride: int = 1
@@ -49,10 +49,10 @@ class ConvLayer(nn.Module):
         return F.leaky_relu(y, NEGATIVE_SLOPE, inplace=True)
 
     def _folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the convolution with the frozen normalisation taken in.
+        """Weight and bias of the convolution with the frozen normalisation folded in.
 
-        Costs nothing beside the convolution, and saves one pass over its large output. Done in
-        float32 at every call, so that it cannot go stale.
+        This costs next to nothing and saves one pass over the large output. It is computed in
+        float32 at every call, so that it cannot become outdated.
         """
         norm, conv = self.norm, self.conv
         assert norm.running_mean is not None
@@ -64,10 +64,10 @@ class ConvLayer(nn.Module):
 
 
 class AudioEncoder(nn.Module):
-    """Spectrum to audio features, frame by frame in time.
+    """Spectrum to audio features per spectral frame.
 
     Attributes:
-        compute_dtype: precision of the convolutions alone; None follows the surroundings.
+        compute_dtype: precision of the convolutions; None follows the surrounding autocast.
             bfloat16 more than doubles the speed on CPUs with AMX.
     """
 

@@ -1,4 +1,7 @@
-"""Any length from clips of one length: where the chunks lie, and how they are joined."""
+"""Audio of any length as overlapping chunks of the clip length, joined by cross-fades.
+
+Shapes: B items, N samples at 16,384 Hz, F landmark frames at 25 per second, K chunks.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from avsep.models.vovit.config import FPS, RATE_HZ
+from avsep.models.vovit.config import MODEL_RATE_HZ
+from avsep.schema import FPS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,11 +20,11 @@ class ChunkPlan:
     """Chunks of equal length that cover a signal.
 
     Attributes:
-        num_samples: of the signal, at 16,384 Hz.
-        clip_samples: of a chunk.
-        clip_frames: landmark frames of a chunk.
-        starts: (frame, sample) where each chunk begins.
-        fade_samples: length of the cross-fade from one chunk to the next.
+        num_samples: length of the signal, in samples at 16,384 Hz.
+        clip_samples: length of a chunk, in samples.
+        clip_frames: length of a chunk, in landmark frames.
+        starts: first landmark frame and first sample of each chunk.
+        fade_samples: length of the cross-fade between neighbouring chunks, in samples.
     """
 
     num_samples: int
@@ -31,37 +35,37 @@ class ChunkPlan:
 
 
 def sample_of_frame(frame: int) -> int:
-    """The sample at which a landmark frame begins, rounded; exact every 25 frames."""
-    return (frame * RATE_HZ + FPS // 2) // FPS
+    """The first sample of a landmark frame, rounded; exact every 25 frames."""
+    return (frame * MODEL_RATE_HZ + FPS // 2) // FPS
 
 
 def plan_chunks(
     num_samples: int, clip_samples: int, clip_frames: int, overlap_frames: int
 ) -> ChunkPlan:
-    """Lay chunks over a signal, evenly, each beginning with a landmark frame.
+    """Spread chunks evenly over a signal, each starting at a landmark frame.
 
-    A chunk lacks the last one of its frames' samples (32,767 of 32,768): where the end of the
-    signal would need a chunk for that one sample alone, the sample before it is repeated.
+    A chunk is one sample shorter than its landmark frames (32,767 of 32,768). If a further chunk
+    were needed only for the last sample of the signal, `cross_fade` repeats the sample before it.
 
     Args:
-        num_samples: of the signal, at 16,384 Hz.
-        clip_samples: of a chunk.
-        clip_frames: landmark frames of a chunk.
-        overlap_frames: that two neighbours share at the least.
+        num_samples: length of the signal, in samples at 16,384 Hz.
+        clip_samples: length of a chunk, in samples.
+        clip_frames: length of a chunk, in landmark frames.
+        overlap_frames: minimum overlap of neighbouring chunks, in landmark frames.
 
     Raises:
-        ValueError: an empty signal, or an overlap of more than half a chunk.
+        ValueError: the signal is empty, or the overlap is more than half a chunk.
     """
     if num_samples < 1:
         raise ValueError("the mixture is empty; it needs at least one sample.")
     if not 0 <= overlap_frames <= clip_frames // 2:
         raise ValueError(
-            f"overlap_frames is {overlap_frames}; it must be in 0..{clip_frames // 2}."
+            f"overlap_frames is {overlap_frames}; it must be between 0 and {clip_frames // 2}."
         )
-    # The last start: the first frame from which a chunk reaches the end (but for that sample).
+    # The last chunk starts at the first frame from which it reaches the end (but for one sample).
     beyond = max(0, num_samples - 1 - clip_samples)
     last = next(
-        f for f in range(beyond * FPS // RATE_HZ, num_samples) if sample_of_frame(f) >= beyond
+        f for f in range(beyond * FPS // MODEL_RATE_HZ, num_samples) if sample_of_frame(f) >= beyond
     )
     hop = clip_frames - max(overlap_frames, 1)
     count = 1 + -(-last // hop)
@@ -78,22 +82,22 @@ def plan_chunks(
 
 
 def cut_audio(audio_BN: Tensor, plan: ChunkPlan) -> Tensor:
-    """(B, N) to (B, chunks, clip); zeros beyond the end."""
+    """(B, N) to (B, K, clip_samples), padded with zeros at the end."""
     last = plan.starts[-1][1] + plan.clip_samples
     padded = torch.nn.functional.pad(audio_BN, (0, max(0, last - audio_BN.shape[1])))
     return torch.stack([padded[:, s : s + plan.clip_samples] for _, s in plan.starts], dim=1)
 
 
 def cut_frames(points_BFVD: Tensor, plan: ChunkPlan) -> Tensor:
-    """(B, F, 68, D) to (B, chunks, clip frames, 68, D); the last frame held beyond the end."""
+    """(B, F, 68, D) to (B, K, clip_frames, 68, D); the last frame is repeated at the end."""
     device = points_BFVD.device
     start = torch.tensor([frame for frame, _ in plan.starts], device=device)
     index = start[:, None] + torch.arange(plan.clip_frames, device=device)
     return points_BFVD[:, index.clamp(max=points_BFVD.shape[1] - 1)]
 
 
-def join(chunks_BKN: Tensor, plan: ChunkPlan) -> Tensor:
-    """Cross-fade chunks (B, chunks, clip) into one signal (B, num_samples)."""
+def cross_fade(chunks_BKN: Tensor, plan: ChunkPlan) -> Tensor:
+    """Cross-fade chunks (B, K, clip_samples) into one signal (B, num_samples)."""
     batch, count, clip = chunks_BKN.shape
     ramp = (torch.arange(plan.fade_samples, device=chunks_BKN.device) + 0.5) / max(
         plan.fade_samples, 1

@@ -1,13 +1,15 @@
-"""Every size of a VoViT model as one frozen, JSON-able config."""
+"""Sizes and settings of VoViT, as frozen dataclasses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-RATE_HZ = 16_384  # the model's own sample rate
-FPS = 25  # landmark frames a second
-NUM_SOURCES = 2  # the mixture's spectrum is divided by it, the mask multiplied
+from avsep.schema import FPS
+from avsep.validation import check_at_least, check_below, check_choice, check_odd
+
+MODEL_RATE_HZ = 16_384  # the sample rate of the official models
+NUM_SOURCES = 2  # divides the mixture's spectrum and multiplies the mask
 
 Variant = Literal["speech-s1", "speech", "singing"]
 ConvShape = tuple[int, int, int, int]
@@ -40,14 +42,14 @@ def _require(condition: bool, sentence: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SpectrumConfig:
-    """The short-time spectrum (see docs/models.md), of a clip of fixed length.
+    """The short-time spectrum of a clip of fixed length (see docs/models.md).
 
     Attributes:
-        fft_size: samples of the window and of the transform; even.
-        hop: samples from one frame to the next.
-        num_frames: spectral frames T of a clip.
-        bin_stride: every how many-th bin the network sees and masks; each mask value then covers
-            that many bins.
+        fft_size: length of the window and of the transform, in samples; even.
+        hop: distance between spectral frames, in samples.
+        num_frames: spectral frames per clip.
+        bin_stride: the network sees every `bin_stride`-th bin, and each value of its mask covers
+            `bin_stride` neighbouring bins.
     """
 
     fft_size: int = 1022
@@ -62,8 +64,8 @@ class SpectrumConfig:
         )
         _require(
             0 < self.hop <= self.fft_size // 3,
-            f"hop is {self.hop}; it must be in 1..{self.fft_size // 3} (a third of the window),"
-            " or what lies between two windows is hardly seen.",
+            f"hop is {self.hop}; it must be between 1 and {self.fft_size // 3}, a third of the"
+            " window, or the samples between two windows have hardly any weight.",
         )
         _require(
             self.bin_stride > 0 and self.num_bins % self.bin_stride == 0,
@@ -82,18 +84,18 @@ class SpectrumConfig:
 
     @property
     def num_mask_bins(self) -> int:
-        """Bins that the network sees, and that its mask has."""
+        """Bins of the network's input and of its mask."""
         return self.num_bins // self.bin_stride
 
     @property
     def clip_samples(self) -> int:
-        """Samples of a clip: the most that give `num_frames` frames."""
+        """Samples per clip: the largest number that gives `num_frames` frames."""
         return self.num_frames * self.hop - 1
 
     @property
     def clip_video_frames(self) -> int:
-        """Landmark frames that a clip spans."""
-        return self.num_frames * self.hop * FPS // RATE_HZ
+        """Landmark frames per clip."""
+        return self.num_frames * self.hop * FPS // MODEL_RATE_HZ
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +103,8 @@ class GraphConfig:
     """The graph network over the landmarks.
 
     Attributes:
-        channels: of each block's output, first to last.
-        kernel: frames that a block's temporal convolution spans; odd.
+        channels: output channels of each block, first to last.
+        kernel: kernel of the temporal convolutions, in frames; odd.
     """
 
     channels: tuple[int, ...] = (32, 32, 64, 64, 128, 128, 256, 256)
@@ -111,9 +113,9 @@ class GraphConfig:
     def __post_init__(self) -> None:
         _require(
             bool(self.channels) and min(self.channels) > 0,
-            f"channels is {self.channels}; it needs one positive width a block.",
+            f"channels is {self.channels}; give one positive width per block.",
         )
-        _require(self.kernel % 2 == 1, f"kernel is {self.kernel}; it must be odd.")
+        check_odd(self, "kernel")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,11 +123,12 @@ class AudioEncoderConfig:
     """The convolutional encoder of the mixture's spectrum.
 
     Attributes:
-        channels: of every hidden layer.
-        out_channels: of the last layer; times the encoder's bins, the audio features of a frame.
+        channels: output channels of every layer but the last.
+        out_channels: output channels of the last layer. Times the encoder's bins, they are the
+            audio features per frame.
         convs: shapes of the convolutions before the last, which is always 1x1.
-        frequency_stride: of the first convolution. 1 in the official models; 2 halves the work of
-            all that follow, while the mask keeps its resolution.
+        frequency_stride: stride of the first convolution over frequency. 1 in the official models;
+            2 halves the work of all following layers, while the mask keeps its resolution.
     """
 
     channels: int = 96
@@ -134,12 +137,8 @@ class AudioEncoderConfig:
     frequency_stride: int = 1
 
     def __post_init__(self) -> None:
-        _require(
-            min(self.channels, self.out_channels, self.frequency_stride) > 0,
-            "channels, out_channels and frequency_stride must be positive, not"
-            f" {self.channels}, {self.out_channels}, {self.frequency_stride}.",
-        )
-        _require(bool(self.convs), "convs is empty; the encoder needs at least one.")
+        check_at_least(self, 1, "channels", "out_channels", "frequency_stride")
+        _require(bool(self.convs), "convs is empty; give at least one shape.")
         for conv in self.convs:
             _require(
                 min(conv) > 0 and conv[0] % 2 == 1 and conv[1] % 2 == 1,
@@ -152,14 +151,14 @@ class FusionConfig:
     """The audio-visual spectro-temporal transformer.
 
     Attributes:
-        width: features of a frame; also the length of the spectral encoder's sequences.
+        width: features per frame; also the length of the spectral encoder's sequences.
         heads: attention heads of every layer.
         feedforward: hidden units of every layer's feed-forward part.
-        temporal_layers: of the encoder along time.
-        spectral_layers: of the encoder along features (its width is the number of frames).
-        decoder_layers: of the decoder along time.
-        mask_hidden: hidden units of the layers that turn features into the mask.
-        dropout: probability, in training.
+        temporal_layers: layers of the encoder along time.
+        spectral_layers: layers of the encoder along features; its width is the number of frames.
+        decoder_layers: layers of the decoder along time.
+        mask_hidden: hidden units between the decoder and the mask.
+        dropout: dropout probability in training.
     """
 
     width: int = 512
@@ -172,20 +171,13 @@ class FusionConfig:
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
+        check_at_least(self, 1, "width", "heads", "feedforward", "mask_hidden")
+        check_at_least(self, 1, "temporal_layers", "spectral_layers", "decoder_layers")
+        check_below(self, 1, "dropout")
         _require(
-            self.heads > 0 and self.width > 0 and self.width % self.heads == 0,
+            self.width % self.heads == 0,
             f"width is {self.width}; it must be a multiple of the {self.heads} heads.",
         )
-        _require(
-            min(self.feedforward, self.mask_hidden) > 0,
-            f"feedforward and mask_hidden must be positive, not {self.feedforward},"
-            f" {self.mask_hidden}.",
-        )
-        _require(
-            min(self.temporal_layers, self.spectral_layers, self.decoder_layers) > 0,
-            "each stack needs at least one layer.",
-        )
-        _require(0 <= self.dropout < 1, f"dropout is {self.dropout}; it must be in [0, 1).")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,8 +185,8 @@ class EnhancerConfig:
     """The lead-voice enhancer, a U-Net on magnitudes.
 
     Attributes:
-        channels: of each encoder block, first to last; all but the last halve both axes, the last
-            one halves frequency only.
+        channels: output channels of each encoder block, first to last. The last block halves only
+            frequency, the others halve frequency and time.
     """
 
     channels: tuple[int, ...] = (32, 64, 128, 256, 256, 256)
@@ -202,7 +194,7 @@ class EnhancerConfig:
     def __post_init__(self) -> None:
         _require(
             len(self.channels) >= 2 and min(self.channels) > 0,
-            f"channels is {self.channels}; it needs at least two positive widths.",
+            f"channels is {self.channels}; give at least two positive widths.",
         )
 
 
@@ -211,16 +203,16 @@ class VoViTConfig:
     """A VoViT model.
 
     Attributes:
-        variant: `speech-s1` (one stage), `speech` (with the enhancer) or `singing` (one stage,
-            landmarks in two dimensions that come aligned).
-        spectrum: see the class.
-        graph: see the class.
-        audio_encoder: see the class.
-        fusion: see the class.
-        enhancer: see the class; only `speech` builds one.
-        round_landmarks: whether `estimate` rounds the smoothed landmarks to whole pixels, as the
-            official preparation does. The official weights were trained so; rounding hides
-            movements of the lips below a pixel, so our own models leave it out.
+        variant: `speech-s1` (one stage), `speech` (with the enhancer) or `singing` (one stage, for
+            aligned landmarks in two dimensions).
+        spectrum: sizes of the short-time spectrum.
+        graph: sizes of the graph network.
+        audio_encoder: sizes of the audio encoder.
+        fusion: sizes of the transformer.
+        enhancer: sizes of the enhancer; only used by the variant `speech`.
+        round_landmarks: whether `estimate` rounds the smoothed landmarks to whole pixels. The
+            official weights were trained that way. Rounding hides lip movements below one pixel, so
+            our own models do not round.
     """
 
     variant: Variant = "speech-s1"
@@ -233,10 +225,7 @@ class VoViTConfig:
 
     def __post_init__(self) -> None:
         frames, bins = self.spectrum.num_frames, self.spectrum.num_bins
-        _require(
-            self.variant in ("speech-s1", "speech", "singing"),
-            f"variant is {self.variant!r}; it may be 'speech-s1', 'speech' or 'singing'.",
-        )
+        check_choice(self, get_args(Variant), "variant")
         _require(
             frames % self.fusion.heads == 0,
             f"num_frames is {frames}; it is the spectral encoder's width and must be a multiple"
@@ -251,18 +240,18 @@ class VoViTConfig:
         _require(
             self.variant != "speech"
             or (frames % 2 ** (halvings - 1) == 0 and bins % 2**halvings == 0),
-            f"an enhancer of {halvings} blocks needs frames in multiples of {2 ** (halvings - 1)}"
-            f" and bins in multiples of {2**halvings}, not {frames} and {bins}.",
+            f"num_frames is {frames} and there are {bins} bins; an enhancer of {halvings} blocks"
+            f" needs multiples of {2 ** (halvings - 1)} and {2**halvings}.",
         )
 
     @property
     def registers(self) -> bool:
-        """Whether landmarks are 3-D and registered to a mean face inside the model."""
+        """Whether landmarks are 3-D and the model registers them to a mean face."""
         return self.variant != "singing"
 
     @property
     def landmark_dimensions(self) -> int:
-        """Coordinates a landmark comes with: 3, or 2 for singing."""
+        """Coordinates per landmark: 3, or 2 for singing."""
         return 3 if self.registers else 2
 
     @classmethod
@@ -281,10 +270,10 @@ class VoViTConfig:
 
     @classmethod
     def demo(cls, variant: Variant = "speech-s1") -> VoViTConfig:
-        """A small model of the same shape, to be trained on two CPU cores in minutes.
+        """A small model with the official spectrum that trains on two CPU cores in minutes.
 
-        The spectrum is the official one. About 0.6 M parameters in the first stage, 0.5 M in the
-        enhancer. For 2 s clips; `singing` is as small, with clips of 4 s.
+        The first stage has about 0.6 M parameters, the enhancer 0.5 M. Clips are 2 s long, for
+        `singing` 4 s.
         """
         return cls(
             variant=variant,
@@ -299,8 +288,8 @@ class VoViTConfig:
                 spectral_layers=2,
                 decoder_layers=2,
                 mask_hidden=128,
-                # Narrower and with dropout it learns to look sooner: at twice the width without,
-                # 200 steps gave what 100 give so (docs/benchmarks.md).
+                # This narrow and with dropout, it learns to use the video sooner: twice the width
+                # without dropout needed 200 steps for what this reaches in 100.
                 dropout=0.2,
             ),
             enhancer=EnhancerConfig(channels=(8, 16, 32, 64, 64, 64)),

@@ -31,8 +31,8 @@ class Enhancer(nn.Module):
     def __init__(self, config: EnhancerConfig) -> None:
         super().__init__()
         down = config.channels
-        # The first decoder block works on the bottleneck; the others on what comes up, with the
-        # encoder's output of the same size beside it.
+        # The first decoder block sees the bottleneck; the others see the previous block's output
+        # concatenated with the encoder's output of the same size.
         up = (down[-1], *reversed(down[:-1]), down[0])
         skips = (0, *reversed(down))
         self.down = nn.ModuleList(
@@ -46,13 +46,13 @@ class Enhancer(nn.Module):
         self._start_open()
 
     def _start_open(self) -> None:
-        """Let an untrained enhancer change little: its mask starts near 0.9 everywhere."""
+        """Initialise the mask near 0.9 everywhere, so that an untrained enhancer changes little."""
         nn.init.normal_(self.mask.weight, std=0.01)
         assert self.mask.bias is not None
         nn.init.constant_(self.mask.bias, 2.0)
 
     def forward(self, magnitude_BFT: Tensor) -> Tensor:
-        """(B, F, T) linear magnitudes to (B, F, T) mask."""
+        """Linear magnitudes (B, F, T) to a mask (B, F, T)."""
         return torch.sigmoid(self.logits(magnitude_BFT))
 
     def logits(self, magnitude_BFT: Tensor) -> Tensor:

@@ -12,11 +12,11 @@ from einops import rearrange, reduce
 from torch import Tensor, nn
 
 from avsep.models.vovit.config import GraphConfig
+from avsep.schema import NUM_LANDMARKS
 
-NUM_LANDMARKS = 68
 NUM_EDGE_GROUPS = 3
-# Jaw, brows, nose ridge, nostrils, eyes, outer and inner lip. The chains are open (eyes and lips
-# too) and not connected with each other.
+# Jaw, brows, nose ridge, nostrils, eyes, outer and inner lip. The chains are open, even those of
+# the eyes and lips, and not connected to each other.
 _CHAINS = (
     range(0, 17),
     range(17, 22),
@@ -31,11 +31,12 @@ _CHAINS = (
 
 
 def adjacency() -> Tensor:
-    """Edge weights (K, V, V) from node v to node w; the columns of their sum over K add up to 1.
+    """Edge weights (K, V, V) from node v to node w; summed over K, each column sums to 1.
 
     Group 0 holds the nodes themselves. The official code splits the other edges by their distance
-    to landmark 0, with every distance above one hop infinite: so group 2 holds the two edges 0 to 1
-    and 1 to 2 alone, and group 1 all others. The trained edge weights rely on this split.
+    to landmark 0 and treats every distance above one hop as infinite. So group 2 holds only the
+    edges 0 to 1 and 1 to 2, and group 1 all others. The official weights were trained on this
+    split.
     """
     edges = torch.eye(NUM_LANDMARKS)
     for chain in _CHAINS:
@@ -80,7 +81,7 @@ class GraphBlock(nn.Module):
 
 
 class GraphNetwork(nn.Module):
-    """Landmarks to motion features, one vector for each spectral frame."""
+    """Landmarks to motion features, one vector per spectral frame."""
 
     edges: Tensor
 
@@ -98,8 +99,8 @@ class GraphNetwork(nn.Module):
         """Motion features at the rate of the spectrum.
 
         Args:
-            points_BFV2: x and y of the landmarks, in pixels; any number of frames.
-            num_frames: T, spectral frames over the same time.
+            points_BFV2: x and y of the landmarks, in pixels, for any number of frames.
+            num_frames: T, number of spectral frames over the same time.
 
         Returns:
             (B, T, C).
@@ -113,6 +114,6 @@ class GraphNetwork(nn.Module):
 
 
 def nearest_frames(x_BFC: Tensor, num_frames: int) -> Tensor:
-    """Repeat frames so that there are `num_frames`: output i takes frame floor(i F / T)."""
+    """(B, F, C) to (B, T, C) with T = `num_frames`: output i takes frame floor(i F / T)."""
     index = torch.arange(num_frames, device=x_BFC.device) * x_BFC.shape[1] // num_frames
     return x_BFC[:, index]

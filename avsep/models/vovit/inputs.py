@@ -1,6 +1,6 @@
-"""What goes into a VoViT model: sample formats, levels, lengths.
+"""Inputs of a VoViT model: sample formats, levels and lengths.
 
-Shapes: B items, N samples at 16,384 Hz, F landmark frames at 25 a second.
+Shapes: B items, N samples at 16,384 Hz, F landmark frames at 25 per second.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from avsep.models.vovit.config import FPS
+from avsep.schema import FPS
 
 Peak = Literal["item", "batch"]
-MAX_LENGTHS_APART = 5  # frames by which sound and landmarks may differ in length
+MAX_LENGTH_DIFFERENCE = 5  # frames by which sound and landmarks may differ in length
 
 
 class Clips(NamedTuple):
-    """What a training step works on.
+    """Inputs of a training step.
 
     Attributes:
-        mixture: (B, N) peak-normalised, exactly one clip long.
-        target: (B, N) the wanted voice under the same factor.
-        points: (B, F, 68, 2) registered landmarks.
+        mixture: (B, N) peak-normalised mixtures, exactly one clip long.
+        target: (B, N) target voices, scaled by the same factors.
+        points: (B, F, 68, 2) registered landmarks, x and y in pixels.
     """
 
     mixture: Tensor
@@ -38,7 +38,7 @@ def as_float(audio: Tensor) -> Tensor:
 
 
 def peak_of(audio_BN: Tensor, peak: Peak) -> Tensor:
-    """What to divide by, (B, 1): the largest magnitude, or 1 for silence."""
+    """The peak (B, 1) of each item, or of the whole batch; 1 for silence."""
     largest = audio_BN.abs().amax(dim=1, keepdim=True)
     if peak == "batch":
         largest = largest.amax(dim=0, keepdim=True).expand_as(largest)
@@ -48,16 +48,14 @@ def peak_of(audio_BN: Tensor, peak: Peak) -> Tensor:
 
 
 def check_audio(audio_BN: Tensor, num_faces: int) -> None:
-    """Refuse sound of another layout, empty sound, and sound that is not finite.
+    """Check the layout of the audio.
 
     Raises:
-        ValueError: says which.
+        ValueError: the audio is not (num_faces, samples), is empty or is not finite.
     """
     shape = tuple(audio_BN.shape)
     if audio_BN.ndim != 2 or shape[0] != num_faces:
-        raise ValueError(
-            f"the mixture must be ({num_faces}, samples), one for each face, not {shape}."
-        )
+        raise ValueError(f"the mixture must be ({num_faces}, samples), one per face, not {shape}.")
     if shape[1] == 0:
         raise ValueError("the mixture is empty; it needs at least one sample.")
     if not bool(audio_BN.isfinite().all()):
@@ -65,13 +63,13 @@ def check_audio(audio_BN: Tensor, num_faces: int) -> None:
 
 
 def check_lengths(sound_frames: float, num_frames: int) -> None:
-    """Refuse sound and landmarks of different lengths, both in landmark frames.
+    """Check that sound and landmarks, both in landmark frames, have about the same length.
 
     Raises:
-        ValueError: more than 5 frames apart, which no rounding explains.
+        ValueError: the lengths differ by more than 5 frames, too much for rounding.
     """
-    if abs(sound_frames - num_frames) > MAX_LENGTHS_APART:
+    if abs(sound_frames - num_frames) > MAX_LENGTH_DIFFERENCE:
         raise ValueError(
-            f"the sound lasts {sound_frames:.1f} frames at {FPS} a second, the landmarks"
-            f" {num_frames}: check the sample rate and the frame rate."
+            f"the sound lasts {sound_frames:.1f} frames at {FPS} per second, but there are"
+            f" {num_frames} frames of landmarks; check the sample rate and the frame rate."
         )

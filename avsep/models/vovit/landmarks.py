@@ -1,6 +1,6 @@
-"""Landmarks as they come: checked, gaps filled, smoothed.
+"""Preparation of landmarks: checks, filling of gaps, smoothing.
 
-Shapes: B items, F frames at 25 a second, V = 68 landmarks, D coordinates (3; 2 for singing).
+Shapes: B items, F frames at 25 per second, V = 68 landmarks, D coordinates (3; 2 for singing).
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from torch import Tensor
 
 from avsep.models.vovit.registration import misfit
 
-# Mirrored, shuffled or normalised points give 0.85 and more; points without depth, or a face of
-# half the size, below 0.5.
+# Mirrored, shuffled or normalised points give 0.85 or more. Points without depth or a face of half
+# the size give less than 0.5.
 MAX_MISFIT = 0.6
 
 
 def check_shape(points_BFVD: Tensor, dimensions: int) -> None:
-    """Refuse landmarks of another layout.
+    """Check the layout of landmarks.
 
     Raises:
-        ValueError: not (B, F, 68, dimensions), or no frame.
+        ValueError: the shape is not (B, F, 68, dimensions), or there is no frame.
     """
     shape = tuple(points_BFVD.shape)
     if len(shape) != 4 or shape[2:] != (68, dimensions) or shape[1] == 0:
@@ -28,56 +28,56 @@ def check_shape(points_BFVD: Tensor, dimensions: int) -> None:
 
 
 def check_finite(points_BFVD: Tensor) -> None:
-    """Refuse landmarks that hold NaN or infinity.
+    """Check that all landmarks are finite.
 
     Raises:
-        ValueError: names the first such frame.
+        ValueError: a landmark is NaN or infinite; the message names the first such frame.
     """
     bad = ~points_BFVD.isfinite().flatten(2).all(-1)
     if bool(bad.any()):
         item, frame = bad.nonzero()[0].tolist()
         raise ValueError(
             f"the landmarks of item {item} are not finite at frame {frame};"
-            " mark lost frames by zeros (or valid = 0) instead."
+            " set lost frames to zero, or mark them by valid = 0."
         )
 
 
 def check_order(points_BFV3: Tensor, mean_face_V3: Tensor) -> None:
-    """Refuse points that no turn brings near a face in iBUG order.
+    """Check that the points resemble a face in iBUG order after rotation.
 
-    Lost frames (all zero) do not count. A few bad frames pass: the median decides.
+    Lost frames (all zero) are ignored. The median over frames decides, so a few bad frames pass.
 
     Raises:
-        ValueError: names the item and its misfit.
+        ValueError: the points do not resemble a face; the message names the item and its misfit.
     """
     worst = misfit(points_BFV3, mean_face_V3)
     worst = worst.masked_fill(lost_frames(points_BFV3), torch.nan).nanmedian(dim=1).values
     for item, value in enumerate(worst.tolist()):
         if value > MAX_MISFIT:
             raise ValueError(
-                f"the landmarks of item {item} do not look like a face (misfit {value:.2f}, at most"
-                f" {MAX_MISFIT}): are they 68 points in iBUG order, in pixels, x right, y down?"
+                f"the landmarks of item {item} do not look like a face (misfit {value:.2f}, allowed"
+                f" {MAX_MISFIT}); give 68 points in iBUG order, in pixels, x right and y down."
             )
 
 
 def lost_frames(points_BFVD: Tensor, valid_BF: Tensor | None = None) -> Tensor:
-    """(B, F) bool: frames without a face: valid = 0, nothing but zeros, or not finite."""
+    """(B, F) bool: frames without a face, where valid = 0 or points are all zero or not finite."""
     flat = points_BFVD.flatten(2)
     lost = (flat == 0).all(-1) | ~flat.isfinite().all(-1)
     return lost if valid_BF is None else lost | (valid_BF == 0)
 
 
-def fill_gaps(points_BFVD: Tensor, lost_BF: Tensor, still_VD: Tensor) -> Tensor:
-    """Give lost frames a face.
+def fill_gaps(points_BFVD: Tensor, lost_BF: Tensor, resting_VD: Tensor) -> Tensor:
+    """Fill lost frames.
 
-    Between two frames with a face: a straight line in time. Before the first and after the last:
-    that frame held. Where no frame of an item has a face: `still_VD` in every frame, a face that
-    does not move, so that the model works from the sound alone.
+    Between two frames with a face the landmarks are interpolated linearly. Before the first and
+    after the last, that frame is repeated. If no frame of an item has a face, every frame becomes
+    `resting_VD`: a face that does not move, so that the model relies on the sound.
 
     Args:
-        points_BFVD: landmarks; what stands in lost frames is not looked at.
-        lost_BF: bool.
-        still_VD: landmarks of a resting face.
+        points_BFVD: landmarks; values in lost frames are ignored.
+        lost_BF: bool, the lost frames.
+        resting_VD: landmarks of a resting face.
 
     Returns:
         (B, F, V, D).
@@ -86,14 +86,14 @@ def fill_gaps(points_BFVD: Tensor, lost_BF: Tensor, still_VD: Tensor) -> Tensor:
     index = torch.arange(num_frames, device=points_BFVD.device).expand_as(lost_BF)
     before = torch.where(lost_BF, -1, index).cummax(dim=1).values
     after = torch.where(lost_BF, num_frames, index).flip(1).cummin(dim=1).values.flip(1)
-    # Ends: hold the only side there is.
+    # At the ends there is a frame with a face on one side only.
     first = torch.where(before < 0, after, before).clamp(max=num_frames - 1)
     last = torch.where(after >= num_frames, before, after).clamp(min=0)
     share = (index - first) / (last - first).clamp(min=1)
     share = share.clamp(0, 1)[..., None, None].to(points_BFVD.dtype)
     filled = torch.lerp(_take(points_BFVD, first), _take(points_BFVD, last), share)
     none = lost_BF.all(dim=1)[:, None, None, None]
-    return torch.where(none, still_VD.to(points_BFVD), filled)
+    return torch.where(none, resting_VD.to(points_BFVD), filled)
 
 
 def _take(points_BFVD: Tensor, frame_BF: Tensor) -> Tensor:
@@ -102,6 +102,6 @@ def _take(points_BFVD: Tensor, frame_BF: Tensor) -> Tensor:
 
 
 def smooth(points_BFVD: Tensor) -> Tensor:
-    """Centred mean over three frames; the first and the last frame count twice at the ends."""
+    """Centred mean over three frames; at the ends, the first and last frame count twice."""
     padded = torch.cat([points_BFVD[:, :1], points_BFVD, points_BFVD[:, -1:]], dim=1)
     return (padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]) / 3

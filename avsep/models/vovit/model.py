@@ -1,6 +1,6 @@
-"""VoViT: separates one speaker's voice by the landmarks of the face.
+"""VoViT: separates a speaker's voice by the landmarks of the face.
 
-Shapes: B items, N samples at 16,384 Hz, L samples at 16,000 Hz, F landmark frames at 25 a second,
+Shapes: B items, N samples at 16,384 Hz, L samples at 16,000 Hz, F landmark frames at 25 per second,
 V = 68 landmarks, D coordinates (3; 2 for singing).
 """
 
@@ -12,8 +12,8 @@ from typing import Literal, overload
 import torch
 from torch import Tensor, nn
 
-from avsep.models.vovit.chunks import cut_audio, cut_frames, join, plan_chunks
-from avsep.models.vovit.config import FPS, RATE_HZ, EnhancerConfig, VoViTConfig
+from avsep.models.vovit.chunks import cross_fade, cut_audio, cut_frames, plan_chunks
+from avsep.models.vovit.config import MODEL_RATE_HZ, EnhancerConfig, VoViTConfig
 from avsep.models.vovit.inputs import (
     Clips,
     Peak,
@@ -33,14 +33,14 @@ from avsep.models.vovit.landmarks import (
 from avsep.models.vovit.network import Details, VoViTNetwork
 from avsep.models.vovit.registration import register
 from avsep.models.vovit.resample import from_model_rate, to_model_rate
-from avsep.schema import SAMPLES_PER_FRAME, Cues
+from avsep.schema import FPS, SAMPLES_PER_FRAME, Cues
 
 
 class VoViT(nn.Module):
     """The model in all its variants.
 
-    The mean face that landmarks are registered to belongs to the weights: it is saved with them. A
-    new model has none until `set_mean_face` is called (singing needs none).
+    The mean face to which landmarks are registered is saved with the weights. A new model has none
+    until `set_mean_face` is called; singing needs none.
     """
 
     mean_face: Tensor
@@ -55,18 +55,19 @@ class VoViT(nn.Module):
 
     @classmethod
     def on_stage1(cls, stage1: VoViT, enhancer: EnhancerConfig | None = None) -> VoViT:
-        """A `speech` model on a copy of a trained `speech-s1` model, which is frozen.
+        """A `speech` model with a frozen copy of a trained `speech-s1` model as first stage.
 
         Args:
             stage1: the trained first stage.
-            enhancer: sizes of the new, untrained enhancer; None takes those in the config.
+            enhancer: sizes of the new, untrained enhancer; None for those in the config.
 
         Raises:
-            ValueError: `stage1` is of another variant.
+            ValueError: `stage1` has another variant.
         """
         if stage1.config.variant != "speech-s1":
             raise ValueError(
-                f"the first stage is a {stage1.config.variant!r} model; give a 'speech-s1' model."
+                f"the first stage has the variant {stage1.config.variant!r}; give a 'speech-s1'"
+                " model."
             )
         config = dataclasses.replace(
             stage1.config, variant="speech", enhancer=enhancer or stage1.config.enhancer
@@ -77,10 +78,10 @@ class VoViT(nn.Module):
         return model.freeze_stage1()
 
     def set_mean_face(self, face_V3: Tensor) -> VoViT:
-        """Take (68, 3) pixels as the mean face; returns the model itself.
+        """Set the mean face, (68, 3) in pixels; returns the model itself.
 
         Raises:
-            ValueError: wrong shape, not finite, or the variant registers nothing.
+            ValueError: the shape is wrong, a value is not finite, or the variant has no mean face.
         """
         if not self.config.registers:
             raise ValueError("a singing model takes aligned landmarks and has no mean face.")
@@ -92,13 +93,13 @@ class VoViT(nn.Module):
         return self
 
     def freeze_stage1(self) -> VoViT:
-        """Train the enhancer alone: stage 1 gets no gradients and stays in eval mode for good."""
+        """Freeze stage 1, to train only the enhancer: no gradients, and always in eval mode."""
         self._stage1_frozen = True
         self.network.stage1.requires_grad_(False)
         return self.train(self.training)
 
     def train(self, mode: bool = True) -> VoViT:
-        """Set the mode, but leave a frozen stage 1 (with its running statistics) in eval mode."""
+        """Set training or eval mode; a frozen stage 1 stays in eval mode."""
         super().train(mode)
         if self._stage1_frozen:
             self.network.stage1.eval()
@@ -112,8 +113,9 @@ class VoViT(nn.Module):
         Args:
             compute: float16, bfloat16 or float32 for all networks; None follows the surrounding
                 autocast.
-            audio_encoder: of the audio encoder's convolutions alone; None as the rest. bfloat16
-                here and float32 elsewhere is fast on CPUs with AMX and moves the result little.
+            audio_encoder: precision of the audio encoder's convolutions; None for that of the
+                rest. bfloat16 here and float32 elsewhere is fast on CPUs with AMX and changes the
+                result little.
         """
         self.network.compute_dtype = compute
         self.network.stage1.audio_encoder.compute_dtype = audio_encoder
@@ -140,36 +142,38 @@ class VoViT(nn.Module):
         peak: Peak = "item",
         return_details: bool = False,
     ) -> Tensor | Details:
-        """Separate clips of the exact length, as the official wrapper does.
+        """Separate clips of exactly the clip length, as the official wrapper does.
 
-        Landmarks are registered but not smoothed. Lost frames (all zero) are filled as in
-        `landmarks.fill_gaps`; singing landmarks go in as they are.
+        Landmarks are registered but not smoothed. Lost frames (all zero) are filled, see
+        `landmarks.fill_gaps`. Singing landmarks are used as they are.
 
         Args:
-            mixture: (B, N) at 16,384 Hz, N = `clip_samples` of the config (32,767; singing
+            mixture: (B, N) at 16,384 Hz with N = `clip_samples` of the config (32,767; singing
                 65,535). Integers are scaled to -1..1.
-            landmarks: (B, F, 68, D) in pixels of the 224 analysis frame, F = 50 (singing 100).
-            peak: what the mixture is normalised by: each item's peak, or that of the whole batch
-                as in the official code.
-            return_details: also masks and spectra.
+            landmarks: (B, F, 68, D) in pixels of the 224-pixel analysis frame, F = 50 (singing
+                100).
+            peak: normalise by the peak of each item, or by that of the whole batch as the official
+                code does.
+            return_details: whether to return masks and spectra too.
 
         Returns:
             (B, N) at the level of the normalised mixture, or `Details`.
 
         Raises:
-            ValueError: wrong shape, length or number of frames; landmarks not finite or no face.
+            ValueError: a shape, length or number of frames is wrong, or the landmarks are not
+                finite or do not resemble a face.
         """
         audio = as_float(mixture)
         clip, frames = self.config.spectrum.clip_samples, self.config.spectrum.clip_video_frames
         if audio.ndim != 2 or audio.shape[1] != clip:
             raise ValueError(
                 f"the mixture must be (batch, {clip}), not {tuple(audio.shape)};"
-                " `separate` takes any length."
+                " use `separate` for other lengths."
             )
         self._check(audio, landmarks)
         if landmarks.shape[1] != frames:
             raise ValueError(
-                f"a clip spans {frames} landmark frames at {FPS} a second, not"
+                f"a clip has {frames} landmark frames at {FPS} per second, not"
                 f" {landmarks.shape[1]}; resample them."
             )
         points = self._points(landmarks.to(audio.device), None)
@@ -186,24 +190,24 @@ class VoViT(nn.Module):
         overlap_frames: int = 10,
         max_batch: int = 8,
     ) -> Tensor:
-        """Separate mixtures of any length, at the mixture's level.
+        """Separate mixtures of any length, at the level of the mixture.
 
-        Chunks of the clip length are normalised (each by its own peak for `peak="item"`),
-        separated, brought back to level, and cross-faded; see `chunks`.
+        Chunks of the clip length are normalised, separated, scaled back and cross-faded, see
+        `chunks`.
 
         Args:
             mixture: (B, N) at 16,384 Hz.
-            landmarks: (B, F, 68, D) in pixels, at 25 frames a second over the same time.
-            valid: (B, F), 0 where a frame has no face; None: lost frames are all zero.
-            peak: as in `forward`; `batch` is one peak for everything.
-            overlap_frames: that neighbouring chunks share at the least.
-            max_batch: chunks that go through the network at once.
+            landmarks: (B, F, 68, D) in pixels, at 25 frames per second over the same time.
+            valid: (B, F), 0 where a frame has no face; None if lost frames are all zero.
+            peak: normalise by the peak of each chunk (`item`), or by that of all (`batch`).
+            overlap_frames: minimum overlap of neighbouring chunks, in landmark frames.
+            max_batch: number of chunks that go through the network at once.
 
         Returns:
             (B, N).
 
         Raises:
-            ValueError: as in `forward`, or sound and landmarks differ by more than 5 frames.
+            ValueError: see `forward`; or sound and landmarks differ by more than 5 frames.
         """
         audio = as_float(mixture)
         self._check(audio, landmarks)
@@ -211,20 +215,21 @@ class VoViT(nn.Module):
         return self._separate(audio, points, peak, overlap_frames, max_batch)
 
     def estimate(self, mixture: Tensor, cues: Cues) -> Tensor:
-        """Separate mixtures as they are stored: 16,000 Hz, landmarks straight from the shards.
+        """Separate mixtures at 16,000 Hz, with landmarks as they are stored in shards.
 
-        Resamples to 16,384 Hz and back; fills lost frames, smooths over three frames and registers
-        the landmarks.
+        Resamples to 16,384 Hz and back, fills lost frames, smooths the landmarks over three frames
+        and registers them.
 
         Args:
             mixture: (B, L) at 16,000 Hz.
-            cues: batched; only `landmarks` (B, F, 68, 3) and `valid` (B, F) are looked at.
+            cues: batched; only `landmarks` (B, F, 68, 3) and `valid` (B, F) are used.
 
         Returns:
-            (B, L) float32 at 16,000 Hz, at the mixture's level.
+            (B, L) float32 at 16,000 Hz, at the level of the mixture.
 
         Raises:
-            ValueError: wrong shape, not finite, or sound and landmarks of different lengths.
+            ValueError: a shape is wrong, a value is not finite, or sound and landmarks have
+                different lengths.
         """
         landmarks, valid = self._cues(mixture, cues)
         check_audio(mixture, len(landmarks))
@@ -236,23 +241,23 @@ class VoViT(nn.Module):
         return from_model_rate(separated, mixture.shape[-1])
 
     def prepare(self, mixture: Tensor, target: Tensor, cues: Cues) -> Clips:
-        """Make training clips from stored data, by the same steps as `estimate`.
+        """Prepare training clips from stored data by the same steps as `estimate`.
 
-        Frames whose landmarks are not finite count as lost.
+        Frames with landmarks that are not finite count as lost.
 
         Args:
-            mixture: (B, L) at 16,000 Hz, exactly as long as a clip (2 s, L = 32,000).
-            target: (B, L) the wanted voice in it.
+            mixture: (B, L) at 16,000 Hz, exactly one clip long (2 s, L = 32,000).
+            target: (B, L), the target voice.
             cues: batched.
 
         Raises:
-            ValueError: another length than that of a clip.
+            ValueError: the length is not that of a clip.
         """
         clip = self.config.spectrum.clip_samples
-        wanted = (clip + 1) * SAMPLES_PER_FRAME * FPS // RATE_HZ
-        if mixture.shape[-1] != wanted or target.shape != mixture.shape:
+        length = (clip + 1) * SAMPLES_PER_FRAME * FPS // MODEL_RATE_HZ
+        if mixture.shape[-1] != length or target.shape != mixture.shape:
             raise ValueError(
-                f"a training clip has {wanted} samples at 16 kHz; the mixture is"
+                f"a training clip has {length} samples at 16 kHz, but the mixture is"
                 f" {tuple(mixture.shape)} and the target {tuple(target.shape)}."
             )
         landmarks, valid = self._cues(mixture, cues)
@@ -266,7 +271,8 @@ class VoViT(nn.Module):
         check_shape(landmarks, self.config.landmark_dimensions)
         if landmarks.shape[0] != mixture.shape[0]:
             raise ValueError(
-                f"{mixture.shape[0]} mixtures came with landmarks of {landmarks.shape[0]} faces."
+                f"there are {mixture.shape[0]} mixtures but landmarks of {landmarks.shape[0]}"
+                " faces; give one face per mixture."
             )
         valid = torch.as_tensor(cues.valid, device=mixture.device)
         return landmarks, valid
@@ -275,7 +281,7 @@ class VoViT(nn.Module):
         check_shape(landmarks, self.config.landmark_dimensions)
         check_audio(audio, len(landmarks))
         check_finite(landmarks)
-        check_lengths(audio.shape[1] * FPS / RATE_HZ, landmarks.shape[1])
+        check_lengths(audio.shape[1] * FPS / MODEL_RATE_HZ, landmarks.shape[1])
         if self.config.registers:
             check_order(landmarks.to(audio.device), self._mean_face())
 
@@ -299,8 +305,8 @@ class VoViT(nn.Module):
     def _mean_face(self) -> Tensor:
         if not bool(self.mean_face.isfinite().all()):
             raise ValueError(
-                "the model has no mean face yet: compute one from the training landmarks with"
-                " registration.mean_face and give it to set_mean_face, or load a checkpoint."
+                "the model has no mean face; compute one from training landmarks with"
+                " registration.mean_face and pass it to set_mean_face, or load a checkpoint."
             )
         return self.mean_face
 
@@ -316,4 +322,4 @@ class VoViT(nn.Module):
         level = peak_of(chunks, peak)
         groups = zip((chunks / level).split(max_batch), faces.split(max_batch), strict=True)
         separated = torch.cat([self.network(sound, face).waveform for sound, face in groups])
-        return join((separated * level).unflatten(0, (audio.shape[0], -1)), plan)
+        return cross_fade((separated * level).unflatten(0, (audio.shape[0], -1)), plan)

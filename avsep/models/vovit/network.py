@@ -1,8 +1,8 @@
-"""The two stages on prepared inputs: normalised clips and registered landmarks in, waveforms out.
+"""The two stages, from normalised clips and registered landmarks to waveforms.
 
-No checks and no branches on data in here, so that `torch.compile` takes it whole.
+Without checks and branches on data, so that `torch.compile` makes one graph of it.
 
-Shapes: B items, N samples of a clip, F bins of the spectrum, M bins of the mask, T spectral frames,
+Shapes: B items, N samples per clip, F bins of the spectrum, M bins of the mask, T spectral frames,
 K landmark frames, V = 68 landmarks.
 """
 
@@ -24,17 +24,17 @@ from avsep.models.vovit.transformer import FusionTransformer
 
 
 class Details(NamedTuple):
-    """Everything a forward pass makes. Spectra and masks are complex64 or float32.
+    """Results of a forward pass. Complex tensors are complex64, the others float32.
 
     Attributes:
-        waveform: (B, N), of the last stage, at the level of the normalised mixture.
+        waveform: (B, N), output of the last stage at the level of the normalised mixture.
         logits: (B, 2, M, T), real and imaginary part of the first stage's mask, unbounded.
         mask: (B, M, T) complex, the logits times the number of sources.
         mixture_spectrum: (B, F, T) complex, divided by the number of sources.
-        stage1_spectrum: (B, F, T) complex.
-        stage1_waveform: (B, N).
-        enhancer_mask: (B, F, T) in 0..1, or None where there is no second stage.
-        spectrum: (B, F, T) complex, of the last stage.
+        stage1_spectrum: (B, F, T) complex, output of the first stage.
+        stage1_waveform: (B, N), output of the first stage.
+        enhancer_mask: (B, F, T) in 0..1; None if there is no second stage.
+        spectrum: (B, F, T) complex, output of the last stage.
     """
 
     waveform: Tensor
@@ -78,11 +78,11 @@ class Stage1(nn.Module):
 
 
 class VoViTNetwork(nn.Module):
-    """Both stages (or the first alone), from clip to clip.
+    """Both stages, or the first one alone.
 
     Attributes:
-        compute_dtype: precision of the networks; spectra stay in float32. None: follow the
-            surrounding autocast.
+        compute_dtype: precision of the networks; None follows the surrounding autocast. Spectra
+            stay in float32.
     """
 
     def __init__(self, config: VoViTConfig) -> None:

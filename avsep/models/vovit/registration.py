@@ -8,14 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-NUM_RIGID = 48  # jaw, brows, nose and eyes: what does not speak
+NUM_RIGID = 48  # jaw, brows, nose and eyes: all but the mouth
 
 
 def register(points_V3: Tensor, mean_face_V3: Tensor) -> Tensor:
-    """Turn and shift every frame so that its rigid points meet the mean face (Kabsch).
+    """Rotate and shift every frame so that its rigid points fit the mean face (Kabsch).
 
-    No scaling: the size of the face in pixels stays, and matters. One batched decomposition, in
-    float32 or more, on the device of the points.
+    Faces are not scaled: their size in pixels matters to the model. Computed as one batched
+    decomposition in float32 or float64.
 
     Args:
         points_V3: (..., 68, 3) pixels.
@@ -33,11 +33,11 @@ def register(points_V3: Tensor, mean_face_V3: Tensor) -> Tensor:
             face[:NUM_RIGID] - face_center
         )
         u, _, v_transposed = torch.linalg.svd(covariance)
-        # A reflection would fit better than any rotation: turn the weakest axis around.
+        # If a reflection fits better than any rotation, flip the weakest axis.
         sign = torch.linalg.det(u) * torch.linalg.det(v_transposed)
         one = torch.ones_like(sign)
         flip = torch.stack([one, one, torch.where(sign < 0, -one, one)], dim=-1)
-        # Points are rows, so the rotation stands transposed on the right.
+        # Points are rows, so the transposed rotation multiplies from the right.
         rotation_transposed = (u * flip[..., None, :]) @ v_transposed
         return (points - center) @ rotation_transposed + face_center
 
@@ -49,22 +49,22 @@ def mean_face(
     tolerance_px: float = 1e-4,
     max_rounds: int = 100,
 ) -> Tensor:
-    """The mean face of many frames, in pixels (generalised Procrustes without scale).
+    """The mean face of many frames, in pixels (generalised Procrustes analysis without scaling).
 
-    Starts from the plain mean, then registers all frames to the mean and takes the mean again until
-    it rests. Position and turn are those of the plain mean. The same frames give the same bytes.
+    Starts from the mean of the points, then repeatedly registers all frames to the mean and takes
+    the mean again. Position and rotation are those of the first mean. Deterministic.
 
     Args:
         points_MV3: (M, 68, 3) frames of any number of people.
-        valid_M: (M,) as in `Landmarks.valid`; only frames with 1 (detected) count. None: all.
-        tolerance_px: largest movement of a point at which it rests.
-        max_rounds: after which it stops at the latest.
+        valid_M: (M,) as in `Landmarks.valid`; only frames with 1 (detected) are used. None for all.
+        tolerance_px: stop when no point moves by more than this.
+        max_rounds: limit of the repetitions.
 
     Returns:
         (68, 3) float32.
 
     Raises:
-        ValueError: wrong shape, or no usable frame.
+        ValueError: the shape is wrong, or no frame is usable.
     """
     if points_MV3.ndim != 3 or points_MV3.shape[1:] != (68, 3):
         raise ValueError(f"mean_face needs landmarks (M, 68, 3), not {tuple(points_MV3.shape)}.")
@@ -73,7 +73,7 @@ def mean_face(
         usable &= valid_M == 1
     points = points_MV3[usable].double()
     if len(points) == 0:
-        raise ValueError("mean_face got no frame with a detected face; check the landmarks.")
+        raise ValueError("there is no frame with a detected face to average; check the landmarks.")
     face = points.mean(0)
     for _ in range(max_rounds):
         previous, face = face, register(points, face).mean(0)
@@ -83,11 +83,11 @@ def mean_face(
 
 
 def misfit(points_V3: Tensor, mean_face_V3: Tensor) -> Tensor:
-    """How badly frames fit the mean face: 0 exactly, around 1 it is no face in this order.
+    """How badly frames fit the mean face: 0 is a perfect fit, about 1 is not a face.
 
     Returns:
-        (...): the root mean square distance of the rigid points after registration, over the root
-        mean square distance of the mean face's points from their centre.
+        (...): the RMS distance of the rigid points to the mean face after registration, divided by
+        the RMS distance of the mean face's rigid points to their centre.
     """
     face = mean_face_V3[:NUM_RIGID].float()
     distance = register(points_V3, mean_face_V3)[..., :NUM_RIGID, :] - face

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from avsep.models.vovit.config import RATE_HZ
-from avsep.schema import RATE_HZ as STORED_RATE_HZ
+from avsep.models.vovit.config import MODEL_RATE_HZ
+from avsep.schema import RATE_HZ
 
 HALF_WIDTH = 64  # input samples on either side of a filter
 KAISER_BETA = 9.0
@@ -19,25 +19,25 @@ KAISER_BETA = 9.0
 
 def to_model_rate(audio: Tensor) -> Tensor:
     """(B, L) at 16,000 Hz to (B, ceil(L 128 / 125)) at 16,384 Hz, float32."""
-    return resample(audio, STORED_RATE_HZ, RATE_HZ)
+    return resample(audio, RATE_HZ, MODEL_RATE_HZ)
 
 
 def from_model_rate(audio: Tensor, num_samples: int) -> Tensor:
     """(B, N) at 16,384 Hz to (B, num_samples) at 16,000 Hz, float32."""
-    result = resample(audio, RATE_HZ, STORED_RATE_HZ)[:, :num_samples]
+    result = resample(audio, MODEL_RATE_HZ, RATE_HZ)[:, :num_samples]
     return F.pad(result, (0, num_samples - result.shape[1]))
 
 
 def resample(audio: Tensor, from_hz: int, to_hz: int) -> Tensor:
-    """Band-limited resampling by a ratio of small integers; delays nothing.
+    """Band-limited resampling by a ratio of small integers, without delay.
 
-    A polyphase windowed-sinc filter as one strided convolution: block b of `up` outputs is made
-    from the inputs around sample b * down.
+    A polyphase windowed-sinc filter, computed as one strided convolution: block b of `up` outputs
+    comes from the inputs around sample b * down.
 
     Args:
         audio: (B, L).
-        from_hz: its rate.
-        to_hz: the wanted rate.
+        from_hz: sample rate of the audio.
+        to_hz: sample rate of the result.
 
     Returns:
         (B, ceil(L to_hz / from_hz)) float32.
@@ -56,7 +56,7 @@ def resample(audio: Tensor, from_hz: int, to_hz: int) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _kernels(up: int, down: int) -> Tensor:
-    """(up, 1, down + 2 HALF_WIDTH) float32: the filter of each output phase."""
+    """The filter of each output phase, (up, 1, down + 2 HALF_WIDTH) float32."""
     phase = torch.arange(up, dtype=torch.float64)[:, None] * down / up
     tap = torch.arange(-HALF_WIDTH, down + HALF_WIDTH, dtype=torch.float64)[None]
     distance = tap - phase
@@ -66,5 +66,5 @@ def _kernels(up: int, down: int) -> Tensor:
     window = torch.special.i0(beta * inside.sqrt()) / torch.special.i0(beta)
     window = torch.where(distance.abs() <= HALF_WIDTH, window, 0.0)
     kernel = cutoff * torch.sinc(cutoff * distance) * window
-    # Every phase passes a constant unchanged.
+    # Normalised so that every phase passes a constant unchanged.
     return (kernel / kernel.sum(1, keepdim=True)).float()[:, None]

@@ -1,21 +1,19 @@
-"""Weights in the layout of the official checkpoint files."""
+"""Weights of the official VoViT checkpoints, by name."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from avsep.models.tensor_file import read_tensors
+from avsep.models.official_state import StateDict, match_entries, read_state
 from avsep.models.vovit.config import Variant, VoViTConfig
 from avsep.models.vovit.model import VoViT
 
-StateDict = Mapping[str, Tensor]
-
-# Left by older versions of the official code; the models make these themselves.
+# Buffers saved by older versions of the official code; our models compute them.
 _OBSOLETE = frozenset(
     f"{prefix}.{name}"
     for prefix in ("audio_processor", "ap")
@@ -23,7 +21,7 @@ _OBSOLETE = frozenset(
 )
 
 _FUSION = r"fusion\."
-# Our name to the official one, in this order, each at most once.
+# Rules from our name to the official one, applied in this order, each at most once.
 _STAGE1_NAMES: tuple[tuple[str, str], ...] = (
     (r"^graph\.edges$", "graph_net.A"),
     (r"^graph\.norm\.", "graph_net.data_bn."),
@@ -63,7 +61,7 @@ _AUDIO_LAYER = re.compile(r"^audio_encoder\.layers\.(\d+)\.(conv|norm)\.(.*)$")
 
 
 def official_stage1_name(name: str) -> str:
-    """The official checkpoint's name of an entry of our `Stage1`."""
+    """The official name of an entry of `Stage1`."""
     if match := _AUDIO_LAYER.match(name):
         kind = {"conv": "conv", "norm": "batch_norm"}[match[2]]
         return f"audio_network.audio_net.{kind}{int(match[1]) + 1}.{match[3]}"
@@ -71,7 +69,7 @@ def official_stage1_name(name: str) -> str:
 
 
 def official_enhancer_name(name: str) -> str:
-    """The official checkpoint's name of an entry of our `Enhancer`."""
+    """The official name of an entry of `Enhancer`."""
     return _rename(name, _ENHANCER_NAMES)
 
 
@@ -88,15 +86,16 @@ def load_official(
 
     Args:
         stage1: `vovit_speech.pth` or `vovit_singing_voice.pth`, or its state dict.
-        enhancer: `refinement_avse_low_latency.pth`, or its state dict; for `speech` alone.
-        variant: which model to build.
-        mean_face: (68, 3) pixels; speech needs the official one before it can be used, since the
-            weights were trained on its scale (`VoViT.set_mean_face` later does the same).
-        config: sizes; the released model if None.
-        device: where the model goes.
+        enhancer: `refinement_avse_low_latency.pth`, or its state dict; only for `speech`.
+        variant: the variant to build.
+        mean_face: (68, 3) pixels. The speech variants need the official mean face before use,
+            because the weights were trained at its scale; `VoViT.set_mean_face` can set it later.
+        config: sizes; None for those of the released model.
+        device: the device of the model.
 
     Raises:
-        ValueError: the enhancer is missing or not wanted, or names, shapes or values do not fit.
+        ValueError: the enhancer is missing or superfluous, a file cannot be read, or a name, shape
+            or value does not fit.
     """
     if variant == "speech" and enhancer is None:
         raise ValueError(
@@ -104,15 +103,15 @@ def load_official(
             " without them load the variant 'speech-s1'."
         )
     if variant != "speech" and enhancer is not None:
-        raise ValueError(f"the variant {variant!r} has no enhancer; 'speech' has.")
+        raise ValueError(f"the variant {variant!r} has no enhancer; leave its weights out.")
     config = config or VoViTConfig.full(variant)
     if config.variant != variant:
-        raise ValueError(f"the config is that of a {config.variant!r} model, not {variant!r}.")
+        raise ValueError(f"the config is for the variant {config.variant!r}, not {variant!r}.")
     with torch.device("meta"):
         model = VoViT(config)
-    _fill(model.network.stage1, _read(stage1), official_stage1_name, "stage 1")
+    _fill(model.network.stage1, read_state(stage1), official_stage1_name, "stage 1")
     if model.network.enhancer is not None and enhancer is not None:
-        _fill(model.network.enhancer, _read(enhancer), official_enhancer_name, "the enhancer")
+        _fill(model.network.enhancer, read_state(enhancer), official_enhancer_name, "the enhancer")
     if model.config.registers:
         model.mean_face = torch.full((68, 3), torch.nan)
     if mean_face is not None:
@@ -126,35 +125,10 @@ def _rename(name: str, rules: tuple[tuple[str, str], ...]) -> str:
     return name
 
 
-def _read(source: StateDict | Path | str) -> StateDict:
-    return source if isinstance(source, Mapping) else read_tensors(Path(source))
-
-
-def _fill(module: torch.nn.Module, state: StateDict, official_name: object, what: str) -> None:
-    """Put official entries into a module, strictly."""
-    assert callable(official_name)
-    wanted = {official_name(name): (name, value) for name, value in module.state_dict().items()}
+def _fill(
+    module: nn.Module, state: StateDict, official_name: Callable[[str], str], what: str
+) -> None:
+    """Put official entries into a module that was made on the meta device."""
+    names = {name: official_name(name) for name in module.state_dict()}
     given = {name: value for name, value in state.items() if name not in _OBSOLETE}
-    missing = sorted(wanted.keys() - given.keys())
-    unknown = sorted(given.keys() - wanted.keys())
-    if missing or unknown:
-        raise ValueError(
-            f"these are no official weights of {what}: {len(missing)} entries are missing"
-            f" ({_some(missing)}), {len(unknown)} are unknown ({_some(unknown)})."
-        )
-    converted = {}
-    for name, (ours, template) in wanted.items():
-        value = given[name]
-        if value.shape != template.shape:
-            raise ValueError(
-                f"{name} of {what} is {tuple(value.shape)}, but must be {tuple(template.shape)};"
-                " is it the checkpoint of another variant?"
-            )
-        if not bool(value.isfinite().all()):
-            raise ValueError(f"{name} of {what} holds values that are not finite.")
-        converted[ours] = value.to(template.dtype).clone()
-    module.load_state_dict(converted, strict=True, assign=True)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") if names else "none"
+    module.load_state_dict(match_entries(module, names, given, what), strict=True, assign=True)

@@ -1,4 +1,4 @@
-"""Short-time spectra, always in float32, whatever the precision around them."""
+"""Short-time spectra, always in float32, regardless of autocast."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from avsep.models.vovit.config import SpectrumConfig
 
 
 def _window(fft_size: int, device: torch.device) -> Tensor:
-    """The periodic Hann window. Made anew each time: a stored one would follow `.half()`."""
+    """The periodic Hann window; not a buffer, because `model.half()` would convert that."""
     return torch.hann_window(fft_size, periodic=True, dtype=torch.float32, device=device)
 
 
 def stft(waveform: Tensor, config: SpectrumConfig) -> Tensor:
-    """Spectrum of waveforms, unscaled, in frames centred on multiples of the hop.
+    """Unscaled spectra of waveforms, in frames centred on multiples of the hop.
 
     Args:
         waveform: (B, samples), real.

@@ -1,6 +1,6 @@
-"""The audio-visual spectro-temporal transformer: stacks of self-attention, no masks.
+"""The audio-visual spectro-temporal transformer: stacks of unmasked self-attention.
 
-Shapes: B items, T spectral frames, D width of a frame, F bins of the mask, L length of a sequence.
+Shapes: B items, T spectral frames, D features per frame, F bins of the mask, L sequence length.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Positions(nn.Module):
 
     def __init__(self, num_positions: int, width: int) -> None:
         super().__init__()
-        # A parameter, not a buffer: the published parameter counts have it.
+        # A parameter, not a buffer, because the published parameter counts include it.
         self.weight = nn.Parameter(position_table(num_positions, width), requires_grad=False)
 
     def forward(self) -> Tensor:
@@ -41,7 +41,7 @@ class Positions(nn.Module):
 
 
 class SelfAttentionLayer(nn.Module):
-    """Self-attention and feed-forward part, each normalised after its sum (post-norm)."""
+    """Self-attention and feed-forward, each with residual and then normalised (post-norm)."""
 
     def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class SelfAttentionLayer(nn.Module):
 
 
 class Stack(nn.Module):
-    """Layers, each with random weights of its own, and a last normalisation."""
+    """Self-attention layers and a final normalisation."""
 
     def __init__(self, width: int, num_layers: int, config: FusionConfig) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class FusionTransformer(nn.Module):
         self._start_at_mixture()
 
     def _start_at_mixture(self) -> None:
-        """Let an untrained model pass the mixture on: the mask is the share of the target, 1/2."""
+        """Initialise the mask to 1/2, so that an untrained model returns the mixture."""
         nn.init.normal_(self.mask_out.weight, std=0.1 / math.sqrt(self.mask_out.in_features))
         with torch.no_grad():
             self.mask_out.bias[: self.num_bins] = 0.5
@@ -127,7 +127,7 @@ class FusionTransformer(nn.Module):
         """
         z_BTD = F.leaky_relu(self.adapt(torch.cat([visual_BTC, audio_BTC], dim=-1)), 0.1)
         # Both encoders see the temporal positions: the official code adds them in place before
-        # the spectral encoder reads the same tensor, and its weights were trained so.
+        # the spectral encoder reads the same tensor, and its weights were trained that way.
         z_BTD = z_BTD + self.temporal_positions()
         temporal_BTD = self.temporal(z_BTD)
         spectral_BDT = self.spectral(z_BTD.transpose(1, 2) + self.spectral_positions())

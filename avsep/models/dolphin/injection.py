@@ -1,0 +1,59 @@
+"""InjectionMultiSum: inject a sequence of another rate into a local one by a gate and a shift."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from avsep.models.dolphin.config import HeatMode
+from avsep.models.dolphin.heat import HeatDiffusion
+from avsep.models.dolphin.sequence import resize_nearest
+
+
+class NormedHeat(nn.Module):
+    """Heat diffusion followed by a norm."""
+
+    def __init__(self, heat: HeatDiffusion, norm: nn.Module) -> None:
+        super().__init__()
+        self.heat = heat
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) to the same shape."""
+        return self.norm(self.heat(x))
+
+
+class InjectionMultiSum(nn.Module):
+    """local(l) * resize(sigmoid(gate(g))) + resize(shift(g)), resized by nearest earlier frame.
+
+    Args:
+        channels: channels of both inputs.
+        make_norm: makes the norm after each heat layer, from the number of channels.
+        mode: how heat is computed, see `blur`.
+        carry_unused: see `HeatDiffusion`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        make_norm: Callable[[int], nn.Module],
+        mode: HeatMode,
+        *,
+        carry_unused: bool,
+    ) -> None:
+        super().__init__()
+        self.local, self.shift, self.gate = (
+            NormedHeat(
+                HeatDiffusion(channels, mode, carry_unused=carry_unused), make_norm(channels)
+            )
+            for _ in range(3)
+        )
+
+    def forward(self, local: Tensor, outer: Tensor) -> Tensor:
+        """local (B, T, C) and outer (B, T', C) to (B, T, C)."""
+        length = local.shape[1]
+        shift = resize_nearest(self.shift(outer), length)
+        gate = resize_nearest(torch.sigmoid(self.gate(outer)), length)
+        return torch.addcmul(shift, self.local(local), gate)
