@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avsep.cleaning.fingerprint import Fingerprint, picture_distance
+from avsep.grouping import connected_groups
 
 APART_S = 0.15  # largest difference in length, in seconds: a frame of AAC and one of video
 SURE = 0.97  # sound similarity from which the pictures do not matter
@@ -48,8 +49,6 @@ def find_near_duplicates(
     Returns:
         For each clip to drop, which clip it repeats.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
 
     ids = sorted(i for i, (_, print_) in prints.items() if print_.sound.any())
     ids.sort(key=lambda clip_id: prints[clip_id][0])
@@ -57,26 +56,20 @@ def find_near_duplicates(
         return {}
     lengths = np.array([prints[clip_id][0] for clip_id in ids])
     sounds = np.stack([prints[clip_id][1].sound.ravel() for clip_id in ids])  # int8: 288 B each
-    pairs: list[tuple[int, int]] = []
+    pairs: list[tuple[str, str]] = []
     similarity: dict[str, float] = {}
     for one, other in _candidates(lengths, sounds):
         pair = prints[ids[one]][1], prints[ids[other]][1]
         value = sound_similarity(*pair)
         if value >= SURE or picture_distance(*pair) <= MAX_PICTURE_BITS:
-            pairs.append((one, other))
+            pairs.append((ids[one], ids[other]))
             for clip_id in (ids[one], ids[other]):
                 similarity[clip_id] = max(similarity.get(clip_id, 0.0), value)
-    rows, columns = np.array(pairs, np.int64).reshape(-1, 2).T
-    links = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(ids), len(ids)))
-    _, groups = connected_components(links, directed=False)
-    group_of = dict(zip(ids, groups.tolist(), strict=True))
-    first: dict[int, str] = {}
-    found = {}
-    for clip_id in sorted(similarity):
-        stays = first.setdefault(group_of[clip_id], clip_id)
-        if stays != clip_id:
-            found[clip_id] = NearDuplicate(stays, similarity[clip_id])
-    return found
+    return {
+        clip_id: NearDuplicate(first, similarity[clip_id])
+        for clip_id, first in sorted(connected_groups(pairs).items())
+        if first != clip_id
+    }
 
 
 def sound_similarity(one: Fingerprint, other: Fingerprint) -> float:

@@ -34,6 +34,7 @@ from avsep.corpora.vox2_meta import Person, read_vox2_meta
 from avsep.corpora.youtube.config import YouTubeConfig
 from avsep.corpora.youtube.session import download_videos
 from avsep.errors import CheckError, ItemError, Reason, UsageError
+from avsep.grouping import connected_groups
 from avsep.outcome import SourceLog
 
 _CLIP = re.compile(r"(?:^|.*/)(id\d{5})/([A-Za-z0-9_-]{11})/(\d{5})\.(mp4|txt)")
@@ -307,23 +308,8 @@ def _groups(keys: Iterable[Key], people: Mapping[str, Person]) -> dict[str, str]
 
     Speakers of one part who appear in the same video are in one group.
     """
-    import numpy as np
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    keys = list(keys)
-    speakers = sorted({speaker for speaker, _, _ in keys})
-    number = {speaker: n for n, speaker in enumerate(speakers)}
-    first: dict[tuple[str, str], int] = {}
-    edges = {
-        (number[speaker], first.setdefault((people[speaker].part, video), number[speaker]))
+    first: dict[tuple[str, str], str] = {}
+    return connected_groups(
+        (speaker, first.setdefault((people[speaker].part, video), speaker))
         for speaker, video, _ in keys
-    }
-    shape = (len(speakers), len(speakers))
-    graph = coo_array((np.ones(len(edges)), tuple(zip(*edges, strict=True))), shape=shape)
-    _, labels = connected_components(graph, directed=False)
-    names: dict[int, str] = {}
-    return {
-        speaker: names.setdefault(label, speaker)
-        for speaker, label in zip(speakers, labels.tolist(), strict=True)
-    }
+    )
