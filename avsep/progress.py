@@ -1,35 +1,42 @@
-"""What a person sees while a stage runs: a bar on a terminal, a line now and then elsewhere."""
+"""What a person sees while work goes on: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+
+LINE_EVERY_S = 15.0
 
 Progress = Callable[[int], None]
 """Called with the number of items that have just ended."""
 
+StepProgress = Callable[[str, int], AbstractContextManager[Progress]]
+"""Called with the title of a step and its number of items; yields a `Progress` for that step."""
+
 
 def no_progress(_: int) -> None:
-    """Show nothing."""
+    """Discard progress."""
 
 
 @contextmanager
 def hidden_progress(_title: str, _total: int) -> Iterator[Progress]:
-    """Yield a callback that shows nothing."""
+    """Discard the progress of a step: a `StepProgress`."""
     yield no_progress
 
 
-LINE_EVERY_S = 15.0
-
-
 @contextmanager
-def stage_progress(title: str, total: int) -> Iterator[Progress]:
-    """Yield a callback that takes the number of items that have just ended."""
+def show_progress(title: str, total: int) -> Iterator[Progress]:
+    """Show the progress of a step on stderr: a `StepProgress`.
+
+    Args:
+        title: what is being done.
+        total: number of items; 0 where it is not known.
+    """
     if sys.stderr.isatty():
-        with _bar(title, total) as callback:
-            yield callback
+        with _bar(title, total) as advance:
+            yield advance
     else:
         yield _lines(title, total)
 

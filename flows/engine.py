@@ -27,7 +27,7 @@ from prefect.states import State
 
 from avsep.outcome import Outcome
 from avsep.processes import interrupt_items
-from avsep.progress import Progress, no_progress, stage_progress
+from avsep.progress import Progress, no_progress, show_progress
 from avsep.workspace import PARAMS, Workspace
 from flows.runners import engine, task_runner
 from pipeline.config import load_configs
@@ -100,7 +100,7 @@ def _run(stage: str, root: str, model: str) -> StageReport:
     @contextlib.contextmanager
     def progress(title: str, total: int) -> Iterator[Progress]:
         artifact = _ProgressArtifact(stage, total)
-        with stage_progress(title, total) as bar:
+        with show_progress(title, total) as bar:
 
             def advance(count: int) -> None:
                 bar(count)

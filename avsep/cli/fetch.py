@@ -27,9 +27,9 @@ def fetch(
     the checksums before it reads the archives.
     """
     from avsep.corpora.keyed_download import VOXCELEB2_FILES, KeyedServer
-    from avsep.progress import stage_progress
+    from avsep.progress import show_progress
 
     keyed = KeyedServer(server, ca_file=ca_file)
     for name in names or VOXCELEB2_FILES:
-        with stage_progress(f"bytes of {name}", 0) as advance:
+        with show_progress(f"bytes of {name}", 0) as advance:
             typer.echo(keyed.download(name, into, advance))

@@ -85,12 +85,12 @@ def separate(
 ) -> None:
     """Separate the voices of the faces in a video."""
     from avsep.files import dump_json
-    from avsep.progress import stage_progress
+    from avsep.progress import show_progress
     from avsep.separation.recording import checked_path
-    from avsep.separation.resolve_model import chosen_device, chosen_model, chosen_settings
+    from avsep.separation.resolve_model import resolve_device, resolve_model, resolve_settings
 
     path = checked_path(_one_input(video, source))
-    settings = chosen_settings(
+    settings = resolve_settings(
         config,
         speakers=speakers,
         detect_every_n=detect_every_n,
@@ -102,17 +102,17 @@ def separate(
         audio_only=audio_only or None,
         residual=residual or None,
     )
-    choice = chosen_model(model.value if model else None, checkpoint, root.resolve())
+    choice = resolve_model(model.value if model else None, checkpoint, root.resolve())
     if choice.note:
         print(f"avsep: {choice.note}", file=sys.stderr)
     with _ended_cleanly():
         from avsep.separation import Separator
 
-        separator = Separator.load(choice.path, chosen_device(device, cuda_device), settings)
+        separator = Separator.load(choice.path, resolve_device(device, cuda_device), settings)
         if stream:
             _stream(separator, path, output, as_json=as_json)
             return
-        made = separator.separate(path, output, stage_progress)
+        made = separator.separate(path, output, show_progress)
     if as_json:
         typer.echo(dump_json(made.summary()))
         return
@@ -126,11 +126,11 @@ def separate(
 
 def _stream(separator: Separator, path: Path, output: Path | None, *, as_json: bool) -> None:
     from avsep.files import dump_json
-    from avsep.progress import stage_progress
+    from avsep.progress import show_progress
     from avsep.separation.live_files import separate_live
 
     target = output or path.with_name(f"{path.stem}_output")
-    made = separate_live(separator, path, target, stage_progress)
+    made = separate_live(separator, path, target, show_progress)
     if as_json:
         facts = {
             "voices": [str(voice) for voice in made.voices],

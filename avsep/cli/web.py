@@ -26,7 +26,7 @@ def web(
     """Serve a page for this machine: drop a video, hear each voice."""
     import socket
 
-    from avsep.separation.resolve_model import chosen_device, chosen_model
+    from avsep.separation.resolve_model import resolve_device, resolve_model
 
     try:
         import uvicorn
@@ -36,11 +36,11 @@ def web(
         raise UsageError(
             f"the page needs the package {error.name}: pip install 'avsep[web]'."
         ) from error
-    choice = chosen_model(model.value if model else None, checkpoint, root.resolve())
+    choice = resolve_model(model.value if model else None, checkpoint, root.resolve())
     from avsep.separation import SeparateConfig, Separator
 
     separator = Separator.load(
-        choice.path, chosen_device(device, None), SeparateConfig(residual=True)
+        choice.path, resolve_device(device, None), SeparateConfig(residual=True)
     )
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -47,7 +47,7 @@ def get_weights(
     ] = "",
 ) -> None:
     """Fetch released weights, after their terms were shown and agreed to."""
-    from avsep.progress import stage_progress
+    from avsep.progress import show_progress
     from avsep.weights.catalogue import release
     from avsep.weights.store import get, store_folder
 
@@ -59,7 +59,7 @@ def get_weights(
         if not sys.stdin.isatty():
             raise UsageError("nobody is there to agree to the terms; say --yes if you do.")
         typer.confirm("Fetch these files under these terms?", abort=True, err=True)
-    with stage_progress(f"bytes of {name}", 0) as advance:
+    with show_progress(f"bytes of {name}", 0) as advance:
         found = get(name, store_folder(), base=base, advance=advance)
     typer.echo(f"{found.path}: {found.card['parameters']:,} parameters")
     for source in found.card["source"]:

@@ -20,7 +20,7 @@ from avsep.separation.config import PrecisionName
 VARIANTS = {"vovit": "speech", "vovit-s1": "speech-s1"}
 
 
-class Engine(Protocol):
+class ModelAdapter(Protocol):
     """A separator of stretches.
 
     Attributes:
@@ -43,7 +43,7 @@ class Engine(Protocol):
         ...
 
 
-class DolphinEngine:
+class DolphinAdapter:
     """Dolphin: the lip encoder sees some frames beyond the stretch."""
 
     context = LIP_CONTEXT
@@ -53,7 +53,7 @@ class DolphinEngine:
 
     @torch.inference_mode()
     def __call__(self, sound: np.ndarray, cues: Sequence[Cues], before: int) -> np.ndarray:
-        """See `Engine`."""
+        """See `ModelAdapter`."""
         model, device = self._model, _device(self._model)
         frames = -(-len(sound) // SAMPLES_PER_FRAME)
         lips = torch.from_numpy(np.stack([c.lips for c in cues])).to(device)
@@ -67,7 +67,7 @@ class DolphinEngine:
         return _numbers(estimate[:, 0, : len(sound)])
 
 
-class VoViTEngine:
+class VoViTAdapter:
     """VoViT: cuts and joins its own clips of two seconds inside a stretch."""
 
     context = 0
@@ -77,7 +77,7 @@ class VoViTEngine:
 
     @torch.inference_mode()
     def __call__(self, sound: np.ndarray, cues: Sequence[Cues], before: int) -> np.ndarray:
-        """See `Engine`."""
+        """See `ModelAdapter`."""
         device = _device(self._model)
         frames = slice(before, before + -(-len(sound) // SAMPLES_PER_FRAME))
 
@@ -90,8 +90,8 @@ class VoViTEngine:
             return _numbers(self._model.estimate(mixture, shown))
 
 
-def engine_of(model: nn.Module, precision: PrecisionName = "fp32") -> Engine:
-    """The engine of a loaded model (see `avsep.models.checkpoint.load`).
+def adapter_for(model: nn.Module, precision: PrecisionName = "fp32") -> ModelAdapter:
+    """The adapter of a loaded model (see `avsep.models.checkpoint.load`).
 
     Raises:
         CheckError: a model that cannot separate speech by these cues.
@@ -107,9 +107,9 @@ def engine_of(model: nn.Module, precision: PrecisionName = "fp32") -> Engine:
     )
     model.eval()
     if card["family"] == "dolphin":
-        return DolphinEngine(model, cast)
+        return DolphinAdapter(model, cast)
     if card["family"] == "vovit" and card["config"]["variant"] in VARIANTS.values():
-        return VoViTEngine(model, cast)
+        return VoViTAdapter(model, cast)
     raise CheckError(f"a model of the kind {model_name(card)} does not separate talkers.")
 
 

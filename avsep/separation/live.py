@@ -21,7 +21,7 @@ from avsep.faces.timing import StepTimer
 from avsep.faces.track import TrackChunk
 from avsep.faces.tracking import Tracker
 from avsep.schema import FPS, LIPS_SIZE, MISSING, NUM_LANDMARKS, SAMPLES_PER_FRAME, Cues
-from avsep.separation.adapters import Engine
+from avsep.separation.adapters import ModelAdapter
 from avsep.separation.config import SeparateConfig
 from avsep.separation.speakers import gains_of
 from avsep.separation.track_linking import assign
@@ -132,7 +132,7 @@ class LiveSeparator:
     """Takes frames with their sound, gives the voices of the faces a bounded time later.
 
     Args:
-        engine: of a loaded model.
+        adapter: of a loaded model.
         config: window, fades and tracking.
         backend: finds faces; one frame at a time.
 
@@ -144,10 +144,10 @@ class LiveSeparator:
         UsageError: a backend that wants several frames at once.
     """
 
-    def __init__(self, engine: Engine, config: SeparateConfig, backend: FaceBackend) -> None:
+    def __init__(self, adapter: ModelAdapter, config: SeparateConfig, backend: FaceBackend) -> None:
         if backend.window != 1:
             raise UsageError(f"the face backend {backend.name} works in batches, not live.")
-        self._engine, self._config = engine, config
+        self._adapter, self._config = adapter, config
         faces = faces_config(config)
         self._smoothing = faces.box_window + faces.mouth_window
         self._tracker = Tracker(faces, backend, StepTimer(), self._take, block=1)
@@ -240,7 +240,7 @@ class LiveSeparator:
         start = self._done
         sound_first = first * SAMPLES_PER_FRAME
         sound = self._sound[sound_first - self._sound_base :][: (known - first) * SAMPLES_PER_FRAME]
-        before = max(0, first - self._engine.context)
+        before = max(0, first - self._adapter.context)
         chunks, heard = [], []
         for speaker in self._speakers:
             cues = speaker.cues(before, known)
@@ -250,7 +250,7 @@ class LiveSeparator:
             else:
                 speaker.tail = None
         if heard:
-            estimates = self._engine(sound, [cues for _, cues, _ in heard], first - before)
+            estimates = self._adapter(sound, [cues for _, cues, _ in heard], first - before)
             offset = (start - first) * SAMPLES_PER_FRAME
             for (speaker, _, gain), estimate in zip(heard, estimates, strict=True):
                 samples = self._settle(speaker, estimate[offset:], stop)
@@ -260,7 +260,7 @@ class LiveSeparator:
                 at = start * SAMPLES_PER_FRAME
                 chunks.append(LiveChunk(speaker.number, at, shaped.astype(np.float32)))
         self._done = stop
-        oldest = max(0, known - self._window - self._engine.context - CHUNK_FRAMES)
+        oldest = max(0, known - self._window - self._adapter.context - CHUNK_FRAMES)
         for speaker in self._speakers:
             speaker.forget(oldest)
         keep = oldest * SAMPLES_PER_FRAME - self._sound_base

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from avsep.errors import CheckError, ItemError
+from avsep.progress import StepProgress
 from avsep.schema import FPS, RATE_HZ, SAMPLES_PER_FRAME
 from avsep.separation.folder import output_folder
 from avsep.separation.live import LiveChunk, LiveSeparator
-from avsep.separation.progress import Steps
 from avsep.separation.recording import as_command_error
 from avsep.separation.separator import Separator
 
@@ -35,7 +35,9 @@ class LiveResult:
     real_time_factor: float
 
 
-def separate_live(separator: Separator, path: Path, target: Path, steps: Steps) -> LiveResult:
+def separate_live(
+    separator: Separator, path: Path, target: Path, progress: StepProgress
+) -> LiveResult:
     """Feed a file frame by frame; `target` gets `speaker<n>.wav` with all that was settled.
 
     Raises:
@@ -47,7 +49,7 @@ def separate_live(separator: Separator, path: Path, target: Path, steps: Steps) 
         with _Voices(folder) as voices:
             total = 0
             try:
-                total = _run(live, path, voices, steps)
+                total = _run(live, path, voices, progress)
             except ItemError as error:
                 raise as_command_error(path, error) from error
             voices.fill(total)
@@ -61,7 +63,7 @@ def separate_live(separator: Separator, path: Path, target: Path, steps: Steps) 
     )
 
 
-def _run(live: LiveSeparator, path: Path, voices: _Voices, steps: Steps) -> int:
+def _run(live: LiveSeparator, path: Path, voices: _Voices, progress: StepProgress) -> int:
     """Returns the samples of the sound."""
     from avsep.media.decode import read_frames
     from avsep.media.probe import probe
@@ -71,7 +73,7 @@ def _run(live: LiveSeparator, path: Path, voices: _Voices, steps: Steps) -> int:
         raise CheckError(f"{path.name} needs both a picture and sound.")
     count = math.ceil((info.audio_end_s - info.audio_start_s) * FPS)
     total = 0
-    with steps("separate live", count) as advance:
+    with progress("separate live", count) as advance:
         frames = read_frames(path, info.audio_start_s, count + FPS)
         for frame, sound in zip(frames, _frames_of_sound(path), strict=False):
             total += len(sound)

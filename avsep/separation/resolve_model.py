@@ -20,7 +20,7 @@ DEMO_NOTE = (
 
 
 @dataclass(frozen=True)
-class ModelChoice:
+class ResolvedModel:
     """A model to load.
 
     Attributes:
@@ -32,7 +32,7 @@ class ModelChoice:
     note: str
 
 
-def chosen_model(name: str | None, checkpoint: Path | None, root: Path) -> ModelChoice:
+def resolve_model(name: str | None, checkpoint: Path | None, root: Path) -> ResolvedModel:
     """The model that is meant: the one named by path, else the trained one of a project.
 
     Args:
@@ -64,7 +64,7 @@ def chosen_model(name: str | None, checkpoint: Path | None, root: Path) -> Model
         card = read_card(path)
     if name and model_name(card) != name:
         raise CheckError(f"{path} holds a {model_name(card)}, not a {name}.")
-    return ModelChoice(path, note_on(card))
+    return ResolvedModel(path, note_on(card))
 
 
 def note_on(card: Mapping[str, Any]) -> str:
@@ -72,7 +72,7 @@ def note_on(card: Mapping[str, Any]) -> str:
     return DEMO_NOTE if int(card.get("parameters", 0)) < DEMO_PARAMETERS else ""
 
 
-def chosen_settings(path: Path | None, **options: Any) -> SeparateConfig:
+def resolve_settings(path: Path | None, **options: Any) -> SeparateConfig:
     """The settings of a file, if one is given, under the options that are not None.
 
     Raises:
@@ -85,7 +85,7 @@ def chosen_settings(path: Path | None, **options: Any) -> SeparateConfig:
     return build(SeparateConfig, {**values, **given}, str(path) if path else "the options")
 
 
-def chosen_device(device: str, cuda_device: int | None) -> str:
+def resolve_device(device: str, cuda_device: int | None) -> str:
     """The name of a device for PyTorch.
 
     Args:

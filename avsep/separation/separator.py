@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from avsep.faces.backends import FaceBackend, create
 from avsep.files import fresh_directory
 from avsep.models import checkpoint
-from avsep.separation.adapters import engine_of, model_name
+from avsep.progress import StepProgress, hidden_progress
+from avsep.separation.adapters import adapter_for, model_name
 from avsep.separation.config import SeparateConfig
 from avsep.separation.disk_array import DiskArray
 from avsep.separation.folder import LISTING, output_folder
 from avsep.separation.listing import recording_facts, speaker_facts, write_tracks
 from avsep.separation.live import LiveSeparator
-from avsep.separation.progress import Steps, silent
 from avsep.separation.recording import (
     ArrayRecording,
     FileRecording,
@@ -30,7 +30,7 @@ from avsep.separation.recording import (
 )
 from avsep.separation.sounds import Pcm, leveled, write_residual, write_voice
 from avsep.separation.speakers import Speaker, find_speakers
-from avsep.separation.tracking import follow
+from avsep.separation.tracking import track_faces
 from avsep.separation.videos import write_videos
 from avsep.separation.windows import separate_recording
 
@@ -93,7 +93,7 @@ class Separator:
     ) -> None:
         self.config = config or SeparateConfig()
         self._model = model
-        self._engine = engine_of(model, self.config.precision)
+        self._adapter = adapter_for(model, self.config.precision)
         self._backend = backend
 
     @classmethod
@@ -121,13 +121,13 @@ class Separator:
 
     def live(self) -> LiveSeparator:
         """The same model for a recording that comes in frame by frame."""
-        return LiveSeparator(self._engine, self.config, self._faces())
+        return LiveSeparator(self._adapter, self.config, self._faces())
 
     def separate(
         self,
         source: str | Path | Frames,
         output: str | Path | None = None,
-        steps: Steps = silent,
+        progress: StepProgress = hidden_progress,
     ) -> Separation:
         """Separate a recording: files for a file, arrays for arrays, tensors for tensors.
 
@@ -135,7 +135,7 @@ class Separator:
             source: a video file; or (frames, audio, rate) with frames (F, H, W, 3) uint8 RGB at 25
                 a second, audio (N,) float in -1..1 from the same moment, and rate 16000.
             output: folder for the files of a file; `<stem>_output` beside it if None.
-            steps: called for each step, see `progress`.
+            progress: shows each step; see `avsep.progress.show_progress`.
 
         Raises:
             UsageError: the file is none, or the output cannot be written.
@@ -145,17 +145,17 @@ class Separator:
         if isinstance(source, tuple):
             if output is not None:
                 raise ValueError("arrays come back as arrays; leave output out.")
-            return self._separate_arrays(*source, steps=steps)
+            return self._separate_arrays(*source, progress=progress)
         path = checked_path(source)
         target = Path(output) if output is not None else path.with_name(f"{path.stem}_output")
         with output_folder(target) as folder:
-            made = self._separate_file(path, folder, steps)
+            made = self._separate_file(path, folder, progress)
         return _moved(made, folder, target)
 
-    def _separate_file(self, path: Path, folder: Path, steps: Steps) -> Separation:
+    def _separate_file(self, path: Path, folder: Path, progress: StepProgress) -> Separation:
         work = fresh_directory(folder / "work")
         recording = FileRecording(path, work)
-        speakers, voices = self._voices(recording, work, steps)
+        speakers, voices = self._voices(recording, work, progress)
         sounds = [leveled(voice) for voice in voices]
         for speaker, sound in zip(speakers, sounds, strict=True):
             write_voice(folder / f"speaker{speaker.number}.wav", sound, recording.timeline)
@@ -164,7 +164,7 @@ class Separator:
             residual = folder / "residual.wav"
             write_residual(residual, recording.mixture, sounds, recording.timeline)
         if not self.config.audio_only:
-            write_videos(folder, recording, speakers, sounds, self.config.face_scale, steps)
+            write_videos(folder, recording, speakers, sounds, self.config.face_scale, progress)
         files = sorted(path.name for path in folder.iterdir() if path != work)
         facts = self._facts(recording) | {"files": [*files, LISTING]}
         of_speakers = [_facts(*pair, recording) for pair in zip(speakers, sounds, strict=True)]
@@ -190,11 +190,11 @@ class Separator:
         )
 
     def _separate_arrays(
-        self, frames: Any, audio: Any, rate_hz: int, *, steps: Steps
+        self, frames: Any, audio: Any, rate_hz: int, *, progress: StepProgress
     ) -> Separation:
         with tempfile.TemporaryDirectory(prefix="avsep-") as name:
             recording = ArrayRecording(_array(frames), _array(audio), rate_hz, Path(name))
-            speakers, voices = self._voices(recording, Path(name), steps)
+            speakers, voices = self._voices(recording, Path(name), progress)
             count = recording.timeline.num_samples
             arrays = [voice[:count] * np.float32(leveled(voice).gain) for voice in voices]
             mixture = recording.mixture[:count]
@@ -214,12 +214,12 @@ class Separator:
         )
 
     def _voices(
-        self, recording: Recording, folder: Path, steps: Steps
+        self, recording: Recording, folder: Path, progress: StepProgress
     ) -> tuple[Sequence[Speaker], list[DiskArray]]:
-        fragments = follow(recording, self.config, self._faces(), folder, steps)
-        speakers = find_speakers(fragments, recording.timeline, self.config, recording.name)
+        tracklets = track_faces(recording, self.config, self._faces(), folder, progress)
+        speakers = find_speakers(tracklets, recording.timeline, self.config, recording.name)
         voices = [DiskArray(folder / f"voice{s.number}.f32", "float32") for s in speakers]
-        separate_recording(recording, speakers, self._engine, voices, self.config, steps)
+        separate_recording(recording, speakers, self._adapter, voices, self.config, progress)
         return speakers, voices
 
     def _faces(self) -> FaceBackend:

@@ -11,8 +11,8 @@ from avsep.errors import CheckError
 from avsep.schema import ANALYSIS_SIZE, FPS, MISSING, Cues
 from avsep.separation.config import SeparateConfig
 from avsep.separation.recording import Timeline
-from avsep.separation.track_linking import Chain, join
-from avsep.separation.tracking import Fragment
+from avsep.separation.track_linking import SpeakerTrack, link_tracklets
+from avsep.separation.tracking import Tracklet
 
 BOX_MARGIN = 1.5  # side of the analysis square over the side of the face box
 
@@ -29,19 +29,19 @@ class Speaker:
         score: (F,) float16, confidence of the landmarks; 0 where there are none.
     """
 
-    def __init__(self, number: int, chain: Chain, num_frames: int) -> None:
+    def __init__(self, number: int, chain: SpeakerTrack, num_frames: int) -> None:
         self.number = number
         self.valid = np.full(num_frames, MISSING, np.uint8)
         self.score = np.zeros(num_frames, np.float16)
-        self._fragments = chain.fragments
-        self._which = np.zeros(num_frames, np.int32)  # fragment shown in each frame
+        self._tracklets = chain.tracklets
+        self._which = np.zeros(num_frames, np.int32)  # tracklet shown in each frame
         self._place = np.zeros(num_frames, np.int32)  # and frame within it
-        for index, fragment in enumerate(self._fragments):
-            span = slice(fragment.start, fragment.stop)
-            self.valid[span], self.score[span] = fragment.valid, fragment.score
-            self._which[fragment.start :] = index
-            self._place[span] = np.arange(len(fragment.valid))
-            self._place[fragment.stop :] = len(fragment.valid) - 1
+        for index, tracklet in enumerate(self._tracklets):
+            span = slice(tracklet.start, tracklet.stop)
+            self.valid[span], self.score[span] = tracklet.valid, tracklet.score
+            self._which[tracklet.start :] = index
+            self._place[span] = np.arange(len(tracklet.valid))
+            self._place[tracklet.stop :] = len(tracklet.valid) - 1
 
     @property
     def spans(self) -> list[tuple[int, int]]:
@@ -52,11 +52,11 @@ class Speaker:
     def cues(self, first: int, stop: int) -> Cues:
         """What the model sees in frames first..stop, without batch axis."""
         lips, points = [], []
-        for fragment, places in self._runs(first, stop):
+        for tracklet, places in self._runs(first, stop):
             low = int(places[0])
             local = slice(low, int(places[-1]) + 1)
-            lips.append(fragment.stored.lips[local][places - low])
-            points.append(fragment.stored.points[local][places - low].astype(np.float32))
+            lips.append(tracklet.stored.lips[local][places - low])
+            points.append(tracklet.stored.points[local][places - low].astype(np.float32))
         return Cues(
             lips=np.concatenate(lips),
             landmarks=np.concatenate(points),
@@ -69,9 +69,9 @@ class Speaker:
         The box is the one the landmarks fill, smoothed; where the face is not seen it is held.
         """
         found = []
-        for fragment, places in self._runs(first, stop):
+        for tracklet, places in self._runs(first, stop):
             low = int(places[0])
-            found.append(fragment.stored.squares[low : int(places[-1]) + 1][places - low])
+            found.append(tracklet.stored.squares[low : int(places[-1]) + 1][places - low])
         squares = np.concatenate(found)
         side = squares[:, 2] / BOX_MARGIN
         return np.stack(
@@ -86,11 +86,11 @@ class Speaker:
     def source_points(self, first: int, stop: int) -> np.ndarray:
         """(n, 68, 2) float32: the landmarks in source pixels, pixel centres at integers."""
         found = []
-        for fragment, places in self._runs(first, stop):
+        for tracklet, places in self._runs(first, stop):
             low = int(places[0])
             local = slice(low, int(places[-1]) + 1)
-            squares = fragment.stored.squares[local][places - low]
-            points = fragment.stored.points[local][places - low].astype(np.float32)[:, :, :2]
+            squares = tracklet.stored.squares[local][places - low]
+            points = tracklet.stored.points[local][places - low].astype(np.float32)[:, :, :2]
             step = squares[:, 2] / ANALYSIS_SIZE
             found.append((points + 0.5) * step[:, None, None] + squares[:, None, :2] - 0.5)
         return np.concatenate(found)
@@ -99,11 +99,11 @@ class Speaker:
         """(F,) float32 in 0..1, see `gains_of`."""
         return gains_of(self.valid, config)
 
-    def _runs(self, first: int, stop: int) -> Iterator[tuple[Fragment, np.ndarray]]:
+    def _runs(self, first: int, stop: int) -> Iterator[tuple[Tracklet, np.ndarray]]:
         which, place = self._which[first:stop], self._place[first:stop]
         edges = np.flatnonzero(np.diff(which)) + 1
         for low, high in pairwise([0, *edges.tolist(), len(which)]):
-            yield self._fragments[which[low]], place[low:high]
+            yield self._tracklets[which[low]], place[low:high]
 
 
 def gains_of(valid: np.ndarray, config: SeparateConfig) -> np.ndarray:
@@ -128,14 +128,14 @@ def gains_of(valid: np.ndarray, config: SeparateConfig) -> np.ndarray:
 
 
 def find_speakers(
-    fragments: Sequence[Fragment], timeline: Timeline, config: SeparateConfig, name: str
+    tracklets: Sequence[Tracklet], timeline: Timeline, config: SeparateConfig, name: str
 ) -> list[Speaker]:
     """The speakers of a recording, by first appearance, then from left to right.
 
     Raises:
         CheckError: there is no face, or there are fewer than wanted.
     """
-    chains = [c for c in join(fragments) if c.seen_frames >= config.min_seen_s * FPS]
+    chains = [c for c in link_tracklets(tracklets) if c.seen_frames >= config.min_seen_s * FPS]
     if not chains:
         raise CheckError(
             f"no face is seen for {config.min_seen_s:g} s in {name}, so there is no voice to"

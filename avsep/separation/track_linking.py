@@ -1,4 +1,4 @@
-"""Fragments of one face joined into a speaker, by place and appearance; split when in doubt.
+"""Tracklets of one face joined into a speaker, by place and appearance; split when in doubt.
 
 Two speakers that are one person cost a file too many; one speaker that is two persons is a swap.
 The appearance is that of `avsep.faces.appearance`: face, hair and what is behind them, which a
@@ -14,22 +14,22 @@ from typing import Protocol
 import numpy as np
 
 from avsep.schema import FPS
-from avsep.separation.tracking import Fragment
+from avsep.separation.tracking import Tracklet
 
-# Likeness (correlation, -1..1) of two fragments of one person. Between different people it is 0.2
+# Likeness (correlation, -1..1) of two tracklets of one person. Between different people it is 0.2
 # in the median and 0.46 in one of twenty.
-SAME_LOOKS = 0.7
-SAME_LOOKS_IN_PLACE = 0.5  # where the face was last as well
+SAME_APPEARANCE = 0.7
+SAME_APPEARANCE_IN_PLACE = 0.5  # where the face was last as well
 MARGIN = 0.15  # by which the best speaker must beat the next one
 PLACE_SHARE = 0.5  # of its side that a face may have moved to be in its place
 SIZE_RATIO = 1.3  # by which it may have grown or shrunk
 PLACE_FRAMES = 10 * FPS  # a place is remembered for this long
-REMEMBERED = 12  # fragments of a speaker whose appearance is compared
-TOGETHER = 10  # frames within which fragments count as starting together, after a cut say
+REMEMBERED = 12  # tracklets of a speaker whose appearance is compared
+TOGETHER = 10  # frames within which tracklets count as starting together, after a cut say
 
 
 class Appearance(Protocol):
-    """A face that was followed for a while, as far as joining goes; see `following.Fragment`."""
+    """A face that was followed for a while, as far as joining goes; see `following.Tracklet`."""
 
     @property
     def start(self) -> int:
@@ -53,52 +53,52 @@ class Appearance(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Chain:
-    """The fragments of one speaker, in order, not overlapping."""
+class SpeakerTrack:
+    """The tracklets of one speaker, in order, not overlapping."""
 
-    fragments: tuple[Fragment, ...]
+    tracklets: tuple[Tracklet, ...]
 
     @property
     def seen_frames(self) -> int:
         """Frames in which the face was followed."""
-        return sum(len(fragment.valid) for fragment in self.fragments)
+        return sum(len(tracklet.valid) for tracklet in self.tracklets)
 
 
-def join(fragments: Sequence[Fragment]) -> list[Chain]:
-    """Join fragments (by first frame) into chains, by first appearance, then left to right."""
-    chains: list[list[Fragment]] = []
-    waiting = sorted(fragments, key=lambda fragment: fragment.start)
+def link_tracklets(tracklets: Sequence[Tracklet]) -> list[SpeakerTrack]:
+    """Join tracklets (by first frame) into chains, by first appearance, then left to right."""
+    chains: list[list[Tracklet]] = []
+    waiting = sorted(tracklets, key=lambda tracklet: tracklet.start)
     while waiting:
         end = min(waiting[0].start + TOGETHER, waiting[0].stop)
-        group = [fragment for fragment in waiting if fragment.start < end]
+        group = [tracklet for tracklet in waiting if tracklet.start < end]
         waiting = waiting[len(group) :]
         chosen = assign(group, chains)
-        for number, fragment in enumerate(group):
+        for number, tracklet in enumerate(group):
             if number in chosen:
-                chains[chosen[number]].append(fragment)
+                chains[chosen[number]].append(tracklet)
             else:
-                chains.append([fragment])
-    made = [Chain(tuple(chain)) for chain in chains]
+                chains.append([tracklet])
+    made = [SpeakerTrack(tuple(chain)) for chain in chains]
     return sorted(
-        made, key=lambda c: (c.fragments[0].start // FPS, float(c.fragments[0].first_box[0]))
+        made, key=lambda c: (c.tracklets[0].start // FPS, float(c.tracklets[0].first_box[0]))
     )
 
 
 def assign(group: Sequence[Appearance], chains: Sequence[Sequence[Appearance]]) -> dict[int, int]:
-    """Which fragment of a group goes on which chain; each chain is taken once."""
+    """Which tracklet of a group goes on which chain; each chain is taken once."""
     if not chains:
         return {}
-    table = np.array([[likeness(chain, fragment) for chain in chains] for fragment in group])
+    table = np.array([[likeness(chain, tracklet) for chain in chains] for tracklet in group])
     wanted = []
-    for number, fragment in enumerate(group):
+    for number, tracklet in enumerate(group):
         best = int(table[number].argmax())
         others = np.delete(table[number], best)
-        # Another fragment of the group that fits as well puts the choice in doubt, too.
+        # Another tracklet of the group that fits as well puts the choice in doubt, too.
         rivals = np.delete(table[:, best], number)
         doubt = max(others.max(initial=-1.0), rivals.max(initial=-1.0))
         chain = chains[best]
-        limit = SAME_LOOKS_IN_PLACE if in_place(chain[-1], fragment) else SAME_LOOKS
-        free = chain[-1].stop <= fragment.start
+        limit = SAME_APPEARANCE_IN_PLACE if in_place(chain[-1], tracklet) else SAME_APPEARANCE
+        free = chain[-1].stop <= tracklet.start
         if free and table[number, best] >= max(limit, doubt + MARGIN):
             wanted.append((float(table[number, best]), number, best))
     chosen: dict[int, int] = {}
@@ -108,9 +108,9 @@ def assign(group: Sequence[Appearance], chains: Sequence[Sequence[Appearance]]) 
     return chosen
 
 
-def likeness(chain: Sequence[Appearance], fragment: Appearance) -> float:
-    """How alike a fragment is to the most similar of a chain's last ones, -1..1."""
-    return max(float((f.appearance @ fragment.appearance.T).max()) for f in chain[-REMEMBERED:])
+def likeness(chain: Sequence[Appearance], tracklet: Appearance) -> float:
+    """How alike a tracklet is to the most similar of a chain's last ones, -1..1."""
+    return max(float((f.appearance @ tracklet.appearance.T).max()) for f in chain[-REMEMBERED:])
 
 
 def in_place(before: Appearance, after: Appearance) -> bool:

@@ -12,13 +12,13 @@ from avsep.faces.config import FacesConfig
 from avsep.faces.timing import StepTimer
 from avsep.faces.track import FinishedTrack, TrackChunk
 from avsep.faces.tracking import Tracker
+from avsep.progress import StepProgress
 from avsep.schema import LIPS_SIZE, NUM_LANDMARKS
 from avsep.separation.config import SeparateConfig
 from avsep.separation.disk_array import DiskArray
-from avsep.separation.progress import Steps
 from avsep.separation.recording import Recording
 
-MIN_FRAGMENT_FRAMES = 10  # shorter sightings are no part of a speaker
+MIN_TRACKLET_FRAMES = 10  # shorter sightings are no part of a speaker
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Stored:
 
 
 @dataclass(frozen=True, eq=False)
-class Fragment:
+class Tracklet:
     """A face followed without a break.
 
     Attributes:
@@ -89,13 +89,17 @@ def faces_config(config: SeparateConfig) -> FacesConfig:
     return FacesConfig(
         detect_every=config.detect_every_n,
         min_face_px=config.min_face_px,
-        min_track_frames=MIN_FRAGMENT_FRAMES,
+        min_track_frames=MIN_TRACKLET_FRAMES,
     )
 
 
-def follow(
-    recording: Recording, config: SeparateConfig, backend: FaceBackend, folder: Path, steps: Steps
-) -> list[Fragment]:
+def track_faces(
+    recording: Recording,
+    config: SeparateConfig,
+    backend: FaceBackend,
+    folder: Path,
+    progress: StepProgress,
+) -> list[Tracklet]:
     """Follow every face of a recording; by first frame, then from left to right."""
     stored: dict[int, Stored] = {}
 
@@ -107,17 +111,17 @@ def follow(
     timeline = recording.timeline
     tracker = Tracker(faces_config(config), backend, StepTimer(), keep)
     frames = recording.pictures(timeline.first_picture, timeline.stop_picture)
-    with steps("follow faces", timeline.stop_picture - timeline.first_picture) as advance:
+    with progress("track faces", timeline.stop_picture - timeline.first_picture) as advance:
         for _ in tracker.steps(frames):
             advance(1)
     kept = tracker.finish().kept
     for track_id in stored.keys() - {track.track_id for track in kept}:
         stored[track_id].remove()
-    return [_fragment(track, timeline.first_picture, stored[track.track_id]) for track in kept]
+    return [_tracklet(track, timeline.first_picture, stored[track.track_id]) for track in kept]
 
 
-def _fragment(track: FinishedTrack, offset: int, stored: Stored) -> Fragment:
-    return Fragment(
+def _tracklet(track: FinishedTrack, offset: int, stored: Stored) -> Tracklet:
+    return Tracklet(
         start=track.start + offset,
         first_box=track.first_box,
         last_box=track.last_box,

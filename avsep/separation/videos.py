@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from avsep.media.encode import open_mp4
+from avsep.progress import StepProgress
 from avsep.schema import MISSING
-from avsep.separation.progress import Steps
 from avsep.separation.recording import Recording
 from avsep.separation.sounds import Pcm
 from avsep.separation.speakers import Speaker
@@ -44,7 +44,7 @@ def write_videos(
     speakers: Sequence[Speaker],
     voices: Sequence[Pcm],
     scale: float,
-    steps: Steps,
+    progress: StepProgress,
 ) -> list[Path]:
     """Write `speaker<n>.mp4` and `overview.mp4` in one pass; returns their paths.
 
@@ -54,13 +54,13 @@ def write_videos(
         speakers: to draw.
         voices: of the speakers.
         scale: side of the squares drawn over the side of the face boxes.
-        steps: how far it is.
+        progress: shows the step; see `avsep.progress.show_progress`.
     """
     timeline = recording.timeline
     size = video_size(timeline.width, timeline.height)
     paths = [folder / f"speaker{speaker.number}.mp4" for speaker in speakers]
     paths.append(folder / "overview.mp4")
-    with ExitStack() as stack, steps("write videos", timeline.num_frames) as advance:
+    with ExitStack() as stack, progress("write videos", timeline.num_frames) as advance:
         sounds = [*voices, Pcm(recording.mixture)]
         writers = [
             stack.enter_context(open_mp4(path, sound))

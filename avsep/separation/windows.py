@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from avsep.models.dolphin.chunked import WindowConfig, window_spans
+from avsep.progress import StepProgress
 from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME
-from avsep.separation.adapters import Engine
+from avsep.separation.adapters import ModelAdapter
 from avsep.separation.config import SeparateConfig
 from avsep.separation.disk_array import DiskArray
-from avsep.separation.progress import Steps
 from avsep.separation.recording import Recording
 from avsep.separation.speakers import Speaker
 
@@ -55,10 +55,10 @@ class CrossFader:
 def separate_recording(
     recording: Recording,
     speakers: Sequence[Speaker],
-    engine: Engine,
+    adapter: ModelAdapter,
     voices: Sequence[DiskArray],
     config: SeparateConfig,
-    steps: Steps,
+    progress: StepProgress,
 ) -> None:
     """Append each speaker's voice, (total_samples,) float32, to its array."""
     total = recording.timeline.total_samples
@@ -71,9 +71,9 @@ def separate_recording(
     gains = [speaker.gains(config) for speaker in speakers]
     fader = CrossFader(round(windows.fade_s * RATE_HZ))
     done = 0
-    with steps("separate", len(spans)) as advance:
+    with progress("separate", len(spans)) as advance:
         for start, stop in spans:
-            estimate = _stretch(recording, speakers, gains, engine, start, stop)
+            estimate = _stretch(recording, speakers, gains, adapter, start, stop)
             done = _write(fader.push(start, estimate), done, voices, gains)
             advance(1)
         _write(fader.finish(), done, voices, gains)
@@ -83,19 +83,19 @@ def _stretch(
     recording: Recording,
     speakers: Sequence[Speaker],
     gains: Sequence[np.ndarray],
-    engine: Engine,
+    adapter: ModelAdapter,
     start: int,
     stop: int,
 ) -> np.ndarray:
     """(S, stop - start) float32; zeros for who is away all the time."""
     first, last = start // SAMPLES_PER_FRAME, -(-stop // SAMPLES_PER_FRAME)
-    before = max(first - engine.context, 0)
-    after = min(last + engine.context, recording.timeline.num_frames)
+    before = max(first - adapter.context, 0)
+    after = min(last + adapter.context, recording.timeline.num_frames)
     heard = [i for i, gain in enumerate(gains) if gain[first:last].any()]
     estimate = np.zeros((len(speakers), stop - start), np.float32)
     if heard:
         cues = [speakers[i].cues(before, after) for i in heard]
-        estimate[heard] = engine(recording.mixture[start:stop], cues, first - before)
+        estimate[heard] = adapter(recording.mixture[start:stop], cues, first - before)
     return estimate
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avsep.errors import AvsepError
-from avsep.separation.progress import Advance
+from avsep.progress import Progress
 from avsep.web.pictures import write_spectrogram
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Jobs:
 
     def _run(self, job: Job) -> None:
         @contextmanager
-        def steps(title: str, total: int) -> Iterator[Advance]:
+        def progress(title: str, total: int) -> Iterator[Progress]:
             job.step, job.done, job.total = title, 0, total
 
             def advance(count: int) -> None:
@@ -174,7 +174,7 @@ class Jobs:
 
         job.state = "running"
         try:
-            made = self._separator.separate(job.video, job.output, steps)
+            made = self._separator.separate(job.video, job.output, progress)
             for speaker in made.speakers:
                 assert isinstance(speaker.voice, Path)
                 write_spectrogram(speaker.voice, speaker.voice.with_suffix(".png"))

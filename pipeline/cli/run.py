@@ -9,7 +9,7 @@ import typer
 
 from avsep.errors import UsageError
 from avsep.models.registry import MODELS
-from avsep.progress import stage_progress
+from avsep.progress import show_progress
 from avsep.workspace import PARAMS, find_project
 from pipeline.cli.options import Root
 from pipeline.config import find_stage, load_configs
@@ -38,4 +38,4 @@ def run(
         raise UsageError(f"the stage {stage} has no --model.")
     if retry_failed:
         retry(stage, workspace)
-    typer.echo(run_stage(found, config, workspace, progress=stage_progress).sentence())
+    typer.echo(run_stage(found, config, workspace, progress=show_progress).sentence())

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from avsep.errors import CheckError
 from avsep.outcome import Counts, Outcome
-from avsep.progress import Progress, hidden_progress
+from avsep.progress import Progress, StepProgress, hidden_progress
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
 
@@ -95,7 +94,7 @@ def run_stage(
     config: Any,
     workspace: Workspace,
     *,
-    progress: Callable[[str, int], AbstractContextManager[Progress]] = hidden_progress,
+    progress: StepProgress = hidden_progress,
     submit: Submit | None = None,
 ) -> StageReport:
     """Run a stage: plan, work on every batch, finish.

@@ -131,7 +131,7 @@ def test_an_earlier_separation_is_replaced_and_other_files_stay(video):
     assert {p.name for p in folder.iterdir()} == {"speaker1.wav", "tracks.json", "notes.txt"}
 
 
-@pytest.mark.parametrize("step", ["follow faces", "separate", "write videos"])
+@pytest.mark.parametrize("step", ["track faces", "separate", "write videos"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_nothing_is_left_when_it_is_interrupted(video, step, error):
     from contextlib import contextmanager

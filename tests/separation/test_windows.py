@@ -9,11 +9,11 @@ import torch
 from avsep.models.dolphin.chunked import WindowConfig, separate_long
 from avsep.models.dolphin.config import DolphinConfig
 from avsep.models.dolphin.model import Dolphin
+from avsep.progress import hidden_progress
 from avsep.schema import Cues
 from avsep.separation import SeparateConfig
-from avsep.separation.adapters import engine_of
+from avsep.separation.adapters import adapter_for
 from avsep.separation.disk_array import DiskArray
-from avsep.separation.progress import silent
 from avsep.separation.recording import Timeline
 from avsep.separation.windows import CrossFader, separate_recording
 from tests.support.echo import noise
@@ -59,7 +59,7 @@ def test_dolphin_in_stretches_equals_its_own_long_separation(tmp_path):
     recording, speakers = Heard(tmp_path, 70), [Shown(70, 1), Shown(70, 2)]
     config = SeparateConfig(window_s=1.2, overlap_s=0.4, fade_s=0.1)
     voices = [DiskArray(tmp_path / f"v{i}", "float32") for i in range(2)]
-    separate_recording(recording, speakers, engine_of(model), voices, config, silent)
+    separate_recording(recording, speakers, adapter_for(model), voices, config, hidden_progress)
     windows = WindowConfig(window_s=1.2, overlap_s=0.4, fade_s=0.1)
     for speaker, voice in zip(speakers, voices, strict=True):
         mixture = torch.from_numpy(recording.mixture[:])
@@ -97,7 +97,7 @@ def test_vovit_sees_the_very_stretch():
     valid = np.ones((2, 60), np.uint8)
     valid[1, 20:30] = 0
     faces = [Cues(lips=None, landmarks=points[k].numpy(), valid=valid[k]) for k in range(2)]
-    voices = engine_of(model)(sound, faces, 0)
+    voices = adapter_for(model)(sound, faces, 0)
     both = torch.from_numpy(sound)[None].repeat(2, 1)
     with torch.no_grad():
         wanted = model.estimate(
@@ -114,4 +114,4 @@ def test_a_model_that_cannot_separate_is_refused():
     model = torch.nn.Linear(1, 1)
     model.card = {"family": "vovit", "config": {"variant": "singing"}, "sha256": ""}
     with pytest.raises(CheckError, match="singing"):
-        engine_of(model)
+        adapter_for(model)

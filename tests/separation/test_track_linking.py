@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from avsep.progress import hidden_progress
 from avsep.separation import SeparateConfig
-from avsep.separation.progress import silent
 from avsep.separation.recording import ArrayRecording
-from avsep.separation.track_linking import join
-from avsep.separation.tracking import Fragment, follow
+from avsep.separation.track_linking import link_tracklets
+from avsep.separation.tracking import Tracklet, track_faces
 from tests.support.echo import pictures
 from tests.support.face_scene import ColourBackend, Pose
 
@@ -21,8 +21,8 @@ def chains(tmp_path, poses, num_frames, shots=((0, 0),)):
     frames = pictures(poses, num_frames, shots)
     recording = ArrayRecording(frames, np.zeros(num_frames * 640, np.float32), 16_000, tmp_path)
     config = SeparateConfig()
-    fragments = follow(recording, config, ColourBackend(), tmp_path, silent)
-    return [[(f.start, f.stop) for f in chain.fragments] for chain in join(fragments)]
+    tracklets = track_faces(recording, config, ColourBackend(), tmp_path, hidden_progress)
+    return [[(f.start, f.stop) for f in chain.tracklets] for chain in link_tracklets(tracklets)]
 
 
 def at(who, x, side=80.0):
@@ -67,9 +67,9 @@ def test_another_face_in_the_same_place_is_another_speaker(tmp_path):
     assert chains(tmp_path, poses, 120) == [[(0, 40)], [(80, 120)]]
 
 
-def fragment(start, stop, appearance, x=100.0, side=80.0) -> Fragment:
+def tracklet(start, stop, appearance, x=100.0, side=80.0) -> Tracklet:
     box = np.array([x, 120.0, side])
-    return Fragment(
+    return Tracklet(
         start=start,
         first_box=box,
         last_box=box,
@@ -89,49 +89,49 @@ def appearance_at(angle: float) -> np.ndarray:
 
 @pytest.mark.parametrize(("angle", "count"), [(40, 1), (50, 2)])
 def test_looks_decide_when_the_place_is_another(angle, count):
-    parts = [fragment(0, 50, appearance_at(0)), fragment(60, 100, appearance_at(angle), x=300)]
-    assert len(join(parts)) == count
+    parts = [tracklet(0, 50, appearance_at(0)), tracklet(60, 100, appearance_at(angle), x=300)]
+    assert len(link_tracklets(parts)) == count
 
 
 def test_the_place_lets_looks_differ_more_but_not_for_ever():
-    near = [fragment(0, 50, appearance_at(0)), fragment(60, 100, appearance_at(55), x=110)]
-    assert len(join(near)) == 1
-    later = [fragment(0, 50, appearance_at(0)), fragment(400, 440, appearance_at(55), x=110)]
-    assert len(join(later)) == 2
+    near = [tracklet(0, 50, appearance_at(0)), tracklet(60, 100, appearance_at(55), x=110)]
+    assert len(link_tracklets(near)) == 1
+    later = [tracklet(0, 50, appearance_at(0)), tracklet(400, 440, appearance_at(55), x=110)]
+    assert len(link_tracklets(later)) == 2
 
 
 def test_a_fragment_that_fits_two_speakers_is_split_off():
     parts = [
-        fragment(0, 50, appearance_at(0)),
-        fragment(0, 50, appearance_at(30), x=300),
-        fragment(60, 100, appearance_at(14), x=200),
+        tracklet(0, 50, appearance_at(0)),
+        tracklet(0, 50, appearance_at(30), x=300),
+        tracklet(60, 100, appearance_at(14), x=200),
     ]
-    assert len(join(parts)) == 3
+    assert len(link_tracklets(parts)) == 3
 
 
 def test_two_fragments_that_fit_one_speaker_leave_it_alone():
     parts = [
-        fragment(0, 50, appearance_at(0)),
-        fragment(60, 100, appearance_at(5), x=90),
-        fragment(61, 100, appearance_at(-5), x=300),
+        tracklet(0, 50, appearance_at(0)),
+        tracklet(60, 100, appearance_at(5), x=90),
+        tracklet(61, 100, appearance_at(-5), x=300),
     ]
-    assert len(join(parts)) == 3
+    assert len(link_tracklets(parts)) == 3
 
 
 def test_speakers_that_are_seen_together_are_never_joined():
-    parts = [fragment(0, 50, appearance_at(0)), fragment(30, 90, appearance_at(0), x=300)]
-    assert len(join(parts)) == 2
+    parts = [tracklet(0, 50, appearance_at(0)), tracklet(30, 90, appearance_at(0), x=300)]
+    assert len(link_tracklets(parts)) == 2
 
 
 def test_speakers_are_numbered_by_first_appearance_then_from_left_to_right():
     parts = [
-        fragment(0, 50, appearance_at(0), x=300),
-        fragment(3, 50, appearance_at(90), x=100),
-        fragment(80, 120, appearance_at(180), x=10),
+        tracklet(0, 50, appearance_at(0), x=300),
+        tracklet(3, 50, appearance_at(90), x=100),
+        tracklet(80, 120, appearance_at(180), x=10),
     ]
-    assert [chain.fragments[0].first_box[0] for chain in join(parts)] == [100, 300, 10]
+    assert [chain.tracklets[0].first_box[0] for chain in link_tracklets(parts)] == [100, 300, 10]
 
 
 def test_short_fragments_in_a_row_are_one_speaker():
-    parts = [fragment(start, start + 8, appearance_at(0)) for start in range(0, 40, 8)]
-    assert len(join(parts)) == 1
+    parts = [tracklet(start, start + 8, appearance_at(0)) for start in range(0, 40, 8)]
+    assert len(link_tracklets(parts)) == 1
