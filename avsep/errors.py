@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 
 
 class State(StrEnum):
@@ -127,3 +128,11 @@ class UsageError(AvsepError):
     """The command, its options or params.yaml are wrong (exit code 2)."""
 
     exit_code = 2
+
+
+def as_command_error(path: Path, error: ItemError) -> CheckError | UsageError:
+    """The error that ends a command for the error of the one file that it works on."""
+    sentence = error.message if path.name in error.message else f"{path.name}: {error.message}"
+    if error.reason in (Reason.FILE_MISSING, Reason.UNREADABLE):
+        return UsageError(sentence)
+    return CheckError(sentence)

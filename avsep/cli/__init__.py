@@ -1,5 +1,5 @@
-"""The `avsep` command, one module a group of commands."""
+"""The `avsep` command, one module per command or group of commands."""
 
-from avsep.cli.app import main
+from avsep.cli.entry import main
 
 __all__ = ["main"]

@@ -1,4 +1,4 @@
-"""`avsep bench`: measure speed on this machine."""
+"""`avsep bench`: measure the speed of this machine."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ from typing import Annotated
 
 import typer
 
-bench_app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True)
+from avsep.cli.options import AsJson
+from avsep.errors import ItemError, as_command_error
+
+bench_app = typer.Typer(help="Measure the speed of this machine.", no_args_is_help=True)
 
 
 @bench_app.command()
 def extract(
     video: Annotated[
-        Path | None, typer.Argument(help="A video; a demo clip is rendered if left out.")
+        Path | None, typer.Argument(help="A video; a rendered clip of the demo corpus if left out.")
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Runs; the fastest counts.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    repeats: Annotated[int, typer.Option(min=1, help="Number of runs; the fastest counts.")] = 3,
+    as_json: AsJson = False,
 ) -> None:
-    """Measure frames a second of one core, with the share of each step."""
+    """Measure the frames per second that one core extracts, and the share of each step."""
     from avsep.bench.extract import bench_extract
     from avsep.files import dump_json
 
-    figures = bench_extract(video, repeats=repeats)
+    try:
+        figures = bench_extract(video, repeats=repeats)
+    except ItemError as error:
+        raise as_command_error(video or Path("demo.mp4"), error) from error
     if as_json:
         typer.echo(dump_json(figures))
         return
@@ -33,23 +39,31 @@ def extract(
 @bench_app.command()
 def models(
     model: Annotated[str, typer.Option(help="dolphin or vovit.")],
-    seconds: Annotated[str, typer.Option(help="Dolphin: lengths of audio, e.g. 1,2,4,10.")] = "",
-    long: Annotated[str, typer.Option(help="Dolphin: lengths to separate in windows.")] = "",
-    train: Annotated[bool, typer.Option("--train", help="Dolphin: a training step too.")] = False,
+    seconds: Annotated[str, typer.Option(help="Dolphin: seconds of audio, e.g. 1,2,4,10.")] = "",
+    long: Annotated[str, typer.Option(help="Dolphin: seconds to separate in windows.")] = "",
+    train: Annotated[
+        bool, typer.Option("--train", help="Dolphin: also time a training step.")
+    ] = False,
     compile_too: Annotated[
-        bool, typer.Option("--compile", help="Dolphin: torch.compile too.")
+        bool, typer.Option("--compile", help="Dolphin: also time torch.compile.")
     ] = False,
     dense_up_to: Annotated[float, typer.Option(help="Dolphin: no longer audio densely, s.")] = 4.0,
-    weights: Annotated[str, typer.Option(help="Dolphin: a model file instead of random.")] = "",
+    weights: Annotated[
+        str, typer.Option(help="Dolphin: a model file instead of random weights.")
+    ] = "",
     table: Annotated[
         bool, typer.Option("--table", help="VoViT: the published table's rows (the default).")
     ] = False,
-    batch: Annotated[int, typer.Option(help="VoViT: chunks at once; 0: GPU 100, CPU 4.")] = 0,
-    backend: Annotated[str, typer.Option(help="VoViT: measure this landmark backend too.")] = "",
+    batch: Annotated[
+        int, typer.Option(help="VoViT: chunks per batch; 0 for 100 on a GPU and 4 on a CPU.")
+    ] = 0,
+    backend: Annotated[str, typer.Option(help="VoViT: also measure this landmark backend.")] = "",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    runs: Annotated[int, typer.Option(help="Warm runs; 0: Dolphin 5, VoViT 10.")] = 0,
-    warm_ups: Annotated[int, typer.Option(help="Runs before; -1: Dolphin 1, VoViT 2.")] = -1,
-    threads: Annotated[int, typer.Option(help="Of PyTorch; 0: its default.")] = 0,
+    runs: Annotated[int, typer.Option(help="Timed runs; 0 for 5 (Dolphin) or 10 (VoViT).")] = 0,
+    warm_ups: Annotated[
+        int, typer.Option(help="Untimed runs before; -1 for 1 (Dolphin) or 2 (VoViT).")
+    ] = -1,
+    threads: Annotated[int, typer.Option(help="Threads of PyTorch; 0 for its default.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not Markdown.")] = False,
 ) -> None:
     """Measure the full-size models: parameters, MACs, time, memory."""

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from avsep.cli.options import Root, project_root
 from avsep.errors import UsageError
 
 
@@ -31,7 +32,7 @@ def export(
     train_mixtures: Annotated[
         int, typer.Option(min=0, help="Training mixtures to draw, for iianet and muse.")
     ] = 0,
-    root: Annotated[Path, typer.Option("--root", help="The project folder.")] = Path(),
+    root: Root = None,
 ) -> None:
     """Write the shards, or the mixtures (iianet, muse), in the form of another project."""
     from avsep.exporting import auto_avsr, av_hubert, folders, huggingface, iianet, muse
@@ -46,7 +47,7 @@ def export(
         raise UsageError(f"there is no split {unknown[0]}; there are {', '.join(SPLITS)}.")
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty; export into a new folder.")
-    workspace = Workspace(root.resolve())
+    workspace = Workspace(project_root(root))
     source = ExportSource(
         store=ShardStore(workspace.shards),
         mixtures=workspace.mixtures if workspace.mixtures.is_dir() else None,

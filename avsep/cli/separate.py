@@ -1,30 +1,19 @@
-"""`avsep separate`: any video in, one clean voice a face out."""
+"""`avsep separate`: from a video to one clean voice per face."""
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avsep.cli.options import AsJson, Checkpoint, Device, Model, Root, project_root
 from avsep.errors import UsageError
 
 if TYPE_CHECKING:
     from avsep.separation import Separator
-
-
-class ModelName(StrEnum):
-    """The models that separate."""
-
-    DOLPHIN = "dolphin"
-    VOVIT = "vovit"
-    VOVIT_S1 = "vovit-s1"
 
 
 class Precision(StrEnum):
@@ -36,32 +25,34 @@ class Precision(StrEnum):
 
 
 def separate(
-    video: Annotated[str | None, typer.Argument(help="The video; or --input.")] = None,
-    source: Annotated[str | None, typer.Option("--input", "-i", help="The video.")] = None,
+    video: Annotated[str | None, typer.Argument(help="The video to separate.")] = None,
+    source: Annotated[str | None, typer.Option("--input", "-i", help="The same as VIDEO.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A folder; <video>_output if left out.")
+        Path | None,
+        typer.Option("--output", "-o", help="The folder to write; <video>_output if left out."),
     ] = None,
     speakers: Annotated[
-        int | None, typer.Option("--speakers", "-s", min=1, help="One a tracked face if left out.")
+        int | None,
+        typer.Option("--speakers", "-s", min=1, help="How many; one per tracked face if left out."),
     ] = None,
     detect_every_n: Annotated[
         int | None, typer.Option(min=1, help="Frames between two runs of the face detector [8].")
     ] = None,
     face_scale: Annotated[
-        float | None, typer.Option(help="Side of a face's square over its box [1.5].")
+        float | None, typer.Option(help="Side of the square drawn, in face boxes [1.5].")
     ] = None,
     cuda_device: Annotated[
         int | None, typer.Option(min=-1, help="Number of a GPU; -1 for the CPU.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A YAML file with these settings; options go before it.")
+        Path | None, typer.Option(help="A YAML file with these settings; options override it.")
     ] = None,
-    model: Annotated[ModelName | None, typer.Option(help="Which kind [dolphin].")] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="A model folder; the trained one if left out.")
+    model: Model = None,
+    checkpoint: Checkpoint = None,
+    device: Device = "auto",
+    precision: Annotated[
+        Precision | None, typer.Option(help="Number format of the model [fp32].")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")] = "auto",
-    precision: Annotated[Precision | None, typer.Option(help="Number format [fp32].")] = None,
     window: Annotated[
         float | None, typer.Option(help="Seconds that the model sees at a time [4].")
     ] = None,
@@ -70,18 +61,18 @@ def separate(
     ] = None,
     only: Annotated[
         list[int] | None,
-        typer.Option("--only", "--keep", min=1, help="Write this speaker alone; may be repeated."),
+        typer.Option("--only", "--keep", min=1, help="Write only this speaker; may be repeated."),
     ] = None,
-    audio_only: Annotated[bool, typer.Option("--audio-only", help="No video files.")] = False,
+    audio_only: Annotated[bool, typer.Option("--audio-only", help="Write no video files.")] = False,
     residual: Annotated[
-        bool, typer.Option("--residual", help="Write what is left of the mixture as well.")
+        bool, typer.Option("--residual", help="Also write the mixture minus the voices.")
     ] = False,
     stream: Annotated[
         bool,
-        typer.Option("--stream", help="As if it came in live: voices alone, with bounded delay."),
+        typer.Option("--stream", help="Process as a live stream: only voices, bounded delay."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
-    root: Annotated[Path, typer.Option("--root", help="The project folder.")] = Path(),
+    as_json: AsJson = False,
+    root: Root = None,
 ) -> None:
     """Separate the voices of the faces in a video."""
     from avsep.files import dump_json
@@ -102,17 +93,16 @@ def separate(
         audio_only=audio_only or None,
         residual=residual or None,
     )
-    choice = resolve_model(model.value if model else None, checkpoint, root.resolve())
-    if choice.note:
-        print(f"avsep: {choice.note}", file=sys.stderr)
-    with _ended_cleanly():
-        from avsep.separation import Separator
+    resolved = resolve_model(model.value if model else None, checkpoint, project_root(root))
+    if resolved.note:
+        print(f"avsep: {resolved.note}", file=sys.stderr)
+    from avsep.separation import Separator
 
-        separator = Separator.load(choice.path, resolve_device(device, cuda_device), settings)
-        if stream:
-            _stream(separator, path, output, as_json=as_json)
-            return
-        made = separator.separate(path, output, show_progress)
+    separator = Separator.load(resolved.path, resolve_device(device, cuda_device), settings)
+    if stream:
+        _stream(separator, path, output, as_json=as_json)
+        return
+    made = separator.separate(path, output, show_progress)
     if as_json:
         typer.echo(dump_json(made.summary()))
         return
@@ -143,29 +133,11 @@ def _stream(separator: Separator, path: Path, output: Path | None, *, as_json: b
         typer.echo(f"speaker {number}\t{voice}")
     typer.echo(
         f"algorithmic latency {made.latency_s:.2f} s; real-time factor"
-        f" {made.real_time_factor:.2f} (work for each second of recording; live below 1)"
+        f" {made.real_time_factor:.2f} (seconds of work per second of recording; below 1 is fast enough for live)"
     )
 
 
 def _one_input(video: str | None, source: str | None) -> str:
     if (video is None) == (source is None):
-        raise UsageError("name one video, as `avsep separate VIDEO` or with --input.")
+        raise UsageError("name exactly one video, as `avsep separate VIDEO` or with --input.")
     return video or source or ""
-
-
-@contextmanager
-def _ended_cleanly() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the command as Ctrl-C does, so that nothing is left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, _frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

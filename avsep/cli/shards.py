@@ -1,4 +1,4 @@
-"""`avsep shards`: what sets of shards are made of, and how two of them differ."""
+"""`avsep verify`, `avsep inspect` and `avsep shards`: check, look at and compare sets of shards."""
 
 from __future__ import annotations
 
@@ -9,25 +9,54 @@ import typer
 
 from avsep.errors import CheckError
 
-MAX_NAMES = 20
+MAX_NAMES = 20  # printed per kind of change
 
-shards_app = typer.Typer(help="Sets of shards: how two versions differ.", no_args_is_help=True)
+Directory = Annotated[Path, typer.Argument(help="A folder of shards with manifest.json.")]
+
+shards_app = typer.Typer(help="Compare two versions of a set of shards.", no_args_is_help=True)
+
+
+def verify(
+    directory: Directory,
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every member too.")] = False,
+) -> None:
+    """Check a set of shards against its manifest; name each file that is wrong."""
+    from avsep.shards.verify import verify_set
+
+    problems = verify_set(directory, deep=deep)
+    for problem in problems:
+        typer.echo(str(problem), err=True)
+    if problems:
+        raise CheckError(f"{directory} has {len(problems)} problem(s).")
+    typer.echo(f"{directory}: all good.")
+
+
+def inspect(
+    directory: Directory,
+    out: Annotated[Path, typer.Option(help="The folder to write the pictures and the table to.")],
+    limit: Annotated[int, typer.Option(min=1, help="How many samples to draw.")] = 24,
+) -> None:
+    """Draw lips with landmarks and waveforms of a set of shards, and write a table."""
+    from avsep.shards.inspect import inspect_set
+
+    for path in inspect_set(directory, out, limit=limit):
+        typer.echo(path)
 
 
 @shards_app.callback()
 def _group() -> None:
-    """Keep the command names even while there is only one."""
+    """Make typer keep the name `diff`, although it is the only command of the group."""
 
 
 @shards_app.command()
 def diff(
-    old: Annotated[Path, typer.Argument(help="A folder of shards with manifest.json.")],
-    new: Annotated[Path, typer.Argument(help="Another one.")],
+    old: Directory,
+    new: Annotated[Path, typer.Argument(help="The folder to compare it with.")],
     grown: Annotated[
-        bool, typer.Option("--grown", help="Fail unless all of the old is in the new as it was.")
+        bool, typer.Option("--grown", help="Fail unless the new set keeps all old shards as is.")
     ] = False,
 ) -> None:
-    """Say which shards and samples two sets share, which are new, gone or changed."""
+    """Count the shards and samples that two sets share, and name those that differ."""
     from avsep.shards.difference import compare_sets
 
     difference = compare_sets(old, new)

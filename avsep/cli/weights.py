@@ -1,25 +1,86 @@
-"""`avsep weights`: released checkpoints of others, made into models of this project."""
+"""`avsep weights`: list, download and import weights that other projects released."""
 
 from __future__ import annotations
 
+import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
-from avsep.cli.weights_store import store_app
-from avsep.errors import UsageError
+from avsep.cli.options import Root, project_root
+from avsep.errors import CheckError, UsageError
 
-if TYPE_CHECKING:
-    from avsep.models.vovit.config import Variant
-
-weights_app = typer.Typer(help="Released weights of others.", no_args_is_help=True)
-import_app = typer.Typer(help="Make a released checkpoint a model here.", no_args_is_help=True)
+weights_app = typer.Typer(help="Weights that other projects released.", no_args_is_help=True)
+import_app = typer.Typer(
+    help="Turn a released checkpoint into a model of this project.", no_args_is_help=True
+)
 weights_app.add_typer(import_app, name="import")
-weights_app.add_typer(store_app)
 
-Out = Annotated[Path, typer.Option("--out", help="A .safetensors file; its card goes beside it.")]
-VARIANTS = ("speech", "speech-s1", "singing")
+Out = Annotated[
+    Path, typer.Option("--out", help="The .safetensors file to write; its card goes beside it.")
+]
+
+
+class Variant(StrEnum):
+    """The variants of VoViT that were released."""
+
+    SPEECH = "speech"
+    SPEECH_S1 = "speech-s1"
+    SINGING = "singing"
+
+
+@weights_app.command("list")
+def list_weights(root: Root = None) -> None:
+    """List the weights on this machine, and those that can be downloaded."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from avsep.separation.resolve_model import note_on
+    from avsep.weights.catalogue import RELEASES
+    from avsep.weights.store import installed
+
+    found = installed(project_root(root))
+    table = Table("name", "kind", "parameters", "where", "what to know")
+    for weights in found:
+        count = f"{int(weights.card.get('parameters', 0)):,}"
+        note = note_on(weights.card)
+        table.add_row(weights.name, weights.kind, count, str(weights.path), note)
+    here = {weights.name for weights in found if weights.kind == "released"}
+    for name, release in RELEASES.items():
+        if name not in here:
+            table.add_row(name, "to fetch", "", f"avsep weights get {name}", release.title)
+    Console().print(table)
+
+
+@weights_app.command("get")
+def get_weights(
+    name: Annotated[str, typer.Argument(help="dolphin, vovit or vovit-s1.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to the terms without asking.")] = False,
+    base: Annotated[
+        str, typer.Option("--from", help="Address of a folder with the same files.")
+    ] = "",
+) -> None:
+    """Show the terms of released weights, ask for agreement, and download them."""
+    from avsep.progress import show_progress
+    from avsep.weights.catalogue import release
+    from avsep.weights.store import get, store_folder
+
+    wanted = release(name)
+    typer.echo(f"{wanted.title}\nTerms: {wanted.terms}", err=True)
+    for part in wanted.parts.values():
+        typer.echo(f"  {(base or part.url).rstrip('/')}/{part.name}", err=True)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("there is no terminal to ask on; agree to the terms with --yes.")
+        if not typer.confirm("Download these files under these terms?", err=True):
+            raise CheckError("the terms were declined, so nothing was downloaded.")
+    with show_progress(f"bytes of {name}", 0) as advance:
+        found = get(name, store_folder(), base=base, advance=advance)
+    typer.echo(f"{found.path}: {found.card['parameters']:,} parameters")
+    for source in found.card["source"]:
+        typer.echo(f"{source['part']}\t{source['name']}\tsha256 {source['sha256']}")
 
 
 @import_app.command("dolphin")
@@ -27,43 +88,40 @@ def import_dolphin(
     source: Annotated[Path, typer.Argument(help="model.safetensors, or a torch file.")],
     out: Out,
 ) -> None:
-    """Check a released Dolphin checkpoint and write it under our names, with a card."""
+    """Check a released Dolphin checkpoint and write it as a model with a card."""
     from avsep.models.dolphin import released
 
-    _say(out, released.import_dolphin(source, out))
+    _report(out, released.import_dolphin(source, out))
 
 
 @import_app.command("vovit")
 def import_vovit(
-    stage1: Annotated[Path, typer.Argument(help="The first stage's file.")],
+    stage1: Annotated[Path, typer.Argument(help="The file of the first stage.")],
     out: Out,
     enhancer: Annotated[
-        Path | None, typer.Argument(help="The second stage's file, for speech alone.")
+        Path | None, typer.Argument(help="The file of the second stage; for speech only.")
     ] = None,
-    variant: Annotated[str, typer.Option(help=", ".join(VARIANTS))] = "speech",
+    variant: Annotated[Variant, typer.Option(help="Which model it is.")] = Variant.SPEECH,
     mean_face: Annotated[
-        Path | None, typer.Option("--mean-face", help="The official mean face, index x y z (tsv).")
+        Path | None,
+        typer.Option("--mean-face", help="The official mean face: a TSV file of index x y z."),
     ] = None,
 ) -> None:
-    """Check released VoViT checkpoints and write them as one model, with a card."""
+    """Check released VoViT checkpoints and write them as one model with a card."""
     from avsep.models.vovit import released
 
-    if variant not in VARIANTS:
-        raise UsageError(f"--variant is {variant!r}; it may be {', '.join(VARIANTS)}.")
     if variant == "speech" and enhancer is None:
-        raise UsageError("the variant speech needs the enhancer's file too; or say speech-s1.")
+        raise UsageError("the variant speech needs the enhancer's file too; or choose speech-s1.")
     if variant != "speech" and enhancer is not None:
         raise UsageError(f"the variant {variant} has no enhancer; leave its file out.")
     if variant == "singing" and mean_face is not None:
-        raise UsageError("a singing model registers nothing; leave --mean-face out.")
-    card = released.import_vovit(
-        stage1, enhancer, out, variant=cast("Variant", variant), mean_face=mean_face
-    )
+        raise UsageError("the variant singing uses no mean face; leave --mean-face out.")
+    card = released.import_vovit(stage1, enhancer, out, variant=variant.value, mean_face=mean_face)
     if isinstance(card.get("mean_face"), str):
         typer.echo(f"Mean face: {card['mean_face']}", err=True)
-    _say(out, card)
+    _report(out, card)
 
 
-def _say(out: Path, card: dict[str, Any]) -> None:
+def _report(out: Path, card: dict[str, Any]) -> None:
     typer.echo(f"{out}: {card['parameters']:,} parameters, sha256 {card['sha256']}")
     typer.echo(f"{out.with_suffix('.json')}: the card. Licence of the weights: {card['licence']}")

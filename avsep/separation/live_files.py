@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from avsep.errors import CheckError, ItemError
+from avsep.errors import CheckError, ItemError, as_command_error
 from avsep.progress import StepProgress
 from avsep.schema import FPS, RATE_HZ, SAMPLES_PER_FRAME
 from avsep.separation.folder import output_folder
 from avsep.separation.live import LiveChunk, LiveSeparator
-from avsep.separation.recording import as_command_error
 from avsep.separation.separator import Separator
 
 

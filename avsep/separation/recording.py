@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from avsep.errors import CheckError, ItemError, Reason, UsageError
+from avsep.errors import CheckError, ItemError, UsageError, as_command_error
 from avsep.schema import FPS, RATE_HZ, SAMPLES_PER_FRAME
 from avsep.separation.disk_array import DiskArray
 
@@ -208,14 +208,6 @@ def checked_path(source: str | Path) -> Path:
     except (OSError, ValueError) as error:
         raise UsageError(f"{text} cannot be read: {_cause(error)}.") from error
     return path
-
-
-def as_command_error(path: Path, error: ItemError) -> CheckError | UsageError:
-    """The error of a command for the error of an item."""
-    sentence = error.message if path.name in error.message else f"{path.name}: {error.message}"
-    if error.reason in (Reason.FILE_MISSING, Reason.UNREADABLE):
-        return UsageError(sentence)
-    return CheckError(sentence)
 
 
 def _cause(error: Exception) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from avsep.cli.app import main
+from avsep.cli import main
 from avsep.models import checkpoint
 from avsep.models.dolphin.config import DolphinConfig
 from avsep.models.dolphin.model import Dolphin

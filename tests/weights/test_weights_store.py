@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from avsep.cli.app import main
+from avsep.cli import main
 from avsep.errors import CheckError
 from avsep.models import checkpoint
 from avsep.models.dolphin.config import DolphinConfig

@@ -1,0 +1,85 @@
+"""The entry point of the `avsep` command.
+
+An error becomes one sentence on stderr and an exit code: 0 success, 1 a check failed or a question
+was answered with no, 2 wrong use, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import typer
+
+from avsep.cli.app import app
+from avsep.errors import AvsepError
+
+# Typer contains its own copy of click from 0.29 on; its exceptions differ from those of click.
+_ClickError: Any = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+
+
+def main() -> None:
+    """Run the command that the arguments of the process name, and exit."""
+    try:
+        with _signals_interrupt():
+            code = app(standalone_mode=False)  # else typer would print errors in its own form
+    except AvsepError as error:
+        _exit(str(error), error.exit_code)
+    except _ClickError as error:
+        if not error.format_message():  # a group without a command has shown its help
+            sys.exit(0)
+        _exit(_sentence(error), 2)
+    except (typer.Abort, KeyboardInterrupt):
+        _exit("interrupted.", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, so that no partial files stay."""
+    numbers = [signal.SIGTERM, signal.SIGHUP]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []  # only the main thread may set handlers
+
+    def interrupt(_number: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    # A signal that is ignored stays so: `nohup` sets SIGHUP to that.
+    before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _exit(sentence: str, code: int) -> NoReturn:
+    print(f"avsep: {_printable(sentence)}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _sentence(error: Any) -> str:
+    """What is wrong with a command line, and where to read about it."""
+    message = error.format_message().strip().replace("Value error, ", "")
+    if message[-1] not in ".?!":
+        message += "."
+    context = getattr(error, "ctx", None)
+    return f"{message} See `{context.command_path} --help`." if context else message
+
+
+def _printable(text: str) -> str:
+    """One line without control characters: the terminal must not obey an argument."""
+    line = " ".join(part.strip() for part in text.splitlines())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
