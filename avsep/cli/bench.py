@@ -47,7 +47,9 @@ def models(
     compile_too: Annotated[
         bool, typer.Option("--compile", help="Dolphin: also time torch.compile.")
     ] = False,
-    dense_up_to: Annotated[float, typer.Option(help="Dolphin: no longer audio densely, s.")] = 4.0,
+    dense_up_to: Annotated[
+        float, typer.Option(help="Dolphin: longest audio to run densely, in seconds.")
+    ] = 4.0,
     weights: Annotated[
         str, typer.Option(help="Dolphin: a model file instead of random weights.")
     ] = "",

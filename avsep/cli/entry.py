@@ -19,6 +19,7 @@ import typer
 from avsep.cli.app import app
 from avsep.errors import AvsepError
 
+INTERRUPTED = 130
 # Typer contains its own copy of click from 0.29 on; its exceptions differ from those of click.
 _ClickError: Any = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
@@ -29,7 +30,8 @@ def main() -> None:
     """Run the command that the arguments of the process name, and exit."""
     try:
         with _signals_interrupt():
-            code = app(standalone_mode=False)  # else typer would print errors in its own form
+            # Not standalone: typer would print errors in its own form.
+            code = app(prog_name="avsep", standalone_mode=False)
     except AvsepError as error:
         _exit(str(error), error.exit_code)
     except _ClickError as error:
@@ -37,10 +39,12 @@ def main() -> None:
             sys.exit(0)
         _exit(_sentence(error), 2)
     except (typer.Abort, KeyboardInterrupt):
-        _exit("interrupted.", 130)
+        _exit("interrupted.", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this
+        _exit("interrupted.", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

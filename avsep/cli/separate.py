@@ -133,7 +133,7 @@ def _stream(separator: Separator, path: Path, output: Path | None, *, as_json: b
         typer.echo(f"speaker {number}\t{voice}")
     typer.echo(
         f"algorithmic latency {made.latency_s:.2f} s; real-time factor"
-        f" {made.real_time_factor:.2f} (seconds of work per second of recording; below 1 is fast enough for live)"
+        f" {made.real_time_factor:.2f} (work per second of recording; live needs less than 1)"
     )
 
 

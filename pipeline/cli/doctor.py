@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from avsep.cli.options import Root
 from avsep.errors import CheckError
 from avsep.workspace import PARAMS, find_project
-from pipeline.cli.options import Root
 from pipeline.config import load_configs
 from pipeline.doctor import examine
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avsep.cli.options import Root
 from avsep.errors import FAILURE_KINDS, CheckError, Reason, State
 from avsep.outcome import SourceRow
 from avsep.workspace import find_project
-from pipeline.cli.options import Root
 from pipeline.config import find_stage
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.markers import failures_of, retry

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
+from avsep.cli.options import Root
 from avsep.errors import UsageError
 from avsep.workspace import find_project
-from pipeline.cli.options import Root
 
 
 def up(

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from avsep.cli.options import Root
 from avsep.errors import UsageError
 from avsep.files import write_text
 from avsep.workspace import PARAMS, find_project
-from pipeline.cli.options import Root
 from pipeline.config import load_configs
 
 profile_app = typer.Typer(help="Ready settings for a corpus and a machine.", no_args_is_help=True)

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from avsep.cli.options import Root
 from avsep.errors import UsageError
 from avsep.models.registry import MODELS
 from avsep.progress import show_progress
 from avsep.workspace import PARAMS, find_project
-from pipeline.cli.options import Root
 from pipeline.config import find_stage, load_configs
 from pipeline.execution.markers import retry
 from pipeline.execution.stage import run_stage
