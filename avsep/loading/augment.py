@@ -79,15 +79,15 @@ def reshape_face(
     return middle + scale * (face + moved - middle + reach * (points - face))
 
 
-def shift_places(
-    places: NDArray[np.float32], last: int, config: AugmentConfig, rng: np.random.Generator
+def shift_positions(
+    positions: NDArray[np.float32], last: int, config: AugmentConfig, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """The places of the landmark frames after a random shift, kept in 0..last."""
+    """The positions of the landmark frames after a random shift, kept in 0..last."""
     shift = int(rng.integers(-config.shift_frames, config.shift_frames + 1))
-    return np.clip(places + np.float32(shift), 0, last)
+    return np.clip(positions + np.float32(shift), 0, last)
 
 
-def shake_landmarks(
+def jitter_landmarks(
     points: NDArray[np.float32], config: AugmentConfig, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Add noise to landmarks, (F, 68, 3) in pixels."""
@@ -102,7 +102,7 @@ def level_factor(config: AugmentConfig, rng: np.random.Generator) -> np.float32:
     return np.float32(10 ** (rng.uniform(-config.level_db, config.level_db) / 20))
 
 
-def change_throat(
+def vocal_tract_perturbation(
     voice: NDArray[np.float32], config: AugmentConfig, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Move a voice's formants by a random factor, uniform in logarithm, (N,) to (N,)."""
@@ -112,7 +112,7 @@ def change_throat(
     return move_formants(voice, float(np.exp(rng.uniform(-reach, reach))))
 
 
-def colour(
+def random_eq(
     voice: NDArray[np.float32], config: AugmentConfig, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Filter a voice by a random smooth curve, (N,) to (N,); its energy stays about the same."""

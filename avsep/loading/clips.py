@@ -12,7 +12,7 @@ from avsep.loading.augment import crop_lips
 from avsep.loading.config import AugmentConfig
 from avsep.loading.cues import cut_lips
 from avsep.loading.mixtures import Item
-from avsep.loading.speed import NORMAL, frame_places
+from avsep.loading.speed import NORMAL, frame_positions
 from avsep.schema import SAMPLES_PER_FRAME
 from avsep.shards.index import IndexRow
 from avsep.shards.store import ShardStore
@@ -92,10 +92,10 @@ def _window(
     rng: np.random.Generator,
 ) -> Item:
     span = slice(first * SAMPLES_PER_FRAME, (first + num_frames) * SAMPLES_PER_FRAME)
-    places = frame_places(first, num_frames, NORMAL)
+    positions = frame_positions(first, num_frames, NORMAL)
     return {
         "item": number,
         "key": row.key,
-        "lips": crop_lips(cut_lips(store, row.key, places), augment, rng),
+        "lips": crop_lips(cut_lips(store, row.key, positions), augment, rng),
         "audio": store.audio(row.key)[span].astype(np.float32) / np.float32(32768),
     }

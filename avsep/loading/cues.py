@@ -9,13 +9,13 @@ from avsep.errors import CheckError
 from avsep.shards.store import ShardStore
 
 
-def cut_lips(store: ShardStore, key: str, places: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The mouth crops nearest to some places of a sample.
+def cut_lips(store: ShardStore, key: str, positions: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The mouth crops nearest to given positions in a sample.
 
     Args:
-        store: has the sample.
-        key: of the sample.
-        places: (F,) in frames, rising.
+        store: the store that holds the sample.
+        key: key of the sample.
+        positions: (F,) in frames, rising.
 
     Returns:
         (F, 96, 96).
@@ -24,19 +24,19 @@ def cut_lips(store: ShardStore, key: str, places: NDArray[np.float32]) -> NDArra
         CheckError: the sample is too short.
     """
     lips = store.lips(key)
-    _check(len(lips), key, places)
-    return lips[np.rint(places).astype(np.int64)]
+    _check(len(lips), key, positions)
+    return lips[np.rint(positions).astype(np.int64)]
 
 
 def cut_landmarks(
-    store: ShardStore, key: str, places: NDArray[np.float32]
+    store: ShardStore, key: str, positions: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Landmarks at some places of a sample, on straight lines between its frames.
+    """Landmarks at given positions in a sample, interpolated linearly between its frames.
 
     Args:
-        store: has the sample.
-        key: of the sample.
-        places: (F,) in frames, rising.
+        store: the store that holds the sample.
+        key: key of the sample.
+        positions: (F,) in frames, rising.
 
     Returns:
         (F, 68, 3) in pixels of the analysis frame, and the `valid` marks (F,) of the nearest
@@ -46,18 +46,18 @@ def cut_landmarks(
         CheckError: the sample is too short.
     """
     landmarks = store.landmarks(key)
-    _check(len(landmarks.points), key, places)
-    before = np.floor(places).astype(np.int64)
+    _check(len(landmarks.points), key, positions)
+    before = np.floor(positions).astype(np.int64)
     after = np.minimum(before + 1, len(landmarks.points) - 1)
-    share = (places - before)[:, None, None]
+    share = (positions - before)[:, None, None]
     points = landmarks.points[before].astype(np.float32)
     points += share * (landmarks.points[after].astype(np.float32) - points)
-    return points, landmarks.valid[np.rint(places).astype(np.int64)]
+    return points, landmarks.valid[np.rint(positions).astype(np.int64)]
 
 
-def _check(num_frames: int, key: str, places: NDArray[np.float32]) -> None:
-    if places[0] < 0 or np.rint(places[-1]) >= num_frames:
+def _check(num_frames: int, key: str, positions: NDArray[np.float32]) -> None:
+    if positions[0] < 0 or np.rint(positions[-1]) >= num_frames:
         raise CheckError(
-            f"{key} has {num_frames} frames; a mixture wants {len(places)} from frame"
-            f" {places[0]:g} on. Run the stage `mix` again."
+            f"{key} has {num_frames} frames; a mixture needs {len(positions)} from frame"
+            f" {positions[0]:g} on. Run the stage `mix` again."
         )

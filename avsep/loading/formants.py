@@ -56,9 +56,9 @@ def _frequencies() -> NDArray[np.float64]:
     return np.linspace(0, 1, WINDOW // 2 + 1)
 
 
-def _basis_at(places: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Cosines of all orders at places, (ORDER, F); beyond the last frequency all is level."""
-    turns = np.arange(1, ORDER + 1)[:, None] * np.minimum(places, 1.0)
+def _basis_at(positions: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Cosines of all orders at positions, (ORDER, F); beyond the last frequency all is level."""
+    turns = np.arange(1, ORDER + 1)[:, None] * np.minimum(positions, 1.0)
     return np.cos(np.pi * turns).astype(np.float32)
 
 

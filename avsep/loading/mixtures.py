@@ -16,17 +16,17 @@ from torch.utils.data import Dataset
 
 from avsep.errors import CheckError
 from avsep.loading.augment import (
-    change_throat,
-    colour,
     crop_lips,
+    jitter_landmarks,
     level_factor,
+    random_eq,
     reshape_face,
-    shake_landmarks,
-    shift_places,
+    shift_positions,
+    vocal_tract_perturbation,
 )
 from avsep.loading.config import AugmentConfig
 from avsep.loading.cues import cut_landmarks, cut_lips
-from avsep.loading.speed import NORMAL, Speeds, frame_places
+from avsep.loading.speed import NORMAL, SpeedPerturbation, frame_positions
 from avsep.mixing.render import render
 from avsep.mixing.training import TrainingDraw
 from avsep.schema import SAMPLES_PER_FRAME, MixtureRecipe
@@ -56,11 +56,11 @@ class Mixtures:
 class TrainMixtures(Dataset[Item]):
     """Training items, drawn and mixed on the fly; endless.
 
-    An item is a dict: `item` its number, `mixture`, `target` and `other` (N,) float32 as they sound
-    in the mixture, `key` of the target's sample, `places` (F,) float32 where in it the frames lie,
-    and `view`, which view of the clip is meant. With the cue `lips`: `lips` (F, 88, 88) uint8, cut
-    and maybe mirrored and lit; with `landmarks`: `landmarks` (F, 68, 3) float32 and `valid` (F,)
-    uint8. N = 640 F.
+    An item is a dict: `item` is its number; `mixture`, `target` and `other` (N,) float32 are the
+    sounds at the levels of the mixture; `key` is the target's sample, `positions` (F,) float32 are
+    the positions of the item's frames in it, and `view` is the number of a view of the clip. With
+    the cue `lips`: `lips` (F, 88, 88) uint8, cut and maybe mirrored and lit; with `landmarks`:
+    `landmarks` (F, 68, 3) float32 and `valid` (F,) uint8. N = 640 F.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class TrainMixtures(Dataset[Item]):
         self._store, self._draw = store, draw
         self._seed, self._cues = seed, tuple(cues)
         self._augment = augment or AugmentConfig()
-        self._speeds = Speeds(store, self._augment.speed, seed)
+        self._speeds = SpeedPerturbation(store, self._augment.speed, seed)
         self._paired, self._views = paired, views
         # The mixture made last: the two items of a pair mostly follow each other.
         self._mixed: tuple[int, Any] = (-1, None)
@@ -114,23 +114,24 @@ class TrainMixtures(Dataset[Item]):
         sources = render(recipe, lambda key: self._speeds.audio(key, speed_of[key])).sources
         rng = [np.random.default_rng([self._seed, number, use]) for use in (1, 3, 4)]
         factor = level_factor(self._augment, rng[0])
-        voices = [change_throat(voice, self._augment, rng[2]) for voice in sources]
-        return recipe, speeds, [factor * colour(voice, self._augment, rng[1]) for voice in voices]
+        voices = [vocal_tract_perturbation(voice, self._augment, rng[2]) for voice in sources]
+        coloured = [random_eq(voice, self._augment, rng[1]) for voice in voices]
+        return recipe, speeds, [factor * voice for voice in coloured]
 
     def _video(self, recipe: MixtureRecipe, target: int, speed: int, number: int) -> Item:
         rng = np.random.default_rng([self._seed, number])
         source, augment = recipe.sources[target], self._augment
         num_frames = recipe.num_samples // SAMPLES_PER_FRAME
-        places = frame_places(source.start // SAMPLES_PER_FRAME, num_frames, speed)
+        positions = frame_positions(source.start // SAMPLES_PER_FRAME, num_frames, speed)
         view = 1 + int(rng.integers(self._views)) if self._views else 0
-        item: Item = {"key": source.key, "places": places, "view": view}
+        item: Item = {"key": source.key, "positions": positions, "view": view}
         if "lips" in self._cues:
-            item["lips"] = crop_lips(cut_lips(self._store, source.key, places), augment, rng)
+            item["lips"] = crop_lips(cut_lips(self._store, source.key, positions), augment, rng)
         if "landmarks" in self._cues:
             last = len(self._store.landmarks(source.key).points) - 1
-            moved = shift_places(places, last, augment, rng)
+            moved = shift_positions(positions, last, augment, rng)
             points, item["valid"] = cut_landmarks(self._store, source.key, moved)
-            item["landmarks"] = shake_landmarks(reshape_face(points, augment, rng), augment, rng)
+            item["landmarks"] = jitter_landmarks(reshape_face(points, augment, rng), augment, rng)
         return item
 
 
@@ -171,17 +172,17 @@ class ListedMixtures(Dataset[Item]):
         index, target = self._items[number]
         recipe = self._recipes[index]
         source = recipe.sources[target]
-        places = frame_places(
+        positions = frame_positions(
             source.start // SAMPLES_PER_FRAME, recipe.num_samples // SAMPLES_PER_FRAME, NORMAL
         )
-        item: Item = {"item": number, "key": source.key, "places": places, "view": 0}
+        item: Item = {"item": number, "key": source.key, "positions": positions, "view": 0}
         rendered = render(recipe, self._store.audio)
         item |= _sound(rendered.sources, target)
         item["mixture"] = rendered.mixture  # with its noise, if it has any
         if "lips" in self._cues:
-            item["lips"] = cut_lips(self._store, source.key, places)
+            item["lips"] = cut_lips(self._store, source.key, positions)
         if "landmarks" in self._cues:
-            item["landmarks"], item["valid"] = cut_landmarks(self._store, source.key, places)
+            item["landmarks"], item["valid"] = cut_landmarks(self._store, source.key, positions)
         return item
 
 

@@ -31,7 +31,7 @@ def stretched_length(num_frames: int, speed: int) -> int:
     return num_frames * speed // NORMAL
 
 
-class Speeds:
+class SpeedPerturbation:
     """Draws a speed for each voice of a mixture, and plays the voices at them."""
 
     def __init__(self, store: ShardStore, share: float, seed: int) -> None:
@@ -88,7 +88,7 @@ def play(audio: NDArray[np.int16], speed: int) -> NDArray[np.int16]:
     return np.clip(np.rint(played), -32768, 32767).astype(np.int16)
 
 
-def frame_places(first: int, num_frames: int, speed: int) -> NDArray[np.float32]:
+def frame_positions(first: int, num_frames: int, speed: int) -> NDArray[np.float32]:
     """Where in the stored clip the frames of a window lie, (num_frames,) in frames.
 
     Args:

@@ -53,7 +53,7 @@ def test_an_item_holds_what_it_should(store):
         "lips": ((30, 88, 88), "uint8"),
         "landmarks": ((30, 68, 3), "float32"),
         "valid": ((30,), "uint8"),
-        "places": ((30,), "float32"),
+        "positions": ((30,), "float32"),
     }
     np.testing.assert_allclose(item["target"] + item["other"], item["mixture"], atol=1e-6)
 
@@ -122,7 +122,7 @@ def test_a_voice_is_played_faster_or_slower_together_with_its_video(store):
     rates = set()
     for number in range(0, 40, 2):
         before, after = plain[number], changed[number]
-        rate = float(np.diff(after["places"]).mean())
+        rate = float(np.diff(after["positions"]).mean())
         rates.add(round(rate, 3))
         pitch = [np.abs(np.fft.rfft(item["target"])).argmax() for item in (before, after)]
         assert pitch[1] / pitch[0] == pytest.approx(rate, rel=0.03)
@@ -166,7 +166,7 @@ def test_speeds_keep_to_their_share_and_short_clips_are_left_alone():
         short, short.draw(30), seed=0, cues=CUES, augment=AugmentConfig(speed=0.25)
     )
     for number in range(12):
-        assert items[number]["places"][-1] <= 30
+        assert items[number]["positions"][-1] <= 30
 
 
 def test_lips_are_cut_at_one_place_for_the_whole_clip():
@@ -200,7 +200,7 @@ def test_another_light_bends_the_greys_and_keeps_black_and_white():
 
 def test_without_augmentation_the_centre_is_cut(store):
     plain = train(store)[0]
-    whole = store.lips(plain["key"])[int(plain["places"][0]) :][:30]
+    whole = store.lips(plain["key"])[int(plain["positions"][0]) :][:30]
     np.testing.assert_array_equal(plain["lips"], whole[:, 4:92, 4:92])
 
 

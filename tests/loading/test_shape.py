@@ -41,10 +41,10 @@ def test_a_stretched_cut_still_wanders():
     dot = np.zeros((1, 96, 96), np.uint8)
     dot[0, 48, 48] = 255
     config = AugmentConfig(crop=True, shape=1e-9)
-    places = {
+    positions = {
         tuple(np.argwhere(crop_lips(dot, config, rng(seed))[0] == 255)[0]) for seed in range(60)
     }
-    assert {top for top, _ in places} == {left for _, left in places} == set(range(40, 49))
+    assert {top for top, _ in positions} == {left for _, left in positions} == set(range(40, 49))
 
 
 def face(frames=6):

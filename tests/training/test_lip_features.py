@@ -49,8 +49,8 @@ def test_they_are_those_of_the_encoder_and_stay_within_their_limit(make, store, 
     cache = make(limit_bytes=200_000)
     items = TrainMixtures(store, store.draw(25), seed=0, cues=())
     batch = collate([items[n] for n in range(4)])
-    features = cache.at(batch["key"], batch["places"], batch["view"])
-    key, first = batch["key"][2], int(batch["places"][2, 0])
+    features = cache.at(batch["key"], batch["positions"], batch["view"])
+    key, first = batch["key"][2], int(batch["positions"][2, 0])
     with torch.no_grad():
         whole = model.encode_lips(prepare_lips(torch.tensor(store.lips(key))[None], 88))[0]
     torch.testing.assert_close(features[2], whole[first : first + 25], atol=2e-3, rtol=2e-3)

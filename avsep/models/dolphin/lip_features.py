@@ -62,23 +62,23 @@ class LipFeatureCache:
         self._bytes = 0
 
     @torch.no_grad()
-    def at(self, keys: list[str], places: Tensor, views: Tensor) -> Tensor:
-        """Features at places of clips, on straight lines between their frames.
+    def at(self, keys: list[str], positions: Tensor, views: Tensor) -> Tensor:
+        """Features at positions of clips, on straight lines between their frames.
 
         Args:
             keys: of the samples, one an item.
-            places: (B, F) in frames.
+            positions: (B, F) in frames.
             views: (B,) which view of the clip.
 
         Returns:
             (B, F, D) float32.
         """
         rows = []
-        for key, place, view in zip(keys, places.cpu(), views.tolist(), strict=True):
+        for key, position, view in zip(keys, positions.cpu(), views.tolist(), strict=True):
             clip = self._clip(key, view)
-            before = place.floor().long()
+            before = position.floor().long()
             after = (before + 1).clamp(max=len(clip) - 1)
-            share = (place - before)[:, None]
+            share = (position - before)[:, None]
             rows.append(torch.lerp(clip[before].float(), clip[after].float(), share))
         return torch.stack(rows)
 

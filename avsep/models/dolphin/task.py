@@ -70,5 +70,5 @@ class DolphinTask(SeparationTask):
             lips = prepare_lips(batch["lips"], size)
             return model(batch["mixture"], lips).squeeze(1)
         assert self._features is not None
-        features = self._features.at(batch["key"], batch["places"], batch["view"])
+        features = self._features.at(batch["key"], batch["positions"], batch["view"])
         return model.separate_features(batch["mixture"], features.to(self.device)).squeeze(1)
