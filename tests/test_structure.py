@@ -30,7 +30,7 @@ ALLOWED = {
     "training": "loading",
     "models": "loading mixing shards training",
     "evaluation": "media mixing models separation shards",
-    "reporting": "cleaning evaluation models shards",
+    "reporting": "cleaning evaluation media models shards",
     "separation": "faces media models weights",
     "weights": "models",
     "exporting": "media mixing shards",

@@ -1,1 +1,1 @@
-"""The report: one self-contained page, and the table for the terminal."""
+"""The results for people: a self-contained HTML page, and a table for the terminal."""

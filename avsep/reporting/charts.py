@@ -1,4 +1,4 @@
-"""Charts as SVG that follow the reader's light or dark setting, as data URIs."""
+"""Charts as SVG data URIs that follow the reader's light or dark setting."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from avsep.evaluation.conditions import Condition
+from avsep.evaluation.results import ResultRow
 from avsep.reporting.gather import ModelResults
 from avsep.reporting.media import data_uri
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Drawn in this colour, then replaced by the colour of the reader's setting.
+# Text and axes are drawn in this colour, which is then replaced by the reader's.
 _INK = "#010203"
 _STYLE = "<style>svg{color:#30363d}@media(prefers-color-scheme:dark){svg{color:#c9d1d9}}</style>"
 _COLOURS = {Condition.OWN: "#2f81d8", Condition.OTHER: "#d9622b", Condition.NONE: "#8b949e"}
 _MARKERS = {Condition.OWN: "o", Condition.OTHER: "x", Condition.NONE: "."}
 _RC: Any = {
-    "text.parse_math": False,  # a name with a dollar sign is no formula
-    "svg.hashsalt": "avsep",  # the same ids each time
+    "text.parse_math": False,  # a name with a dollar sign is not a formula
+    "svg.hashsalt": "avsep",  # the same ids in each run
     "svg.fonttype": "none",  # text stays text
     "font.family": "sans-serif",
     "font.size": 9,
@@ -38,7 +39,7 @@ _RC: Any = {
 
 
 def box_plot(models: Sequence[ModelResults]) -> str | None:
-    """SI-SNRi of each model by condition; None where nothing was evaluated."""
+    """SI-SNRi of each model by condition; None if nothing was evaluated."""
     models = [model for model in models if model.rows]
     if not models:
         return None
@@ -48,12 +49,12 @@ def box_plot(models: Sequence[ModelResults]) -> str | None:
         conditions = list(Condition)
         for place, model in enumerate(models):
             for offset, condition in enumerate(conditions):
-                values = _finite(model, condition)
-                if not values:
+                rows = _scored(model, condition)
+                if not rows:
                     continue
                 colour = _COLOURS[condition]
                 axes.boxplot(
-                    values,
+                    [row.si_snri for row in rows],
                     positions=[place + 0.26 * (offset - 1)],
                     widths=0.2,
                     whis=(5, 95),
@@ -75,18 +76,14 @@ def box_plot(models: Sequence[ModelResults]) -> str | None:
 
 
 def scatter_plot(model: ModelResults) -> str | None:
-    """SI-SNRi of one model over the level of the target in the mixture; None without rows."""
+    """SI-SNRi of one model over the SI-SNR of the mixture; None without rows."""
     if not model.rows:
         return None
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         for condition in Condition:
-            rows = [
-                row
-                for row in model.rows
-                if row.condition == condition and math.isfinite(row.si_snri)
-            ]
+            rows = _scored(model, condition)
             axes.scatter(
                 [row.si_snr_mixture for row in rows],
                 [row.si_snri for row in rows],
@@ -105,7 +102,7 @@ def scatter_plot(model: ModelResults) -> str | None:
 
 
 def training_curves(model: ModelResults) -> str | None:
-    """Losses and validation scores of one model over steps; None without a log."""
+    """Losses and validation scores of one model over the steps; None without a log."""
     steps = model.log.get("step", [])
     losses = [name for name in model.log if name.startswith("train_")]
     scores = [name for name in model.log if name.startswith("val_")]
@@ -130,7 +127,7 @@ def training_curves(model: ModelResults) -> str | None:
 
 
 def drop_bars(reasons: Sequence[tuple[str, int]]) -> str | None:
-    """Dropped clips by reason; None where none was dropped."""
+    """Dropped clips by reason; None if no clip was dropped."""
     if not reasons:
         return None
 
@@ -145,12 +142,9 @@ def drop_bars(reasons: Sequence[tuple[str, int]]) -> str | None:
     return svg_uri(draw, (7.2, 0.7 + 0.3 * len(reasons)), (1.8, 0.5, 0.4, 0.1))
 
 
-def _finite(model: ModelResults, condition: Condition) -> list[float]:
-    return [
-        row.si_snri
-        for row in model.rows
-        if row.condition == condition and math.isfinite(row.si_snri)
-    ]
+def _scored(model: ModelResults, condition: Condition) -> list[ResultRow]:
+    """The rows of one condition that have an SI-SNRi."""
+    return [row for row in model.rows if row.condition == condition and math.isfinite(row.si_snri)]
 
 
 def svg_uri(
@@ -158,12 +152,12 @@ def svg_uri(
     size: tuple[float, float],
     margins: tuple[float, float, float, float] = (0.6, 0.5, 0.1, 0.15),
 ) -> str:
-    """Draw a chart and return the SVG as a data URI.
+    """Draw a chart and return it as an SVG data URI.
 
     Args:
-        draw: draws on a figure.
+        draw: draws the chart on a figure.
         size: width and height, in inches.
-        margins: left, bottom, right, top, in inches.
+        margins: left, bottom, right and top margin, in inches.
     """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -173,7 +167,7 @@ def svg_uri(
         figure = Figure(figsize=size)
         FigureCanvasSVG(figure)
         draw(figure)
-        # Fixed margins in inches: matplotlib's own layout draws everything twice.
+        # Fixed margins, since matplotlib's automatic layout draws everything twice.
         left, bottom, right, top = margins
         figure.subplots_adjust(
             left=left / size[0],

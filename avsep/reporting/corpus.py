@@ -1,4 +1,4 @@
-"""The data behind the figures: clips, hours and speakers by split, and what was dropped and why."""
+"""The data behind the results: clips, hours and speakers per split, and the dropped clips."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from avsep.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitLine:
+class SplitRow:
     """One split of the corpus.
 
     Attributes:
-        split: its name.
-        clips: raw clips.
-        kept: clips that `clean` kept.
-        samples: face tracks in the shards.
-        hours: of the samples.
-        speakers: of the samples.
-        voices: groups (base voices) of the samples.
-        mixtures: listed mixtures.
+        split: name of the split.
+        clips: number of raw clips.
+        kept: number of clips that `clean` kept.
+        samples: number of samples (face tracks) in the shards.
+        hours: total length of the samples, in hours.
+        speakers: number of speakers of the samples.
+        voices: number of groups (base voices) of the samples.
+        mixtures: number of listed mixtures.
     """
 
     split: str
@@ -38,14 +38,14 @@ class SplitLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DropLine:
-    """One reason why clips were left out by `clean`.
+class DropRow:
+    """One reason why `clean` dropped clips.
 
     Attributes:
-        reason: of the closed list.
-        state: `dropped` (the clip is unfit) or `failed` (something around it went wrong).
-        clips: how many.
-        hours: of them.
+        reason: code of the reason.
+        state: `dropped` (the clip is unsuitable) or `failed` (an error occurred).
+        clips: number of clips.
+        hours: total length of these clips, in hours.
     """
 
     reason: str
@@ -55,21 +55,21 @@ class DropLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drops:
-    """What `clean` left out.
+class DroppedClips:
+    """The clips that `clean` dropped.
 
     Attributes:
-        lines: one for each reason, the most frequent first.
-        by_gender: clips kept and clips in all by gender, so that a filter that hits one group
-            more than another is seen.
+        rows: one row per reason, the most frequent first.
+        by_gender: gender, number of kept clips and number of all clips; it shows a filter that
+            drops more clips of one group than of another.
     """
 
-    lines: tuple[DropLine, ...] = ()
+    rows: tuple[DropRow, ...] = ()
     by_gender: tuple[tuple[str, int, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class LedgerLine:
+class LedgerRow:
     """How the items of one stage ended."""
 
     stage: str
@@ -78,35 +78,35 @@ class LedgerLine:
     failed: str
 
 
-def split_lines(workspace: Workspace) -> list[SplitLine]:
-    """One line for each split that has anything."""
+def split_rows(workspace: Workspace) -> list[SplitRow]:
+    """One row per split that has clips or samples."""
     from avsep.shards.index import read_index
 
     clips = _clips(workspace)
     has_shards = (workspace.shards / "index.parquet").is_file()
     samples = read_index(workspace.shards) if has_shards else []
-    lines = []
+    rows = []
     for split in SPLITS:
-        mine = [clip for clip in clips if clip.split == split]
-        rows = [row for row in samples if row.split == split]
-        if mine or rows:
-            lines.append(
-                SplitLine(
+        of_split = [clip for clip in clips if clip.split == split]
+        in_shards = [row for row in samples if row.split == split]
+        if of_split or in_shards:
+            rows.append(
+                SplitRow(
                     split=split,
-                    clips=len(mine),
-                    kept=sum(clip.kept for clip in mine),
-                    samples=len(rows),
-                    hours=sum(row.duration_s for row in rows) / 3600,
-                    speakers=len({row.speaker for row in rows}),
-                    voices=len({row.group for row in rows}),
+                    clips=len(of_split),
+                    kept=sum(clip.kept for clip in of_split),
+                    samples=len(in_shards),
+                    hours=sum(row.duration_s for row in in_shards) / 3600,
+                    speakers=len({row.speaker for row in in_shards}),
+                    voices=len({row.group for row in in_shards}),
                     mixtures=_count_lines(workspace, split),
                 )
             )
-    return lines
+    return rows
 
 
-def drops(workspace: Workspace) -> Drops | None:
-    """What `clean` left out, from its `drops.json`; None where it has not run.
+def dropped_clips(workspace: Workspace) -> DroppedClips | None:
+    """The clips that `clean` dropped, from its `drops.json`; None if it has not run.
 
     Raises:
         CheckError: the file is damaged.
@@ -116,29 +116,29 @@ def drops(workspace: Workspace) -> Drops | None:
         return None
     content = read_json(path)
     try:
-        lines = [
-            DropLine(
+        rows = [
+            DropRow(
                 reason=reason,
-                state=line["state"],
-                clips=int(line["clips"]),
-                hours=float(line["hours"]),
+                state=entry["state"],
+                clips=int(entry["clips"]),
+                hours=float(entry["hours"]),
             )
-            for reason, line in content["by_reason"].items()
+            for reason, entry in content["by_reason"].items()
         ]
         by_gender = [
-            (gender, int(line["kept_clips"]), int(line["clips"]))
-            for gender, line in sorted(content["by_gender"].items())
+            (gender, int(entry["kept_clips"]), int(entry["clips"]))
+            for gender, entry in sorted(content["by_gender"].items())
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckError(f"{path} is damaged: {type(error).__name__} {error}.") from error
-    lines.sort(key=lambda line: (-line.clips, line.reason))
-    return Drops(lines=tuple(lines), by_gender=tuple(by_gender))
+    rows.sort(key=lambda row: (-row.clips, row.reason))
+    return DroppedClips(rows=tuple(rows), by_gender=tuple(by_gender))
 
 
-def ledger_lines(counts: Mapping[str, Counts]) -> list[LedgerLine]:
-    """One line per stage that has items, in the given order."""
+def ledger_rows(counts: Mapping[str, Counts]) -> list[LedgerRow]:
+    """One row per stage that has items, in the given order."""
     return [
-        LedgerLine(
+        LedgerRow(
             stage=stage,
             done=of_stage.done,
             dropped=_by_reason(of_stage.dropped.items()),

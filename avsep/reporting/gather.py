@@ -1,4 +1,4 @@
-"""Read what the stages left, for the page and the table; what is missing is said, not invented."""
+"""Read the results of all models, for the page and the table; say what is missing."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ MAX_LOG_BYTES = 16 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class ModelResults:
-    """All that is known of one model.
+    """All that is known about one model.
 
     Attributes:
-        name: e.g. `vovit-s1`.
-        metrics: of `metrics.json`; None if the model was not evaluated.
-        rows: of `results.parquet`.
-        cost: of `cost.json`, or None.
-        card: of the checkpoint, or None.
-        log: columns of the training log, NaN where a cell is empty.
-        examples: folder of each kept mixture, by mixture id.
-        cost_problem: why there is no cost although it was asked for, or empty.
-        missing: why there are no figures, or empty.
+        name: name of the model, e.g. `vovit-s1`.
+        metrics: content of `metrics.json`; None if the model was not evaluated.
+        rows: rows of `results.parquet`.
+        cost: content of `cost.json`; None if the cost was not measured.
+        card: card of the checkpoint; None if the model was not trained.
+        log: columns of the training log; an empty cell is NaN.
+        examples: folder of each example, by mixture id.
+        cost_problem: why the cost could not be measured, or empty.
+        missing: why there are no results, or empty.
     """
 
     name: str
@@ -46,29 +46,29 @@ class ModelResults:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """The name to show."""
         return MODELS[self.name].title if self.name in MODELS else self.name
 
     @property
     def evaluated(self) -> bool:
-        """Whether there are figures."""
+        """Whether there are results."""
         return self.metrics is not None
 
 
 def gather_models(workspace: Workspace, names: Sequence[str] = tuple(MODELS)) -> list[ModelResults]:
-    """Everything about the named models, in their order.
+    """All that is known about the named models, in their order.
 
     Raises:
-        CheckError: a file is there but damaged.
+        CheckError: a file is damaged.
     """
     return [gather_model(workspace, name) for name in names]
 
 
 def gather_model(workspace: Workspace, name: str) -> ModelResults:
-    """Everything about one model.
+    """All that is known about one model.
 
     Raises:
-        CheckError: a file is there but damaged.
+        CheckError: a file is damaged.
     """
     evaluation, run = workspace.evaluation(name), workspace.run(name)
     metrics = _json_if_there(evaluation / "metrics.json")
@@ -90,20 +90,20 @@ def gather_model(workspace: Workspace, name: str) -> ModelResults:
         cost_problem=cost_problem,
         missing=""
         if metrics is not None
-        else f"not evaluated yet; `avsep run evaluate --model {name}` does it",
+        else f"not evaluated yet; run `avsep run evaluate --model {name}`",
     )
 
 
 def read_log(path: Path) -> dict[str, list[float]]:
-    """Columns of a training log; empty where there is none.
+    """The columns of a training log; empty if there is none.
 
     Raises:
-        CheckError: too large to be one, or a cell is no number.
+        CheckError: the file is too large, or a cell is not a number.
     """
     if not path.is_file():
         return {}
     if path.stat().st_size > MAX_LOG_BYTES:
-        raise CheckError(f"{path} has more than {MAX_LOG_BYTES} bytes; is it a training log?")
+        raise CheckError(f"{path} is larger than {MAX_LOG_BYTES} bytes; is it a training log?")
     columns: dict[str, list[float]] = {}
     with path.open(encoding="utf-8", newline="") as handle:
         for row in csv.DictReader(handle):
@@ -121,7 +121,7 @@ def _json_if_there(path: Path) -> dict[str, Any] | None:
         return None
     content = read_json(path)
     if not isinstance(content, dict):
-        raise CheckError(f"{path} is damaged: it holds no JSON object.")
+        raise CheckError(f"{path} is damaged: it is not a JSON object.")
     return content
 
 

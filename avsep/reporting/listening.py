@@ -1,4 +1,4 @@
-"""The examples of all models, by mixture: what there is to hear and to see."""
+"""The examples of all models by mixture: their sounds and pictures."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Track:
     """One sound with its picture.
 
     Attributes:
-        title: what it is.
-        detail: its score, or empty.
-        sound: data URI.
+        title: what the sound is.
+        detail: score of the sound, or a remark.
+        sound: data URI of the sound.
         picture: data URI of the spectrogram, or empty.
     """
 
@@ -37,11 +37,11 @@ class Voice:
     """One wanted voice of an example.
 
     Attributes:
-        speaker: its id.
+        speaker: id of the speaker.
         detail: gender and sample key.
-        lips: data URI of its lip strip.
-        tracks: the voice alone, then the estimates of each model.
-        wrong_tracks: estimates with the other speaker's video or with none.
+        lips: data URI of the strip of lip frames.
+        tracks: the voice alone, then each model's estimate.
+        wrong_tracks: the estimates with the other speaker's video or with none.
     """
 
     speaker: str
@@ -56,11 +56,11 @@ class Example:
     """One mixture to hear.
 
     Attributes:
-        mixture_id: of the recipe.
-        mixture: its sound.
+        mixture_id: id of the mixture's recipe.
+        mixture: sound of the mixture.
         voices: the wanted voices.
-        licences: of the samples, each once.
-        redistributable: whether every sample's licence lets others have it.
+        licences: licences of the samples, each once.
+        redistributable: whether the licence of every sample permits redistribution.
     """
 
     mixture_id: str
@@ -71,7 +71,7 @@ class Example:
 
 
 def gather_examples(models: Sequence[ModelResults], limit: int) -> list[Example]:
-    """The kept mixtures, at most `limit`, with the estimates of every model that has them.
+    """At most `limit` examples, with the estimates of every model that kept them.
 
     Raises:
         CheckError: a file is missing or damaged.
@@ -81,9 +81,9 @@ def gather_examples(models: Sequence[ModelResults], limit: int) -> list[Example]
 
 
 def _example(mixture_id: str, models: Sequence[ModelResults]) -> Example:
-    having = [model for model in models if mixture_id in model.examples]
-    directory = having[0].examples[mixture_id]
-    cards = [_read_card(model.examples[mixture_id]) for model in having]
+    models = [model for model in models if mixture_id in model.examples]
+    directory = models[0].examples[mixture_id]
+    cards = [_read_card(model.examples[mixture_id]) for model in models]
     voices = cards[0]["voices"]
     mixture = directory / "mixture.wav"
     return Example(
@@ -95,7 +95,7 @@ def _example(mixture_id: str, models: Sequence[ModelResults]) -> Example:
             picture=spectrogram_uri(mixture, mixture),
         ),
         voices=tuple(
-            _voice(index, voice, having, cards, directory) for index, voice in enumerate(voices)
+            _voice(index, voice, models, cards, directory) for index, voice in enumerate(voices)
         ),
         licences=tuple(sorted({str(v["licence"]) for v in voices if v.get("licence")})),
         redistributable=all(bool(voice.get("redistributable", False)) for voice in voices),

@@ -1,8 +1,7 @@
-"""Figures that others published, on their own data: for scale, never for comparison.
+"""Results from the literature, for orientation only.
 
-Only figures that were read in a paper's or a repository's own table stand here; figures
-remembered or passed on by third parties do not. They come from other speakers, other mixtures and
-full-size models, so no figure of ours may be set against them.
+They come from other speakers, other mixtures and full-size models, so they cannot be compared with
+ours. Each was read in the table of a paper or of the authors' repository, not quoted second-hand.
 """
 
 from __future__ import annotations
@@ -12,14 +11,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedScore:
-    """One line of somebody's result table.
+    """One row of a published table of results.
 
     Attributes:
-        model: as published.
-        data: test list; the 2Mix lists have 3,000 mixtures (VoxCeleb2: 2,965) of 2 s.
-        si_snri: in dB.
-        sdri: in dB; None where the source gives none.
-        pesq: None where the source gives none.
+        model: name of the model, as published.
+        data: name of the test list; the 2Mix lists have 3,000 mixtures (VoxCeleb2: 2,965) of 2 s.
+        si_snri: SI-SNRi in dB.
+        sdri: SDRi in dB; None if the source does not give it.
+        pesq: PESQ; None if the source does not give it.
         source: where it was read.
     """
 
@@ -33,13 +32,13 @@ class PublishedScore:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedCost:
-    """One line of somebody's cost table.
+    """One row of a published table of costs.
 
     Attributes:
-        model: as published.
-        parameters: count.
-        macs: as published, with its input.
-        latency: as published, with its machine.
+        model: name of the model, as published.
+        parameters: number of parameters.
+        macs: multiply-accumulates as published, with the length of the input.
+        latency: latency as published, with the machine.
         source: where it was read.
     """
 
@@ -52,23 +51,14 @@ class PublishedCost:
 
 _DOLPHIN_TABLE = "result table in the Dolphin repository"
 _DOLPHIN_README = "README of the Dolphin repository, released weights"
+_VOVIT_README = "README of the VoViT repository; parameters counted on its code"
 
 SCORES = (
     PublishedScore(
-        model="Dolphin",
-        data="LRS2-2Mix",
-        si_snri=16.8,
-        sdri=16.9,
-        pesq=3.29,
-        source=_DOLPHIN_TABLE,
+        model="Dolphin", data="LRS2-2Mix", si_snri=16.8, sdri=16.9, pesq=3.29, source=_DOLPHIN_TABLE
     ),
     PublishedScore(
-        model="Dolphin",
-        data="LRS3-2Mix",
-        si_snri=18.8,
-        sdri=18.9,
-        pesq=3.36,
-        source=_DOLPHIN_TABLE,
+        model="Dolphin", data="LRS3-2Mix", si_snri=18.8, sdri=18.9, pesq=3.36, source=_DOLPHIN_TABLE
     ),
     PublishedScore(
         model="Dolphin",
@@ -79,11 +69,7 @@ SCORES = (
         source=_DOLPHIN_TABLE,
     ),
     PublishedScore(
-        model="Dolphin",
-        data="VoxCeleb2-2Mix",
-        si_snri=16.1,
-        pesq=3.45,
-        source=_DOLPHIN_README,
+        model="Dolphin", data="VoxCeleb2-2Mix", si_snri=16.1, pesq=3.45, source=_DOLPHIN_README
     ),
     PublishedScore(model="IIANet", data="LRS2-2Mix", si_snri=16.0, source=_DOLPHIN_TABLE),
     PublishedScore(model="IIANet", data="LRS3-2Mix", si_snri=18.3, source=_DOLPHIN_TABLE),
@@ -91,11 +77,11 @@ SCORES = (
 )
 
 SCORE_NOTES = (
-    "The Dolphin repository gives two figures for VoxCeleb2-2Mix, 14.6 dB in its table and 16.1 dB"
-    " for its released weights; both are printed.",
-    "Two different benchmarks are called VoxCeleb2-2Mix; these figures belong to the one of"
-    " CTCNet, IIANet and Dolphin, whose first voice is always the louder one (0 to 10 dB).",
-    "VoViT's result tables (arXiv 2203.04099) are not reproduced here.",
+    "The Dolphin repository gives two figures for VoxCeleb2-2Mix: 14.6 dB in its table and 16.1 dB"
+    " for its released weights. Both are listed.",
+    "Two different benchmarks are called VoxCeleb2-2Mix. These figures belong to that of CTCNet,"
+    " IIANet and Dolphin, whose first voice is always the louder one (by 0 to 10 dB).",
+    "The result tables of VoViT (arXiv 2203.04099) are not listed here.",
 )
 
 COSTS = (
@@ -118,13 +104,13 @@ COSTS = (
         parameters=51_978_024,
         macs="",
         latency="52.21 ms for 10 s (RTX 3090, batch of 100)",
-        source="VoViT's README; parameters counted on its code",
+        source=_VOVIT_README,
     ),
     PublishedCost(
         model="VoViT",
         parameters=60_076_585,
         macs="",
         latency="57.45 ms for 10 s (RTX 3090, batch of 100)",
-        source="VoViT's README; parameters counted on its code",
+        source=_VOVIT_README,
     ),
 )

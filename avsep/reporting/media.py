@@ -1,19 +1,19 @@
-"""Sounds and pictures as data URIs, small enough to live inside one page."""
+"""Sounds and pictures as data URIs, small enough to be part of the page."""
 
 from __future__ import annotations
 
 import base64
 import io
-import wave
 from pathlib import Path
 
 import numpy as np
 
 from avsep.errors import CheckError
+from avsep.media.pcm import decode_wav, encode_flac
 
 WINDOW, HOP = 512, 128  # of the spectrograms, in samples
-RANGE_DB = 70.0
-COLOURS = 64
+RANGE_DB = 70.0  # range of levels in a spectrogram
+COLOURS = 64  # number of colours in a spectrogram
 MAX_SOUND_BYTES = 8 << 20
 
 
@@ -22,39 +22,33 @@ def data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def read_wav(path: Path) -> tuple[np.ndarray, int]:
-    """Samples, (N,) int16, and their rate, of a mono 16-bit WAV file.
+def read_wav(path: Path) -> np.ndarray:
+    """The samples of a WAV file, (N,) int16 at 16 kHz.
 
     Raises:
-        CheckError: missing, damaged, too large, or of another kind.
+        CheckError: the file is missing, damaged, too large, or not 16 kHz mono 16 bit.
     """
     try:
         if path.stat().st_size > MAX_SOUND_BYTES:
-            raise CheckError(f"{path} has more than {MAX_SOUND_BYTES} bytes.")
-        with wave.open(str(path), "rb") as file:
-            if (file.getnchannels(), file.getsampwidth()) != (1, 2):
-                raise CheckError(f"{path} is no mono 16-bit sound.")
-            return np.frombuffer(file.readframes(file.getnframes()), "<i2"), file.getframerate()
+            raise CheckError(f"{path} is larger than {MAX_SOUND_BYTES} bytes.")
+        return decode_wav(path.read_bytes())
     except FileNotFoundError as error:
         raise CheckError(f"{path} is missing; run `evaluate` again.") from error
-    except (wave.Error, EOFError) as error:
-        raise CheckError(f"{path} is damaged: {error}.") from error
+    except ValueError as error:
+        raise CheckError(f"{path} is damaged: {error}") from error
 
 
 def sound_uri(path: Path) -> str:
-    """A WAV file as a data URI: as FLAC, half the size, where soundfile is installed."""
-    samples, rate_hz = read_wav(path)
+    """A WAV file as a data URI: as FLAC, half the size, if soundfile is installed."""
+    samples = read_wav(path)
     try:
-        import soundfile
+        return data_uri(encode_flac(samples), "audio/flac")
     except ImportError:
         return data_uri(path.read_bytes(), "audio/wav")
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate_hz, format="FLAC", subtype="PCM_16")
-    return data_uri(buffer.getvalue(), "audio/flac")
 
 
 def spectrogram(samples: np.ndarray) -> np.ndarray:
-    """Level over time and frequency in dB, low frequencies first.
+    """The level over time and frequency in dB, low frequencies first.
 
     Args:
         samples: (N,) int16.
@@ -70,17 +64,17 @@ def spectrogram(samples: np.ndarray) -> np.ndarray:
 
 
 def spectrogram_uri(path: Path, reference: Path) -> str:
-    """A spectrogram of a WAV file as a PNG, in the colour range of a reference sound.
+    """The spectrogram of a WAV file as a PNG data URI.
 
     Args:
-        path: the sound.
-        reference: the sound whose loudest point is the top of the range, so that pictures of one
-            example can be compared.
+        path: the WAV file.
+        reference: the WAV file whose loudest point is the top of the colour range. One reference
+            for all sounds of an example makes their pictures comparable.
     """
     import matplotlib
 
-    top = float(spectrogram(read_wav(reference)[0]).max())
-    levels = spectrogram(read_wav(path)[0])
+    top = float(spectrogram(read_wav(reference)).max())
+    levels = spectrogram(read_wav(path))
     shares = np.clip((levels - top + RANGE_DB) / RANGE_DB, 0, 1)
     index = np.round(shares * (COLOURS - 1)).astype(np.uint8)[::-1]
     colours = matplotlib.colormaps["magma"](np.linspace(0, 1, COLOURS))[:, :3]
@@ -88,23 +82,23 @@ def spectrogram_uri(path: Path, reference: Path) -> str:
 
 
 def lips_uri(path: Path) -> str:
-    """A strip of lip frames as a grey PNG.
+    """A strip of lip frames as a grey PNG data URI.
 
     Raises:
-        CheckError: missing, damaged, or no picture.
+        CheckError: the file is missing, damaged, or not a grey picture.
     """
     try:
         strip = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise CheckError(f"{path} is missing or damaged: {error}.") from error
     if strip.ndim != 2 or strip.dtype != np.uint8 or strip.size > MAX_SOUND_BYTES:
-        raise CheckError(f"{path} is no grey picture: {strip.dtype} {strip.shape}.")
+        raise CheckError(f"{path} is not a grey picture but {strip.dtype} of shape {strip.shape}.")
     return _png_uri(strip, None)
 
 
 def _png_uri(picture: np.ndarray, palette: np.ndarray | None) -> str:
-    """A (height, width) uint8 picture as PNG, grey or with a (colours, 3) uint8 palette."""
-    from PIL import Image  # matplotlib brings it
+    """A picture (height, width) uint8 as a PNG, grey or with a palette (colours, 3) uint8."""
+    from PIL import Image  # installed with matplotlib
 
     size = (picture.shape[1], picture.shape[0])
     image = Image.frombytes("L" if palette is None else "P", size, picture.tobytes())

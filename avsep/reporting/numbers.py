@@ -1,4 +1,4 @@
-"""Figures of `metrics.json` as text: a mean, and its interval where there is one."""
+"""Format the figures of `metrics.json`: a mean, and its interval if there is one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 DASH = "–"
 
-# metric -> title, decimals
+# metric -> title and number of decimals
 METRICS: dict[str, tuple[str, int]] = {
     "si_snri": ("SI-SNRi (dB)", 2),
     "sdri": ("SDRi (dB)", 2),
@@ -23,14 +23,14 @@ METRICS: dict[str, tuple[str, int]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One figure of a table.
+class FigureText:
+    """A figure as text.
 
     Attributes:
         text: the mean, or a dash.
-        interval: `low to high`, or empty.
+        interval: the interval as `low to high`, or empty.
         short: the interval with one decimal less, for narrow terminals.
-        note: how many rows had no value, or empty.
+        note: how many rows have no value, or empty.
     """
 
     text: str
@@ -38,17 +38,12 @@ class Cell:
     short: str = ""
     note: str = ""
 
-    @property
-    def line(self) -> str:
-        """All of it in one line."""
-        return f"{self.text} [{self.interval}]" if self.interval else self.text
 
-
-EMPTY = Cell(text=DASH)
+NO_FIGURE = FigureText(text=DASH)
 
 
 def figure_at(metrics: Mapping[str, Any] | None, *path: str) -> Mapping[str, Any] | None:
-    """The figure at a path of nested sections, or None where a step is missing."""
+    """The figure at a path of nested sections; None if it is missing."""
     value: Any = metrics
     for step in path:
         if not isinstance(value, Mapping) or step not in value:
@@ -57,14 +52,14 @@ def figure_at(metrics: Mapping[str, Any] | None, *path: str) -> Mapping[str, Any
     return value if isinstance(value, Mapping) and "mean" in value else None
 
 
-def cell(figure: Mapping[str, Any] | None, decimals: int) -> Cell:
-    """A figure as text."""
+def figure_text(figure: Mapping[str, Any] | None, decimals: int) -> FigureText:
+    """A figure of `metrics.json` as text; a dash if there is none."""
     if figure is None:
-        return EMPTY
+        return NO_FIGURE
     excluded = int(figure.get("excluded", 0))
     low, high = figure.get("low"), figure.get("high")
     has_interval = low is not None and high is not None
-    return Cell(
+    return FigureText(
         text=number(figure["mean"], decimals),
         interval=f"{number(low, decimals)} to {number(high, decimals)}" if has_interval else "",
         short=f"{number(low, decimals - 1)}…{number(high, decimals - 1)}" if has_interval else "",
@@ -73,15 +68,15 @@ def cell(figure: Mapping[str, Any] | None, decimals: int) -> Cell:
 
 
 def number(value: float | None, decimals: int) -> str:
-    """A number with a true minus sign; a dash where there is none."""
+    """A number with a true minus sign; a dash if there is none."""
     if value is None or not math.isfinite(value):
         return DASH
-    rounded = round(value, decimals) + 0.0  # -0.00 is no figure
+    rounded = round(value, decimals) + 0.0  # -0.00 becomes 0.00
     return f"{rounded:.{decimals}f}".replace("-", "−")
 
 
 def scaled(value: float | None, unit: float, decimals: int, suffix: str) -> str:
-    """A large number in a larger unit: `7.00 M`."""
+    """A large number in a larger unit, e.g. `7.00 M`."""
     if value is None or not math.isfinite(value):
         return DASH
     return f"{value / unit:.{decimals}f} {suffix}"

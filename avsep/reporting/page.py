@@ -1,4 +1,4 @@
-"""The page: one HTML file that needs nothing else, neither files nor network."""
+"""Render the page: one HTML file that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """The list of test mixtures in words.
+class TestList:
+    """The list of test mixtures.
 
     Attributes:
-        name: e.g. `strict-2mix, version 1`; empty where there is no list.
-        mixtures: how many were evaluated.
-        speakers: how many wanted speakers they have.
-        seconds: length of a mixture.
+        name: protocol and version, e.g. `strict-2mix, version 1`; empty if there is no list.
+        mixtures: number of mixtures that were evaluated.
+        speakers: number of wanted speakers.
+        seconds: length of a mixture, in seconds.
     """
 
     name: str = ""
@@ -48,23 +48,23 @@ def render_page(
     max_examples: int,
     ledger: Mapping[str, Counts],
 ) -> str:
-    """The page as HTML.
+    """Render the page as HTML.
 
     Args:
-        workspace: the project's folders; whatever is missing there is named on the page.
-        models: which models, in the order of the tables.
-        title: of the page.
-        max_examples: mixtures with players.
+        workspace: folders of the project; the page says which results are missing.
+        models: names of the models, in the order of the tables.
+        title: title of the page.
+        max_examples: number of mixtures to listen to.
         ledger: how the items of each stage ended.
 
     Raises:
-        CheckError: a file is there but damaged.
+        CheckError: a file is damaged.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     results = gather_models(workspace, models)
-    drops = corpus.drops(workspace)
+    dropped = corpus.dropped_clips(workspace)
     script = (TEMPLATES / "page.js").read_text("utf-8")
     style = (TEMPLATES / "page.css").read_text("utf-8")
     environment = Environment(
@@ -78,15 +78,15 @@ def render_page(
         "page.html"
     ).render(
         title=title,
-        # Our own two files, and nothing else may run or style: the policy names their hashes.
+        # The policy allows only these two files of ours, by their hashes.
         script=Markup(script),  # noqa: S704
         style=Markup(style),  # noqa: S704
         policy=_policy(script, style),
-        protocol=_protocol(workspace, results),
+        test_list=_test_list(workspace, results),
         models=results,
         any_evaluated=any(model.evaluated for model in results),
         result_titles=[METRICS[metric][0] for metric in tables.RESULT_COLUMNS],
-        result_lines=tables.result_lines(results),
+        result_rows=tables.result_rows(results),
         comparisons=tables.comparison_sentences(results),
         problems=tables.problem_sentences(results),
         breakdowns=_breakdowns(results),
@@ -100,14 +100,14 @@ def render_page(
         scatters=[(m.title, uri) for m in results if (uri := charts.scatter_plot(m))],
         examples=gather_examples(results, max_examples),
         curves=[(model, charts.training_curves(model)) for model in results],
-        splits=corpus.split_lines(workspace),
-        drops=drops,
-        drop_bars=charts.drop_bars([(line.reason, line.clips) for line in drops.lines])
-        if drops
+        splits=corpus.split_rows(workspace),
+        dropped=dropped,
+        drop_bars=charts.drop_bars([(row.reason, row.clips) for row in dropped.rows])
+        if dropped
         else None,
         score_histograms=scores.histograms(scores.gather_scores(workspace)),
-        ledger=corpus.ledger_lines(ledger),
-        costs=tables.cost_lines(results),
+        ledger=corpus.ledger_rows(ledger),
+        costs=tables.cost_rows(results),
         versions=versions(),
         measured_with=sorted({m.cost["versions"] for m in results if m.cost}),
         commit=git_commit(workspace.root)[:12],
@@ -115,10 +115,10 @@ def render_page(
 
 
 def _policy(script: str, style: str) -> str:
-    """A content security policy: nothing is loaded, only our script and style run."""
+    """A content security policy that allows our script and style, and loads nothing."""
 
     def digest(text: str) -> str:
-        # A browser sees line ends as \n and hashes what stands between the tags.
+        # Browsers normalise line ends to \n and hash the text between the tags.
         value = hashlib.sha256(text.replace("\r\n", "\n").encode("utf-8")).digest()
         return f"'sha256-{base64.b64encode(value).decode('ascii')}'"
 
@@ -129,13 +129,13 @@ def _policy(script: str, style: str) -> str:
     )
 
 
-def _protocol(workspace: Workspace, models: Sequence[ModelResults]) -> Protocol:
+def _test_list(workspace: Workspace, models: Sequence[ModelResults]) -> TestList:
     metrics = next((model.metrics for model in models if model.metrics is not None), None)
     if metrics is None:
-        return Protocol()
+        return TestList()
     path = workspace.mixtures / "test.jsonl"
     first: dict[str, Any] = next(iter(read_jsonl(path)), {}) if path.is_file() else {}
-    return Protocol(
+    return TestList(
         name=f"{first['protocol']}, version {first['version']}" if "protocol" in first else "",
         mixtures=int(metrics["mixtures"]),
         speakers=int(metrics["speakers"]),
@@ -145,35 +145,35 @@ def _protocol(workspace: Workspace, models: Sequence[ModelResults]) -> Protocol:
 
 @dataclass(frozen=True, kw_only=True)
 class Breakdown:
-    """SI-SNRi of each model for the parts of the list.
+    """SI-SNRi of each model on parts of the list.
 
     Attributes:
-        title: of the table.
-        explanation: one sentence.
+        title: title of the table.
+        explanation: one sentence for the caption.
         columns: names of the parts.
-        lines: a line a model.
+        rows: one row per model.
     """
 
     title: str
     explanation: str
     columns: tuple[str, ...]
-    lines: tuple[tables.Line, ...]
+    rows: tuple[tables.TableRow, ...]
 
 
 _BREAKDOWNS = (
     ("By genders of the pair", "f: female, m: male.", "by_pair"),
     (
         "Base voices that occur only in the test set",
-        "No speaker built on these voices was met in training.",
+        "No training speaker has one of these base voices.",
         "by_group.unheard",
     ),
     (
-        "Base voices that training met in other speakers",
-        "The speakers are new, their base voice is not.",
+        "Base voices that training speakers have too",
+        "The speakers are new, but their base voices are not.",
         "by_group.heard",
     ),
 )
-MAX_COLUMNS = 12  # a corpus without groups has one for each speaker
+MAX_COLUMNS = 12  # a corpus without groups has one column per speaker: too many to show
 
 
 def _breakdowns(models: Sequence[ModelResults]) -> list[Breakdown]:
@@ -186,7 +186,7 @@ def _breakdowns(models: Sequence[ModelResults]) -> list[Breakdown]:
                     title=title,
                     explanation=explanation,
                     columns=tuple(columns),
-                    lines=tuple(tables.section_lines(models, section)),
+                    rows=tuple(tables.section_rows(models, section)),
                 )
             )
     return found

@@ -1,4 +1,4 @@
-"""The versions of the tools that made the figures."""
+"""The versions of the packages that the results were computed with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGES = (
 
 
 def versions() -> list[tuple[str, str]]:
-    """Name and version of avsep, Python and the packages that matter, where installed."""
+    """Name and version of avsep, of Python and of each installed package in `PACKAGES`."""
     found = [("avsep", __version__), ("Python", platform.python_version())]
     for name in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""How the scores of clips and samples are spread: what a filter would take, before it is set."""
+"""Histograms of the scores of clips and samples, which show what a selection would drop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 3
 BINS = 30
-# Facts of the file, not of its quality.
+# Properties of the file that say nothing about its quality.
 _LEFT_OUT = frozenset({"audio_rate_hz", "channels", "crop_scale", "source_width", "source_height"})
 
 
@@ -30,12 +30,12 @@ class Score:
     """The values of one score.
 
     Attributes:
-        taken: of the items that were kept.
-        left: of those that were dropped by a wish or a limit.
+        kept: values of the items that were kept.
+        dropped: values of the items that the selection dropped.
     """
 
-    taken: list[float] = field(default_factory=list)
-    left: list[float] = field(default_factory=list)
+    kept: list[float] = field(default_factory=list)
+    dropped: list[float] = field(default_factory=list)
 
 
 def gather_scores(workspace: Workspace) -> dict[str, Score]:
@@ -49,7 +49,7 @@ def gather_scores(workspace: Workspace) -> dict[str, Score]:
     for clip in read_rows(path, Clip) if path.is_file() else []:
         if clip.kept or clip.reason == str(Reason.NOT_SELECTED):
             for name, value in clip_scores(clip).items():
-                _add(scores, name, value, taken=clip.kept)
+                _add(scores, name, value, kept=clip.kept)
     if (workspace.shards / "index.parquet").is_file():
         from avsep.shards.index import read_index
 
@@ -57,34 +57,33 @@ def gather_scores(workspace: Workspace) -> dict[str, Score]:
         for row in read_index(workspace.shards):
             for name, value in row.quality.items():
                 if name not in of_clips:
-                    _add(scores, name, value, taken=True)
-    return {name: score for name, score in scores.items() if len(set(score.taken)) > 1}
+                    _add(scores, name, value, kept=True)
+    return {name: score for name, score in scores.items() if len(set(score.kept)) > 1}
 
 
-def _add(scores: dict[str, Score], name: str, value: float | str, *, taken: bool) -> None:
+def _add(scores: dict[str, Score], name: str, value: float | str, *, kept: bool) -> None:
     if isinstance(value, str) or not math.isfinite(value) or name in _LEFT_OUT:
         return
-    (scores[name].taken if taken else scores[name].left).append(value)
+    (scores[name].kept if kept else scores[name].dropped).append(value)
 
 
 def histograms(scores: dict[str, Score]) -> str | None:
-    """One small histogram a score as a data URI; None where there are none."""
+    """One small histogram per score, as an SVG data URI; None if there are no scores."""
     if not scores:
         return None
-    lines = -(-len(scores) // COLUMNS)
+    rows = -(-len(scores) // COLUMNS)
 
     def draw(figure: Figure) -> None:
-        for place, (name, score) in enumerate(scores.items(), 1):
-            axes = figure.add_subplot(lines, COLUMNS, place)
-            every = np.array(score.taken + score.left)
-            edges = np.histogram_bin_edges(every, BINS)
-            taken, _ = np.histogram(score.taken, edges)
-            left, _ = np.histogram(score.left, edges)
+        for position, (name, score) in enumerate(scores.items(), 1):
+            axes = figure.add_subplot(rows, COLUMNS, position)
+            edges = np.histogram_bin_edges(np.array(score.kept + score.dropped), BINS)
+            kept, _ = np.histogram(score.kept, edges)
+            dropped, _ = np.histogram(score.dropped, edges)
             width = np.diff(edges)
-            axes.bar(edges[:-1], taken, width, align="edge", color="#2f81d8")
-            axes.bar(edges[:-1], left, width, bottom=taken, align="edge", color="#d9622b")
+            axes.bar(edges[:-1], kept, width, align="edge", color="#2f81d8")
+            axes.bar(edges[:-1], dropped, width, bottom=kept, align="edge", color="#d9622b")
             axes.set_title(name, fontsize=8)
             axes.tick_params(labelsize=6)
         figure.subplots_adjust(hspace=0.75)
 
-    return svg_uri(draw, (7.2, 0.3 + 1.25 * lines), (0.4, 0.3, 0.1, 0.25))
+    return svg_uri(draw, (7.2, 0.3 + 1.25 * rows), (0.4, 0.3, 0.1, 0.25))

@@ -1,4 +1,4 @@
-"""The table of results for the terminal."""
+"""The table of results for the terminal, which `avsep results` prints."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from avsep.reporting.gather import gather_models
-from avsep.reporting.numbers import Cell
-from avsep.reporting.tables import result_lines
+from avsep.reporting.numbers import FigureText
+from avsep.reporting.tables import result_rows
 from avsep.workspace import Workspace
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-# title, place in a line of results, with its interval
+# heading, index of the cell in a row of results, whether to show its interval
 COLUMNS = (
     ("SI-SNRi", 0, True),
     ("SDRi", 1, True),
@@ -25,10 +25,10 @@ COLUMNS = (
 
 
 def summary_table(workspace: Workspace) -> Table:
-    """Means of each model with 95 % intervals; SI-SNRi and SDRi in dB.
+    """The means of each model with 95 % intervals; SI-SNRi and SDRi in dB.
 
     Raises:
-        CheckError: an evaluation is there but damaged.
+        CheckError: the files of an evaluation are damaged.
     """
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
@@ -43,29 +43,29 @@ def summary_table(workspace: Workspace) -> Table:
     title = "Separation of test mixtures"
     if len(counts) == 1:
         mixtures, speakers = counts.pop()
-        title += f" ({mixtures} mixtures, {speakers} speakers that training never met)"
+        title += f" ({mixtures} mixtures, {speakers} speakers that are not in training)"
     table = Table(
         title=title,
-        caption="means in dB, PESQ-WB, STOI; in grey the 95 % interval by target utterance",
+        caption="means in dB, PESQ-WB and STOI; in grey, the 95 % interval by target utterance",
         box=SIMPLE_HEAD,
     )
     table.add_column("model", overflow="fold")
     for column, _, _ in COLUMNS:
         table.add_column(column, justify="right", overflow="fold")
     notes = []
-    for line in result_lines(models):
-        table.add_row(escape(line.name), *_texts(line.cells))
-        if line.note:
-            notes.append(f"{line.name}: {line.note}")
+    for row in result_rows(models):
+        table.add_row(escape(row.name), *_texts(row.cells))
+        if row.note:
+            notes.append(f"{row.name}: {row.note}")
     if notes:
         table.caption = "\n".join([str(table.caption), *(escape(note) for note in notes)])
     return table
 
 
-def _texts(cells: Sequence[Cell]) -> list[str]:
+def _texts(cells: Sequence[FigureText]) -> list[str]:
     return [
-        f"{cells[place].text}\n[dim]{cells[place].short}[/dim]"
-        if with_interval and cells[place].short
-        else cells[place].text
-        for _, place, with_interval in COLUMNS
+        f"{cells[index].text}\n[dim]{cells[index].short}[/dim]"
+        if with_interval and cells[index].short
+        else cells[index].text
+        for _, index, with_interval in COLUMNS
     ]

@@ -1,4 +1,4 @@
-"""The tables of the page as rows of cells: results, pairs, base voices, comparisons, cost."""
+"""The tables of the page as rows of text: results, breakdowns, comparisons and costs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from avsep.models.registry import MODELS
 from avsep.reporting.gather import ModelResults
 from avsep.reporting.numbers import (
     DASH,
-    EMPTY,
     METRICS,
-    Cell,
-    cell,
+    NO_FIGURE,
+    FigureText,
     figure_at,
+    figure_text,
     number,
     scaled,
 )
@@ -26,54 +26,67 @@ COMPARE_SAMPLES = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
-    """A named row of cells."""
+class TableRow:
+    """One row of a table of figures.
+
+    Attributes:
+        name: heading of the row.
+        cells: the figures, one per column.
+        note: a remark under the heading, or empty.
+    """
 
     name: str
-    cells: tuple[Cell, ...]
+    cells: tuple[FigureText, ...]
     note: str = ""
 
 
-def result_lines(models: Sequence[ModelResults]) -> list[Line]:
-    """The unprocessed mixture, then each model: own video, then SI-SNRi without the right video."""
-    lines = []
+def result_rows(models: Sequence[ModelResults]) -> list[TableRow]:
+    """A row for the unprocessed mixture, then one row per model.
+
+    The columns are `RESULT_COLUMNS` with the speaker's own video, then SI-SNRi with the other
+    speaker's video and with none.
+    """
+    rows = []
     first = next((model for model in models if model.evaluated), None)
     if first is not None:
-        base = [EMPTY, EMPTY]
-        for metric in RESULT_COLUMNS[2:]:
-            decimals = METRICS[metric][1]
-            found = figure_at(first.metrics, "overall", "own", f"{metric}_mixture")
-            base.append(cell(found, decimals))
-        lines.append(Line(name="unprocessed mixture", cells=(*base, EMPTY, EMPTY)))
+        mixture = [
+            figure_text(
+                figure_at(first.metrics, "overall", "own", f"{metric}_mixture"), METRICS[metric][1]
+            )
+            for metric in RESULT_COLUMNS[2:]
+        ]
+        cells = (NO_FIGURE, NO_FIGURE, *mixture, NO_FIGURE, NO_FIGURE)
+        rows.append(TableRow(name="unprocessed mixture", cells=cells))
     for model in models:
         own = [
-            cell(figure_at(model.metrics, "overall", "own", metric), METRICS[metric][1])
+            figure_text(figure_at(model.metrics, "overall", "own", metric), METRICS[metric][1])
             for metric in RESULT_COLUMNS
         ]
         rest = [
-            cell(figure_at(model.metrics, "overall", condition, "si_snri"), 2)
+            figure_text(figure_at(model.metrics, "overall", condition, "si_snri"), 2)
             for condition in ("other", "none")
         ]
-        lines.append(Line(name=model.title, cells=(*own, *rest), note=model.missing))
-    return lines
+        rows.append(TableRow(name=model.title, cells=(*own, *rest), note=model.missing))
+    return rows
 
 
 def section_columns(models: Sequence[ModelResults], section: str) -> list[str]:
-    """The names in `by_pair` or `by_group.<side>` of any model, sorted."""
+    """The names in the section `by_pair` or `by_group.<side>` of any model, sorted."""
     found: set[str] = set()
     for model in models:
         found |= _section(model, section).keys()
     return sorted(found)
 
 
-def section_lines(models: Sequence[ModelResults], section: str) -> list[Line]:
-    """SI-SNRi of each evaluated model for each name of `section_columns`."""
+def section_rows(models: Sequence[ModelResults], section: str) -> list[TableRow]:
+    """SI-SNRi of each evaluated model, one column per name of `section_columns`."""
     names = section_columns(models, section)
     return [
-        Line(
+        TableRow(
             name=model.title,
             cells=tuple(
-                cell(figure_at(_section(model, section), name, "si_snri"), 2) for name in names
+                figure_text(figure_at(_section(model, section), name, "si_snri"), 2)
+                for name in names
             ),
         )
         for model in models
@@ -89,7 +102,7 @@ def _section(model: ModelResults, section: str) -> dict[str, Any]:
 
 
 def comparison_sentences(models: Sequence[ModelResults]) -> list[str]:
-    """Paired differences of the models that are one another's ablation."""
+    """One sentence per pair of models of which one is an ablation of the other."""
     by_name = {model.name: model for model in models}
     sentences = []
     # A model that needs another one is that one with something added, e.g. VoViT's enhancer.
@@ -121,7 +134,7 @@ def comparison_sentences(models: Sequence[ModelResults]) -> list[str]:
 
 
 def problem_sentences(models: Sequence[ModelResults]) -> list[str]:
-    """Which figures lack some rows, and why."""
+    """One sentence per metric that lacks values, with the reasons."""
     sentences = []
     for model in models:
         for condition, metrics in sorted(_section(model, "problems").items()):
@@ -130,20 +143,20 @@ def problem_sentences(models: Sequence[ModelResults]) -> list[str]:
                     f"{name.replace('_', ' ')} {n}" for name, n in sorted(counts.items())
                 )
                 sentences.append(
-                    f"{model.title}, {condition} video: {metric} has no value for some ({reasons})."
+                    f"{model.title}, {condition} video: {metric} lacks some values ({reasons})."
                 )
     return sentences
 
 
-def cost_lines(models: Sequence[ModelResults]) -> list[tuple[str, list[str]]]:
-    """Name and texts of each measured model."""
-    lines = []
+def cost_rows(models: Sequence[ModelResults]) -> list[tuple[str, list[str]]]:
+    """The title and the cells of each model whose cost was measured."""
+    rows = []
     for model in models:
         if (cost := model.cost) is None:
             continue
         seconds = cost["audio_s"]
         peak, loaded = cost["peak_memory_mb"], cost["model_memory_mb"]
-        lines.append(
+        rows.append(
             (
                 model.title,
                 [
@@ -157,4 +170,4 @@ def cost_lines(models: Sequence[ModelResults]) -> list[tuple[str, list[str]]]:
                 ],
             )
         )
-    return lines
+    return rows

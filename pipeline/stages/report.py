@@ -10,6 +10,7 @@ from avsep.files import fresh_directory, link_or_copy, write_text
 from avsep.models.registry import MODELS
 from avsep.outcome import Counts, Outcome
 from avsep.progress import Progress
+from avsep.validation import check_at_least, check_not_empty, check_positive
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.stage import Batch, Stage, StageReport
@@ -23,10 +24,11 @@ class ReportConfig:
     """What the page shows.
 
     Attributes:
-        title: of the page.
-        models: in the order of the tables.
-        max_examples: mixtures with players and pictures; each is a few hundred KiB.
-        max_size_mb: a larger page is an error, since browsers and mail choke on it.
+        title: title of the page.
+        models: names of the models, in the order of the tables.
+        max_examples: number of mixtures with players and pictures; each takes a few hundred KiB.
+        max_size_mb: largest size of the page, in MB; a larger page is an error, since browsers
+            and mail servers cannot handle it.
     """
 
     title: str = "Two voices, one face: results"
@@ -35,16 +37,13 @@ class ReportConfig:
     max_size_mb: float = 20.0
 
     def __post_init__(self) -> None:
-        if not self.models:
-            raise ValueError("models is empty; name at least one.")
-        if self.max_examples < 0:
-            raise ValueError(f"max_examples is {self.max_examples}; it must not be negative.")
-        if self.max_size_mb <= 0:
-            raise ValueError(f"max_size_mb is {self.max_size_mb}; it must be above 0.")
+        check_not_empty(self, "models")
+        check_at_least(self, 0, "max_examples")
+        check_positive(self, "max_size_mb")
 
 
 def plan(config: ReportConfig, workspace: Workspace) -> list[Batch]:
-    """One batch with one item: the page. It is quick, so it is always made anew."""
+    """One batch with one item: the page. It is rendered in each run, since that is quick."""
     return [Batch(name="page", items=(PAGE,))]
 
 
@@ -70,8 +69,8 @@ def work(
     size_mb = len(html.encode("utf-8")) / 1e6
     if size_mb > config.max_size_mb:
         raise CheckError(
-            f"the page has {size_mb:.1f} MB, more than report.max_size_mb"
-            f" ({config.max_size_mb:g}); lower report.max_examples."
+            f"the page is {size_mb:.1f} MB large, but report.max_size_mb is"
+            f" {config.max_size_mb:g}; lower report.max_examples."
         )
     write_text(workspace.work(NAME) / PAGE, html)
     progress(1)

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(PROBLEM), reason=PROB
 
 @pytest.fixture(scope="module")
 def page_file(full_workspace, tmp_path_factory) -> Path:
-    """A page to look at: `AVSEP_REPORT` names a real one, else it is made of synthetic figures."""
+    """The page that `AVSEP_REPORT` names, or one made of synthetic results."""
     if real := os.environ.get("AVSEP_REPORT"):
         return Path(real).resolve()
     path = tmp_path_factory.mktemp("page") / "index.html"
@@ -57,7 +57,7 @@ def wait_until(page: Any, condition: str) -> None:
 
 @pytest.fixture(scope="module")
 def opened(browser, page_file) -> Iterator[tuple[Any, list[str]]]:
-    """The opened page, and what it complained about or asked for."""
+    """The opened page, and its console messages, errors and requests."""
     context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True)
     page = context.new_page()
     noise: list[str] = []
@@ -145,7 +145,7 @@ def test_colours_follow_the_readers_setting_and_a_picture_is_taken(
     assert shot.stat().st_size > 50_000
 
 
-def test_nothing_sticks_out_on_a_phone(opened):
+def test_the_page_fits_a_phone(opened):
     page, _ = opened
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,4 +1,4 @@
-"""The report page: whole, self-contained, escaped, honest about what is missing."""
+"""The report page: complete, self-contained, escaped, and clear about what is missing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from avsep.cli.app import app
 from avsep.errors import CheckError
 from avsep.files import write_text
 from avsep.reporting.gather import gather_model, read_log
-from avsep.reporting.media import sound_uri
-from avsep.reporting.numbers import DASH, cell, number
+from avsep.reporting.media import read_wav, sound_uri
+from avsep.reporting.numbers import DASH, figure_text, number
 from avsep.reporting.page import render_page
 from avsep.reporting.table import summary_table
 from avsep.workspace import Workspace
@@ -28,7 +28,7 @@ LOADING = {"src", "href", "srcset", "poster", "data", "action", "xlink:href"}
 
 
 class Page(HTMLParser):
-    """Collects tags, checks nesting."""
+    """Collects the tags and checks their nesting."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ def page(html) -> Page:
 
 def test_every_picture_and_sound_is_inside_the_page_and_nothing_is_loaded(page, html):
     pictures, sounds = page.all("img"), page.all("audio")
-    # 2 examples: the mixture, and for each of 2 voices the target and 3 models in 3 conditions
+    # 2 examples: the mixture, and for each of 2 voices the target and 3 models x 3 conditions
     assert len(sounds) == 2 * (1 + 2 * (1 + 3 * 3))
     assert len(pictures) >= 1 + 3 + 3 + 1 + 2 * (1 + 2 * (1 + 1 + 3))
     for attributes in pictures + sounds:
@@ -102,14 +102,12 @@ def test_sounds_decode_to_what_was_evaluated(page, full_workspace):
     import numpy as np
     import soundfile
 
-    from avsep.reporting.media import read_wav
-
     first = page.all("audio")[0]["src"]
     kind, _, content = first.partition(";base64,")
     assert kind == "data:audio/flac"
     samples, rate = soundfile.read(io.BytesIO(base64.b64decode(content)), dtype="int16")
     directory = full_workspace.evaluation("dolphin") / "examples" / "test-00000"
-    wanted, _ = read_wav(directory / "mixture.wav")
+    wanted = read_wav(directory / "mixture.wav")
     assert rate == 16_000
     assert np.array_equal(samples, wanted)
 
@@ -122,7 +120,7 @@ def test_without_soundfile_the_sounds_stay_wav(full_workspace, monkeypatch):
     assert sound_uri(path).startswith("data:audio/wav;base64,UklGR")
 
 
-def test_the_page_says_the_figures_of_metrics_json(page, full_workspace):
+def test_the_page_shows_the_figures_of_metrics_json(page, full_workspace):
     for model in LEVELS:
         metrics = json.loads((full_workspace.evaluation(model) / "metrics.json").read_text())
         for condition in ("own", "other", "none"):
@@ -137,12 +135,15 @@ def test_the_page_says_the_figures_of_metrics_json(page, full_workspace):
 def test_published_figures_are_marked_as_other_data(page):
     words = page.words
     assert "Other data, other mixtures, full-size models." in words
-    before, after = words.index("Published figures Other data"), words.index("Does it look? The")
+    before, after = (
+        words.index("Published figures Other data"),
+        words.index("Does it use the video? The"),
+    )
     for figure in ("16.8", "18.8", "14.6", "3.29"):
         assert figure in words[before:after]
 
 
-def test_the_stage_publishes_one_small_file_and_the_same_one_each_time(html, full_workspace):
+def test_the_stage_publishes_one_small_file_that_is_always_the_same(html, full_workspace):
     from tests.support.stage_run import run_stage
 
     found = run_stage("report", full_workspace, config=ReportConfig(title="Results"))
@@ -152,7 +153,7 @@ def test_the_stage_publishes_one_small_file_and_the_same_one_each_time(html, ful
     assert found.facts["MB"] < 5
 
 
-def test_a_page_too_large_to_send_is_refused(tmp_path, monkeypatch):
+def test_a_page_that_is_too_large_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("avsep.reporting.page.render_page", lambda *_, **__: "x" * 200_000)
     config, workspace = ReportConfig(max_size_mb=0.1), Workspace(tmp_path)
     with pytest.raises(CheckError, match=r"report\.max_size_mb"):
@@ -173,13 +174,13 @@ def test_one_missing_model_does_not_hide_the_others(tmp_path):
     workspace = Workspace(tmp_path)
     make_evaluation(workspace, "dolphin")
     page = Page(render(workspace))
-    assert "not evaluated yet; `avsep run evaluate --model vovit` does it" in page.words
+    assert "not evaluated yet; run `avsep run evaluate --model vovit`" in page.words
     assert len(page.all("audio")) == 2 * (1 + 2 * (1 + 3))
     metrics = json.loads((workspace.evaluation("dolphin") / "metrics.json").read_text())
     assert number(metrics["overall"]["own"]["si_snri"]["mean"], 2) in page.words
 
 
-def test_hostile_names_are_text_and_never_markup(tmp_path):
+def test_hostile_names_are_escaped(tmp_path):
     hostile = '<script>alert(1)</script><img src=x onerror="alert(2)">'
     workspace = Workspace(tmp_path)
     make_evaluation(workspace, "dolphin", speaker=hostile)
@@ -199,11 +200,11 @@ def test_hostile_names_are_text_and_never_markup(tmp_path):
             assert b"<script" not in base64.b64decode(content)
 
 
-def test_clips_that_must_not_be_passed_on_are_marked(tmp_path, html):
+def test_clips_that_must_not_be_redistributed_are_marked(tmp_path, html):
     workspace = Workspace(tmp_path)
     make_evaluation(workspace, "dolphin", redistributable=False)
-    assert "Not to be passed on" in render(workspace)
-    assert "Not to be passed on" not in html
+    assert "Do not redistribute" in render(workspace)
+    assert "Do not redistribute" not in html
 
 
 def test_damaged_inputs_are_named(tmp_path):
@@ -221,7 +222,7 @@ def test_damaged_inputs_are_named(tmp_path):
         read_log(tmp_path / "log.csv")
 
 
-def test_a_cost_that_could_not_be_measured_says_why(tmp_path):
+def test_the_page_says_why_a_cost_could_not_be_measured(tmp_path):
     workspace = Workspace(tmp_path)
     make_evaluation(workspace, "vovit")
     write_text(workspace.evaluation("vovit") / "cost.json", '{"problem": "its process was killed"}')
@@ -249,16 +250,16 @@ def test_the_terminal_table_has_a_row_for_each_model(full_workspace, tmp_path):
     assert "14 mixtures, 4 speakers" in said.stdout
 
 
-def test_cells_show_intervals_missing_rows_and_dashes():
+def test_figures_show_intervals_missing_rows_and_dashes():
     figure = {"mean": -0.001, "low": -1.5, "high": 1.25, "rows": 8, "excluded": 2}
-    shown = cell(figure, 2)
+    shown = figure_text(figure, 2)
     assert (shown.text, shown.interval) == ("0.00", "−1.50 to 1.25")
     assert shown.note == "without 2 of 10"
-    assert cell(None, 2).text == DASH
+    assert figure_text(None, 2).text == DASH
     assert number(float("nan"), 2) == DASH
 
 
-def test_nonsense_in_the_config_is_refused():
+def test_invalid_settings_are_refused():
     for values in ({"models": ()}, {"max_examples": -1}, {"max_size_mb": 0.0}):
         with pytest.raises(ValueError, match=next(iter(values))):
             ReportConfig(**values)

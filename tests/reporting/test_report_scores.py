@@ -1,3 +1,5 @@
+"""Histograms of scores in the report."""
+
 import math
 
 from avsep.reporting.scores import gather_scores, histograms
@@ -7,7 +9,7 @@ from avsep.workspace import Workspace
 from tests.support.clip_maker import raw_clip
 
 
-def test_each_score_has_a_histogram_and_dropped_clips_are_told_apart(tmp_path):
+def test_each_score_has_a_histogram_that_separates_dropped_clips(tmp_path):
     workspace = Workspace(tmp_path)
     (tmp_path / "x.mp4").write_bytes(b"x")
     clips = [
@@ -27,10 +29,10 @@ def test_each_score_has_a_histogram_and_dropped_clips_are_told_apart(tmp_path):
     ]  # fmt: skip
     write_rows(workspace.clips / "clips.parquet", clips, Clip)
     scores = gather_scores(workspace)
-    assert len(scores["asd_conf"].taken) == 30
-    assert len(scores["asd_conf"].left) == 15
-    assert len(scores["snr_db"].taken) == 29
-    assert "duration_s" not in scores  # always the same: nothing to see
+    assert len(scores["asd_conf"].kept) == 30
+    assert len(scores["asd_conf"].dropped) == 15
+    assert len(scores["snr_db"].kept) == 29
+    assert "duration_s" not in scores  # the same for all clips: nothing to show
     assert "crop_scale" not in scores
     picture = histograms(scores)
     assert picture.startswith("data:image/svg+xml")

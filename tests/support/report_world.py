@@ -1,4 +1,4 @@
-"""A synthetic project after `evaluate`: figures, examples, logs, shards' index and ledger."""
+"""A synthetic project after `evaluate`: results, examples, logs, index and ledger."""
 
 from __future__ import annotations
 
