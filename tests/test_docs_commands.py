@@ -24,6 +24,7 @@ RUN_BY = {
     "avsep doctor": "tests/test_docs_commands.py",
     "avsep down": f"{SCENARIOS}/scheduled_runs.py",
     "avsep export": "tests/exporting/test_exports.py",
+    "avsep init": "tests/execution/test_init.py",
     "avsep inspect": "tests/test_docs_commands.py",
     "avsep ledger": "tests/execution/test_ledger_commands.py",
     "avsep profile use": "tests/corpora/test_miniature_corpora.py",

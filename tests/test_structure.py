@@ -1,6 +1,7 @@
 """The promises about who may import whom, and about the one word of a stage."""
 
 import ast
+import dataclasses
 import subprocess
 import sys
 from functools import cache
@@ -121,6 +122,41 @@ def test_one_word_runs_through_all_places():
         assert stage.config.__name__ == f"{name.capitalize()}Config"
         spec = dvc["stages"][name]
         assert f"flows.stages {name}" in spec.get("cmd", spec.get("do", {}).get("cmd"))
+
+
+def _packages_behind(stage: str) -> set[str]:
+    """The packages of the library that a stage runs code of."""
+    paths = {_module_of(path): path for path in MODULES}
+    seen: set[str] = set()
+    todo = [f"pipeline.stages.{stage}"]
+    while todo:
+        name = todo.pop()
+        # The list of stages knows all of them, and says nothing of one.
+        if name in seen or name not in paths or name == "pipeline.stages":
+            continue
+        seen.add(name)
+        todo += [*_ours(paths[name]), name.rpartition(".")[0]]
+    return {"/".join(name.split(".")[:2]) for name in seen if name.startswith("avsep.")}
+
+
+def test_dvc_tracks_the_code_that_a_stage_runs():
+    dvc = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))
+    for name in STAGES:
+        spec = dvc["stages"][name]
+        deps = {dep for dep in spec.get("do", spec)["deps"] if dep.startswith(("avsep", "pipel"))}
+        packages = {path for path in _packages_behind(name) if (ROOT / path).is_dir()}
+        assert deps == packages | {f"pipeline/stages/{name}.py"}, name
+
+
+def test_dvc_tracks_every_setting_that_decides_a_training():
+    dvc = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))
+    config = STAGES["train"].config
+    # They change how fast the result comes, and where.
+    without_effect = {"model", "device", "threads", "workers", "cache_mb"}
+    fields = {field.name for field in dataclasses.fields(config)} - without_effect
+    tracked = {name.removeprefix("train.") for name in dvc["stages"]["train"]["do"]["params"]}
+    models = {name.replace("-", "_") for name in dvc["stages"]["train"]["foreach"]}
+    assert tracked - {"${key}"} == fields - models
 
 
 def test_every_profile_is_valid():
