@@ -132,11 +132,9 @@ def _gpu(*, needed: bool) -> Line:
 
 def _weights(extract: Any) -> Line:
     def look() -> str:
-        from avsep.extraction.provenance import ClipSettings, check_backend
+        from avsep.faces.backends import check_backend
 
-        check_backend(
-            ClipSettings(backend=extract.backend, backend_options=extract.backend_options)
-        )
+        check_backend(extract.backend, extract.backend_options)
         if extract.backend == "mediapipe":
             from avsep.faces.backends.task_file import read_models
 

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from avsep.extraction.clip import encoded_samples, loaded_backend, num_frames_of
-from avsep.extraction.provenance import ClipSettings
+from avsep.extraction.config import ExtractionConfig
 from avsep.schema import Clip
 
 STEPS = ("decode", "detect", "landmark", "track", "warp", "encode")
@@ -16,7 +16,7 @@ DEMO_SPEAKER, DEMO_CLIP, DEMO_SEED = 0, 0, 1
 
 
 def bench_extract(
-    video: Path | None = None, *, repeats: int = 3, settings: ClipSettings | None = None
+    video: Path | None = None, *, repeats: int = 3, settings: ExtractionConfig | None = None
 ) -> dict[str, str | int | float]:
     """Extract a video again and again in this process; the fastest run counts.
 
@@ -38,16 +38,16 @@ def bench_extract(
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}; it must be at least 1.")
     if video is not None:
-        return _measure(video, repeats, settings or ClipSettings())
+        return _measure(video, repeats, settings or ExtractionConfig())
     from avsep.corpora.demo.corpus import DemoClip, write_clip
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "demo.mp4"
         write_clip(DemoClip(speaker=DEMO_SPEAKER, number=DEMO_CLIP), path, seed=DEMO_SEED)
-        return _measure(path, repeats, settings or ClipSettings())
+        return _measure(path, repeats, settings or ExtractionConfig())
 
 
-def _measure(path: Path, repeats: int, settings: ClipSettings) -> dict[str, str | int | float]:
+def _measure(path: Path, repeats: int, settings: ExtractionConfig) -> dict[str, str | int | float]:
     from avsep.faces.timing import StepTimer
 
     clip = _whole_file(path)

@@ -1,4 +1,4 @@
-"""The data card of a set of shards: what is in it, from whom, and under which licence."""
+"""The data card of a set of shards: its contents, sources and licences."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def write_card(
     """Write `card.md` beside the shards; the same set gives the same text.
 
     Args:
-        directory: of the set.
-        manifest: of the set.
-        rows: of its index.
-        clips: all that `clean` judged.
-        outcomes: of `extract`, one for each clip that was kept.
+        directory: folder of the set.
+        manifest: manifest of the set.
+        rows: rows of the set's index.
+        clips: all clips that `clean` checked.
+        outcomes: outcomes of `extract`, one per kept clip.
     """
     path = directory / CARD_NAME
     write_text(path, "\n".join(_lines(manifest, rows, clips, outcomes)) + "\n")
@@ -100,11 +100,11 @@ def _licences(rows: Sequence[IndexRow], clips: Sequence[Clip]) -> list[tuple[obj
 
 
 def _left_out(clips: Sequence[Clip], outcomes: Sequence[Outcome]) -> list[tuple[object, ...]]:
-    judged = Counter(clip.reason for clip in clips if not clip.kept)
+    dropped = Counter(clip.reason for clip in clips if not clip.kept)
     ended = Counter(str(o.reason) for o in outcomes if o.state is not State.DONE)
     return [
         (stage, f"`{reason}`", number)
-        for stage, count in (("clean", judged), ("extract", ended))
+        for stage, count in (("clean", dropped), ("extract", ended))
         for reason, number in sorted(count.items())
     ]
 
@@ -120,7 +120,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterable[
     yield f"| {' | '.join(header)} |"
     yield "|" + "---|" * len(header)
     for row in rows:
-        # A licence is free text of the corpus: it must not break the table.
+        # A licence is free text from the corpus: it must not break the table.
         yield (
             "| "
             + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row)

@@ -1,4 +1,4 @@
-"""From one clip to its samples: decode once, follow the faces, cut the mouths, score."""
+"""From one clip to its samples: decode once, track the faces, crop the mouths, score."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avsep.errors import ItemError, Reason
-from avsep.extraction.provenance import ClipSettings, clip_facts, faces_facts
+from avsep.extraction.config import ExtractionConfig
+from avsep.extraction.provenance import clip_facts, faces_facts
 from avsep.files import dump_json
 from avsep.schema import (
     FPS,
@@ -34,90 +35,93 @@ SCORE_DIGITS = 5  # decimals of a stored score
 
 
 def num_frames_of(clip: Clip) -> int:
-    """Whole frames at 25 a second in the span that both streams have."""
+    """Number of whole frames, at 25 per second, in the span that sound and video share."""
     return math.floor(clip.duration_s * FPS + 1e-6)
 
 
 def encoded_samples(
-    path: Path, clip: Clip, settings: ClipSettings, timer: StepTimer | None = None
+    path: Path, clip: Clip, config: ExtractionConfig, timer: StepTimer | None = None
 ) -> list[tuple[str, dict[str, bytes], int]]:
     """The samples of a clip as (key, members, number of frames), sorted by key.
 
     Args:
-        path: of the raw file.
-        clip: its row of `clips.parquet`.
-        settings: see there.
-        timer: adds up the time of the steps.
+        path: path of the raw file.
+        clip: row of `clips.parquet`.
+        config: settings of the extraction.
+        timer: adds up the time per step.
 
     Raises:
-        ItemError: no face, or the file cannot be decoded.
+        ItemError: the clip shows no face for long enough, or the file cannot be decoded.
     """
     from avsep.faces.timing import StepTimer
 
     timer = timer or StepTimer()
-    samples = clip_samples(path, clip, settings, timer)
+    samples = clip_samples(path, clip, config, timer)
     encoded = []
     for sample in samples:
         with timer.step("encode"):
-            members = encode_sample(sample, settings.storage, lips_crf=settings.lips_crf)
+            members = encode_sample(sample, config.storage, lips_crf=config.lips_crf)
         encoded.append((sample.key, members, sample.num_frames))
     return sorted(encoded, key=lambda item: item[0])
 
 
-def clip_samples(path: Path, clip: Clip, settings: ClipSettings, timer: StepTimer) -> list[Sample]:
-    """The samples of a clip, one a face track; see `encoded_samples`."""
+def clip_samples(
+    path: Path, clip: Clip, config: ExtractionConfig, timer: StepTimer
+) -> list[Sample]:
+    """The samples of a clip, one per face track; see `encoded_samples` for arguments and errors."""
     from avsep.extraction.multi_voice import voice_doubts
-    from avsep.faces.extraction import follow_faces, track_samples
+    from avsep.faces.extraction import track_faces, track_samples
     from avsep.media.decode import read_audio, read_frames
 
     num_frames = num_frames_of(clip)
-    needed = settings.faces.min_track_frames
+    needed = config.faces.min_track_frames
     if num_frames < needed:
         raise ItemError(
-            Reason.FACE_TOO_SHORT, f"{num_frames} frames; a face must be seen for {needed}."
+            Reason.FACE_TOO_SHORT, f"it has {num_frames} frames; a face must be seen for {needed}."
         )
     with timer.step("decode"):
         audio = read_audio(path, clip.start_s, num_frames * SAMPLES_PER_FRAME)
     frames = _timed(read_frames(path, clip.start_s, num_frames), timer)
-    if settings.backend == "imported":
+    if config.backend == "imported":
         from avsep.faces.backends.imported import open_imported
 
-        imported = open_imported(dict(settings.backend_options), clip, num_frames)
+        imported = open_imported(config.backend_options, clip, num_frames)
         backend: FaceBackend = imported
-        frames = imported.watched(frames)
+        frames = imported.counted(frames)
     else:
-        backend = loaded_backend(settings)
-    followed = follow_faces(frames, settings.faces, backend, timer)
-    if not followed.kept:
-        raise no_sample(followed.spans, num_frames, needed)
-    tracks = track_samples(followed)
-    shared_frames = max(t.scores["other_face_share"] * t.num_frames for t in tracks)
-    doubts = voice_doubts([t.span for t in tracks], shared_frames, audio)
-    shared = {**clip_facts(clip), **faces_facts(settings), "multi_voice": bool(doubts)}
+        backend = loaded_backend(config)
+    tracks = track_faces(frames, config.faces, backend, timer)
+    if not tracks.kept:
+        raise no_sample(tracks.spans, num_frames, needed)
+    samples = track_samples(tracks)
+    shared_frames = max(s.scores["other_face_share"] * s.num_frames for s in samples)
+    doubts = voice_doubts([s.span for s in samples], shared_frames, audio)
+    shared = {**clip_facts(clip), **faces_facts(config), "multi_voice": bool(doubts)}
     shared["multi_voice_reasons"] = doubts
-    return [_sample(number, track, audio, shared) for number, track in enumerate(tracks)]
+    return [_sample(number, track, audio, shared) for number, track in enumerate(samples)]
 
 
 def no_sample(spans: Sequence[tuple[int, int]], num_frames: int, needed: int) -> ItemError:
     """Why a clip gives no sample.
 
     Args:
-        spans: first frame and frame after the last of each face that was followed, all too short.
-        num_frames: of the clip.
-        needed: shortest stretch that becomes a sample, in frames.
+        spans: first frame and frame after the last of each face track, all of them too short.
+        num_frames: number of frames in the clip.
+        needed: number of frames that the shortest sample has.
     """
     if not spans:
-        return ItemError(Reason.NO_FACE, f"no face in {num_frames} frames.")
+        return ItemError(Reason.NO_FACE, f"none of the {num_frames} frames shows a face.")
     seen = sum(stop - first for first, stop in spans)
     longest = max(stop - first for first, stop in spans)
     if seen >= needed:
         return ItemError(
             Reason.FACE_MOSTLY_MISSING,
-            f"a face is lost again and again: {seen} of {num_frames} frames show one, but at most"
-            f" {longest} on end; {needed} are needed.",
+            f"a face is lost repeatedly: {seen} of {num_frames} frames show one, but at most"
+            f" {longest} in a row; {needed} are needed.",
         )
     return ItemError(
-        Reason.FACE_TOO_SHORT, f"a face stays for {longest} of {num_frames} frames, not {needed}."
+        Reason.FACE_TOO_SHORT,
+        f"a face is seen for {longest} of {num_frames} frames in a row; {needed} are needed.",
     )
 
 
@@ -131,7 +135,7 @@ def _sample(
     num_frames = len(track.lips)
     start = track.start_frame * SAMPLES_PER_FRAME
     audio = clip_audio[start : start + num_frames * SAMPLES_PER_FRAME]
-    # What the corpus says of the clip stands beside our own scores, so that one expression picks.
+    # The annotation of the corpus joins our own scores, so that one expression can use both.
     scores = {
         **shared.get("annotation", {}),
         **track.scores,
@@ -160,9 +164,9 @@ def _sample(
     )
 
 
-def loaded_backend(settings: ClipSettings) -> FaceBackend:
-    """The landmark backend, loaded once a process."""
-    return _backend(settings.backend, dump_json(as_values(settings.backend_options)))
+def loaded_backend(config: ExtractionConfig) -> FaceBackend:
+    """The landmark backend, loaded once per process."""
+    return _backend(config.backend, dump_json(as_values(config.backend_options)))
 
 
 @lru_cache(maxsize=1)
@@ -175,7 +179,7 @@ def _backend(name: str, options: str) -> FaceBackend:
 
 
 def _timed(frames: Iterable[np.ndarray], timer: StepTimer) -> Iterator[np.ndarray]:
-    """The same frames, with the time of making them counted as `decode`."""
+    """The same frames; the time to decode them is counted as `decode`."""
     iterator = iter(frames)
     while True:
         with timer.step("decode"):

@@ -1,4 +1,4 @@
-"""One clip as a job for a worker process: its samples and its record are on disk afterwards."""
+"""Extract one clip in a worker process and leave its samples and its record on disk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from avsep.errors import ItemError, State
 from avsep.extraction.clip import encoded_samples
-from avsep.extraction.provenance import ClipSettings, clip_hash
+from avsep.extraction.config import ExtractionConfig
+from avsep.extraction.provenance import clip_hash
 from avsep.extraction.records import ClipRecord, save_finished_clip
 from avsep.raw_file import check_raw_file
 from avsep.schema import Clip
@@ -16,26 +17,26 @@ from avsep.schema import Clip
 
 @dataclass(frozen=True, kw_only=True)
 class ClipJob:
-    """One clip for a worker process.
+    """One clip to extract.
 
     Attributes:
-        clip: its row of `clips.parquet`.
-        raw: the folder that its path is relative to.
-        folder: where its samples go.
-        settings: see there.
+        clip: row of `clips.parquet`.
+        raw: folder that the path of the clip is relative to.
+        folder: folder to write the samples to.
+        config: settings of the extraction.
     """
 
     clip: Clip
     raw: Path
     folder: Path
-    settings: ClipSettings
+    config: ExtractionConfig
 
 
 def extract_clip(job: ClipJob) -> ClipRecord:
     """Extract one clip.
 
     Returns:
-        Its record, also when the clip was dropped.
+        The record of the clip, also when the clip was dropped.
 
     Raises:
         ItemError: the clip failed.
@@ -44,15 +45,14 @@ def extract_clip(job: ClipJob) -> ClipRecord:
     clip = job.clip
     samples, reason, message = [], "", ""
     try:
-        path = check_raw_file(clip, job.raw)
-        samples = encoded_samples(path, clip, job.settings)
+        samples = encoded_samples(check_raw_file(clip, job.raw), clip, job.config)
     except ItemError as error:
         if error.reason.state is State.FAILED:
             raise
         reason, message = str(error.reason), error.message
     record = ClipRecord(
         clip_id=clip.clip_id,
-        settings=clip_hash(job.settings, clip),
+        settings=clip_hash(job.config, clip),
         reason=reason,
         message=message,
         samples=tuple((key, num_frames) for key, _, num_frames in samples),

@@ -1,4 +1,4 @@
-"""Whether the sound of a clip may hold more than one voice, or another voice than the face's."""
+"""Whether a clip may contain more than one voice, or a voice that is not the face's."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ AT_ONCE = "faces_at_once"
 IN_TURN = "faces_in_turn"
 WITHOUT_FACE = "voice_without_face"
 
-SHARED_LIMIT_S = 0.5  # a second face for a shorter time is likely the detector's error
-UNSEEN_LIMIT_S = 0.75  # shorter: a breath, the tracker's late start, and 0.2 s of hangover
+SHARED_LIMIT_S = 0.5  # a second face for a shorter time is probably a false detection
+UNSEEN_LIMIT_S = 0.75  # a shorter time is a breath, a late start of the tracker, and hangover
 
 
 def voice_doubts(
     spans: Sequence[tuple[int, int]], shared_frames: float, audio: NDArray[np.int16]
 ) -> list[str]:
-    """Why a clip may carry more than one voice; empty when nothing speaks for it.
+    """Why a clip may contain more than one voice; empty when there is no sign of that.
 
-    It errs on the safe side: a face that was lost for long and found again is taken for another.
+    It errs on the safe side: a face that comes back after a long loss counts as another face.
 
     Args:
         spans: first frame and frame after the last of each face track.
-        shared_frames: most frames that one of them shares with other faces, those included that
-            were too short for a track of their own.
-        audio: (samples,) int16 at 16 kHz of the whole clip.
+        shared_frames: largest number of frames that one track shares with other faces, including
+            faces that were seen too briefly to be kept.
+        audio: (samples,) int16 at 16 kHz, the whole clip.
     """
     doubts = []
     ordered = sorted(spans)
@@ -41,7 +41,7 @@ def voice_doubts(
     if overlapping or shared_frames >= SHARED_LIMIT_S * FPS:
         doubts.append(AT_ONCE)
     elif len(ordered) > 1:
-        doubts.append(IN_TURN)  # after a cut, or in place of the one before
+        doubts.append(IN_TURN)  # after a cut, or in the same place as the face before
     level = active_level_dbfs(audio, RATE_HZ)
     unseen = active_frames(audio, level)
     for start, stop in spans:

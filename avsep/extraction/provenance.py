@@ -1,28 +1,22 @@
-"""What decides the samples of a clip, as hashes for resuming and as facts for the reader."""
+"""What decides the samples of a clip: as a hash to resume by, and as facts in each sample."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any
 
-from avsep.errors import UsageError
-from avsep.faces.config import FacesConfig
+from avsep.extraction.config import ExtractionConfig
 from avsep.files import settings_hash
 from avsep.schema import ANALYSIS_SIZE, LIPS_SIZE, Clip
 from avsep.settings import as_values
 
-_IMPORTED_OPTIONS = frozenset({"root", "made_by"})
-_FAN_OPTIONS = frozenset({"device", "mirror", "three_d", "weights", "window"})
-# Options that say where the work is done; a shard does not tell about the machine it was made on.
+CODE_VERSION = 1  # increase it when the same settings give other samples
+
+# Options that only say where the work is done: shards do not depend on the machine that made them.
 _PLACES = frozenset({"device", "weights", "root"})
-
-CODE_VERSION = 1  # raise it when the same settings give other samples
-
-# Packages by what they are called in the manifest; some can be installed under several names.
+# Packages by their name in the manifest; some can be installed under several names.
 _ALWAYS = {
     "av": ("av",),
     "numpy": ("numpy",),
@@ -37,30 +31,11 @@ _BY_BACKEND = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClipSettings:
-    """What decides the samples of a clip, besides the clip.
-
-    Attributes:
-        storage: `compact` or `plain`.
-        lips_crf: of the lips video.
-        backend: name of the landmark backend.
-        backend_options: see `avsep.faces.backends.create`.
-        faces: detection, tracking and cropping.
-    """
-
-    storage: Literal["compact", "plain"] = "compact"
-    lips_crf: int = 18
-    backend: str = "mediapipe"
-    backend_options: Mapping[str, Any] = field(default_factory=dict)
-    faces: FacesConfig = field(default_factory=FacesConfig)
-
-
 def clip_facts(clip: Clip) -> dict[str, Any]:
-    """What the samples take over from their clip, as it stands in their JSON member.
+    """The facts of a clip that the JSON member of each of its samples contains.
 
-    `video`, `origin`, `annotation` and `words` (word, start, end in seconds of the clip's file)
-    are there only where the corpus has them.
+    `video`, `origin`, `annotation` and `words` (word, start and end in seconds of the clip's file)
+    are only present where the corpus has them.
     """
     spans = zip(clip.words, clip.word_times_s[::2], clip.word_times_s[1::2], strict=True)
     known = {
@@ -93,14 +68,14 @@ def clip_facts(clip: Clip) -> dict[str, Any]:
     }
 
 
-def faces_facts(settings: ClipSettings) -> dict[str, Any]:
-    """How faces were found and cut, as it stands in the JSON member."""
+def faces_facts(config: ExtractionConfig) -> dict[str, Any]:
+    """How faces were found and cropped, for the JSON member of a sample."""
     from avsep.faces.ibug68 import STABLE
 
     return {
-        "backend": backend_facts(settings),
+        "backend": backend_facts(config),
         "faces": {
-            "settings": as_values(settings.faces),
+            "settings": as_values(config.faces),
             "analysis_size": ANALYSIS_SIZE,
             "lips_size": LIPS_SIZE,
             "mean_face": "20words-256",
@@ -109,68 +84,29 @@ def faces_facts(settings: ClipSettings) -> dict[str, Any]:
     }
 
 
-def backend_facts(settings: ClipSettings) -> dict[str, Any]:
+def backend_facts(config: ExtractionConfig) -> dict[str, Any]:
     """Name, options and weights of the landmark backend, without loading it."""
     options = {
         name: as_values(value)
-        for name, value in settings.backend_options.items()
+        for name, value in config.backend_options.items()
         if name not in _PLACES
     }
-    if settings.backend == "mediapipe":
+    if config.backend == "mediapipe":
         from avsep.faces.backends.task_file import SHA256
 
-        return {"name": settings.backend, "options": options, "weights": [SHA256]}
-    if settings.backend == "imported":
-        return {"name": settings.backend, "options": options, "weights": []}
-    # Its files carry the beginning of their sha256 in their names, which is checked on loading.
-    return {"name": settings.backend, "options": options, "weights": _fan_files(settings)}
+        return {"name": config.backend, "options": options, "weights": [SHA256]}
+    if config.backend == "imported":
+        return {"name": config.backend, "options": options, "weights": []}
+    from avsep.faces.backends.fan_weights import weight_names
 
-
-def check_backend(settings: ClipSettings) -> None:
-    """Pass when the landmark backend could be loaded, before many processes try to.
-
-    Raises:
-        UsageError: no such backend, an option that it does not have, or its package or weights
-            are missing.
-    """
-    # The imported one needs OpenCV for the crops, as all do.
-    package = {
-        "mediapipe": "ai_edge_litert",
-        "face_alignment": "face_alignment",
-        "imported": "cv2",
-    }
-    name, options = settings.backend, dict(settings.backend_options)
-    if name not in package:
-        raise UsageError(f"there is no face backend {name!r}; there are {', '.join(package)}.")
-    if find_spec(package[name]) is None:
-        raise UsageError(f"the face backend {name} needs the package {package[name]}.")
-    known = {"face_alignment": _FAN_OPTIONS, "imported": _IMPORTED_OPTIONS}.get(name, frozenset())
-    if unknown := sorted(options.keys() - known):
-        raise UsageError(
-            f"the face backend {name} has no option {', '.join(unknown)};"
-            f" it has {', '.join(sorted(known)) or 'none'}."
-        )
-    if name == "imported":
-        from avsep.faces.backends.imported import checked_root
-
-        checked_root(options)
-    if name == "face_alignment":
-        from avsep.faces.backends.fan_weights import find_weights
-
-        find_weights(_fan_files(settings), str(options.get("weights", "")))
-
-
-def _fan_files(settings: ClipSettings) -> list[str]:
-    from avsep.faces.backends import fan_weights
-
-    if settings.backend_options.get("three_d", True):
-        return [fan_weights.S3FD, fan_weights.FAN_3D, fan_weights.DEPTH]
-    return [fan_weights.S3FD, fan_weights.FAN_2D]
+    # The names contain the start of each file's sha256, which is checked on loading.
+    names = weight_names(config.backend_options.get("three_d", True))
+    return {"name": config.backend, "options": options, "weights": names}
 
 
 @lru_cache
 def tool_versions(storage: str, backend: str) -> Mapping[str, str]:
-    """Versions of the libraries whose work can be seen in the bytes of a shard."""
+    """Versions of the libraries that the bytes of a shard depend on."""
     found = {}
     for tool, packages in (_ALWAYS | _BY_STORAGE[storage] | _BY_BACKEND[backend]).items():
         for package in packages:
@@ -178,17 +114,17 @@ def tool_versions(storage: str, backend: str) -> Mapping[str, str]:
                 found[tool] = version(package)
                 break
             except PackageNotFoundError:
-                continue  # whoever needs it will say so
+                continue  # the code that needs it says so
     return found
 
 
-def clip_hash(settings: ClipSettings, clip: Clip) -> str:
-    """The hash of all that decides a clip's samples: the clip, the settings, the tools."""
+def clip_hash(config: ExtractionConfig, clip: Clip) -> str:
+    """The hash of everything that decides a clip's samples: clip, settings and tools."""
     return settings_hash(
         CODE_VERSION,
-        settings.storage,
-        settings.lips_crf,
-        faces_facts(settings),
-        dict(tool_versions(settings.storage, settings.backend)),
+        config.storage,
+        config.lips_crf,
+        faces_facts(config),
+        dict(tool_versions(config.storage, config.backend)),
         clip_facts(clip),
     )

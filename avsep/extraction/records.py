@@ -1,7 +1,7 @@
-"""What is known of clips that are done: kept, so that work which was done is not done again.
+"""Records of finished clips, so that no clip is extracted twice.
 
-While a shard is under work, each clip has a small tar of its samples and a record beside it.
-When the shard is finished they go, and one file of all records stays beside the shard.
+While a shard is being made, each finished clip has a small tar of its samples and a record. When
+the shard is finished, these are removed, and one file with all records stays beside the shard.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from avsep.shards.codecs import MEMBERS, Storage
 
 @dataclass(frozen=True, kw_only=True)
 class ClipRecord:
-    """How one clip ended: done or dropped. Failed clips have none, they are tried again.
+    """How one clip ended: done or dropped. Failed clips have no record and are tried again.
 
     Attributes:
-        clip_id: of the clip.
-        settings: hash of the clip's facts and of all that decides its samples.
-        reason: why it was dropped; empty when done.
-        message: one sentence; empty when done.
+        clip_id: id of the clip.
+        settings: hash of everything that decides the samples, see `clip_hash`.
+        reason: reason code of a dropped clip; empty when done.
+        message: one sentence that explains the reason; empty when done.
         samples: key and number of frames of each sample.
-        sha256: of the tar that holds the samples.
-        seconds: of work.
+        sha256: sha256 of the tar with the samples.
+        seconds: time that the extraction took.
     """
 
     clip_id: str
@@ -49,21 +49,21 @@ class ClipRecord:
 
 @dataclass(frozen=True)
 class FinishedClip:
-    """A finished clip and the tar that holds its samples."""
+    """The record of a finished clip, and the tar that contains its samples."""
 
     record: ClipRecord
     path: Path
 
 
 def clip_tar(folder: Path, clip_id: str) -> Path:
-    """Where the samples of a clip lie while its shard is under work."""
+    """Path of the samples of a clip while its shard is being made."""
     return folder / f"{clip_id}.tar"
 
 
 def save_finished_clip(
     folder: Path, record: ClipRecord, samples: Iterable[tuple[str, Mapping[str, bytes], int]]
 ) -> ClipRecord:
-    """Write a clip's samples, then its record; returns the record with the tar's hash."""
+    """Write a clip's samples, then its record; returns the record with the hash of the tar."""
     files = [
         (f"{key}.{suffix}", content)
         for key, members, _ in samples
@@ -77,7 +77,7 @@ def save_finished_clip(
 
 
 def find_finished_clip(folder: Path, clip_id: str, settings: str) -> FinishedClip | None:
-    """A clip that an interrupted run has finished with the same settings, if it is intact."""
+    """A clip that an interrupted run finished with the same settings, if its files are intact."""
     path = clip_tar(folder, clip_id)
     try:
         record = _parse(read_json(_record_path(folder, clip_id)))
@@ -93,13 +93,13 @@ def find_finished_clip(folder: Path, clip_id: str, settings: str) -> FinishedCli
 
 
 def write_shard_records(path: Path, shard_sha256: str, records: Iterable[ClipRecord]) -> None:
-    """Write the records of a finished shard's clips."""
+    """Write the records of the clips of a finished shard."""
     rows = [asdict(record) for record in sorted(records, key=lambda r: r.clip_id)]
     write_json(path, {"shard_sha256": shard_sha256, "records": rows})
 
 
 def finished_clips_of_shard(path: Path, shard: Path) -> dict[str, FinishedClip]:
-    """The clips of a shard that was finished before, by clip id; empty when it is not intact."""
+    """The clips of a shard from an earlier run, by clip id; none when the shard is not intact."""
     try:
         content = read_json(path)
         if not shard.is_file() or sha256_file(shard) != content["shard_sha256"]:
@@ -111,7 +111,7 @@ def finished_clips_of_shard(path: Path, shard: Path) -> dict[str, FinishedClip]:
 
 
 class SampleReader:
-    """Reads encoded samples out of the tars of `FinishedClip`s, scanning each tar once."""
+    """Reads encoded samples from the tars of finished clips; scans each tar once."""
 
     def __init__(self, storage: Storage) -> None:
         self._names = MEMBERS[storage]
@@ -121,7 +121,7 @@ class SampleReader:
         """The members of a sample, by suffix.
 
         Raises:
-            ValueError: the tar is damaged or lacks the sample.
+            ValueError: the tar is damaged or does not contain the sample.
         """
         if path not in self._scanned:
             self._scanned[path] = {(m.key, m.suffix): m for m in tar.scan(path)}
@@ -136,7 +136,7 @@ def _record_path(folder: Path, clip_id: str) -> Path:
 
 
 def _parse(row: Any) -> ClipRecord | None:
-    """A record from JSON; None when it is none, or of a reason that no longer exists."""
+    """A record from JSON; None when it is damaged or its reason no longer exists."""
     try:
         samples = tuple((str(key), int(frames)) for key, frames in row["samples"])
         record = ClipRecord(**{**row, "samples": samples})

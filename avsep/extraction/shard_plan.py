@@ -1,7 +1,7 @@
 """Which clip goes into which shard: a set grows by new shards and never changes old ones.
 
-The plan is a table that is tracked with the shards. Clips that stand in it stay where they are;
-the others are a new batch, ordered by the hash of their ids and cut into shards of their own.
+The plan is a table that is tracked with the shards. Clips in the plan stay where they are. All
+other clips form a new batch, ordered by the hash of their ids and divided into new shards.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class PlannedClip:
     """One row of the plan.
 
     Attributes:
-        batch: number of the growth; 0 is the first.
+        batch: number of the batch that the clip came with, from 0.
         shard: name of the shard, without `.tar`.
-        split: of the clip when it was planned.
-        clip_id: of the clip.
+        split: split of the clip when it was planned.
+        clip_id: id of the clip.
     """
 
     batch: int
@@ -33,10 +33,10 @@ class PlannedClip:
 
 
 def read_plan(path: Path) -> list[PlannedClip]:
-    """The plan that was published last; empty before the first time.
+    """The last published plan; empty before the first one.
 
     Raises:
-        CheckError: damaged.
+        CheckError: the file is damaged.
     """
     return read_rows(path, PlannedClip) if path.exists() else []
 
@@ -49,13 +49,16 @@ def write_plan(path: Path, plan: Sequence[PlannedClip]) -> None:
 def plan_shards(
     clips: Iterable[Clip], before: Sequence[PlannedClip], clips_per_shard: int
 ) -> list[PlannedClip]:
-    """The place of every clip, by split and shard, sorted by id within a shard.
+    """Assign every clip to a shard.
 
     Args:
-        clips: all that are to be in the set.
-        before: the plan that was published last. A clip that has changed its split counts as new;
-            one that is gone leaves its shard.
-        clips_per_shard: clips of one split in one new shard.
+        clips: all clips of the set.
+        before: the last published plan. A clip with another split than in it counts as new; a clip
+            that no longer exists leaves its shard.
+        clips_per_shard: number of clips of one split in a new shard.
+
+    Returns:
+        The plan, ordered by split and shard, and by clip id within a shard.
     """
     placed = {(row.clip_id, row.split): row for row in before}
     kept, new = [], []
@@ -73,7 +76,7 @@ def _cut(clips: Sequence[Clip], batch: int, clips_per_shard: int) -> Iterable[Pl
     for split in SPLITS:
         ordered = sorted(
             (clip.clip_id for clip in clips if clip.split == split),
-            # Neighbours of one corpus or speaker are spread over the shards.
+            # The hash spreads clips of one corpus or speaker over the shards.
             key=lambda clip_id: hashlib.sha256(clip_id.encode()).hexdigest(),
         )
         for place, clip_id in enumerate(ordered):

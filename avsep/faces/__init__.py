@@ -1,6 +1,6 @@
-"""Faces: found, followed, described by 68 landmarks, and their mouths cut out.
+"""Find faces, track them, describe them by 68 landmarks, and crop their mouths.
 
-The names here are light to import; OpenCV and the models come with the first call.
+Importing these names is cheap; OpenCV and the models are only loaded on first use.
 """
 
 from __future__ import annotations

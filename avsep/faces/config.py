@@ -5,29 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from avsep.validation import check_at_least, check_range
+
 
 @dataclass(frozen=True, kw_only=True)
 class FacesConfig:
-    """How faces are found and followed. Frames are at 25 a second.
+    """How faces are found and tracked. Videos have 25 frames per second here.
 
     Attributes:
-        detect_every: frames between two runs of the detector over the whole picture. A lost face
-            is looked for around its last place in each frame, so this only delays newcomers.
-        min_face_px: side of the smallest face to look for, in pixels of the source.
-        max_faces: most faces followed at the same time; the largest are taken first.
-        max_gap: longest loss of a face, in frames, that is bridged by interpolation.
+        detect_every: number of frames between two runs of the detector over the whole picture. A
+            lost face is searched near its last place in every frame, so this only delays new faces.
+        min_face_px: side of the smallest face to detect, in pixels of the source.
+        max_faces: largest number of faces tracked at the same time; the largest faces come first.
+        max_gap: longest loss of a face that is bridged by interpolation, in frames.
         long_gaps: `end`: a longer loss ends the track, and the face starts a new one when it
-            comes back. `hold`: the track goes on with the last landmarks, marked as missing.
+            comes back. `hold`: the track continues with the last landmarks, marked as missing.
         min_track_frames: shorter tracks are dropped.
-        cut_distance: how unlike two successive pictures, or the surroundings of a face in them,
-            must be to count as a cut, 0..1.
-        same_face: least likeness (correlation of small colour patches, -1..1) of one face in two
+        cut_distance: least difference of two successive pictures, or of the surroundings of a face
+            in them, that counts as a cut, 0..1.
+        same_face: least similarity (correlation of small colour patches, -1..1) of one face in two
             successive frames; below it the track is split, since another person took the place.
-        resume_face: least likeness for a face that comes back to go on with its old track.
-        box_window: frames on each side over which the analysis square is smoothed.
-        mouth_window: frames on each side over which the landmarks that place the mouth crop are
-            averaged.
-        roi_side_px: larger faces are shrunk (by area) to this side before the mouth is warped.
+        resume_face: least similarity at which a face that comes back continues its old track.
+        box_window: number of frames on each side over which the analysis square is smoothed.
+        mouth_window: number of frames on each side over which the landmarks that place the mouth
+            crop are averaged.
+        roi_side_px: larger faces are shrunk (by area) to this side, in pixels, before the mouth is
+            warped.
     """
 
     detect_every: int = 8
@@ -44,20 +47,8 @@ class FacesConfig:
     roi_side_px: int = 320
 
     def __post_init__(self) -> None:
-        for name in ("detect_every", "max_faces", "min_track_frames"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("max_gap", "box_window", "mouth_window"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative.")
-        if self.min_face_px < 16:
-            raise ValueError(
-                f"min_face_px is {self.min_face_px}; no face is found below 16 pixels."
-            )
-        if self.roi_side_px < 192:
-            raise ValueError(
-                f"roi_side_px is {self.roi_side_px}; below 192 the mouth crop would be blurred."
-            )
-        for name in ("cut_distance", "same_face", "resume_face"):
-            if not -1 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be within -1..1.")
+        check_at_least(self, 1, "detect_every", "max_faces", "min_track_frames")
+        check_at_least(self, 0, "max_gap", "box_window", "mouth_window")
+        check_at_least(self, 16, "min_face_px")  # the models find no smaller face
+        check_at_least(self, 192, "roi_side_px")  # below, the mouth crop would be blurred
+        check_range(self, -1, 1, "cut_distance", "same_face", "resume_face")

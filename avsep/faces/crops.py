@@ -1,4 +1,4 @@
-"""Grey pictures around faces: what is kept of a frame once the next one has come."""
+"""Grey pictures around faces, the only part of a frame that is kept until its mouth is cropped."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-# Side of the picture kept, over the side of the face box: the mouth crop reaches 0.85 below the
-# centre of the box when the head is tilted.
+# Side of the kept picture relative to the side of the face box: on a tilted head the mouth crop
+# reaches 0.85 below the centre of the box.
 CROP_SCALE = 1.75
-LOST_CROP_SCALE = 2.4  # a face that is lost for the moment may come back a little aside
+LOST_CROP_SCALE = 2.4  # a face that is lost for a moment may come back some way off
 
 
 @dataclass(frozen=True, eq=False)
 class GreyCrop:
-    """Part of a frame, in grey.
+    """A grey picture of part of a frame.
 
     Attributes:
         image: (h, w) uint8.
-        to_source: (2, 3) affine from pixels of `image` to pixels of the source.
+        to_source: (2, 3) affine matrix from pixels of `image` to pixels of the source.
     """
 
     image: np.ndarray
@@ -27,13 +27,13 @@ class GreyCrop:
 
 
 def grey_crop(frame: np.ndarray, box: np.ndarray, scale: float, max_side: int) -> GreyCrop:
-    """The grey picture around a face, shrunk by area where it is larger than needed.
+    """The grey picture around a face, shrunk by area where it is too large.
 
     Args:
         frame: (H, W, 3) uint8 RGB.
-        box: centre x, centre y, side of the face box in pixels.
-        scale: side of the picture over the side of the box.
-        max_side: in pixels; a larger part of the frame is shrunk to this side.
+        box: (3,) centre x, centre y and side of the face box, in pixels.
+        scale: side of the picture relative to the side of the box.
+        max_side: largest side of the result in pixels.
     """
     height, width = frame.shape[:2]
     half = float(box[2]) * scale / 2
@@ -57,7 +57,7 @@ def grey_crop(frame: np.ndarray, box: np.ndarray, scale: float, max_side: int) -
 
 
 def _span(centre: float, half: float, length: int) -> tuple[int, int]:
-    """First and last + 1 pixel of a span, inside 0..length and never empty."""
+    """First pixel, and pixel after the last, of a span inside 0..length that is never empty."""
     start = min(max(0, int(np.floor(centre - half))), length - 1)
     stop = max(min(length, int(np.ceil(centre + half)) + 1), start + 1)
     return start, stop

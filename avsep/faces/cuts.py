@@ -1,4 +1,4 @@
-"""Hard cuts between two successive pictures, by a coarse picture and a colour histogram."""
+"""Detect hard cuts between successive pictures by a coarse picture and a colour histogram."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import cv2
 import numpy as np
 
 COARSE = 16  # side of the coarse picture
-SAMPLES = 48  # points taken along each side of the picture
-BINS = 4  # levels a colour channel, the upper two bits
-FULL_CHANGE = 0.25  # mean change of the coarse picture, over full scale, that counts as 1
+SAMPLES = 48  # pixels sampled along each side of the picture
+BINS = 4  # levels per colour channel: the upper two bits
+FULL_CHANGE = 0.25  # mean change of the coarse picture, relative to full scale, that counts as 1
 
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """What a picture looks like, coarsely.
+    """A coarse description of a picture.
 
     Attributes:
         coarse: (16, 16, 3) float32 in 0..1.
-        histogram: (64,) shares of colours; they add up to 1.
+        histogram: (64,) float64, shares of the colours, with sum 1.
     """
 
     coarse: np.ndarray
@@ -37,11 +37,11 @@ def summary(picture: np.ndarray) -> Summary:
 
 
 def distance(a: Summary, b: Summary) -> float:
-    """How unlike two pictures are, 0 (equal) to 1.
+    """How different two pictures are, 0 (equal) to 1.
 
     Real talkers who nod and wave reach 0.11 over the whole picture and 0.28 close to the face.
     """
-    # Either measure alone fails: a light that goes on moves all colours but no edge, and a cut
+    # Each measure alone fails: a light that goes on changes all colours but no edge, and a cut
     # within one room keeps the colours.
     change = min(1.0, float(np.abs(a.coarse - b.coarse).mean()) / FULL_CHANGE)
     colours = float(np.abs(a.histogram - b.histogram).sum()) / 2
@@ -49,13 +49,13 @@ def distance(a: Summary, b: Summary) -> float:
 
 
 class CutDetector:
-    """Compares each picture with the one before. A face that moves or speaks is no cut."""
+    """Compares each picture with the one before. A face that moves or speaks is not a cut."""
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
         self._last: Summary | None = None
 
     def is_cut(self, picture: np.ndarray) -> bool:
-        """Whether a new shot begins with this picture (H, W, 3) uint8; never with the first."""
+        """Whether a new shot starts with this picture (H, W, 3) uint8; never for the first one."""
         before, self._last = self._last, summary(picture)
         return before is not None and distance(before, self._last) > self._threshold

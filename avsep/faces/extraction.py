@@ -1,4 +1,4 @@
-"""From the frames of a clip to its tracked faces: landmarks, mouth crops and scores."""
+"""From the frames of a clip to its face tracks: landmarks, mouth crops and scores."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from avsep.schema import Landmarks
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FaceTrackSample:
-    """One tracked face of a clip, T frames.
+    """One face track of a clip, T frames.
 
     Attributes:
-        start_frame: number of its first frame in the clip.
-        landmarks: see `avsep.schema.Landmarks`.
-        lips: (T, 96, 96) uint8, grey.
-        scores: from the picture alone, see `quality.picture_scores`; and `other_face_share`, the
-            share of its frames in which another face is seen as well.
+        start_frame: number of the first frame in the clip.
+        landmarks: landmarks of the track.
+        lips: (T, 96, 96) uint8, grey mouth crops.
+        scores: scores of the video, see `quality.picture_scores`, and `other_face_share`: the
+            share of frames that also show another face.
     """
 
     start_frame: int
@@ -35,12 +35,12 @@ class FaceTrackSample:
 
     @property
     def num_frames(self) -> int:
-        """T."""
+        """Number of frames, T."""
         return len(self.lips)
 
     @property
     def span(self) -> tuple[int, int]:
-        """First frame, and frame after the last, in the clip."""
+        """Number of the first frame, and of the frame after the last, in the clip."""
         return self.start_frame, self.start_frame + self.num_frames
 
 
@@ -50,38 +50,38 @@ def extract_faces(
     backend: FaceBackend,
     timer: StepTimer | None = None,
 ) -> list[FaceTrackSample]:
-    """Follow every face of a clip and cut out its mouth, in one pass over the frames.
+    """Track every face of a clip and crop its mouth, in one pass over the frames.
 
-    Of the frames themselves no more than the backend's window is kept in memory.
+    No more frames than the backend's window are kept in memory.
 
     Args:
-        frames: (H, W, 3) uint8 RGB, of one size, 25 a second.
-        config: see its fields.
+        frames: pictures (H, W, 3) uint8 RGB of one size, 25 per second.
+        config: settings of the tracking.
         backend: from `avsep.faces.backends.create`.
-        timer: adds up the time of each step over clips.
+        timer: adds up the time per step over clips.
 
     Returns:
-        One sample a track, by first frame, then from left to right; empty where no face was
-        followed for `config.min_track_frames` frames.
+        One sample per track, by first frame, then from left to right; empty where no face was
+        tracked for `config.min_track_frames` frames.
 
     Raises:
-        ValueError: a frame is no RGB picture, or of another size than the first.
+        ValueError: a frame is not an RGB picture, or its size differs from that of the first.
     """
-    return track_samples(follow_faces(frames, config, backend, timer))
+    return track_samples(track_faces(frames, config, backend, timer))
 
 
-def follow_faces(
+def track_faces(
     frames: Iterable[np.ndarray],
     config: FacesConfig,
     backend: FaceBackend,
     timer: StepTimer | None = None,
 ) -> Tracks:
-    """The first half of `extract_faces`: what became of every face, short tracks as well."""
+    """The first half of `extract_faces`: track every face, including short tracks."""
     return Tracker(config, backend, timer if timer is not None else StepTimer()).run(frames)
 
 
 def track_samples(tracks: Tracks) -> list[FaceTrackSample]:
-    """The second half of `extract_faces`: one sample a track that is long enough."""
+    """The second half of `extract_faces`: one sample per track that is long enough."""
     return [_sample(track, tracks) for track in tracks.kept]
 
 

@@ -1,7 +1,7 @@
 """Squares, similarity transforms and symmetric smoothing.
 
-Coordinates: x to the right, y down, pixel centres at integers, so that a picture of width W
-reaches from -0.5 to W - 0.5.
+Coordinates: x points right, y down. Pixel centres are at integers, so a picture of width W extends
+from -0.5 to W - 0.5.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import numpy as np
 
 from avsep.schema import ANALYSIS_SIZE
 
-ANALYSIS_MARGIN = 1.5  # side of the analysis square over the side of the face box
-ENDLESS = np.iinfo(np.int64).max  # length of a track that is still growing
+ANALYSIS_MARGIN = 1.5  # side of the analysis square relative to the side of the face box
+ENDLESS = np.iinfo(np.int64).max  # length of a track that has not ended
 
 
 def face_boxes(points: np.ndarray) -> np.ndarray:
-    """The square around each face: centre and side of its longer extent.
+    """The square around each face, with the longer extent of its points as side.
 
     Args:
         points: (T, 68, 2 or 3) in pixels.
@@ -41,17 +41,17 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> float:
 def window_mean(
     values: np.ndarray, half: int, *, start: int, stop: int, first: int = 0, total: int = ENDLESS
 ) -> np.ndarray:
-    """Mean over `half` frames on each side; towards the ends the window shrinks on both sides.
+    """Mean over `half` frames on each side; near the ends the window shrinks on both sides.
 
-    A one-sided window would make the result lag or lead. Each frame's sum is taken in the same
-    order whatever the block, so that blocks give the same bits as one pass.
+    A one-sided window would make the result lag or lead. The sum of each frame is always computed
+    in the same order, so that blocks give the same bits as one pass.
 
     Args:
-        values: (frames, ...); as many as the windows need.
-        half: frames on each side.
-        start: first frame wanted.
-        stop: frame after the last wanted.
-        first: frame that `values[0]` belongs to.
+        values: (frames, ...), all frames that the windows need.
+        half: number of frames on each side.
+        start: first frame of the result.
+        stop: frame after the last of the result.
+        first: number of the frame in `values[0]`.
         total: number of frames of the whole track, where it is known.
 
     Returns:
@@ -69,15 +69,15 @@ def window_mean(
 
 
 def analysis_squares(boxes: np.ndarray) -> np.ndarray:
-    """The analysis squares of smoothed face boxes: left edge, top edge, side, in source pixels.
+    """The analysis squares of smoothed face boxes.
 
-    Edges, not pixel centres: the picture's own left edge is 0 here.
+    Edges are measured from the left and top edge of the picture, not from pixel centres.
 
     Args:
-        boxes: (T, 3) centre x, centre y, side.
+        boxes: (T, 3) centre x, centre y and side, in source pixels.
 
     Returns:
-        (T, 3) float32, the precision that is stored.
+        (T, 3) float32, the precision that is stored: left edge, top edge and side in source pixels.
     """
     side = boxes[:, 2] * ANALYSIS_MARGIN
     edges = boxes[:, :2] + 0.5 - side[:, None] / 2
@@ -85,11 +85,11 @@ def analysis_squares(boxes: np.ndarray) -> np.ndarray:
 
 
 def to_analysis(points: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """Points of the source picture in the analysis frame.
+    """Map points from the source picture to the analysis frame.
 
     Args:
         points: (T, 68, 3) in source pixels.
-        squares: (T, 3) left edge, top edge, side.
+        squares: (T, 3) from `analysis_squares`.
 
     Returns:
         (T, 68, 3) float64 in pixels of the 224-pixel analysis frame, z in the same unit.
@@ -102,7 +102,7 @@ def to_analysis(points: np.ndarray, squares: np.ndarray) -> np.ndarray:
 
 
 def analysis_affine(squares: np.ndarray) -> np.ndarray:
-    """`to_analysis` as affine matrices on (x, y), (T, 2, 3) float64."""
+    """`to_analysis` for x and y as affine matrices, (T, 2, 3) float64."""
     scale = ANALYSIS_SIZE / squares[:, 2].astype(np.float64)
     matrices = np.zeros((len(squares), 2, 3))
     matrices[:, 0, 0] = matrices[:, 1, 1] = scale
@@ -111,17 +111,17 @@ def analysis_affine(squares: np.ndarray) -> np.ndarray:
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The rotation, uniform scale and shift that best map source points onto target points.
+    """The rotation, uniform scale and shift that best map source points to target points.
 
-    Least squares in closed form, with points as complex numbers; in two dimensions this equals
-    Umeyama's solution (IEEE PAMI 13(4), 1991) without reflection.
+    The least-squares solution in closed form, with points as complex numbers. In two dimensions it
+    equals the solution of Umeyama (IEEE PAMI 13(4), 1991) without reflection.
 
     Args:
         source: (..., N, 2).
         target: (N, 2).
 
     Returns:
-        (..., 2, 3) float64 affine matrices; all source points in one place give a scale of 0.
+        (..., 2, 3) float64 affine matrices; equal source points give a scale of 0.
     """
     x = source[..., 0] + 1j * source[..., 1]
     y = target[..., 0] + 1j * target[..., 1]
@@ -137,7 +137,7 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """Affine matrices (..., 2, 3): first `inner`, then `outer`."""
+    """The affine matrices (..., 2, 3) that apply `inner` first and `outer` second."""
     linear = outer[..., :2] @ inner[..., :2]
     shift = (outer[..., :2] @ inner[..., 2:]) + outer[..., 2:]
     return np.concatenate([linear, shift], axis=-1)

@@ -1,4 +1,4 @@
-"""Landmarks frame by frame, computed for several frames at once where the backend has batches."""
+"""Landmarks frame by frame, estimated for several frames at once by backends with batches."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 from avsep.faces.backends import Estimate, FaceBackend, Region
 from avsep.faces.timing import StepTimer
 
-# A result stands when the region it was made with is this near the wanted one, over its side.
+# An estimate is kept when its region is this close to the wanted one, relative to the side.
 NEAR = 0.08
 
 
 class Lookahead:
-    """Serves the frames one by one, and estimates for the frame that was served last.
+    """Yields frames one by one, and estimates landmarks in the current frame.
 
-    With a backend of batches the next frames are estimated along with the current one, in the
-    same region; when the face has moved by then, that frame is estimated anew.
+    With a backend that has batches, the next frames are estimated together with the current one,
+    in the same region. If the face has moved by then, its frame is estimated again.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Lookahead:
         self._backend = backend
         self._timer = timer
         self._window: deque[np.ndarray] = deque()
-        # By track_id: for the frames of the window, the region used and what came of it.
+        # By track id: region and estimate for each frame of the window.
         self._ready: dict[int, deque[tuple[Region, Estimate]]] = {}
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -47,12 +47,12 @@ class Lookahead:
                 return
             yield self._window[0]
 
-    def follow(self, track_ids: Sequence[int], regions: Sequence[Region]) -> list[Estimate]:
-        """Estimates in the current frame for faces that are being followed.
+    def estimate(self, track_ids: Sequence[int], regions: Sequence[Region]) -> list[Estimate]:
+        """Estimates in the current frame for tracked faces.
 
         Args:
-            track_ids: one number a face, the same from frame to frame.
-            regions: where to look.
+            track_ids: number of each face, the same from frame to frame.
+            regions: where to look for each face.
         """
         stale = [
             (track_id, region)
@@ -71,8 +71,8 @@ class Lookahead:
                 self._ready[track_id] = deque((region, next(results)) for _ in frames)
         return [self._ready[track_id][0][1] for track_id in track_ids]
 
-    def look(self, region: Region) -> Estimate:
-        """An estimate in the current frame alone, for a face that was just detected."""
+    def estimate_new(self, region: Region) -> Estimate:
+        """An estimate in the current frame only, for a face that was just detected."""
         return self._estimate([self._window[0]], [region])[0]
 
     def _estimate(self, frames: Sequence[np.ndarray], regions: Sequence[Region]) -> list[Estimate]:

@@ -1,6 +1,6 @@
-"""The mouth crop: where it lies in the frame of the mean face, and how it is cut out.
+"""The mouth crop: its place in the frame of the mean face, and how it is cut out.
 
-As in the Dolphin and AV-HuBERT pipelines, but with a symmetric window, so that the crop neither
+As in the pipelines of Dolphin and AV-HuBERT, but with a symmetric window, so that the crop neither
 lags nor leads the landmarks; see docs/shards.md.
 """
 
@@ -15,7 +15,7 @@ from avsep.faces.ibug68 import MOUTH, STABLE
 from avsep.schema import LIPS_SIZE
 
 MEAN_FACE_SIZE = 256
-# Where the stable points 33, 36, 39, 42, 45 of the mean face lie in its 256x256 frame.
+# The stable points 33, 36, 39, 42 and 45 of the mean face in its 256x256 frame.
 MEAN_FACE = np.array(
     [[128.87, 137.30], [92.52, 94.37], [112.77, 94.94], [145.53, 94.53], [166.68, 93.57]]
 )
@@ -28,10 +28,10 @@ def mean_face_transforms(
 
     Args:
         points: (frames, 68, 3) landmarks in the analysis frame.
-        half: frames on each side over which the stable points are averaged.
-        start: first frame wanted.
-        stop: frame after the last wanted.
-        first: frame that `points[0]` belongs to.
+        half: number of frames on each side over which the stable points are averaged.
+        start: first frame of the result.
+        stop: frame after the last of the result.
+        first: number of the frame in `points[0]`.
         total: number of frames of the whole track, where it is known.
 
     Returns:
@@ -45,12 +45,12 @@ def mean_face_transforms(
 def crop_corners(points: np.ndarray, to_mean_face: np.ndarray) -> np.ndarray:
     """Upper left corners of the mouth crops in the frame of the mean face.
 
-    The crop is centred on the mean of the frame's own mouth points, rounded to whole pixels, and
-    moved inside the 256x256 frame where it would reach out.
+    A crop is centred on the mean of its frame's mouth points, rounded to whole pixels, and moved
+    inside the 256x256 frame where it would extend beyond it.
 
     Args:
         points: (T, 68, 3) landmarks in the analysis frame.
-        to_mean_face: (T, 2, 3).
+        to_mean_face: (T, 2, 3) from `mean_face_transforms`.
 
     Returns:
         (T, 2) int16: x, y.
@@ -61,12 +61,12 @@ def crop_corners(points: np.ndarray, to_mean_face: np.ndarray) -> np.ndarray:
 
 
 def cut_mouth(crop: GreyCrop, source_to_mean_face: np.ndarray, corner: np.ndarray) -> np.ndarray:
-    """Warp the wanted 96x96 pixels, and no others, out of the grey picture of a face.
+    """Warp the 96x96 pixels of the mouth, and no others, out of the grey picture of a face.
 
     Args:
         crop: grey picture around the face.
-        source_to_mean_face: (2, 3) affine from the source to the frame of the mean face.
-        corner: x, y of the upper left corner in that frame.
+        source_to_mean_face: (2, 3) affine matrix from the source to the frame of the mean face.
+        corner: (2,) x and y of the upper left corner in that frame.
 
     Returns:
         (96, 96) uint8; black outside the picture.

@@ -1,7 +1,7 @@
-"""The mouth crops of one track, made while its frames come in.
+"""The mouth crops of one track, made while its frames arrive.
 
-A crop needs the landmarks of some frames to come (smoothing, and gaps that are bridged), so grey
-pictures wait here until these are known. Only a few dozen wait at any moment.
+A crop needs the landmarks of some later frames, to smooth them and to bridge gaps. Until these are
+known, grey pictures wait here: only a few dozen at a time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from avsep.faces.geometry import (
 )
 from avsep.faces.mouth import crop_corners, cut_mouth, mean_face_transforms
 
-BLOCK = 32  # frames that are made in one go
+BLOCK = 32  # frames per block
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +51,12 @@ class Block:
 
 
 class MouthCropper:
-    """Takes a grey picture a frame, gives blocks of mouth crops and analysis-frame landmarks.
+    """Takes one grey picture per frame; gives blocks of mouth crops and analysis-frame landmarks.
 
     Args:
-        config: its windows.
-        on_block: takes each block as it is made; None keeps them until `finish`.
-        block: frames that are made in one go.
+        config: settings with the windows of the smoothing.
+        on_block: called with each finished block; None keeps the blocks until `finish`.
+        block: number of frames per block.
     """
 
     def __init__(
@@ -79,26 +79,26 @@ class MouthCropper:
         return max(0, self._done - self._mouth_window - self._box_window)
 
     def push(self, crop: GreyCrop) -> None:
-        """Take the picture of the next frame."""
+        """Add the picture of the next frame."""
         self._pending.append(crop)
 
     def advance(self, points: np.ndarray, base: int = 0) -> None:
-        """Make the frames whose landmarks, and those around them, are known.
+        """Make the blocks of which all landmarks, and those around them, are known.
 
         Args:
             points: (known - base, 68, 3) landmarks in source pixels.
-            base: frame that `points[0]` belongs to, at most `oldest_needed`.
+            base: number of the frame in `points[0]`, at most `oldest_needed`.
         """
         ready = base + len(points) - self._box_window - self._mouth_window
         while ready - self._done >= self._block:
             self._make(points, base, self._done + self._block, ENDLESS)
 
     def finish(self, points: np.ndarray, base: int = 0) -> Block | None:
-        """Make the rest of the track, and return all of it; None where blocks go to `on_block`.
+        """Make the rest of the track and return the whole; None where blocks go to `on_block`.
 
         Args:
-            points: (T - base, 68, 3), T at least 1 and at most the number of pictures taken.
-            base: frame that `points[0]` belongs to, at most `oldest_needed`.
+            points: (T - base, 68, 3), T from 1 to the number of added pictures.
+            base: number of the frame in `points[0]`, at most `oldest_needed`.
         """
         total = base + len(points)
         while self._done < total:
@@ -117,7 +117,7 @@ class MouthCropper:
         raw = face_boxes(points[first - base : min(high + self._box_window, total) - base])
         boxes = window_mean(raw, self._box_window, start=low, stop=high, first=first, total=total)
         squares = analysis_squares(boxes)
-        # Rounded first, so that the crops follow from the landmarks as they are stored.
+        # Rounded first, so that the crops are made from the landmarks as they are stored.
         analysis = to_analysis(points[low - base : high - base], squares).astype(np.float16)
         to_mean = mean_face_transforms(
             analysis, self._mouth_window, start=start, stop=stop, first=low, total=total

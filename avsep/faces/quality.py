@@ -1,4 +1,4 @@
-"""Scores of a track: numbers, not verdicts. Thresholds are for whoever picks a training set."""
+"""Scores of a track. They only measure: whoever selects a training set chooses the thresholds."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from avsep.faces.ibug68 import (
 from avsep.schema import DETECTED, LIPS_SIZE, MISSING, SAMPLES_PER_FRAME, Landmarks
 
 MAX_LAG = 15  # frames
-MIN_FRAMES = 25  # with landmarks, for a correlation to mean anything
-LOUDNESS_RANGE_DB = 35.0  # below the loud parts; what is quieter counts as silence
+MIN_FRAMES = 25  # with landmarks, below which a correlation means nothing
+LOUDNESS_RANGE_DB = 35.0  # anything this far below the loud parts counts as silence
 
 
 def inter_ocular(points: np.ndarray) -> np.ndarray:
-    """Distance of the outer eye corners (T,) in the pixels of `points` (T, 68, 2 or 3)."""
+    """Distance of the outer eye corners, (T,), in the unit of `points` (T, 68, 2 or 3)."""
     across = points[:, RIGHT_EYE_OUTER, :2] - points[:, LEFT_EYE_OUTER, :2]
     return np.hypot(across[:, 0], across[:, 1])
 
 
 def mouth_opening(points: np.ndarray) -> np.ndarray:
-    """Distance of the inner lips (T,) over the median inter-ocular distance.
+    """Distance of the inner lips, (T,), relative to the median inter-ocular distance.
 
     Args:
         points: (T, 68, 2 or 3).
@@ -39,10 +39,13 @@ def mouth_opening(points: np.ndarray) -> np.ndarray:
 
 
 def yaw_degrees(points: np.ndarray) -> np.ndarray:
-    """By how much the head is turned sideways (T,), in degrees, positive to the picture's right.
+    """How far the head is turned sideways, (T,), in degrees, positive to the right of the picture.
 
-    With depth: the direction of the line between the eyes. Without: how far the tip of the nose
-    lies off the middle between the eyes, as on a head whose nose is as long as half that line.
+    With depth: from the direction of the line between the eyes. Without: from the distance of the
+    tip of the nose to the middle between the eyes, for a nose half as long as that line.
+
+    Args:
+        points: (T, 68, 3); z is 0 where there is no depth.
     """
     points = points.astype(np.float64)
     right, left = points[:, RIGHT_EYE_OUTER], points[:, LEFT_EYE_OUTER]
@@ -56,20 +59,20 @@ def yaw_degrees(points: np.ndarray) -> np.ndarray:
 
 
 def picture_scores(landmarks: Landmarks, face_px: float) -> dict[str, float]:
-    """Scores from the picture alone.
+    """Scores of the video alone.
 
     Args:
-        landmarks: of one track, T frames.
+        landmarks: landmarks of one track, T frames.
         face_px: median side of the face box in the source, in pixels.
 
     Returns:
         `missing_share`: share of frames in which the face was not detected;
         `longest_gap`: longest run of such frames;
-        `jitter`: median second difference of the points over the inter-ocular distance;
-        `yaw_p90_deg`: 90th percentile of the head's turn, without sign;
-        `face_px`;
-        `mouth_outside_px`: most that a mouth point lies outside the 96-pixel crop;
-        `mouth_opening_variance`: of the opening over the inter-ocular distance.
+        `jitter`: median second difference of the points relative to the inter-ocular distance;
+        `yaw_p90_deg`: 90th percentile of the absolute yaw of the head;
+        `face_px`: as given;
+        `mouth_outside_px`: largest distance of a mouth point outside the 96-pixel crop;
+        `mouth_opening_variance`: variance of the opening relative to the inter-ocular distance.
     """
     points = landmarks.points.astype(np.float64)
     detected = landmarks.valid == DETECTED
@@ -90,7 +93,7 @@ def picture_scores(landmarks: Landmarks, face_px: float) -> dict[str, float]:
 
 
 def loudness(audio: np.ndarray) -> np.ndarray:
-    """Loudness of each video frame (T,), 0 (quiet) to 1 (as loud as the loudest twentieth).
+    """Loudness per video frame, (T,), 0 (quiet) to 1 (as loud as the loudest twentieth).
 
     Args:
         audio: (640 T,) int16.
@@ -102,29 +105,30 @@ def loudness(audio: np.ndarray) -> np.ndarray:
 
 
 def sound_scores(landmarks: Landmarks, audio: np.ndarray) -> dict[str, float]:
-    """How well the mouth's opening follows the loudness of the sound.
+    """How well the opening of the mouth follows the loudness of the sound.
 
-    Over two seconds this says little; over six it shows sound that is shifted or not this face's.
+    Over two seconds this says little. Over six it reveals sound that is shifted or belongs to
+    another face.
 
     Args:
-        landmarks: of one track, T frames.
+        landmarks: landmarks of one track, T frames.
         audio: (640 T,) int16 at 16 kHz, the sound of the same frames.
 
     Returns:
-        `mouth_sound_r`: correlation with sound and picture as they are;
-        `mouth_sound_best_r`: highest correlation over lags of up to 15 frames, frames that a lag
-            leaves without a partner counting as 0;
-        `mouth_sound_lag`: that lag in frames; positive where the sound comes after the picture.
-        All 0 where the mouth or the sound never changes, or with fewer than 25 frames.
+        `mouth_sound_r`: correlation without a lag;
+        `mouth_sound_best_r`: highest correlation over lags of up to 15 frames, where frames without
+            a counterpart count as 0;
+        `mouth_sound_lag`: that lag in frames, positive where the sound comes after the video.
+        All are 0 where the mouth or the sound never changes, or with fewer than 25 frames.
 
     Raises:
-        ValueError: the sound is not 640 samples a frame.
+        ValueError: the sound does not have 640 samples per frame.
     """
     opening = mouth_opening(landmarks.points)
     if len(audio) != len(opening) * SAMPLES_PER_FRAME:
         raise ValueError(
             f"the sound has {len(audio)} samples for {len(opening)} frames;"
-            f" it must have {SAMPLES_PER_FRAME} a frame."
+            f" it must have {SAMPLES_PER_FRAME} per frame."
         )
     by_lag = _correlations(opening, loudness(audio), landmarks.valid != MISSING)
     # The smaller shift wins a tie.
@@ -153,8 +157,8 @@ def _longest_run(flags: np.ndarray) -> int:
 def _correlations(opening: np.ndarray, sound: np.ndarray, known: np.ndarray) -> dict[int, float]:
     """Correlation of opening[t] with sound[t + lag] for each lag of up to 15 frames.
 
-    Divided by the spread of the whole track, so that a far lag, where fewer frames meet, does not
-    win by chance.
+    Divided by the spread of the whole track, so that a large lag, with fewer pairs of frames, does
+    not win by chance.
     """
     lags = range(-MAX_LAG, MAX_LAG + 1)
     count = int(known.sum())

@@ -1,4 +1,4 @@
-"""Where the time of an extraction goes, by step, in seconds."""
+"""The time that each step of an extraction takes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 @dataclass
 class StepTimer:
-    """Adds up wall time by step: `detect`, `landmark`, `warp`, `track`.
+    """Adds up wall time per step: `decode`, `detect`, `landmark`, `warp`, `track`, `encode`.
 
     Attributes:
-        seconds: by step.
-        calls: by step.
+        seconds: total time, by step.
+        calls: number of calls, by step.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -22,7 +22,7 @@ class StepTimer:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Count the time of the body to a step."""
+        """Add the time of the body to a step."""
         start = time.perf_counter()
         try:
             yield
@@ -30,6 +30,6 @@ class StepTimer:
             self.add(name, time.perf_counter() - start)
 
     def add(self, name: str, seconds: float) -> None:
-        """Count `seconds` to a step."""
+        """Add `seconds` to a step."""
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         self.calls[name] = self.calls.get(name, 0) + 1

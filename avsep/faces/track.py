@@ -1,4 +1,4 @@
-"""One face over time: its landmarks, the frames where it was lost, and what it looked like."""
+"""One face over time: its landmarks, its gaps and its appearance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avsep.faces.appearance import likeness, remember, surroundings
+from avsep.faces.appearance import patch_similarity, surroundings, update_memory
 from avsep.faces.backends import Region
 from avsep.faces.config import FacesConfig
 from avsep.faces.crops import GreyCrop
@@ -15,9 +15,9 @@ from avsep.faces.cuts import Summary, distance, summary
 from avsep.faces.mouth_cropper import BLOCK, Block, MouthCropper
 from avsep.schema import DETECTED, INTERPOLATED, MISSING, NUM_LANDMARKS
 
-SHOT_SCALE = 2.0  # side of the part watched for cuts, over the side of the face box
+SHOT_SCALE = 2.0  # side of the part watched for cuts, relative to the side of the face box
 EARLY_SIGHTINGS = 12  # sightings that make up the first appearance of a track
-HOLD_LIMIT = 250  # frames; pictures of a lost face wait in memory, so even `hold` has an end
+HOLD_LIMIT = 250  # frames; `hold` needs a limit, since pictures of a lost face stay in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +26,10 @@ class Sighting:
 
     Attributes:
         points: (68, 3) float32 in source pixels.
-        score: 0..1.
+        score: confidence of the backend, 0..1.
         region: where to look in the next frame.
-        box: (3,) centre x, centre y, side of the square around the points.
-        crop: grey picture around it.
+        box: (3,) centre x, centre y and side of the square around the points, in source pixels.
+        crop: grey picture around the face.
         patch: colour patch of the face, see `appearance.face_patch`.
     """
 
@@ -43,14 +43,14 @@ class Sighting:
 
 @dataclass(frozen=True, eq=False)
 class TrackChunk:
-    """Some frames of a track, n of them, as soon as they are settled.
+    """Some frames of a track that will not change any more, n of them.
 
     Attributes:
-        track_id: of the track.
-        start: number of the first of the frames in the clip.
+        track_id: number of the track, in order of appearance.
+        start: number of the first of these frames in the clip.
         valid: (n,) uint8, see `avsep.schema.Landmarks`.
-        score: (n,) float16.
-        block: landmarks and mouth crops.
+        score: (n,) float16, confidence of the backend, 0..1.
+        block: landmarks and mouth crops of these frames.
     """
 
     track_id: int
@@ -62,17 +62,17 @@ class TrackChunk:
 
 @dataclass(frozen=True, eq=False)
 class FinishedTrack:
-    """A track whose face is gone, T frames.
+    """A track that has ended, T frames.
 
     Attributes:
         track_id: unique number of the track, in order of appearance.
-        start: number of its first frame in the clip.
-        first_box: (3,) centre x, centre y and side of the face in that frame, in source pixels.
-        last_box: likewise, where the face was seen last.
+        start: number of the first frame in the clip.
+        first_box: (3,) centre x, centre y and side of the first face box, in source pixels.
+        last_box: (3,) centre x, centre y and side of the last face box, in source pixels.
         face_px: median side of the face box where the face was seen, in source pixels.
         appearance: (2, 432) float32, colour patches of the face at first and at last.
         valid: (T,) uint8, see `avsep.schema.Landmarks`.
-        score: (T,) float16.
+        score: (T,) float16, confidence of the backend, 0..1.
         block: landmarks and mouth crops; None where they went to `on_chunk`.
     """
 
@@ -93,19 +93,19 @@ class FinishedTrack:
 
     @property
     def stop(self) -> int:
-        """Frame after the last, in the clip."""
+        """Number of the frame after the last in the clip."""
         return self.start + len(self.valid)
 
 
 class FaceTrack:
-    """A face from its first frame to its last; made for a sighting that `see` then adds.
+    """A face from its first frame to its last. The first sighting must also be added.
 
     Attributes:
-        start: number of its first frame in the clip.
+        start: number of the first frame in the clip.
         track_id: unique number of the track, in order of appearance.
         region: where to look in the next frame.
-        box: (3,) of the last sighting.
-        lost: frames since the last sighting; 0 while the face is seen.
+        box: (3,) centre x, centre y and side at the last sighting, in source pixels.
+        lost: number of frames since the last sighting; 0 while the face is seen.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class FaceTrack:
         self._max_gap = config.max_gap
         self._limit = config.max_gap if config.long_gaps == "end" else HOLD_LIMIT
         self._points = np.empty((256, NUM_LANDMARKS, 3), np.float32)
-        self._base = 0  # frame of the track that `_points[0]` belongs to
+        self._base = 0  # number of the frame in `_points[0]`, in the track
         self._on_chunk = on_chunk
         self._num_sent = 0
         self._valid: list[int] = []
@@ -139,33 +139,33 @@ class FaceTrack:
     def __len__(self) -> int:
         return len(self._valid)
 
-    def see(self, sighting: Sighting) -> None:
+    def add_sighting(self, sighting: Sighting) -> None:
         """Add a frame where the face is seen; a gap before it is filled."""
         self._fill_gap(sighting.points)
         self._append(sighting.points, DETECTED, sighting.score)
         self._sides.append(float(sighting.box[2]))
         self.region, self.box = sighting.region, sighting.box
         self._last_patch = sighting.patch
-        self._memory = remember(self._memory, sighting.patch)
+        self._memory = update_memory(self._memory, sighting.patch)
         if self._early is None and len(self._sides) >= EARLY_SIGHTINGS:
             self._early = self._memory
         self._cropper.push(sighting.crop)
         self._cropper.advance(self._known(), self._base)
 
-    def miss(self, crop: GreyCrop) -> None:
+    def add_miss(self, crop: GreyCrop) -> None:
         """Add a frame where the face is not seen; `crop` shows its last place."""
         self.lost += 1
         self._cropper.push(crop)
 
     def watch(self, frame: np.ndarray) -> None:
-        """Note what the surroundings of the face look like in the frame just added."""
+        """Remember the surroundings of the face in the frame just added, to find cuts."""
         self._place = surroundings(frame, self.box, SHOT_SCALE)
         self._shot = summary(frame[self._place])
 
     def shot_change(self, frame: np.ndarray) -> float:
-        """How unlike the next frame is where the last one was watched, 0..1.
+        """How much the surroundings of the face differ in the next frame, 0..1.
 
-        A cut in one pane of a split screen shows here, and not in the whole picture.
+        A cut in one pane of a split screen is visible here, but not in the whole picture.
         """
         return distance(self._shot, summary(frame[self._place])) if self._shot else 0.0
 
@@ -174,21 +174,21 @@ class FaceTrack:
         """Whether the face has been lost for too long."""
         return self.lost > self._limit
 
-    def likeness_to_last(self, sighting: Sighting) -> float:
-        """How alike a sighting is to the last one, -1..1."""
-        return likeness(self._last_patch, sighting.patch)
+    def similarity_to_last(self, sighting: Sighting) -> float:
+        """Similarity of a sighting to the last one, -1..1."""
+        return patch_similarity(self._last_patch, sighting.patch)
 
-    def likeness_to_memory(self, sighting: Sighting) -> float:
-        """How alike a sighting is to the last half second, -1..1."""
-        return likeness(self._memory, sighting.patch)
+    def similarity_to_memory(self, sighting: Sighting) -> float:
+        """Similarity of a sighting to the last half second, -1..1."""
+        return patch_similarity(self._memory, sighting.patch)
 
     @property
     def appearance(self) -> np.ndarray:
-        """(2, 432) what the face looked like at first and at last."""
+        """Colour patches of the face at first and at last, (2, 432) float32."""
         return np.stack([self._memory if self._early is None else self._early, self._memory])
 
     def finish(self) -> FinishedTrack:
-        """The whole track up to its last sighting; no frame can be added any more."""
+        """End the track with its last sighting; no frame can be added any more."""
         block = self._cropper.finish(self._known(), self._base)
         return FinishedTrack(
             track_id=self.track_id,
@@ -240,7 +240,7 @@ class FaceTrack:
         self._scores.append(score)
 
     def _make_room(self) -> None:
-        """Forget the landmarks that nothing needs any more, or take more memory."""
+        """Drop landmarks that are not needed any more, or take more memory."""
         unneeded = self._cropper.oldest_needed - self._base
         if unneeded > len(self._points) // 2:
             kept = self._points[unneeded:].copy()

@@ -1,7 +1,7 @@
-"""Faces followed through a clip, in one pass: detected now and then, tracked by their landmarks.
+"""Track faces through a clip in one pass: detect now and then, and track by landmarks in between.
 
-When in doubt a track is split, never continued with another face: two short samples of one person
-do no harm, one sample of two persons does.
+When in doubt, a track is split and never continued with another face: two short samples of one
+person do no harm, but one sample of two people does.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from avsep.faces.crops import CROP_SCALE, LOST_CROP_SCALE, GreyCrop, grey_crop
 from avsep.faces.cuts import CutDetector
 from avsep.faces.geometry import face_boxes
 from avsep.faces.lookahead import Lookahead
-from avsep.faces.matching import doubles, is_near, one_place
+from avsep.faces.matching import duplicate_tracks, is_near, same_face
 from avsep.faces.mouth_cropper import BLOCK
 from avsep.faces.timing import StepTimer
 from avsep.faces.track import FaceTrack, FinishedTrack, Sighting, TrackChunk
 
-STEP_SHARE = 0.5  # of its side that a face may move from one frame to the next
-RESUME_SHARE = 1.0  # of its side that a face may have moved while it was lost
-SEARCH_SCALE = 3.0  # side of the part searched for a lost face, over the side of its box
-THOROUGH_EVERY = 4  # runs of the detector; the others look for faces of about the known sizes
-QUICK_SHARE = 0.6  # of the side of the smallest followed face that these still find
-EAGER = 4  # while no face is seen, the detector runs this many times as often
+STEP_SHARE = 0.5  # most that a face may move per frame, relative to its side
+RESUME_SHARE = 1.0  # most that a face may move while it is lost, relative to its side
+SEARCH_SCALE = 3.0  # side of the part searched for a lost face, relative to the side of its box
+THOROUGH_EVERY = 4  # every so many detector runs also find much smaller faces
+QUICK_SHARE = 0.6  # smallest face of the other runs, relative to the smallest tracked face
+EAGER = 4  # the detector runs this many times as often while no face is seen
 
 
 @dataclass
 class Tracks:
-    """What became of a clip.
+    """The face tracks of a clip.
 
     Attributes:
-        kept: the tracks that are long enough, by first frame, then from left to right.
-        spans: first frame and frame after the last of every track, dropped ones as well.
-        num_frames: of the clip.
-        width: of the pictures, in pixels.
-        height: likewise.
+        kept: tracks that are long enough, by first frame, then from left to right.
+        spans: first frame and frame after the last of every track, including dropped ones.
+        num_frames: number of frames in the clip.
+        width: width of the pictures, in pixels.
+        height: height of the pictures, in pixels.
     """
 
     kept: list[FinishedTrack] = field(default_factory=list)
@@ -51,15 +51,15 @@ class Tracks:
 
 
 class Tracker:
-    """Follows the faces of one clip.
+    """Tracks the faces of one clip.
 
     Args:
-        config: see its fields.
-        backend: finds and describes faces.
-        timer: adds up the time of each step.
-        on_chunk: takes the landmarks and mouths of all tracks, dropped ones as well, as soon as
-            they are settled, so that memory does not grow with the clip; None keeps them.
-        block: frames that are settled in one go.
+        config: settings of the tracking.
+        backend: finds faces and their landmarks.
+        timer: adds up the time per step.
+        on_chunk: called with landmarks and mouths of all tracks, including ones dropped later, as
+            soon as they are final, so that memory does not grow with the clip; None keeps them.
+        block: number of frames per chunk.
     """
 
     def __init__(
@@ -84,24 +84,24 @@ class Tracker:
 
     @property
     def active(self) -> tuple[FaceTrack, ...]:
-        """The tracks that are not over yet."""
+        """The tracks that have not ended yet."""
         return tuple(self._active)
 
     def run(self, frames: Iterable[np.ndarray]) -> Tracks:
-        """Follow the faces through frames (H, W, 3) uint8 RGB of one size.
+        """Track the faces through frames (H, W, 3) uint8 RGB of one size.
 
         Raises:
-            ValueError: a frame is no RGB picture, or its size is another than the first one's.
+            ValueError: a frame is not an RGB picture, or its size differs from that of the first.
         """
         for _ in self.steps(frames):
             pass
         return self.finish()
 
     def steps(self, frames: Iterable[np.ndarray]) -> Iterator[int]:
-        """As `run`, frame by frame: yields the number of frames done; `finish` comes after it.
+        """As `run`, frame by frame; call `finish` at the end. Yields the number of frames done.
 
         Raises:
-            ValueError: a frame is no RGB picture, or its size is another than the first one's.
+            ValueError: a frame is not an RGB picture, or its size differs from that of the first.
         """
         result = self._result
         self._ahead = Lookahead(frames, self._backend, self._timer)
@@ -118,7 +118,7 @@ class Tracker:
             yield result.num_frames
 
     def finish(self) -> Tracks:
-        """End the tracks that are still active; returns all of them."""
+        """End the tracks that are still active; returns all tracks."""
         result = self._result
         self._close(self._active)
         result.kept.sort(key=lambda track: (track.start, track.first_x))
@@ -132,7 +132,7 @@ class Tracker:
             ]
         active = len(self._active)
         self._close(changed)
-        seen = self._follow(frame)
+        seen = self._update_tracks(frame)
         split = len(self._active) < active
         lost = [track for track in self._active if track not in seen]
         pause = self._config.detect_every if seen else self._config.detect_every // EAGER
@@ -141,53 +141,53 @@ class Tracker:
             found = self._detect(frame, seen)
         else:
             found = [face for track in lost for face in self._search(frame, track)]
-        self._welcome(index, frame, found, seen)
+        self._add_detections(index, frame, found, seen)
         for track in self._active:
             if track in seen:
                 with self._timer.step("warp"):
-                    track.see(seen[track])
+                    track.add_sighting(seen[track])
             else:
-                track.miss(self._crop(frame, track.box, LOST_CROP_SCALE))
+                track.add_miss(self._crop(frame, track.box, LOST_CROP_SCALE))
             with self._timer.step("track"):
                 track.watch(frame)
         self._close([track for track in self._active if track.over])
 
-    def _follow(self, frame: np.ndarray) -> dict[FaceTrack, Sighting]:
-        """The faces that were seen in the last frame and are seen in this one."""
+    def _update_tracks(self, frame: np.ndarray) -> dict[FaceTrack, Sighting]:
+        """Find the faces of the last frame in this one; ends tracks on another face."""
         live = [track for track in self._active if not track.lost]
-        estimates = self._ahead.follow([t.track_id for t in live], [t.region for t in live])
+        estimates = self._ahead.estimate([t.track_id for t in live], [t.region for t in live])
         seen: dict[FaceTrack, Sighting] = {}
         others: list[FaceTrack] = []
         for track, estimate in zip(live, estimates, strict=True):
             sighting = self._sighting(frame, estimate)
             if sighting is None or not is_near(track, sighting.box, STEP_SHARE):
                 continue
-            if track.likeness_to_last(sighting) >= self._config.same_face:
+            if track.similarity_to_last(sighting) >= self._config.same_face:
                 seen[track] = sighting
             else:
                 others.append(track)
         self._close(others)
-        for track in doubles(seen):
+        for track in duplicate_tracks(seen):
             del seen[track]
         return seen
 
-    def _welcome(
+    def _add_detections(
         self,
         index: int,
         frame: np.ndarray,
         found: list[Detection],
         seen: dict[FaceTrack, Sighting],
     ) -> None:
-        """Add detected faces to `seen`: those that come back, and those that are new."""
+        """Add detected faces to `seen`: faces that come back, and new ones."""
         for detection in sorted(found, key=lambda face: -face.side):
             if len(seen) >= self._config.max_faces:
                 return
             place = np.array([detection.x, detection.y, detection.side])
-            if any(one_place(place, sighting.box) for sighting in seen.values()):
+            if any(same_face(place, sighting.box) for sighting in seen.values()):
                 continue
-            sighting = self._sighting(frame, self._ahead.look(detection.region))
+            sighting = self._sighting(frame, self._ahead.estimate_new(detection.region))
             if sighting is None or any(
-                one_place(sighting.box, other.box) for other in seen.values()
+                same_face(sighting.box, other.box) for other in seen.values()
             ):
                 continue
             track = self._returned(sighting, seen)
@@ -200,19 +200,19 @@ class Tracker:
             seen[track] = sighting
 
     def _returned(self, sighting: Sighting, seen: dict[FaceTrack, Sighting]) -> FaceTrack | None:
-        """The track of a lost face that has come back as `sighting`, if there is one."""
+        """The track of a lost face that comes back as `sighting`, if there is one."""
         lost = [track for track in self._active if track not in seen]
         lost.sort(key=lambda track: float(np.hypot(*(track.box[:2] - sighting.box[:2]))))
         for track in lost:
             if (
                 is_near(track, sighting.box, RESUME_SHARE)
-                and track.likeness_to_memory(sighting) >= self._config.resume_face
+                and track.similarity_to_memory(sighting) >= self._config.resume_face
             ):
                 return track
         return None
 
     def _detect(self, frame: np.ndarray, seen: dict[FaceTrack, Sighting]) -> list[Detection]:
-        """Detections in the whole picture; small newcomers are looked for in every fourth run."""
+        """Detections in the whole picture; only every fourth run also looks for small new faces."""
         smallest = self._config.min_face_px
         if seen and self._searches % THOROUGH_EVERY:
             followed = min(float(sighting.box[2]) for sighting in seen.values())
@@ -228,12 +228,12 @@ class Tracker:
         left, top = max(0, int(x - half)), max(0, int(y - half))
         part = np.ascontiguousarray(frame[top : int(y + half) + 1, left : int(x + half) + 1])
         with self._timer.step("detect"):
-            # The face was not smaller than this a moment ago, so one look at the part is enough.
+            # The face was not smaller than this a moment ago, so one pass over the part is enough.
             found = self._backend.detect(part, max(self._config.min_face_px, int(side / 2)))
         return [face.moved(left, top) for face in found]
 
     def _sighting(self, frame: np.ndarray, estimate: Estimate) -> Sighting | None:
-        """What an estimate shows, or None when it shows no face in the picture."""
+        """The sighting in an estimate; None when it shows no face inside the picture."""
         if estimate.score < self._backend.min_score:
             return None
         box = face_boxes(estimate.points[None])[0]

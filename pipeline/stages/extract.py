@@ -1,8 +1,8 @@
 """extract: decode each kept clip once and write its faces, mouths and sound into shards.
 
-One batch is one shard. While a shard is under work, each clip that is done lies beside it, so a
-kill costs the clips in flight and no more; the shard is put together from them in order of their
-keys, so its bytes do not depend on who was ready first.
+One batch is one shard. While a shard is being made, each finished clip is stored beside it, so a
+kill only loses the clips in flight. The shard is then put together in the order of the keys, so its
+bytes do not depend on which clip was finished first.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
 
 from avsep.errors import ItemError
 from avsep.extraction.card import write_card
 from avsep.extraction.clip_job import ClipJob, extract_clip
-from avsep.extraction.provenance import ClipSettings, check_backend, clip_hash, tool_versions
+from avsep.extraction.config import ExtractionConfig
+from avsep.extraction.provenance import clip_hash, tool_versions
 from avsep.extraction.records import (
     FinishedClip,
     SampleReader,
@@ -34,7 +34,7 @@ from avsep.extraction.shard_plan import (
     read_plan,
     write_plan,
 )
-from avsep.faces.config import FacesConfig
+from avsep.faces.backends import check_backend
 from avsep.files import fresh_directory, link_or_copy, settings_hash, sha256_file
 from avsep.outcome import Counts, Outcome
 from avsep.processes import map_items
@@ -54,41 +54,26 @@ NAME = "extract"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractConfig(PoolSettings):
+class ExtractConfig(ExtractionConfig, PoolSettings):
     """Settings of the extract stage.
 
     Attributes:
-        storage: `compact` (FLAC and H.264) or `plain` (WAV and npy, which tarfile and numpy alone
-            can read; 25 times the size for the mouths).
-        clips_per_shard: clips of one split in one new shard; also the unit of work. Shards that
-            exist stay as they are; without `data/plan.parquet` the set is cut anew.
-        lips_crf: quality of the mouth video of `compact`, 1 (best) to 51.
-        backend: what finds faces and landmarks: `mediapipe` (CPU), `face_alignment` (GPU), or
-            `imported` for ready landmark files of auto_avsr or AV-HuBERT.
-        backend_options: of the backend, e.g. `device` and `weights` of `face_alignment`, or
-            `root` (the folder of the files) and `made_by` (a name for them) of `imported`.
-        faces: detection, tracking and cropping.
+        clips_per_shard: number of clips of one split in a new shard; also the unit of work.
+            Existing shards stay as they are; without `data/plan.parquet` the set is planned anew.
     """
 
-    storage: Literal["compact", "plain"] = "compact"
     clips_per_shard: int = 1000
-    lips_crf: int = 18
-    backend: Literal["mediapipe", "face_alignment", "imported"] = "mediapipe"
-    backend_options: dict[str, Any] = field(default_factory=dict)
-    faces: FacesConfig = field(default_factory=FacesConfig)
     item_timeout_s: float = 900.0
     max_failed_share: float = 0.05
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        ExtractionConfig.__post_init__(self)
+        PoolSettings.__post_init__(self)
         check_at_least(self, 1, "clips_per_shard")
-        if not 1 <= self.lips_crf <= 51:
-            raise ValueError(f"lips_crf is {self.lips_crf}; it must be 1 to 51.")
 
 
 def plan(config: ExtractConfig, workspace: Workspace) -> list[Batch]:
-    """One batch a shard: those of the last plan, then those of the clips that are new."""
-    settings = clip_settings(config)
+    """One batch per shard: the shards of the last plan, then new ones for new clips."""
     clips = {clip.clip_id: clip for clip in _clips(workspace) if clip.kept}
     planned = plan_shards(clips.values(), read_plan(workspace.shard_plan), config.clips_per_shard)
     batches = []
@@ -98,7 +83,7 @@ def plan(config: ExtractConfig, workspace: Workspace) -> list[Batch]:
             Batch(
                 name=shard,
                 items=tuple(clip.clip_id for clip in rows),
-                settings=settings_hash([clip_hash(settings, clip) for clip in rows]),
+                settings=settings_hash([clip_hash(config, clip) for clip in rows]),
                 rows=rows,
             )
         )
@@ -108,17 +93,17 @@ def plan(config: ExtractConfig, workspace: Workspace) -> list[Batch]:
 def work(
     config: ExtractConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
-    """Make one shard, or what is left of it."""
+    """Make one shard, or the part of it that is still missing."""
     shard, rows_path, parts = _paths(workspace, batch.name)
-    if (finished := read_marker(workspace, NAME, batch)) is not None:
+    if finished := read_marker(workspace, NAME, batch):
         outcomes, facts = finished
         entry = ShardEntry(**facts["shard"])
-        if not entry.num_samples or _is(shard, entry.sha256):
+        if not entry.num_samples or (shard.is_file() and sha256_file(shard) == entry.sha256):
             progress(len(batch.items))
             return outcomes
-    sources, outcomes = _extract(config, workspace, batch, progress)
-    records_done = [source.record for source in sources.values()]
-    entry = write_shard(shard, _samples(sources, config), config.storage)
+    finished_clips, outcomes = _extract(config, workspace, batch, progress)
+    records_done = [finished.record for finished in finished_clips.values()]
+    entry = write_shard(shard, _samples(finished_clips, config), config.storage)
     if not entry.num_samples:
         shard.unlink()
     write_shard_records(rows_path, entry.sha256, records_done)
@@ -133,7 +118,7 @@ def finish(
     batches: Sequence[Batch],
     outcomes: Sequence[Outcome],
 ) -> StageReport:
-    """Publish the finished shards with their index and manifest; remove what nobody planned."""
+    """Publish the shards with their index, manifest and card; remove files that are not planned."""
     entries, rows = [], []
     out = fresh_directory(workspace.shards)
     for batch in batches:
@@ -153,7 +138,7 @@ def finish(
         tools=dict(tool_versions(config.storage, config.backend)),
     )
     write_card(out, manifest, rows, _clips(workspace), outcomes)
-    # Published with the shards, so that a killed run plans the same.
+    # Published with the shards, so that the next run after a kill plans the same.
     places = [
         PlannedClip(
             batch=batch_of(batch.name), shard=batch.name, split=clip.split, clip_id=clip.clip_id
@@ -179,22 +164,26 @@ def finish(
 def _extract(
     config: ExtractConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> tuple[dict[str, FinishedClip], list[Outcome]]:
-    """The clips of a batch as `FinishedClip`s, extracted or found done, and all outcomes."""
+    """Extract the clips of a batch that are not finished.
+
+    Returns:
+        The finished clips by id, and the outcomes of all clips.
+    """
     shard, rows_path, parts = _paths(workspace, batch.name)
     before = finished_clips_of_shard(rows_path, shard)
-    sources: dict[str, FinishedClip] = {}
-    jobs, settings = [], clip_settings(config)
+    finished_clips: dict[str, FinishedClip] = {}
+    jobs = []
     for clip in batch.rows:
-        wanted_hash = clip_hash(settings, clip)
-        source = find_finished_clip(parts, clip.clip_id, wanted_hash) or before.get(clip.clip_id)
-        if source is not None and source.record.settings == wanted_hash:
-            sources[clip.clip_id] = source
+        wanted_hash = clip_hash(config, clip)
+        finished = find_finished_clip(parts, clip.clip_id, wanted_hash) or before.get(clip.clip_id)
+        if finished is not None and finished.record.settings == wanted_hash:
+            finished_clips[clip.clip_id] = finished
         else:
-            jobs.append(ClipJob(clip=clip, raw=workspace.raw, folder=parts, settings=settings))
-    progress(len(sources))
+            jobs.append(ClipJob(clip=clip, raw=workspace.raw, folder=parts, config=config))
+    progress(len(finished_clips))
     if jobs:
-        check_backend(settings)
-    outcomes = [source.record.outcome() for source in sources.values()]
+        check_backend(config.backend, config.backend_options)
+    outcomes = [finished.record.outcome() for finished in finished_clips.values()]
     for job, result in map_items(
         extract_clip, jobs, workers=config.num_workers, timeout_s=config.item_timeout_s
     ):
@@ -202,28 +191,28 @@ def _extract(
         if isinstance(result, ItemError):
             outcomes.append(Outcome.ended(clip_id, result.reason, result.message))
         else:
-            sources[clip_id] = FinishedClip(result, clip_tar(parts, clip_id))
+            finished_clips[clip_id] = FinishedClip(result, clip_tar(parts, clip_id))
             outcomes.append(result.outcome())
         progress(1)
-    return sources, sorted(outcomes, key=lambda outcome: outcome.item)
+    return finished_clips, sorted(outcomes, key=lambda outcome: outcome.item)
 
 
 def _samples(
-    sources: Mapping[str, FinishedClip], config: ExtractConfig
+    finished_clips: Mapping[str, FinishedClip], config: ExtractConfig
 ) -> Iterator[tuple[str, dict[str, bytes], int]]:
     """The samples of finished clips, sorted by key."""
     reader = SampleReader(config.storage)
     places = sorted(
-        (key, num_frames, source.path)
-        for source in sources.values()
-        for key, num_frames in source.record.samples
+        (key, num_frames, finished.path)
+        for finished in finished_clips.values()
+        for key, num_frames in finished.record.samples
     )
     for key, num_frames, path in places:
         yield key, reader.read(path, key), num_frames
 
 
 def _paths(workspace: Workspace, name: str) -> tuple[Path, Path, Path]:
-    """The shard, the records of its clips, and the folder of clips while it is under work."""
+    """Paths of a shard, of the records of its clips, and of its folder of finished clips."""
     folder = workspace.work(NAME)
     return folder / f"{name}.tar", folder / f"{name}.clips.json", folder / f"{name}.clips"
 
@@ -238,21 +227,6 @@ def _remove_stale_files(workspace: Workspace, batches: Sequence[Batch]) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def _is(path: Path, sha256: str) -> bool:
-    return path.is_file() and sha256_file(path) == sha256
-
-
-def clip_settings(config: ExtractConfig) -> ClipSettings:
-    """What of the stage's settings decides the samples."""
-    return ClipSettings(
-        storage=config.storage,
-        lips_crf=config.lips_crf,
-        backend=config.backend,
-        backend_options=config.backend_options,
-        faces=config.faces,
-    )
 
 
 def _clips(workspace: Workspace) -> list[Clip]:

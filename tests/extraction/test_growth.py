@@ -73,7 +73,7 @@ def without_pictures(job) -> ClipRecord:
     sample = drawn(job.clip)
     record = ClipRecord(
         clip_id=job.clip.clip_id,
-        settings=clip_hash(job.settings, job.clip),
+        settings=clip_hash(job.config, job.clip),
         samples=((sample.key, FRAMES),),
     )
     return save_finished_clip(
@@ -85,7 +85,7 @@ def without_pictures(job) -> ClipRecord:
 def project(tmp_path, monkeypatch):
     """Runs `extract` and `mix` over clips; returns the hashes of what they made."""
     monkeypatch.setattr(extract, "extract_clip", without_pictures)
-    monkeypatch.setattr(extract, "check_backend", lambda _settings: None)
+    monkeypatch.setattr(extract, "check_backend", lambda *_: None)
     workspace = Workspace(tmp_path / "project")
 
     def run(clips, mix: MixConfig | None = MIX) -> dict[str, str]:

@@ -1,19 +1,31 @@
+"""Why a clip gives no sample."""
+
 import pytest
 
 from avsep.errors import Reason
 from avsep.extraction.clip import no_sample
 
+TOO_SHORT = "a face is seen for 12 of 100 frames in a row; 25 are needed."
+
 
 @pytest.mark.parametrize(
     ("spans", "reason", "sentence"),
     [
-        ([], Reason.NO_FACE, "no face in 100 frames."),
-        ([(3, 15)], Reason.FACE_TOO_SHORT, "a face stays for 12 of 100 frames, not 25."),
-        ([(0, 12), (40, 52)], Reason.FACE_TOO_SHORT, "a face stays for 12 of 100 frames, not 25."),
+        ([], Reason.NO_FACE, "none of the 100 frames shows a face."),
+        (
+            [(3, 15)],
+            Reason.FACE_TOO_SHORT,
+            "a face is seen for 12 of 100 frames in a row; 25 are needed.",
+        ),
+        (
+            [(0, 12), (40, 52)],
+            Reason.FACE_TOO_SHORT,
+            "a face is seen for 12 of 100 frames in a row; 25 are needed.",
+        ),
         (
             [(0, 14), (40, 60)],
             Reason.FACE_MOSTLY_MISSING,
-            "a face is lost again and again: 34 of 100 frames show one, but at most 20 on end;"
+            "a face is lost repeatedly: 34 of 100 frames show one, but at most 20 in a row;"
             " 25 are needed.",
         ),
     ],

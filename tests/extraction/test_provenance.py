@@ -1,11 +1,12 @@
 """What a sample says of how it was made."""
 
-from avsep.extraction.provenance import ClipSettings, faces_facts
+from avsep.extraction.config import ExtractionConfig
+from avsep.extraction.provenance import faces_facts
 from avsep.files import dump_json
 
 
 def test_shards_do_not_tell_about_the_machine():
-    settings = ClipSettings(
+    settings = ExtractionConfig(
         backend="face_alignment", backend_options={"device": "cuda:1", "weights": "/home/me"}
     )
     text = dump_json(faces_facts(settings))

@@ -111,7 +111,7 @@ def test_missing_frames_do_not_count_in_the_correlation() -> None:
 
 
 def test_sound_of_another_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="must have 640 a frame"):
+    with pytest.raises(ValueError, match="must have 640 per frame"):
         sound_scores(landmarks(talk(opening_curve())), np.zeros(100, np.int16))
 
 

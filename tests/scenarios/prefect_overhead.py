@@ -59,7 +59,7 @@ def instant(job) -> ClipRecord:
     sample = Sample(key=key, audio=audio, lips=lips, landmarks=landmarks, meta=meta)
     record = ClipRecord(
         clip_id=job.clip.clip_id,
-        settings=clip_hash(job.settings, job.clip),
+        settings=clip_hash(job.config, job.clip),
         samples=((key, FRAMES),),
     )
     return save_finished_clip(job.folder, record, [(key, encode_sample(sample, "plain"), FRAMES)])
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=1129)
     shards = parser.parse_args().shards
     extract.extract_clip = instant
-    extract.check_backend = lambda _settings: None
+    extract.check_backend = lambda *_: None
     with tempfile.TemporaryDirectory(prefix="avsep-overhead-") as temporary:
         plain = project(Path(temporary) / "plain", shards)
         started, cpu = time.monotonic(), time.process_time()

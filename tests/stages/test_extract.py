@@ -16,8 +16,8 @@ import pytest
 from avsep.errors import CheckError, Reason, State, UsageError
 from avsep.extraction.clip import clip_samples
 from avsep.extraction.clip_job import ClipJob, extract_clip
+from avsep.extraction.config import ExtractionConfig
 from avsep.extraction.multi_voice import AT_ONCE
-from avsep.extraction.provenance import ClipSettings
 from avsep.faces.config import FacesConfig
 from avsep.files import sha256_file
 from avsep.schema import Clip
@@ -265,9 +265,7 @@ def test_a_clip_that_was_damaged_while_it_waited_is_done_again(project, raw, mon
     workspace = project("one")
     (batch,) = extract.plan(HERE, workspace)
     parts = workspace.work("extract") / f"{batch.name}.clips"
-    job = ClipJob(
-        clip=clip_row(raw, "one"), raw=raw, folder=parts, settings=extract.clip_settings(HERE)
-    )
+    job = ClipJob(clip=clip_row(raw, "one"), raw=raw, folder=parts, config=HERE)
     extract_clip(job)
     extracted = count_extractions(monkeypatch)
     waiting = parts / "test-one.tar"
@@ -306,7 +304,7 @@ def test_a_face_that_comes_late_keeps_its_own_part_of_the_sound(tmp_path, talks,
     empty = np.full((wait, *frames.shape[1:]), 90, np.uint8)
     write_mp4(path, np.concatenate([empty, frames]), np.concatenate([quiet, sound]))
     clip = replace(clip_row(raw, "one"), end_s=(wait + FRAMES) / 25)
-    (sample,) = clip_samples(path, clip, ClipSettings(), StepTimer())
+    (sample,) = clip_samples(path, clip, ExtractionConfig(), StepTimer())
     first = sample.meta["first_frame"]
     assert wait <= first <= wait + 2
     expected = read_audio(path, first / 25, 640 * sample.num_frames)

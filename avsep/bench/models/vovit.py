@@ -135,9 +135,9 @@ def bench_vovit(
 def _extraction_ms(backend: str) -> float:
     """Detection and landmarks of 10 s of video on one core, without decoding, in ms."""
     from avsep.bench.extract import bench_extract
-    from avsep.extraction.provenance import ClipSettings
+    from avsep.extraction.config import ExtractionConfig
 
-    figures = bench_extract(repeats=2, settings=ClipSettings(backend=backend))
+    figures = bench_extract(repeats=2, settings=ExtractionConfig(backend=backend))
     share = float(figures["detect_share"]) + float(figures["landmark_share"])
     return 1000 * TABLE_S * FPS * share / float(figures["frames_per_s"])
 

@@ -1,9 +1,10 @@
-"""What finds faces and their landmarks: one small interface, several implementations."""
+"""Backends that find faces and their landmarks: one small interface, several implementations."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from avsep.errors import UsageError
@@ -11,7 +12,15 @@ from avsep.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-NAMES = ("mediapipe", "face_alignment")
+# The package that each backend needs, and its options. `imported` needs OpenCV to crop.
+BACKENDS: dict[str, tuple[str, frozenset[str]]] = {
+    "mediapipe": ("ai_edge_litert", frozenset()),
+    "face_alignment": (
+        "face_alignment",
+        frozenset({"device", "mirror", "three_d", "weights", "window"}),
+    ),
+    "imported": ("cv2", frozenset({"root", "made_by"})),
+}
 
 
 @dataclass(frozen=True)
@@ -19,10 +28,10 @@ class Region:
     """A rotated square of the picture in which a landmark model looks for one face.
 
     Attributes:
-        x: of the centre, in pixels of the source.
-        y: likewise.
-        side: in pixels.
-        angle: by which the face is turned, in radians; positive from x towards y.
+        x: x of the centre, in pixels of the source.
+        y: y of the centre, in pixels of the source.
+        side: length of a side, in pixels of the source.
+        angle: rotation of the face in radians, positive from x towards y.
     """
 
     x: float
@@ -36,10 +45,10 @@ class Detection:
     """A face that the detector found.
 
     Attributes:
-        x: centre of its square box, in pixels of the source.
-        y: likewise.
-        side: of the box.
-        score: 0..1.
+        x: x of the centre of the square face box, in pixels of the source.
+        y: y of the centre of the box, in pixels of the source.
+        side: length of a side of the box, in pixels of the source.
+        score: confidence, 0..1.
         region: where the landmark model should look.
     """
 
@@ -50,7 +59,7 @@ class Detection:
     region: Region
 
     def moved(self, x: float, y: float) -> Detection:
-        """The same face where the picture's first pixel lies at (x, y) of a larger picture."""
+        """The same face in a larger picture that contains this picture from pixel (x, y) on."""
         region = replace(self.region, x=self.region.x + x, y=self.region.y + y)
         return replace(self, x=self.x + x, y=self.y + y, region=region)
 
@@ -60,9 +69,9 @@ class Estimate:
     """The landmarks of one face in one frame.
 
     Attributes:
-        points: (68, 3) float32, iBUG order, in pixels of the source; z in the same unit and
-            growing towards the camera, with an arbitrary zero; all 0 for a 2-D backend.
-        score: that there is a face at all, 0..1.
+        points: (68, 3) float32, iBUG order, in pixels of the source; z in the same unit, growing
+            towards the camera from an arbitrary zero; z is 0 with a 2-D backend.
+        score: confidence that there is a face, 0..1.
         region: where to look in the next frame.
     """
 
@@ -75,9 +84,9 @@ class FaceBackend(Protocol):
     """A face detector and a landmark model.
 
     Attributes:
-        name: as `create` knows it; stored with the samples, since each backend's 68 points differ.
-        window: how many frames it likes to be given at once; 1 for a model without batches.
-        min_score: estimates with a lower score are no face.
+        name: one of `BACKENDS`; stored with the samples, since the 68 points of backends differ.
+        window: number of frames to estimate at once; 1 for a model without batches.
+        min_score: estimates with a lower score are not a face.
     """
 
     name: str
@@ -89,20 +98,19 @@ class FaceBackend(Protocol):
         ...
 
     def landmarks(self, frames: Sequence[np.ndarray], regions: Sequence[Region]) -> list[Estimate]:
-        """One estimate for each pair of a frame (H, W, 3) uint8 RGB and a region in it."""
+        """One estimate per pair of a frame (H, W, 3) uint8 RGB and a region in it."""
         ...
 
 
 def create(name: str, **options: Any) -> FaceBackend:
-    """Load a backend.
+    """Load a backend that runs a detector.
 
     Args:
-        name: `mediapipe` (no options) or `face_alignment` (options `device`, `weights`,
-            `three_d`, `window`; see its module).
-        options: of that backend.
+        name: `mediapipe` or `face_alignment`.
+        options: options of that backend; see `load` in its module.
 
     Raises:
-        UsageError: no such backend, or its package or weights are missing.
+        UsageError: there is no such backend, or its package or weights are missing.
     """
     try:
         if name == "mediapipe":
@@ -114,7 +122,36 @@ def create(name: str, **options: Any) -> FaceBackend:
 
             return load(**options)
     except ModuleNotFoundError as error:
+        raise UsageError(f"the face backend {name} needs the package {error.name}.") from error
+    raise UsageError(f"there is no face backend {name!r}; there are {', '.join(BACKENDS)}.")
+
+
+def check_backend(name: str, options: Mapping[str, Any]) -> None:
+    """Raise unless a backend could be loaded, before many processes try to.
+
+    Args:
+        name: one of `BACKENDS`.
+        options: options of the backend.
+
+    Raises:
+        UsageError: there is no such backend, it does not have an option, or its package, weights
+            or files are missing.
+    """
+    if name not in BACKENDS:
+        raise UsageError(f"there is no face backend {name!r}; there are {', '.join(BACKENDS)}.")
+    package, known = BACKENDS[name]
+    if find_spec(package) is None:
+        raise UsageError(f"the face backend {name} needs the package {package}.")
+    if unknown := sorted(options.keys() - known):
         raise UsageError(
-            f"the face backend {name} needs the package {error.name}, which is not installed."
-        ) from error
-    raise UsageError(f"there is no face backend {name!r}; the backends are {', '.join(NAMES)}.")
+            f"the face backend {name} has no option {', '.join(unknown)};"
+            f" it has {', '.join(sorted(known)) or 'none'}."
+        )
+    if name == "imported":
+        from avsep.faces.backends.imported import checked_root
+
+        checked_root(options)
+    if name == "face_alignment":
+        from avsep.faces.backends.fan_weights import find_weights, weight_names
+
+        find_weights(weight_names(options.get("three_d", True)), str(options.get("weights", "")))

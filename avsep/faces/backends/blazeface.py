@@ -1,7 +1,7 @@
 """BlazeFace, MediaPipe's short-range face detector, run by LiteRT over a pyramid of tiles.
 
-The model sees 128x128 pixels and finds faces from about an eighth of that on. A picture much
-larger than the smallest wanted face is therefore cut into overlapping square tiles as well.
+The model sees 128x128 pixels and finds faces of at least about an eighth of that. A picture that is
+much larger than the smallest wanted face is therefore also divided into overlapping square tiles.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 from avsep.faces.backends import Detection, Region
 from avsep.faces.backends.task_file import interpreter
 
-SIZE = 128  # of the model's input, in pixels
+SIZE = 128  # side of the model's input, in pixels
 NUM_ANCHORS = 896
 MIN_SCORE = 0.5
-MIN_IOU = 0.3  # boxes that overlap more are one face
-REGION_SCALE = 1.5  # side of the landmark region over the side of the box
-SMALLEST_SHARE = 0.14  # of a tile, that a face must have to be found for certain (measured)
-LEVEL_FACTOR = 2.6  # most that one level of tiles is finer than the one before
+MIN_IOU = 0.3  # boxes that overlap more show the same face
+REGION_SCALE = 1.5  # side of the landmark region relative to the side of the box
+SMALLEST_SHARE = 0.14  # side of the smallest face found reliably, relative to the tile (measured)
+LEVEL_FACTOR = 2.6  # largest ratio of the tile sides of two successive levels
 
 
 def _anchors() -> np.ndarray:
@@ -37,7 +37,7 @@ ANCHORS = _anchors()
 
 
 class BlazeFace:
-    """The detector of one process; its buffers are reused from call to call."""
+    """The detector of a process; its buffers are reused from call to call."""
 
     def __init__(self, model: bytes) -> None:
         self._model = interpreter(model)
@@ -64,7 +64,7 @@ class BlazeFace:
         return [_detection(face) for face in merge(np.concatenate(candidates))]
 
     def _full(self, frame: np.ndarray) -> np.ndarray:
-        """Candidates of the whole picture, letterboxed as MediaPipe does it, in its pixels."""
+        """Candidates in the whole picture, letterboxed as in MediaPipe, in its pixels."""
         height, width = frame.shape[:2]
         step = max(height, width) / SIZE
         origin = np.array([width / 2 - step * SIZE / 2, height / 2 - step * SIZE / 2])
@@ -79,7 +79,7 @@ class BlazeFace:
         return found
 
     def _tile(self, level: np.ndarray, x: int, y: int, shape: tuple[int, ...]) -> np.ndarray:
-        """Candidates of one tile of a shrunk picture, in pixels of the picture itself."""
+        """Candidates in one tile of a shrunk picture, in pixels of the original picture."""
         found = self._candidates(level[y : y + SIZE, x : x + SIZE])
         step = np.array([shape[1] / level.shape[1], shape[0] / level.shape[0]])
         found[:, 1:] = (found[:, 1:].reshape(-1, 8, 2) * step).reshape(-1, 16)
@@ -110,18 +110,18 @@ def tile_sides(width: int, height: int, min_face_px: int) -> list[int]:
     sides: list[int] = []
     side, short = float(max(width, height)), float(min(width, height))
     smallest = max(min_face_px / SMALLEST_SHARE, SIZE)
-    # A tenth less is not worth another level.
+    # A level that is finer by a tenth or less is not worth its time.
     while side > smallest * 1.1:
         finer = max(smallest, side / LEVEL_FACTOR)
         if not sides and short < 0.9 * side:
-            finer = short  # a wide picture: two or three squares of its full height come first
+            finer = short  # a wide picture: start with two or three squares of its full height
         side = min(short, finer)
         sides.append(round(side))
     return sides
 
 
 def tile_starts(length: int, overlap: int) -> list[int]:
-    """First pixels of 128-pixel tiles that cover `length` and overlap by `overlap` or more."""
+    """First pixels of 128-pixel tiles that cover `length` and overlap by at least `overlap`."""
     if length <= SIZE:
         return [0]
     count = math.ceil((length - SIZE) / (SIZE - overlap)) + 1
@@ -129,9 +129,9 @@ def tile_starts(length: int, overlap: int) -> list[int]:
 
 
 def merge(candidates: np.ndarray) -> list[np.ndarray]:
-    """One row a face: the mean, weighted by score, of candidates that overlap the best one.
+    """One row per face: the mean, weighted by score, of candidates that overlap the best one.
 
-    MediaPipe does the same; taking only the best row would move landmarks by 0.4 % of the
+    MediaPipe does the same. Taking only the best row would move landmarks by 0.4 % of the
     inter-ocular distance.
     """
     faces: list[np.ndarray] = []
@@ -146,7 +146,7 @@ def merge(candidates: np.ndarray) -> list[np.ndarray]:
         face = (rest[one_face] * weights).sum(axis=0) / weights.sum()
         face[0] = rest[0, 0]
         faces.append(face)
-        # A box mostly inside a face is a part of it, whatever the union is.
+        # A box that is mostly inside a face is part of it, whatever the union is.
         inside = common > 0.6 * np.minimum(area, area[0])
         rest = rest[~(one_face | inside)]
     return faces

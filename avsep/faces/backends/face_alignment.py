@@ -1,7 +1,7 @@
 """face-alignment (Bulat and Tzimiropoulos, ICCV 2017): S3FD and FAN, on CPU or GPU, in batches.
 
-The networks are the package's; weights are checked before they are read, frames go through in
-batches of several at once, and points keep their fraction of a pixel.
+The networks come from the package. Here, weights are checked before they are read, frames are
+processed in batches, and points keep fractions of a pixel.
 """
 
 from __future__ import annotations
@@ -15,24 +15,17 @@ import numpy as np
 
 from avsep.errors import UsageError
 from avsep.faces.backends import Detection, Estimate, Region, fan, s3fd
-from avsep.faces.backends.fan_weights import (
-    DEPTH,
-    FAN_2D,
-    FAN_3D,
-    S3FD,
-    find_weights,
-    load_state,
-)
+from avsep.faces.backends.fan_weights import find_weights, load_state, weight_names
 from avsep.faces.geometry import face_boxes
 
 if TYPE_CHECKING:
     import torch
 
-# The network was trained on squares of this size around a detector's box.
-REGION_SCALE = 200 / 195  # side of the region over the sum of the box's width and height
-UP_SHARE = 0.12  # of the box's height that the region lies above the box
-DETECTED_SIDE = 32  # pixels that the smallest wanted face has in the detector's picture
-MAX_BATCH = 32  # crops at once
+# The network was trained on squares of this size and place around a detector's box.
+REGION_SCALE = 200 / 195  # side of the region relative to the sum of the box's width and height
+UP_SHARE = 0.12  # distance of the region above the box, relative to the box's height
+DETECTED_SIDE = 32  # side of the smallest wanted face in the detector's picture, in pixels
+MAX_BATCH = 32  # crops per batch
 
 
 @dataclass(frozen=True)
@@ -40,8 +33,8 @@ class BoxRegion(Region):
     """A region that keeps its place and size relative to the landmarks found in it.
 
     Attributes:
-        relation: offset x, y and side of the region over the side of the landmarks' box, measured
-            in the frame where the detector gave the region; empty until then.
+        relation: offset x, offset y and side of the region, relative to the side of the landmarks'
+            box, measured in the frame of the detection; None until then.
     """
 
     relation: tuple[float, float, float] | None = None
@@ -49,13 +42,13 @@ class BoxRegion(Region):
 
 @dataclass(frozen=True, eq=False)
 class Networks:
-    """The networks of one process, as functions on tensors.
+    """The networks of a process, as functions on tensors.
 
     Attributes:
         detector: (1, 3, H, W) to S3FD's list of outputs.
         alignment: (N, 3, 256, 256) to heatmaps.
         depth: (N, 71, 256, 256) to (N, 68), or None for 2-D landmarks.
-        mirror: heatmaps of mirrored faces turned back, or None to skip the mirrored pass.
+        mirror: turns heatmaps of mirrored faces back; None skips the mirrored pass.
     """
 
     detector: Callable[[torch.Tensor], Sequence[torch.Tensor]]
@@ -94,7 +87,7 @@ class FaceAlignmentBackend:
         return [_detection(row) for row in found]
 
     def landmarks(self, frames: Sequence[np.ndarray], regions: Sequence[Region]) -> list[Estimate]:
-        """One estimate for each pair of a frame (H, W, 3) uint8 RGB and a region in it."""
+        """One estimate per pair of a frame (H, W, 3) uint8 RGB and a region in it."""
         estimates: list[Estimate] = []
         for start in range(0, len(frames), MAX_BATCH):
             batch = slice(start, start + MAX_BATCH)
@@ -132,17 +125,17 @@ def load(
     """Load the backend.
 
     Args:
-        device: as PyTorch names it.
-        weights: folder of the weight files; empty for the place where PyTorch's hub keeps them.
-        three_d: 3DFAN and the depth network, else 2DFAN.
-        mirror: estimate on the mirrored face as well and average; twice the work, less jitter.
-        window: frames that are estimated at once.
+        device: name of the device in PyTorch.
+        weights: folder of the weight files; empty for the folder of PyTorch's hub.
+        three_d: whether to use 3DFAN and the depth network instead of 2DFAN.
+        mirror: whether to also estimate on the mirrored face and average: twice the work, less
+            jitter.
+        window: number of frames to estimate at once.
 
     Raises:
-        UsageError: the weights are missing or damaged, or there is no such device.
+        UsageError: the weights are missing or damaged, or the device cannot be used.
     """
-    names = [S3FD, FAN_3D, DEPTH] if three_d else [S3FD, FAN_2D]
-    paths = find_weights(names, weights)
+    paths = find_weights(weight_names(three_d), weights)
     import torch
     from face_alignment.detection.sfd.net_s3fd import s3fd as DetectorNetwork
     from face_alignment.models import FAN, ResNetDepth
@@ -176,7 +169,7 @@ def _detection(row: np.ndarray) -> Detection:
 
 
 def _next_region(region: Region, box: np.ndarray) -> BoxRegion:
-    """The region for the next frame: as it lay around the landmarks when it was detected."""
+    """The region for the next frame, placed around the landmarks as when the face was detected."""
     x, y, side = (float(value) for value in box)
     side = max(side, 1.0)
     relation = region.relation if isinstance(region, BoxRegion) else None

@@ -1,4 +1,4 @@
-"""The Face Alignment Network's inputs and outputs: crops, heatmaps, depth maps; in batches."""
+"""Inputs and outputs of the Face Alignment Network in batches: crops, heatmaps, depth."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 INPUT = 256  # side of the network's input, in pixels
 HEATMAP = 64  # side of its heatmaps
-QUARTER = 0.25  # of a heatmap cell: how far a peak is moved towards its higher neighbour
+QUARTER = 0.25  # heatmap cells that a peak is moved towards its higher neighbour
 BLOB_SIGMA, BLOB_REACH = 3.25, 6  # of the marks that the depth network sees, in input pixels
 
 
@@ -46,9 +46,9 @@ def heatmaps(
     """Heatmaps (N, 68, 64, 64) of inputs (N, 3, 256, 256) in 0..1.
 
     Args:
-        network: gives heatmaps, or a list of them of which the last counts.
-        mirror: turns heatmaps of a mirrored face back; None uses the face as it is alone.
-        inputs: RGB.
+        network: gives heatmaps, or a list of heatmaps, of which the last is used.
+        mirror: turns heatmaps of a mirrored face back; None skips the mirrored pass.
+        inputs: (N, 3, 256, 256) RGB in 0..1.
     """
     result = _last(network(inputs)).float()
     if mirror is not None:
@@ -57,11 +57,11 @@ def heatmaps(
 
 
 def peaks(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where heatmaps (N, 68, 64, 64) peak, and how high.
+    """The peaks of heatmaps (N, 68, 64, 64).
 
     Returns:
-        (N, 68, 2) float32: x, y in heatmap cells, the first cell reaching from 0 to 1; and
-        (N, 68) float32.
+        The places (N, 68, 2) float32: x and y in heatmap cells, the first cell from 0 to 1; and the
+        heights (N, 68) float32.
     """
     import torch
 
@@ -95,7 +95,7 @@ def to_source(place: np.ndarray, depth: np.ndarray, regions: Sequence[Region]) -
     Args:
         place: (N, 68, 2) in heatmap cells.
         depth: (N, 68) in input pixels.
-        regions: of the N crops.
+        regions: regions of the N crops.
     """
     side = np.array([region.side for region in regions])[:, None]
     corner = np.array([[r.x - r.side / 2, r.y - r.side / 2] for r in regions])[:, None]

@@ -1,4 +1,4 @@
-"""The weights of face-alignment's networks: found on disk, checked, loaded; never downloaded."""
+"""Find, check and load the weights of face-alignment's networks; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ SOURCE = "https://www.adrianbulat.com/downloads/python-fan/"
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.")
 
 
+def weight_names(three_d: bool) -> list[str]:
+    """File names of the detector, the landmark network and, in three dimensions, depth."""
+    return [S3FD, FAN_3D, DEPTH] if three_d else [S3FD, FAN_2D]
+
+
 def weights_folder(folder: str = "") -> Path:
-    """Where the weights should lie: `folder`, else where PyTorch's hub keeps its checkpoints."""
+    """The folder of the weights: `folder`, or else where PyTorch's hub keeps its checkpoints."""
     if folder:
         return Path(folder).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
@@ -30,21 +35,21 @@ def weights_folder(folder: str = "") -> Path:
 
 
 def find_weights(names: Sequence[str], folder: str = "") -> list[Path]:
-    """The files of the networks, each checked against the sha256 that begins in its name.
+    """Find weight files and check each against the start of its sha256 in its name.
 
     Args:
         names: file names.
-        folder: where they lie; see `weights_folder`.
+        folder: folder of the files, see `weights_folder`.
 
     Raises:
-        UsageError: files are missing, or one is not what its name says.
+        UsageError: a file is missing, or its sha256 does not match its name.
     """
     place = weights_folder(folder)
     missing = [name for name in names if not (place / name).is_file()]
     if missing:
         raise UsageError(
-            f"the face backend face_alignment lacks {', '.join(missing)} in {place}; fetch them"
-            f" from {SOURCE} and put them there, or name their folder with the option weights."
+            f"the face backend face_alignment lacks {', '.join(missing)} in {place}; download them"
+            f" from {SOURCE} into that folder, or set the option weights to their folder."
         )
     paths = [place / name for name in names]
     for path in paths:
@@ -52,17 +57,17 @@ def find_weights(names: Sequence[str], folder: str = "") -> list[Path]:
         digest = sha256_file(path)
         if match is None or not digest.startswith(match[1]):
             raise UsageError(
-                f"{path} is damaged or another file: its sha256 begins with {digest[:10]}, not as"
-                " its name says; fetch it again."
+                f"{path} is damaged or another file: its sha256 starts with {digest[:10]}, unlike"
+                " its name; download it again."
             )
     return paths
 
 
 def load_state(path: Path, device: str) -> dict[str, Any]:
-    """The state of a network, read without running any code of the file.
+    """The state of a network, read without running code from the file.
 
     Raises:
-        UsageError: the file holds more than tensors and plain values.
+        UsageError: the file contains more than tensors and plain values.
     """
     import pickle
 

@@ -1,14 +1,14 @@
-"""Landmarks that somebody else has computed, as a backend: no detector and no model is run.
+"""Imported landmarks as a backend, without a detector or a model.
 
-One object serves one clip, whose frames it counts as they go by. The mouth is cut and everything
-is scored as with any backend; only one face a clip is known.
+One object serves one clip and counts its frames as they pass. Mouths are cropped and tracks are
+scored as with any backend, but only one face per clip is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,8 +21,8 @@ from avsep.schema import FPS
 if TYPE_CHECKING:
     from avsep.schema import Clip
 
-SLACK_FRAMES = 2  # by which the file and the clip may differ
-# Where releases keep the file of a clip, below the root.
+SLACK_FRAMES = 2  # by which the lengths of file and clip may differ
+# Where releases store the file of a clip, relative to the root.
 _PLACES = ("{origin}", "dev/{origin}", "test/{origin}", "dev/mp4/{origin}", "test/mp4/{origin}")
 
 
@@ -34,24 +34,24 @@ class ImportedLandmarks:
     min_score = 0.5
 
     def __init__(self, points: Sequence[np.ndarray | None], first: int = 0) -> None:
-        """Take the landmarks of a clip's file.
+        """Take the landmarks of a file.
 
         Args:
-            points: one entry a frame of the file at 25 a second, (68, 2) or None.
-            first: number of the file's frame that is the clip's first.
+            points: one entry per frame of the file, 25 per second: (68, 2) in pixels, or None.
+            first: number of the frame in the file that is the first of the clip.
         """
         self._points, self._first = points, first
         self._index = -1
         self._shape: tuple[int, ...] = ()
 
-    def watched(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The same frames; whoever takes one makes it the current one."""
+    def counted(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The same frames; the last one taken is the current frame of this backend."""
         for index, frame in enumerate(frames):
             self._index, self._shape = index, frame.shape
             yield frame
 
     def detect(self, frame: np.ndarray, min_face_px: int) -> list[Detection]:
-        """The face of the current frame; none in a part of it, which cannot be placed."""
+        """The face of the current frame; none in a part of it, whose place is not known."""
         points = self._current()
         if points is None or frame.shape != self._shape:
             return []
@@ -61,7 +61,7 @@ class ImportedLandmarks:
         return [Detection(x=region.x, y=region.y, side=region.side, score=1.0, region=region)]
 
     def landmarks(self, frames: Sequence[np.ndarray], regions: Sequence[Region]) -> list[Estimate]:
-        """The current frame's points for each region."""
+        """The points of the current frame, for each region."""
         points = self._current()
         if points is None:
             nothing = np.zeros((68, 3), np.float32)
@@ -74,47 +74,48 @@ class ImportedLandmarks:
         return self._points[place] if 0 <= place < len(self._points) else None
 
 
-def open_imported(options: dict[str, str], clip: Clip, num_frames: int) -> ImportedLandmarks:
-    """The landmarks of a clip.
+def open_imported(options: Mapping[str, Any], clip: Clip, num_frames: int) -> ImportedLandmarks:
+    """Read the landmarks of a clip.
 
     Args:
         options: `root`, the folder of the files; `made_by`, who made them.
-        clip: its row; its `origin` names the file.
-        num_frames: of the clip.
+        clip: row of the clip; its `origin` names the file.
+        num_frames: number of frames in the clip.
 
     Raises:
-        ItemError: there is no such file, it is damaged, or is that of another clip.
+        ItemError: the file is missing, damaged, or belongs to another clip.
     """
     if not clip.origin:
         raise ItemError(
-            Reason.FILE_MISSING, f"the corpus {clip.corpus} gives no names to find landmarks by."
+            Reason.FILE_MISSING,
+            f"the corpus {clip.corpus} has no original names, which landmark files are found by.",
         )
     root = checked_root(options)
     places = [root / f"{place.format(origin=clip.origin)}.pkl" for place in _PLACES]
     path = next((place for place in places if place.is_file()), places[0])
     points = read_landmarks(path)
-    # The picture that shows at the clip's start, as `media.decode.read_frames` chooses it.
+    # The picture that is shown at the clip's start, as `media.decode.read_frames` chooses it.
     first = int(clip.start_s * FPS + 0.5)
     if abs(len(points) - first - num_frames) > SLACK_FRAMES:
         raise ItemError(
             Reason.BAD_ANNOTATION,
-            f"the landmarks of {clip.origin} are of {len(points)} frames, the clip has"
+            f"the landmark file of {clip.origin} has {len(points)} frames, the clip has"
             f" {first + num_frames}.",
         )
     return ImportedLandmarks(points, first)
 
 
-def checked_root(options: dict[str, str]) -> Path:
+def checked_root(options: Mapping[str, Any]) -> Path:
     """The folder of the landmark files.
 
     Raises:
-        UsageError: none is named, or there is none.
+        UsageError: the option is missing, or it is not a folder.
     """
     root = Path(options.get("root", "")).expanduser()
     if not options.get("root") or not root.is_dir():
         raise UsageError(
             "the face backend imported needs extract.backend_options.root, the folder of the"
-            f" landmark files; {str(root)!r} is none."
+            f" landmark files; {str(root)!r} is not a folder."
         )
     return root
 

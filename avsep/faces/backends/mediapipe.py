@@ -1,6 +1,6 @@
-"""MediaPipe Face Landmarker without MediaPipe: its models run by LiteRT, on one CPU core.
+"""MediaPipe Face Landmarker without MediaPipe: LiteRT runs its models on one CPU core.
 
-Needs no EGL or GL library. Equal to the MediaPipe Tasks API in image mode within 0.1 % of the
+It needs no EGL or GL library. It equals the MediaPipe Tasks API in image mode within 0.1 % of the
 inter-ocular distance (tests/golden/faces).
 """
 
@@ -17,9 +17,9 @@ from avsep.faces.backends.blazeface import BlazeFace
 from avsep.faces.backends.task_file import DETECTOR, LANDMARKER, interpreter, read_models
 from avsep.faces.ibug68 import MEDIAPIPE_INDEX
 
-SIZE = 256  # of the landmark model's input, in pixels
+SIZE = 256  # side of the landmark model's input, in pixels
 NUM_POINTS = 478
-REGION_SCALE = 1.5  # side of the next region over the longer extent of the points
+REGION_SCALE = 1.5  # side of the next region relative to the longer extent of the points
 RIGHT_EYE, LEFT_EYE = 33, 263  # outer corners, in MediaPipe's numbering
 
 
@@ -31,7 +31,7 @@ class MediaPipeBackend:
     min_score = 0.5
 
     def __init__(self) -> None:
-        # One process does one clip: threads inside OpenCV would only fight with the others.
+        # Each process works on one clip: threads of OpenCV would only compete with other processes.
         cv2.setNumThreads(1)
         models = read_models()
         self._detector = BlazeFace(models[DETECTOR])
@@ -42,7 +42,7 @@ class MediaPipeBackend:
         return self._detector.detect(frame, min_face_px)
 
     def landmarks(self, frames: Sequence[np.ndarray], regions: Sequence[Region]) -> list[Estimate]:
-        """One estimate for each pair of a frame (H, W, 3) uint8 RGB and a region in it."""
+        """One estimate per pair of a frame (H, W, 3) uint8 RGB and a region in it."""
         return [self._estimate(*pair) for pair in zip(frames, regions, strict=True)]
 
     def _estimate(self, frame: np.ndarray, region: Region) -> Estimate:
@@ -53,7 +53,7 @@ class MediaPipeBackend:
 
 
 class FaceMesh:
-    """The landmark model of one process; its input buffer is written in place."""
+    """The landmark model of a process; its input buffer is written in place."""
 
     def __init__(self, model: bytes) -> None:
         self._model = interpreter(model)
@@ -63,7 +63,7 @@ class FaceMesh:
         self._presence = outputs["Identity_1"]
 
     def __call__(self, frame: np.ndarray, region: Region) -> tuple[np.ndarray, float]:
-        """The mesh (478, 3) float64 in pixels of the frame, and the score of a face in 0..1."""
+        """The mesh (478, 3) float64 in pixels of the frame, and the score for a face, 0..1."""
         step = region.side / SIZE
         cos, sin = step * math.cos(region.angle), step * math.sin(region.angle)
         half = SIZE / 2
@@ -92,7 +92,7 @@ class FaceMesh:
 
 
 def next_region(mesh: np.ndarray) -> Region:
-    """Where to look in the next frame: the levelled bounding square of this frame's mesh."""
+    """The region for the next frame: the square around the mesh, aligned with the eyes."""
     across = mesh[LEFT_EYE] - mesh[RIGHT_EYE]
     angle = math.atan2(across[1], across[0])
     cos, sin = math.cos(angle), math.sin(angle)

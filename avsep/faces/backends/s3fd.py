@@ -1,4 +1,4 @@
-"""S3FD's outputs into boxes, for all places and frames at once."""
+"""Turn the outputs of the detector S3FD into boxes, for all positions at once."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     import torch
 
 MIN_SCORE = 0.5
-MAX_IOU = 0.3  # boxes that overlap more are one face
+MAX_IOU = 0.3  # boxes that overlap more show the same face
 MEAN_BGR = (104.0, 117.0, 123.0)
 FIRST_STRIDE = 4  # pixels; doubles from one output to the next
-ANCHOR_STRIDES = 4  # side of an anchor in strides
+ANCHOR_STRIDES = 4  # side of an anchor, in strides
 VARIANCES = (0.1, 0.2)  # scales of the regressed centre and size
 
 
@@ -31,10 +31,10 @@ def boxes(outputs: Sequence[torch.Tensor]) -> np.ndarray:
     """The faces in one frame.
 
     Args:
-        outputs: classes (1, 2, h, w) and offsets (1, 4, h, w) in turn, from fine to coarse.
+        outputs: classes (1, 2, h, w) and offsets (1, 4, h, w) alternately, from fine to coarse.
 
     Returns:
-        (N, 5) float64: left, top, right, bottom, score; best first.
+        (N, 5) float64: left, top, right, bottom in pixels and score; best score first.
     """
     import torch
 

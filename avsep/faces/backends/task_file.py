@@ -1,4 +1,4 @@
-"""MediaPipe's Face Landmarker task file, part of the package: checked, and read in memory."""
+"""MediaPipe's Face Landmarker task file, which the package contains: check it and read it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def read_models(content: bytes | None = None) -> dict[str, bytes]:
     """The TFLite models of the task file, by name.
 
     Args:
-        content: the bytes of the file; by default those that come with the package.
+        content: bytes of the file; None for the file in the package.
 
     Raises:
-        CheckError: the file is not the one this code was written for.
+        CheckError: the file is not the one that this code was written for.
     """
     if content is None:
         content = (resources.files("avsep.faces") / "data" / FILE_NAME).read_bytes()
@@ -48,8 +48,8 @@ def read_models(content: bytes | None = None) -> dict[str, bytes]:
 def interpreter(model: bytes) -> Interpreter:
     """A LiteRT interpreter on one thread (XNNPACK is its default on the CPU).
 
-    Half-precision kernels (XNNPACK's FORCE_FP16) are 15 % faster on a CPU that has them, but move
-    landmarks by up to 2 of 256 pixels, so they stay off.
+    Half-precision kernels (XNNPACK's FORCE_FP16) are 15 % faster on CPUs that have them, but move
+    landmarks by up to 2 of 256 pixels, so they are off.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -61,10 +61,10 @@ def interpreter(model: bytes) -> Interpreter:
 
 @contextmanager
 def _without_info_lines() -> Iterator[None]:
-    """Keep `INFO:` lines that C++ code writes in the body off the terminal; others pass.
+    """Remove `INFO:` lines that C++ code in the body writes to stderr; other lines pass.
 
-    LiteRT says with each model, in each process, that XNNPACK is on, into the midst of progress
-    bars, and has no setting against it.
+    For each model in each process, LiteRT reports that XNNPACK is on, in the middle of progress
+    bars, and has no setting to turn that off.
     """
     sys.stderr.flush()
     kept = os.dup(2)
