@@ -47,6 +47,9 @@ def read_settings(path: Path, wanted: str = "settings by name") -> dict[str, Any
 def build(cls: type[T], values: Any, where: str) -> T:
     """A frozen dataclass from plain values, checked key by key and type by type.
 
+    A class with a method `defaults(values)` has defaults that depend on the values, for example on
+    a size; the values are merged over them key by key, nested sections too.
+
     Args:
         cls: a dataclass type; nested dataclasses, tuples, dicts, Literals, enums and unions with
             None are understood.
@@ -60,6 +63,8 @@ def build(cls: type[T], values: Any, where: str) -> T:
         raise UsageError(f"{where} must be a section of keys, not {values!r}.")
     # `vovit-s1` is a model's name everywhere; as a field it is `vovit_s1`.
     values = {str(key).replace("-", "_"): value for key, value in values.items()}
+    if (defaults := getattr(cls, "defaults", None)) is not None:
+        values = _merged(defaults(values), values)
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     if unknown := sorted(key for key in values if key not in fields):

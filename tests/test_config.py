@@ -1,3 +1,4 @@
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -6,7 +7,8 @@ import pytest
 
 from avsep.errors import UsageError
 from avsep.settings import as_values, build
-from pipeline.config import load_config, read_params
+from avsep.training.config import FitSettings
+from pipeline.config import load_config, load_configs, read_params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,3 +84,20 @@ def test_broken_params_file(tmp_path: Path, text, sentence):
 def test_missing_params_file_says_what_to_do(tmp_path: Path):
     with pytest.raises(UsageError, match="avsep profile use demo"):
         load_config(tmp_path / "params.yaml", "clean")
+
+
+def test_full_size_brings_its_training_and_what_is_set_wins():
+    root = Path(__file__).parents[1]
+    train = load_configs(root / "profiles" / "voxceleb2.yaml")["train"]
+    assert (train.dolphin.fit.steps, train.dolphin.fit.schedule) == (400_000, "plateau")
+    assert (train.dolphin.cached_views, train.dolphin.augment.crop) == (0, True)
+    assert (train.vovit_s1.fit.optimizer, train.vovit_s1.fit.lr) == ("sgd", 1e-2)
+    assert (train.vovit.fit.steps, train.vovit.augment.noise_px) == (100_000, 0.3)
+    changed = build(
+        type(train), {"dolphin": {"size": "full", "fit": {"lr": 5e-4, "batch": 3}}}, "train"
+    )
+    assert changed.dolphin.fit == dataclasses.replace(train.dolphin.fit, lr=5e-4, batch=3)
+    small = build(type(train), {"dolphin": {"fit": {"lr": 5e-4}}}, "train")
+    assert small.dolphin.fit.steps == FitSettings().steps
+    with pytest.raises(UsageError, match=r"train\.dolphin\.fit has the unknown key\(s\) stepps"):
+        build(type(train), {"dolphin": {"size": "full", "fit": {"stepps": 1}}}, "train")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from avsep.loading.config import AugmentConfig
 from avsep.validation import check_at_least, check_positive
@@ -119,11 +120,22 @@ class ModelTrainConfig:
     """What every model's section of `params.yaml` has.
 
     Attributes:
+        size: `demo` (small, for two CPU cores) or `full` (the published sizes).
         overrides: changes to the network's config, nested as it is, e.g. `{channels: 48}`.
         fit: how the weights are fitted.
         augment: how training items are changed.
     """
 
+    FULL: ClassVar[Mapping[str, Any]] = {}
+    """What `size: full` sets where `params.yaml` does not."""
+
+    size: SizeName = "demo"
+
     overrides: dict[str, Any] = field(default_factory=dict)
     fit: FitSettings = field(default_factory=FitSettings)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    @classmethod
+    def defaults(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The defaults under a section of `params.yaml`, see `avsep.settings.build`."""
+        return cls.FULL if values.get("size") == "full" else {}
