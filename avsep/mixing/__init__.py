@@ -1,1 +1,1 @@
-"""Mixtures as recipes: speech level, voices, protocols that draw recipes, and their rendering."""
+"""Mixtures as recipes: voices, protocols that draw recipes, lists of them, and rendering."""

@@ -1,8 +1,8 @@
-"""What lists of mixtures share that they should not, and what they are made of.
+"""Find leaks between lists of mixtures, and summarise the lists.
 
-A separator that was chosen on voices it is then tested on looks better than it is. Every list is
-held against every other one (speakers, programmes, utterances, sounds under other names, whole
-mixtures), and every mixture against itself.
+A separator that was chosen on the voices of its test looks better than it is. Each list is compared
+with each other list: speakers, programmes, utterances, sounds under other names and whole mixtures.
+Each list is also checked for mixtures of one speaker and for repeated mixtures.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ MAX_EXAMPLES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """One split: its mixtures, or just the voices that mixtures are drawn from.
+    """One split: its mixtures, or the voices that mixtures are drawn from.
 
     Attributes:
-        name: of the split.
-        mixtures: empty where they are drawn on the fly.
-        pool: voices without mixtures.
+        name: name of the split.
+        mixtures: mixtures of the split; empty if they are drawn on the fly.
+        pool: voices that mixtures are drawn from on the fly.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Listing:
     pool: Sequence[ListedVoice] = ()
 
     def voices(self) -> Iterable[ListedVoice]:
-        """Every voice, as often as it is heard."""
+        """All voices, each as often as it occurs."""
         yield from self.pool
         for mixture in self.mixtures:
             yield from mixture.voices
@@ -56,13 +56,13 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that leaks.
+    """One kind of leak in a list, or between two.
 
     Attributes:
-        leak: what kind.
-        lists: in which list or between which two.
-        count: how often.
-        examples: a few of them.
+        leak: kind of the leak.
+        lists: names of the list or the two lists.
+        count: number of items that leak.
+        examples: some of these items.
     """
 
     leak: Leak
@@ -78,19 +78,19 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What one list is made of.
+    """What one list consists of.
 
     Attributes:
-        name: of the list.
-        mixtures: number of them.
-        utterances: different ones.
-        speakers: different ones, 0 where the corpus names none.
-        programmes: different ones.
-        max_reuse: how often the most used utterance is heard.
-        same_speaker: mixtures of two voices of one speaker (of one programme, where the corpus
-            names no speakers).
-        genders: mixtures by their voices' genders, e.g. `fm`; `?` for unknown.
-        hours: of all mixtures, 0 where the list gives no lengths.
+        name: name of the list.
+        mixtures: number of mixtures.
+        utterances: number of different utterances.
+        speakers: number of different speakers; 0 if the corpus does not name them.
+        programmes: number of different programmes.
+        max_reuse: number of times that the most frequent utterance occurs.
+        same_speaker: number of mixtures with two voices of one speaker (of one programme if the
+            corpus does not name speakers).
+        genders: number of mixtures by the genders of their voices, e.g. `fm`; `?` for unknown.
+        hours: length of all mixtures; 0 if the list gives no lengths.
     """
 
     name: str
@@ -106,7 +106,7 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """The result: a summary a list, what each two share, and all that leaks."""
+    """The result: one summary per list, what each two lists share, and all leaks."""
 
     summaries: tuple[Summary, ...]
     shared: dict[str, dict[str, int]]
@@ -114,10 +114,10 @@ class Audit:
 
 
 def read_listings(paths: Sequence[Path]) -> list[Listing]:
-    """The splits of lists: published ones, our own `.jsonl`, `train.json`, or a folder of these.
+    """Read the splits of published lists, of our own `.jsonl` and `train.json`, or of a folder.
 
     Raises:
-        CheckError: missing, damaged, of an unknown form, or two splits of one name.
+        CheckError: a list is missing, damaged or of an unknown format, or two have one name.
     """
     found: list[Listing] = []
     for path in paths:
@@ -129,10 +129,10 @@ def read_listings(paths: Sequence[Path]) -> list[Listing]:
 
 
 def audit(listings: Sequence[Listing], genders: Mapping[str, str] | None = None) -> Audit:
-    """Hold lists against each other.
+    """Compare lists with each other.
 
     Args:
-        listings: the splits.
+        listings: the lists, one per split.
         genders: `f` or `m` by speaker.
     """
     findings: list[Finding] = []
@@ -193,7 +193,7 @@ def _within(listing: Listing) -> list[Finding]:
     same = [_content(mixture) for mixture in listing.mixtures if _same_speaker(mixture)]
     times = Counter(_content(mixture) for mixture in listing.mixtures)
     repeated = sorted(content for content, count in times.items() if count > 1)
-    # Our own lists may draw other windows of a pair once every pair was drawn: their ids differ.
+    # Our own lists may hold other windows of a pair once every pair was drawn: their ids differ.
     found: list[tuple[Leak, list[str]]] = [("same-speaker", same), ("repeated-mixture", repeated)]
     return [_finding(leak, (listing.name,), items) for leak, items in found if items]
 
@@ -257,7 +257,7 @@ def _own(path: Path) -> list[ListedMixture]:
         ListedMixture(
             voices=tuple(
                 ListedVoice(
-                    # Windows of one sample at other places are other sounds.
+                    # The key alone: two windows of one sample are the same utterance.
                     utterance=source.key,
                     speaker=source.speaker,
                     programme=_programme(source),
@@ -274,5 +274,5 @@ def _own(path: Path) -> list[ListedMixture]:
 
 
 def _programme(voice: Any) -> str:
-    """The group, where it says more than the speaker does."""
+    """The group, unless it only repeats the speaker."""
     return "" if voice.group == voice.speaker else str(voice.group)

@@ -1,13 +1,13 @@
-"""Lists of mixtures as their authors published them, known by base names alone.
+"""Read lists of mixtures as their authors published them.
 
-Two forms are read, plain or gzipped:
+Two formats are read, plain or gzipped:
 
-- `scp` of the CTCNet family: `<path of one> x <path of other> -x`, a line a mixture. Lists carry
-  the paths of the machine they were made on, so only the base name counts.
-- `csv` of MuSE and ClearerVoice, without a header: the list's split; for each voice the split it
-  was taken from, its speaker, `<video>/<number>`, and its level in dB; at last the seconds.
+- `scp` of the CTCNet family, one mixture per line: `<path of one> x <path of other> -x`. The paths
+  are those of the authors' machine, so only base names count.
+- `csv` of MuSE and ClearerVoice, without a header: the split of the list; for each voice the split
+  it was taken from, its speaker, `<video>/<number>` and its level in dB; at the end the seconds.
 
-Ids are read by their fixed widths: those of videos may hold `_` and `-` themselves.
+Ids are parsed by their fixed widths, because ids of videos may contain `_` and `-`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from avsep.errors import CheckError
 
 MAX_LINE = 4096
 MAX_LINES = 5_000_000
-NAME_DIGITS = 5  # significant ones, in the names of rendered files
+NAME_DIGITS = 5  # significant digits of levels in the names of rendered files
 
 # VoxCeleb2 `id<5>_<11>_<5>`, LRS2 `<19>_<5>` (programme), LRS3 `<11>_<5>` (talk).
 _VOX2 = re.compile(r"(?P<speaker>id\d{5})_(?P<programme>[A-Za-z0-9_-]{11})_(?P<number>\d{5})")
@@ -38,11 +38,11 @@ class ListedVoice:
     """One voice of a listed mixture.
 
     Attributes:
-        utterance: its id.
-        speaker: its id, or empty where the corpus names none (LRS2, LRS3).
-        programme: the video, talk or broadcast it is from; of our own samples, their group.
-        level_db: as the list says.
-        sha256: of its sound, or empty where unknown.
+        utterance: id of the utterance.
+        speaker: id of the speaker, or empty if the corpus names none (LRS2, LRS3).
+        programme: the video, talk or broadcast it comes from; for our own samples, their group.
+        level_db: level in dB, as in the list.
+        sha256: sha256 of the sound, or empty if unknown.
         gender: `f`, `m` or empty.
     """
 
@@ -55,7 +55,7 @@ class ListedVoice:
 
     @property
     def identity(self) -> str:
-        """Who speaks, as well as it is known: the speaker, else the programme."""
+        """The speaker, or the programme if the speaker is unknown."""
         return self.speaker or self.programme
 
 
@@ -64,8 +64,8 @@ class ListedMixture:
     """One line of a list.
 
     Attributes:
-        voices: in the order of the list.
-        seconds: length, or NaN where the list does not say.
+        voices: voices in the order of the list.
+        seconds: length, or NaN if the list does not give it.
     """
 
     voices: tuple[ListedVoice, ...]
@@ -76,15 +76,17 @@ def read_external_list(path: Path) -> dict[str, list[ListedMixture]]:
     """The mixtures of a published list, by split.
 
     Args:
-        path: ends in `.scp` or `.csv`, or either with `.gz`. An `scp` is one split, named as the
-            file; a `csv` names the splits itself.
+        path: the list; its name ends in `.scp` or `.csv`, also with `.gz`. An `scp` is one split,
+            named like the file; a `csv` names the splits itself.
 
     Raises:
-        CheckError: missing, of another form, or damaged; names the line.
+        CheckError: the list is missing, of another format, or damaged; names the line.
     """
     kind = Path(path.name.removesuffix(".gz")).suffix
     if kind not in (".scp", ".csv"):
-        raise CheckError(f"{path} is no list that is known: it must end in .scp or .csv (or .gz).")
+        raise CheckError(
+            f"{path} is not a known list: its name must end in .scp or .csv, also with .gz."
+        )
     found: dict[str, list[ListedMixture]] = {}
     stem = path.name.removesuffix(".gz").removesuffix(kind)
     for number, line in enumerate(_lines(path), start=1):
@@ -94,28 +96,30 @@ def read_external_list(path: Path) -> dict[str, list[ListedMixture]]:
             raise CheckError(f"{path}, line {number}: {error}") from error
         found.setdefault(split, []).append(mixture)
     if not found:
-        raise CheckError(f"{path} lists no mixture.")
+        raise CheckError(f"{path} has no mixtures.")
     return found
 
 
 def read_genders(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Gender and set of each speaker of VoxCeleb2's `vox2_meta.csv`, plain or gzipped.
 
-    The file has a byte-order mark and a blank after each field.
+    The file has a byte-order mark, and a space after each field.
 
     Returns:
         `f` or `m` by speaker, and `dev` or `test` by speaker.
 
     Raises:
-        CheckError: missing, or not this table.
+        CheckError: the file is missing, or is not this table.
     """
     rows = [[cell.strip() for cell in row] for row in csv.reader(_lines(path))]
     header = rows[0] if rows else []
     if not {"VoxCeleb2 ID", "Gender", "Set"} <= set(header):
-        raise CheckError(f"{path} is no table of speakers: its first line must name VoxCeleb2 ID.")
+        raise CheckError(
+            f"{path} is not vox2_meta.csv: its first line must name VoxCeleb2 ID, Gender and Set."
+        )
     speaker, gender, part = (header.index(name) for name in ("VoxCeleb2 ID", "Gender", "Set"))
     if any(len(row) != len(header) for row in rows):
-        raise CheckError(f"{path} is damaged: its lines differ in their number of fields.")
+        raise CheckError(f"{path} is damaged: its lines have different numbers of fields.")
     return (
         {row[speaker]: row[gender] for row in rows[1:]},
         {row[speaker]: row[part] for row in rows[1:]},
@@ -125,7 +129,7 @@ def read_genders(path: Path) -> tuple[dict[str, str], dict[str, str]]:
 def ctcnet_name(voices: Iterable[ListedVoice]) -> str:
     """The file name that the CTCNet family gives a rendered mixture, without its suffix.
 
-    Levels have five significant digits there, five decimals in the list.
+    Levels have five significant digits in the name, and five decimals in the list.
     """
     return "_".join(f"{v.utterance}_{v.level_db:.{NAME_DIGITS}g}" for v in voices)
 
@@ -134,22 +138,22 @@ def parse_utterance(name: str, level_db: float = 0.0) -> ListedVoice:
     """A voice from the base name of a file, without its suffix.
 
     Raises:
-        ValueError: of none of the known forms.
+        ValueError: the name has none of the known forms.
     """
     for pattern in (_VOX2, _LRS2, _LRS3):
         if match := pattern.fullmatch(name):
-            return ListedVoice(utterance=name, level_db=level_db, **_named(match))
-    raise ValueError(f"{name!r} is no utterance of VoxCeleb2, LRS2 or LRS3.")
+            return ListedVoice(utterance=name, level_db=level_db, **_ids(match))
+    raise ValueError(f"{name!r} is not an utterance of VoxCeleb2, LRS2 or LRS3.")
 
 
-def _named(match: re.Match[str]) -> dict[str, str]:
+def _ids(match: re.Match[str]) -> dict[str, str]:
     return {k: v for k, v in match.groupdict().items() if k in ("speaker", "programme")}
 
 
 def _ctcnet(line: str) -> ListedMixture:
     fields = line.split()
     if len(fields) < 4 or len(fields) % 2:
-        raise ValueError(f"has {len(fields)} fields; it must be a path and a level for each voice.")
+        raise ValueError(f"it has {len(fields)} fields; each voice must have a path and a level.")
     voices = [
         parse_utterance(PurePosixPath(path).name.removesuffix(".wav"), _level(level))
         for path, level in zip(fields[::2], fields[1::2], strict=True)
@@ -160,13 +164,15 @@ def _ctcnet(line: str) -> ListedMixture:
 def _muse(line: str) -> tuple[str, ListedMixture]:
     fields = line.split(",")
     if len(fields) < 10 or len(fields) % 4 != 2:
-        raise ValueError(f"has {len(fields)} fields, not a split, four for each voice, a length.")
+        raise ValueError(
+            f"it has {len(fields)} fields; it must have a split, four per voice, and a length."
+        )
     voices = []
     for at in range(1, len(fields) - 1, 4):
         _, speaker, video, level = fields[at : at + 4]
         match = _VIDEO.fullmatch(video)
         if match is None or not re.fullmatch(r"id\d{5}", speaker):
-            raise ValueError(f"{speaker} {video} is no utterance of VoxCeleb2.")
+            raise ValueError(f"{speaker} {video} is not an utterance of VoxCeleb2.")
         voices.append(
             ListedVoice(
                 utterance=f"{speaker}_{match['programme']}_{match['number']}",
@@ -181,7 +187,7 @@ def _muse(line: str) -> tuple[str, ListedMixture]:
 def _level(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text} is no finite number.")
+        raise ValueError(f"{text} is not a finite number.")
     return value
 
 

@@ -1,18 +1,19 @@
-"""Random numbers that are a pure function of what they are for: any version, any machine."""
+"""Random numbers that depend on a name alone: the same on every machine, in every version."""
 
 from __future__ import annotations
 
 import hashlib
 from itertools import count
 
-_BITS = 53  # what fits into a float64 without rounding
+_BITS = 53  # a float64 holds so many without rounding
 
 
 class HashRandom:
-    """An endless stream of uniform numbers, named by a text.
+    """An endless stream of uniform numbers that a name determines.
 
-    numpy keeps the streams of its generators only within a version; mixtures drawn today must be
-    the same in years, so the numbers are cut from BLAKE2b digests of the name and a counter.
+    numpy guarantees the streams of its generators within one version only. Mixtures that are drawn
+    today must be the same in years, so the numbers come from BLAKE2b digests of the name and a
+    counter.
     """
 
     def __init__(self, *name: str | int) -> None:
@@ -32,5 +33,5 @@ class HashRandom:
         return self._left.pop()
 
     def below(self, number: int) -> int:
-        """The next number as an integer, uniform in 0 .. number - 1."""
+        """The next number as an integer, uniform in 0 to number - 1."""
         return int(self.uniform() * number)

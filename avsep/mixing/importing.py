@@ -1,4 +1,4 @@
-"""Published lists as recipes over our own samples: the same mixtures as in the papers."""
+"""Turn published lists into recipes over our own samples: the same mixtures as in the papers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from avsep.schema import SAMPLES_PER_FRAME, MixtureRecipe
 if TYPE_CHECKING:
     from avsep.shards.index import IndexRow
 
-# Of ids of clips: `<video>-<5>`, with `id<5>-` before it for VoxCeleb2.
+# Lengths of the ends of clip ids: `<video>-<5>`, for VoxCeleb2 with `id<5>-` before it.
 _TAILS = (7 + 1 + 11 + 1 + 5, 19 + 1 + 5, 11 + 1 + 5)
 
 
@@ -34,16 +34,17 @@ def import_list(
     """The recipes of a published list.
 
     Args:
-        path: `.scp` of the CTCNet family, or `.csv` of MuSE (then its mixtures of this split),
-            each maybe with `.gz`.
-        rows: of the index; all of them may be meant, whatever their split.
+        path: an `.scp` of the CTCNet family, or a `.csv` of MuSE, from which the mixtures of the
+            split are taken; also with `.gz`.
+        rows: all rows of the index; a list may use samples of any split.
         get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz.
         split: `val` or `test`.
-        num_samples: length of a mixture; MuSE's in test are as long as their shorter voice.
-        max_missing_share: of mixtures whose utterances are not among the samples.
+        num_samples: length of a mixture at 16 kHz; MuSE's test mixtures are as long as their
+            shorter voice.
+        max_missing_share: largest share of mixtures whose samples may be missing, 0..1.
 
     Raises:
-        CheckError: too many mixtures cannot be made of the samples; names one.
+        CheckError: the samples of too many mixtures are missing; names one.
     """
     published = read_external_list(path)
     protocol = MUSE if path.name.removesuffix(".gz").endswith(".csv") else CTCNET
@@ -76,8 +77,8 @@ def import_list(
         recipes[name] = replace(made, mixture_id=name)
     if len(missing) > max_missing_share * len(listed):
         raise CheckError(
-            f"{len(missing)} of {len(listed)} mixtures of {path.name} cannot be made of the shards,"
-            f" e.g. for want of {missing[0]} at full length; bring its corpus in, or raise"
+            f"{len(missing)} of {len(listed)} mixtures of {path.name} cannot be made from the"
+            f" shards, e.g. because {missing[0]} is missing or too short; add its corpus, or raise"
             " mix.max_missing_share."
         )
     return list(recipes.values())
@@ -88,7 +89,7 @@ def _offsets(mixture: ListedMixture) -> list[float]:
 
 
 def _by_tail(rows: Sequence[IndexRow]) -> Mapping[str, IndexRow]:
-    """Samples by the end of their clips' ids; of several faces of a clip the first."""
+    """The samples by the end of their clip ids; the first face of each clip."""
     found: dict[str, IndexRow] = {}
     for row in sorted(rows, key=lambda row: row.key):
         for length in _TAILS:

@@ -1,8 +1,8 @@
 """Noise under the mixtures of a list: `+noise` after the name of any protocol.
 
-Noise is taken from a folder of sound files whose licence is recorded with each mixture. The
-stretch that a mixture needs is written beside the list, so that the list is whole without the
-folder. Val and test take it from different files as far as there are any.
+Noise comes from a folder of sound files; its licence is recorded with each mixture. The excerpt
+that a mixture needs is written beside the list, so that the list is complete without the folder.
+Val and test use different files if there are enough.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from avsep.mixing.voices import LEVEL_DIGITS
 from avsep.schema import RATE_HZ, MixtureRecipe, NoiseRecipe, NoisyRecipe
 
 VERSION = 1
-FOLDER = "noise"  # beside the lists
+FOLDER = "noise"  # of the excerpts, beside the lists
 SOUNDS = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 MAX_FILE_S = 3600.0
 _TRIES = 100
 
 
 def noise_files(folder: Path, split: str) -> list[Path]:
-    """The files of a folder that a split may use, by name.
+    """The files of a folder that a split may use, sorted by name.
 
     Raises:
-        CheckError: there are none.
+        CheckError: the folder has no sound files.
     """
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SOUNDS and p.is_file())
     if not files:
-        raise CheckError(f"{folder} holds no noise: no {', '.join(sorted(SOUNDS))} file.")
+        raise CheckError(f"{folder} holds no noise: it has no {', '.join(sorted(SOUNDS))} file.")
     parity = int(split == "test")
     own = [
         p for p in files
@@ -60,14 +60,14 @@ def noisy_list(
     split: str,
     config: NoiseConfig,
 ) -> list[MixtureRecipe]:
-    """The recipes of a list with noise; each stretch of it is written below `out`.
+    """Add noise to the recipes of a list and write each excerpt of noise below `out`.
 
     Args:
-        recipes: of the voices.
-        get_audio: gives the sound of a sample key.
-        folder: of noise.
+        recipes: recipes without noise.
+        get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz.
+        folder: folder of noise.
         out: folder of the list.
-        split: of the list.
+        split: split of the list.
         config: levels and licence.
 
     Raises:
@@ -76,10 +76,10 @@ def noisy_list(
     files = noise_files(folder, split)
     made: list[MixtureRecipe] = []
     for recipe in recipes:
-        noisy, stretch = add_noise(
+        noisy, excerpt = add_noise(
             recipe, get_audio, files, folder=folder, split=split, config=config
         )
-        write_stretch(out, noisy, stretch)
+        write_excerpt(out, noisy, excerpt)
         made.append(noisy)
     return made
 
@@ -93,18 +93,18 @@ def add_noise(
     split: str,
     config: NoiseConfig,
 ) -> tuple[NoisyRecipe, np.ndarray]:
-    """A recipe with noise, and the stretch of noise as (N,) int16.
+    """A recipe with noise, and the excerpt of noise as (N,) int16 at 16 kHz.
 
     Args:
-        recipe: of the voices.
-        get_audio: gives the sound of a sample key.
-        files: to draw from.
-        folder: that their names are relative to.
-        split: of the list.
+        recipe: recipe without noise.
+        get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz.
+        files: noise files to draw from.
+        folder: folder of the files; the recipe names them relative to it.
+        split: split of the list.
         config: levels and licence.
 
     Raises:
-        CheckError: the files hold nothing but silence, or cannot be read.
+        CheckError: the files hold hardly anything but silence, or cannot be read.
     """
     random = HashRandom("noise", VERSION, recipe.mixture_id)
     snr_db = config.min_snr_db + (config.max_snr_db - config.min_snr_db) * random.uniform()
@@ -113,14 +113,14 @@ def add_noise(
         path = files[random.below(len(files))]
         sound = _read(path)
         start = random.below(max(1, len(sound) - recipe.num_samples + 1))
-        stretch = np.resize(sound[start:], recipe.num_samples)  # a short file is repeated
-        level_db = power_dbfs(stretch)
+        excerpt = np.resize(sound[start:], recipe.num_samples)  # a short file is repeated
+        level_db = power_dbfs(excerpt)
         gain_db = voices_db - snr_db - level_db
         if math.isfinite(level_db) and abs(gain_db) <= MAX_GAIN_DB:
             break
     else:
-        raise CheckError(f"{folder} holds hardly anything but silence.")
-    sha256 = pcm_sha256(stretch)
+        raise CheckError(f"{folder} holds hardly anything but silence; give it other files.")
+    sha256 = pcm_sha256(excerpt)
     noise = NoiseRecipe(
         path=f"{FOLDER}/{sha256[:16]}.flac",
         source=path.relative_to(folder).as_posix(),
@@ -131,19 +131,19 @@ def add_noise(
         sha256=sha256,
     )
     quiet = render(recipe, get_audio)
-    mixture = quiet.mixture + quiet.scale * linear_gain(noise.gain_db) * stretch / FULL_SCALE
+    mixture = quiet.mixture + quiet.scale * linear_gain(noise.gain_db) * excerpt / FULL_SCALE
     peak = float(np.abs(mixture).max())
     values = {name: getattr(recipe, name) for name in recipe.__dataclass_fields__}
     values |= {"protocol": recipe.protocol + NOISE_SUFFIX, "mixture_id": ""}
-    # A little below the limit: `render` rounds the noise once more.
+    # Slightly below the limit, because `render` rounds the noise once more.
     values["scale"] = quiet.scale * min(1.0, (PEAK_LIMIT - 1 / FULL_SCALE) / peak)
     noisy = NoisyRecipe(**values, noise=noise)
-    return replace(noisy, mixture_id=content_id(split, noisy)), stretch
+    return replace(noisy, mixture_id=content_id(split, noisy)), excerpt
 
 
-def write_stretch(folder: Path, recipe: NoisyRecipe, stretch: np.ndarray) -> None:
+def write_excerpt(folder: Path, recipe: NoisyRecipe, excerpt: np.ndarray) -> None:
     """Write the noise of a recipe beside its list."""
-    write_bytes(folder / recipe.noise.path, encode_flac(stretch))
+    write_bytes(folder / recipe.noise.path, encode_flac(excerpt))
 
 
 @lru_cache(maxsize=8)
@@ -162,5 +162,5 @@ def _read(path: Path) -> np.ndarray:
     if rate_hz != RATE_HZ:
         sound = soxr.resample(sound, rate_hz, RATE_HZ)
     if not len(sound) or not np.isfinite(sound).all():
-        raise CheckError(f"{path} holds no sound, or values that are not finite.")
+        raise CheckError(f"{path} has no sound, or values that are not finite.")
     return np.rint(sound.clip(-1, 1) * (FULL_SCALE - 1)).astype(np.int16)

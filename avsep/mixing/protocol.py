@@ -1,4 +1,4 @@
-"""What a protocol of mixing must be able to do: for lists, and for training without end."""
+"""What a mixing protocol does: it draws recipes for lists, and for training without end."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from avsep.mixing.voices import Voice, VoiceTable
 from avsep.schema import MixtureRecipe
 
 Window = tuple[Voice, int]
-"""A voice and the frame where its window starts."""
+"""A voice, and the frame at which its window starts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListSpec:
-    """Where a recipe will stand.
+    """The list, or the training, that a recipe is drawn for.
 
     Attributes:
-        split: `train`, `val` or `test`; part of the ids of lists.
-        seed: of the list or the training.
-        num_samples: length of its mixtures at 16 kHz.
+        split: `train`, `val` or `test`; part of the recipe's id.
+        seed: seed of the list or the training.
+        num_samples: length of the mixtures at 16 kHz.
     """
 
     split: str
@@ -35,35 +35,35 @@ class MixingProtocol(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the protocol, as it stands in the recipes."""
+        """Name of the protocol, as in the recipes."""
         ...
 
     @property
     def version(self) -> int:
-        """Raised when the same seed gives other mixtures."""
+        """Version; it rises when the same seed gives other mixtures."""
         ...
 
     def windows(self, table: VoiceTable, random: HashRandom) -> tuple[Window, ...]:
-        """The voices of a mixture, and the frames where it starts in them.
+        """Draw the voices of a mixture, and the frames at which their windows start.
 
         Raises:
-            ValueError: no voices of the table may be mixed.
+            ValueError: the table has no voices that may be mixed.
         """
         ...
 
     def recipe(
         self, windows: Sequence[Window], get_audio: GetAudio, random: HashRandom, spec: ListSpec
     ) -> MixtureRecipe | None:
-        """The recipe of a list, with measured levels; None when a window has no level."""
+        """The recipe for a list, with measured levels; None if a window has no level."""
         ...
 
     def training(
         self, table: VoiceTable, get_audio: GetAudio, *, seed: int, epoch: int, index: int
     ) -> MixtureRecipe:
-        """A training mixture: the same (seed, epoch, index) gives the same recipe, for ever.
+        """A training mixture; the same (seed, epoch, index) always gives the same recipe.
 
         Raises:
-            ValueError: no voices of the table may be mixed.
+            ValueError: the table has no voices that may be mixed.
         """
         ...
 

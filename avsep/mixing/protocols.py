@@ -1,14 +1,14 @@
-"""Protocols draw recipes. `strict-2mix`: two voices, nothing shared, levels by active speech.
+"""The protocol `strict-2mix`, and the drawing of lists by any protocol.
 
-Two samples of different speakers and different groups; speakers are drawn first, so that one with
-many clips is not heard more often. Windows start on video frames, where enough of their frames
-hold speech. The voices' levels keep their mean, so that mixtures are as loud as the recordings
-are, and differ by a uniform -5 to 5 dB of active level (ITU-T P.56). One joint factor is applied
-only where the peak would exceed 0.99 of full scale.
+A mixture of `strict-2mix` has two samples of different speakers and different groups. Speakers are
+drawn first, so that a speaker with many clips is not heard more often. Windows start on video
+frames, and enough of their frames hold speech. The levels of the voices differ by a uniform -5 to
+5 dB of active level (ITU-T P.56) and keep their mean, so that mixtures are as loud as the
+recordings. A joint factor is applied only if the peak would exceed 0.99 of full scale.
 
 Lists for validation and test measure the level of each window. Training draws by (seed, epoch,
-index) from a small table without opening any sound, and takes the level of the whole sample. The
-published protocols are in `published_protocols`.
+index) from a small table without opening any sound, and uses the level of the whole sample. The
+protocols of other papers are in `published_protocols`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ MAX_RELATIVE_DB = 5.0
 
 _PAIR_TRIES = 10_000
 _LIST_TRIES = 400
-_NEW_PAIR_TRIES = 200  # of these: so long a pair of samples that was drawn already is refused
+_NEW_PAIR_TRIES = 200  # the first of these refuse a pair of samples that was drawn already
 
 
 def draw_training(table: VoiceTable, seed: int, epoch: int, index: int) -> MixtureRecipe:
-    """Draw a training mixture: the same (seed, epoch, index) gives the same recipe, for ever.
+    """Draw a training mixture; the same (seed, epoch, index) always gives the same recipe.
 
-    Takes well below a millisecond. The recipe's scale is 1.0; `render` finds the joint factor.
+    It takes well below a millisecond. The scale of the recipe is 1.0; `render` finds the joint
+    factor.
 
     Raises:
         ValueError: the table has no two voices that may be mixed.
@@ -57,18 +58,18 @@ def draw_training(table: VoiceTable, seed: int, epoch: int, index: int) -> Mixtu
 
 
 class _Strict:
-    """`strict-2mix` as lists and training want it."""
+    """`strict-2mix` as a `MixingProtocol`."""
 
     name, version = STRICT_2MIX, VERSION
 
     def windows(self, table: VoiceTable, random: HashRandom) -> tuple[Window, ...]:
-        """Two windows that may be mixed."""
+        """Draw two windows that may be mixed."""
         return _windows(table, random)
 
     def recipe(
         self, windows: Sequence[Window], get_audio: GetAudio, random: HashRandom, spec: ListSpec
     ) -> MixtureRecipe | None:
-        """The recipe with measured levels; None when a window has no level."""
+        """The recipe with measured levels; None if a window has no level."""
         return _listed(windows, get_audio, random, spec)
 
     def training(
@@ -92,19 +93,19 @@ def draw_list(
 ) -> list[MixtureRecipe]:
     """Draw a fixed list of mixtures, each with the levels of its windows and its joint scale.
 
-    No two mixtures of a list are the same, and no set of samples comes twice as long as new ones
-    are found. A longer list begins with the shorter one.
+    No two mixtures of a list are the same, and a set of samples is used again only if no new one
+    is found. A longer list begins with the shorter one.
 
     Args:
-        table: the voices of the split.
+        table: voices of the split.
         get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz.
         split: `val` or `test`; part of the ids and of the randomness.
-        seed: of the list.
+        seed: seed of the list.
         count: number of mixtures.
         protocol: how a mixture is drawn.
 
     Raises:
-        ValueError: the table does not hold so many different mixtures.
+        ValueError: the voices do not give so many different mixtures.
     """
     spec = ListSpec(split=split, seed=seed, num_samples=table.num_samples)
     recipes: list[MixtureRecipe] = []
@@ -140,7 +141,7 @@ def relative_db(recipe: MixtureRecipe) -> float:
 def _listed(
     windows: Sequence[Window], get_audio: GetAudio, random: HashRandom, spec: ListSpec
 ) -> MixtureRecipe | None:
-    """A recipe with measured levels and scale; None when a window has no level."""
+    """A recipe with measured levels and scale; None if a window has no level."""
     sounds = [
         get_audio(voice.key)[start * SAMPLES_PER_FRAME :][: spec.num_samples]
         for voice, start in windows
@@ -170,14 +171,14 @@ def level_recipe(
     protocol: str,
     num_samples: int,
 ) -> MixtureRecipe | None:
-    """A recipe of given gains with the joint scale that its peak needs; None for wild gains.
+    """A recipe with given gains and the joint scale that its peak needs; None for extreme gains.
 
     Args:
-        windows: voices and the frames where they start.
-        sounds: (N,) int16 each, the windows.
-        levels_db: as the protocol measures them.
-        gains_db: of the voices.
-        protocol: its name.
+        windows: voices, and the frames at which their windows start.
+        sounds: sound of each window, (N,) int16.
+        levels_db: level of each voice, as the protocol measures it.
+        gains_db: gain of each voice.
+        protocol: name of the protocol.
         num_samples: N.
     """
     made = recipe_of(windows, levels_db, gains_db, protocol=protocol, num_samples=num_samples)
@@ -192,7 +193,7 @@ def recipe_of(
     protocol: str,
     num_samples: int,
 ) -> MixtureRecipe | None:
-    """A recipe of given gains, without seed and id; None for wild gains."""
+    """A recipe with given gains, without seed and id; None for gains beyond `MAX_GAIN_DB`."""
     if any(abs(gain) > MAX_GAIN_DB for gain in gains_db):
         return None
     return MixtureRecipe(
@@ -217,10 +218,10 @@ def _scaled(recipe: MixtureRecipe, sounds: Sequence[np.ndarray]) -> MixtureRecip
 
 
 def _windows(table: VoiceTable, random: HashRandom) -> tuple[Window, Window]:
-    """Two windows that may be mixed, uniform over ordered pairs of speakers."""
+    """Draw two windows that may be mixed, uniform over ordered pairs of speakers."""
     if not table.has_pairs:
         raise ValueError(
-            "no two voices of the split have both other speakers and other groups; add speakers."
+            "no two voices of the split differ in both speaker and group; add speakers."
         )
     for _ in range(_PAIR_TRIES):
         one, other = draw_voice(table, random), draw_voice(table, random)
@@ -230,13 +231,13 @@ def _windows(table: VoiceTable, random: HashRandom) -> tuple[Window, Window]:
 
 
 def draw_voice(table: VoiceTable, random: HashRandom) -> Voice:
-    """A voice: its speaker first, so that one with many samples is not heard more often."""
+    """Draw a speaker, then one of their voices, so that many samples do not favour a speaker."""
     voices = table.voices_of(table.speakers[random.below(len(table.speakers))])
     return voices[random.below(len(voices))]
 
 
 def draw_window(table: VoiceTable, voice: Voice, random: HashRandom) -> Window:
-    """A window of a voice with enough speech in it."""
+    """Draw a window of a voice that has enough speech."""
     starts = table.starts(voice)
     return voice, int(starts[random.below(len(starts))])
 

@@ -26,11 +26,11 @@ def publish(
     """Write `train.json`, a `.jsonl` for each list, and `summary.json`.
 
     Args:
-        folder: where to.
-        tables: the voices of each split.
-        lists: the recipes of `val` and `test`.
-        seed: of the lists and of training.
-        training: the protocol of training.
+        folder: folder of the files.
+        tables: voices of each split.
+        lists: recipes of `val` and `test`.
+        seed: seed of the lists and of training.
+        training: protocol of training.
     """
     for split, recipes in lists.items():
         write_recipes(folder / f"{split}.jsonl", recipes)

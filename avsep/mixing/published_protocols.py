@@ -1,18 +1,19 @@
-"""Protocols of others, and of more voices: their levels, lengths and starts.
-
-Training draws by them as lists do, without end: levels are measured on the sound that is mixed. It
-takes the voices of a mixture in an order of its own, since the first of them is the target where
-mixtures are not paired, and in some protocols the louder one.
+"""The mixing protocols of other papers, and `strict-3mix`: levels, lengths and starts.
 
 - `ctcnet-2mix` (CTCNet, IIANet, RTFS-Net, Dolphin): the first seconds of each voice; active level
-  by ITU-T P.56 of the sound at 8 kHz; the first voice x dB up, the second x dB down, x uniform in
-  0..5; one joint factor brings the largest of mixture and voices to 0.9.
-- `muse-2mix` (MuSE, USEV, ClearerVoice): as long as the shorter voice, from its beginning (in
-  validation cut to one length, since training batches it); the second voice at -10 to 10 dB of
-  the first by the power of the whole; the mixture at full scale.
-- `visualvoice-2mix`: random windows of two videos (of one speaker, perhaps) at the same RMS level,
-  0.1 of full scale, and their mean. Windows are whole frames: 2.56 s where it has 2.55 s.
-- `strict-3mix`: as `strict-2mix` with three voices, each -2.5 to 2.5 dB off their mean.
+  by ITU-T P.56 of the sound at 8 kHz; the first voice is x dB louder, the second x dB quieter,
+  with x uniform in 0..5; a joint factor brings the peak of mixture and voices to 0.9.
+- `muse-2mix` (MuSE, USEV, ClearerVoice): from the beginning, as long as the shorter voice (in
+  validation cut to one length, since training batches it); the second voice is -10 to 10 dB
+  louder than the first, by the power of the whole samples; the mixture is at full scale.
+- `visualvoice-2mix` (VisualVoice): the mean of random windows of two videos, perhaps of one
+  speaker, at the same RMS level of 0.1 of full scale. Windows are whole frames: 2.56 s instead of
+  2.55 s.
+- `strict-3mix`: like `strict-2mix` with three voices, each -2.5 to 2.5 dB off their mean.
+
+Training uses the same protocols without end and measures levels on the sound that is mixed. It
+shuffles the voices of a mixture: in some protocols the first voice is the louder one, and the first
+is the target if mixtures are not paired.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME, MixtureRecipe
 CTCNET, MUSE, VISUALVOICE = "ctcnet-2mix", "muse-2mix", "visualvoice-2mix"
 STRICT_3MIX = "strict-3mix"
 
-CTCNET_MAX_DB = 5.0  # up for one voice, down for the other
+CTCNET_MAX_DB = 5.0  # one voice is louder and the other quieter by up to this
 CTCNET_PEAK = 0.9
 CTCNET_LEVEL_RATE_HZ = 8_000
 MUSE_MAX_DB = 10.0
@@ -57,7 +58,7 @@ Differ = Callable[[Sequence[Voice]], bool]
 
 
 def level_at_8_khz(sound: np.ndarray) -> float:
-    """The active level by P.56 of the sound at 8 kHz, in dBFS.
+    """The active level (ITU-T P.56) of the sound at 8 kHz, in dBFS.
 
     Args:
         sound: (N,) int16 at 16 kHz.
@@ -75,7 +76,7 @@ def power_dbfs(sound: np.ndarray) -> float:
 def ctcnet_recipe(
     windows: Sequence[Window], get_audio: GetAudio, offsets_db: Sequence[float], num_samples: int
 ) -> MixtureRecipe | None:
-    """The recipe of voices at given levels, as CTCNet's scripts mix; None without a level."""
+    """The recipe that CTCNet's scripts make of given levels; None if a voice has no level."""
     sounds = [_cut(get_audio, window, num_samples) for window in windows]
     levels_db = [round(level_at_8_khz(sound), LEVEL_DIGITS) for sound in sounds]
     if not all(map(math.isfinite, levels_db)):
@@ -89,10 +90,10 @@ def ctcnet_recipe(
 def muse_recipe(
     windows: Sequence[Window], get_audio: GetAudio, offsets_db: Sequence[float], num_samples: int
 ) -> MixtureRecipe | None:
-    """The recipe of voices at given levels, as MuSE's script mixes; None for silence.
+    """The recipe that MuSE's script makes of given levels; None if a voice is silent or too short.
 
-    Levels are those of the whole samples; the mixture is as long as the shortest where
-    `num_samples` is 0.
+    Levels are those of the whole samples. With `num_samples` 0 the mixture is as long as the
+    shortest voice.
     """
     whole = [get_audio(voice.key) for voice, _ in windows]
     shortest = min(map(len, whole)) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME
@@ -160,7 +161,7 @@ def _all_differ(voices: Sequence[Voice]) -> bool:
     return len(speakers) == len(groups) == len(voices)
 
 
-def _other_video(voices: Sequence[Voice]) -> bool:
+def _groups_differ(voices: Sequence[Voice]) -> bool:
     return len({v.group for v in voices}) == len(voices)
 
 
@@ -177,8 +178,8 @@ def _windows(
 
 
 @dataclass(frozen=True)
-class _Named:
-    """A protocol of this module as lists and training want it."""
+class _PublishedProtocol:
+    """A protocol of this module as a `MixingProtocol`."""
 
     name: str
     version: int
@@ -189,13 +190,13 @@ class _Named:
     whole_in_test: bool = False
 
     def windows(self, table: VoiceTable, random: HashRandom) -> tuple[Window, ...]:
-        """The voices of a mixture, and where in them it starts."""
+        """Draw the voices of a mixture, and the frames at which their windows start."""
         return _windows(table, random, count=self.count, differ=self.differ, at_start=self.at_start)
 
     def recipe(
         self, windows: Sequence[Window], get_audio: GetAudio, random: HashRandom, spec: ListSpec
     ) -> MixtureRecipe | None:
-        """The recipe of a list; None where a voice has no level."""
+        """The recipe for a list; None if a voice has no level."""
         length = 0 if self.whole_in_test and spec.split == "test" else spec.num_samples
         made = self.draw_recipe(windows, get_audio, random, length)
         if made is None:
@@ -218,15 +219,17 @@ class _Named:
                     mixture_id=training_id(seed, epoch, index),
                     sources=made.sources[first:] + made.sources[:first],
                 )
-        raise ValueError(f"hardly any mixture by {self.name} has levels; look at its sounds.")
+        raise ValueError(
+            f"hardly any mixture of {self.name} has a level; most of its sound is silent."
+        )
 
 
 PROTOCOLS: dict[str, MixingProtocol] = {
     STRICT.name: STRICT,
-    CTCNET: _Named(CTCNET, 1, 2, _drawn_ctcnet, at_start=True),
-    MUSE: _Named(MUSE, 1, 2, _drawn_muse, at_start=True, whole_in_test=True),
-    VISUALVOICE: _Named(VISUALVOICE, 1, 2, _drawn_visualvoice, differ=_other_video),
-    STRICT_3MIX: _Named(STRICT_3MIX, 1, 3, _drawn_three),
+    CTCNET: _PublishedProtocol(CTCNET, 1, 2, _drawn_ctcnet, at_start=True),
+    MUSE: _PublishedProtocol(MUSE, 1, 2, _drawn_muse, at_start=True, whole_in_test=True),
+    VISUALVOICE: _PublishedProtocol(VISUALVOICE, 1, 2, _drawn_visualvoice, differ=_groups_differ),
+    STRICT_3MIX: _PublishedProtocol(STRICT_3MIX, 1, 3, _drawn_three),
 }
 
 
@@ -238,7 +241,7 @@ def _cut(get_audio: GetAudio, window: Window, num_samples: int) -> np.ndarray:
 def _peak_db(
     sounds: Sequence[np.ndarray], gains_db: Sequence[float], *, with_voices: bool
 ) -> float:
-    """The largest value of the mixture (and of the voices) after gains, in dB of full scale."""
+    """The peak of the mixture (and of the voices) after gains, in dB of full scale."""
     scaled = [
         sound.astype(np.float64) / FULL_SCALE * linear_gain(gain)
         for sound, gain in zip(sounds, gains_db, strict=True)

@@ -1,4 +1,4 @@
-"""Recipes of mixtures as files: one JSON object a line, checked when read."""
+"""Lists of recipes as files: one JSON object per line, checked when read."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from avsep.files import dump_json, read_jsonl, sha256_text, write_jsonl
 from avsep.schema import SAMPLES_PER_FRAME, MixtureRecipe, NoisyRecipe, check_id
 from avsep.settings import build
 
-# These demand two videos only, or are published lists that have slips.
+# These protocols require two videos only, or have published lists with errors.
 ONE_SPEAKER_ALLOWED = frozenset({"visualvoice-2mix", "ctcnet-2mix"})
 NOISE_SUFFIX = "+noise"
 MAX_GAIN_DB = 60.0  # the arithmetic of `render` is exact up to here
 
 
 def content_id(prefix: str, recipe: MixtureRecipe) -> str:
-    """An id for a recipe from all of its content but the id it has."""
+    """An id made from everything in a recipe except its present id."""
     values = asdict(recipe)
     del values["mixture_id"]
     return f"{prefix}-{sha256_text(dump_json(values, indent=None))[:12]}"
 
 
 def write_recipes(path: Path, recipes: Iterable[MixtureRecipe]) -> None:
-    """Write recipes, one a line, in their order.
+    """Write recipes, one per line, in the given order.
 
     Raises:
-        ValueError: a recipe that makes no sense, or an id twice.
+        ValueError: a recipe is not valid, or two have the same id.
     """
     listed = list(recipes)
     check_recipes(listed)
@@ -41,7 +41,7 @@ def read_recipes(path: Path) -> list[MixtureRecipe]:
     """Read a list of recipes.
 
     Raises:
-        CheckError: missing, damaged, or a recipe that makes no sense; names the line.
+        CheckError: the file is missing or damaged, or a recipe is not valid; names the line.
     """
     recipes = []
     for number, values in enumerate(read_jsonl(path), start=1):
@@ -60,14 +60,16 @@ def _parse(values: Any, folder: Path) -> MixtureRecipe:
     if not isinstance(values, dict) or "noise" not in values:
         return build(MixtureRecipe, values, "recipe")
     recipe = build(NoisyRecipe, values, "recipe")
-    place = PurePosixPath(recipe.noise.path)
-    if place.is_absolute() or ".." in place.parts:
-        raise ValueError(f"{recipe.mixture_id}: the noise {place} lies outside the list's folder.")
-    return replace(recipe, noise=replace(recipe.noise, path=str(folder / place)))
+    path = PurePosixPath(recipe.noise.path)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(
+            f"{recipe.mixture_id}: its noise {path} is outside the folder of the list."
+        )
+    return replace(recipe, noise=replace(recipe.noise, path=str(folder / path)))
 
 
 def check_recipes(recipes: Sequence[MixtureRecipe]) -> None:
-    """Pass when each recipe makes sense and no id occurs twice.
+    """Pass when each recipe is valid and no two have the same id.
 
     Raises:
         ValueError: names the recipe and what is wrong with it.
@@ -90,24 +92,29 @@ def _check(recipe: MixtureRecipe) -> None:
     name = recipe.mixture_id
     if recipe.num_samples <= 0 or recipe.num_samples % SAMPLES_PER_FRAME:
         raise ValueError(
-            f"{name} has {recipe.num_samples} samples, no multiple of {SAMPLES_PER_FRAME}."
+            f"{name} has {recipe.num_samples} samples; it must be a multiple of"
+            f" {SAMPLES_PER_FRAME}."
         )
     if not 0 < recipe.scale <= 1:
-        raise ValueError(f"{name} has the scale {recipe.scale}; it must be in 0..1.")
+        raise ValueError(f"{name} has the scale {recipe.scale}; it must be above 0 and at most 1.")
     if len(recipe.sources) < 2:
         raise ValueError(f"{name} has {len(recipe.sources)} voices; a mixture has at least 2.")
     speakers = [source.speaker for source in recipe.sources]
     if len(set(speakers)) < len(speakers) and _base(recipe) not in ONE_SPEAKER_ALLOWED:
         raise ValueError(f"{name} has the speaker {speakers[0]} twice.")
     if isinstance(recipe, NoisyRecipe) and not abs(recipe.noise.gain_db) <= MAX_GAIN_DB:
-        raise ValueError(f"{name}: its noise has a gain of {recipe.noise.gain_db} dB.")
+        raise ValueError(
+            f"{name}: its noise has a gain of {recipe.noise.gain_db} dB, beyond {MAX_GAIN_DB:g}."
+        )
     for source in recipe.sources:
         if source.start < 0 or source.start % SAMPLES_PER_FRAME:
             raise ValueError(
-                f"{name}: {source.key} starts at {source.start}, no multiple of"
-                f" {SAMPLES_PER_FRAME}; sound and pictures would not line up."
+                f"{name}: {source.key} starts at {source.start}; it must be a multiple of"
+                f" {SAMPLES_PER_FRAME}, or sound and pictures would not line up."
             )
         if not abs(source.gain_db) <= MAX_GAIN_DB:
-            raise ValueError(f"{name}: {source.key} has a gain of {source.gain_db} dB.")
+            raise ValueError(
+                f"{name}: {source.key} has a gain of {source.gain_db} dB, beyond {MAX_GAIN_DB:g}."
+            )
         if not math.isfinite(source.level_db):
-            raise ValueError(f"{name}: {source.key} has a level of {source.level_db} dB.")
+            raise ValueError(f"{name}: {source.key} has no finite level: {source.level_db} dB.")

@@ -1,4 +1,4 @@
-"""A recipe into sound, the same bits on every machine.
+"""Render recipes into sound, with the same bits on every machine.
 
 Samples are 16-bit integers and gains have 24 fractional bits, so every product and sum is exact
 in float64 and no order of operations, library or processor can change a result. Each voice is
@@ -17,7 +17,7 @@ import numpy as np
 from avsep.schema import MixtureRecipe, NoisyRecipe, SourceRecipe
 
 PEAK_LIMIT = 0.99  # of full scale
-# Protocols that bring their mixtures to full scale on purpose.
+# These protocols bring their mixtures to full scale on purpose.
 _PEAK_LIMITS = {"muse-2mix": 1.0}
 FULL_SCALE = 32768.0
 _GAIN_STEPS = float(1 << 24)
@@ -32,7 +32,7 @@ class Rendered:
     Attributes:
         mixture: (N,) float32 in -1..1: exactly the sum of the sources, and of the noise if any.
         sources: (S, N) float32, the voices as they are in the mixture.
-        scale: joint factor that all voices had, 1.0 unless the peak would have exceeded 0.99.
+        scale: joint factor of all voices; 1.0 unless the peak would have exceeded 0.99.
         noise: (N,) float32, or None.
     """
 
@@ -45,15 +45,15 @@ class Rendered:
 def render(recipe: MixtureRecipe, get_audio: GetAudio) -> Rendered:
     """Mix the voices of a recipe.
 
-    A recipe from a list carries its joint scale; one that was drawn for training has scale 1.0 and
-    is scaled here where its peak would exceed 0.99.
+    A recipe of a list has its joint scale. A recipe for training has the scale 1.0, and is scaled
+    here if its peak would exceed 0.99.
 
     Args:
-        recipe: what to mix.
+        recipe: the recipe.
         get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz.
 
     Raises:
-        ValueError: a window reaches beyond its sample, sound that is not int16, or the noise is
+        ValueError: a window reaches beyond its sample, a sound is not int16, or the noise is
             missing or damaged.
     """
     windows = [_window(source, recipe.num_samples, get_audio) for source in recipe.sources]
@@ -89,12 +89,12 @@ def linear_gain(gain_db: float) -> float:
 def joint_scale(
     windows: Sequence[np.ndarray], gains: Sequence[float], peak_limit: float = PEAK_LIMIT
 ) -> float:
-    """The factor that keeps the mixture and each voice within a limit; else 1.0.
+    """The joint factor that keeps the mixture and each voice within a limit; 1.0 if none is needed.
 
     Args:
-        windows: (N,) float64 each, integers of 16 bits.
-        gains: linear, from `linear_gain`.
-        peak_limit: of full scale.
+        windows: sound of each voice, (N,) float64, with the values of 16-bit integers.
+        gains: linear gain of each voice, from `linear_gain`.
+        peak_limit: highest peak, as a share of full scale.
     """
     voices = [window * gain for window, gain in zip(windows, gains, strict=True)]
     mixture = np.sum(voices, axis=0)
@@ -108,27 +108,27 @@ def _on_grid(gain: float) -> float:
 
 
 def _noise(recipe: NoisyRecipe) -> np.ndarray:
-    """(N,) float64, integers of 16 bits."""
+    """(N,) float64, with the values of 16-bit integers."""
     from avsep.media.pcm import decode_flac, pcm_sha256
 
     try:
-        stretch = decode_flac(Path(recipe.noise.path).read_bytes())
+        excerpt = decode_flac(Path(recipe.noise.path).read_bytes())
     except OSError as error:
         raise ValueError(f"the noise of {recipe.mixture_id} cannot be read: {error}") from error
-    if len(stretch) != recipe.num_samples or pcm_sha256(stretch) != recipe.noise.sha256:
+    if len(excerpt) != recipe.num_samples or pcm_sha256(excerpt) != recipe.noise.sha256:
         raise ValueError(
             f"{recipe.noise.path} is not the noise of {recipe.mixture_id}; run `mix` again."
         )
-    return stretch.astype(np.float64)
+    return excerpt.astype(np.float64)
 
 
 def _window(source: SourceRecipe, num_samples: int, get_audio: GetAudio) -> np.ndarray:
-    """(N,) float64, integers of 16 bits."""
+    """(N,) float64, with the values of 16-bit integers."""
     audio = get_audio(source.key)
     if audio.dtype != np.int16 or audio.ndim != 1:
         raise ValueError(
-            f"the sound of {source.key} is {audio.dtype} of shape {audio.shape}, not int16 of one"
-            " channel."
+            f"the sound of {source.key} is {audio.dtype} of shape {audio.shape}; it must be int16"
+            " with one channel."
         )
     if not 0 <= source.start <= len(audio) - num_samples:
         raise ValueError(

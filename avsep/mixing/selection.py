@@ -1,4 +1,4 @@
-"""Which samples may be mixed: a sample's row and sound into a voice, or the reason why not."""
+"""Which samples may be mixed: turns a sample into a voice, or gives the reason why not."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _FACTS = ("duration_s", "num_frames", "level_dbfs")
 def select_voice(
     row: IndexRow, audio: np.ndarray, num_frames: int, selection: SelectionConfig
 ) -> Voice:
-    """The voice that a sample is.
+    """The voice of a sample.
 
     Args:
-        row: of the shards' index.
-        audio: (640 T,) int16 at 16 kHz.
-        num_frames: length of a window of its split.
-        selection: what it must be like.
+        row: row of the index.
+        audio: sound of the sample, (640 T,) int16 at 16 kHz.
+        num_frames: length of a window in frames.
+        selection: what the sample must be like.
 
     Raises:
-        ItemError: the sample cannot be mixed; names the reason.
+        ItemError: the sample cannot be mixed; gives the reason.
     """
     check_row(row, num_frames, selection)
     level_dbfs, active = find_activity(audio)
     if not math.isfinite(level_dbfs):
-        raise ItemError(Reason.SILENT, "its sound has no speech level.")
+        raise ItemError(Reason.SILENT, "its sound has no measurable speech level.")
     voice = voice_of(row, level_dbfs=level_dbfs, active=active)
     if not len(window_starts(voice, num_frames, selection.min_activity)):
         raise ItemError(
@@ -49,7 +49,7 @@ def select_voice(
 
 
 def voice_of(row: IndexRow, *, level_dbfs: float, active: tuple[tuple[int, int], ...]) -> Voice:
-    """A sample as a voice, with a level and the runs of its frames that have speech."""
+    """A sample as a voice with a given level and given runs of frames with speech."""
     return Voice(
         key=row.key,
         speaker=row.speaker,
@@ -63,7 +63,7 @@ def voice_of(row: IndexRow, *, level_dbfs: float, active: tuple[tuple[int, int],
 
 
 def check_row(row: IndexRow, num_frames: int, selection: SelectionConfig) -> None:
-    """Pass when the row alone does not rule the sample out.
+    """Pass when nothing in the row rules the sample out.
 
     Raises:
         ItemError: more than one voice, a score beyond its limit, not selected, or too short.
@@ -112,7 +112,7 @@ def check_scores(rows: Iterable[IndexRow], selection: SelectionConfig) -> None:
 
 
 def sample_scores(row: IndexRow) -> dict[str, Value]:
-    """Everything of a sample that an expression can ask for."""
+    """All values of a sample that an expression can use."""
     facts = {name: float(getattr(row, name)) for name in _FACTS}
     return {**row.quality, **facts, **{name: getattr(row, name) for name in _TEXTS}}
 

@@ -1,4 +1,4 @@
-"""What a set of mixtures is made of, for people: pairs, hours, speakers, leaks between splits."""
+"""What a set of mixtures consists of, for people: pairs, hours, speakers, shared groups."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def report_facts(
 
 
 def speakers_of_new_groups(train: VoiceTable, other: VoiceTable) -> list[str]:
-    """The speakers of a split none of whose groups is heard in training.
+    """The speakers of a split whose groups do not occur in training.
 
-    Only results on these say how a separator does on truly new voices.
+    Only results on these speakers show how well new voices are separated.
     """
     known = {voice.group for voice in train.voices}
     heard = {voice.speaker for voice in other.voices if voice.group in known}

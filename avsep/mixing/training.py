@@ -1,4 +1,4 @@
-"""The file `train.json`: all that is needed to draw training mixtures on the fly."""
+"""The file `train.json`: everything needed to draw training mixtures on the fly."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class TrainingList:
 
     Attributes:
         protocol: how mixtures are drawn, one of `avsep.mixing.published_protocols.PROTOCOLS`.
-        version: of the protocol.
-        seed: of the drawing.
-        num_samples: length of a mixture at 16 kHz, unless the training wants another.
-        min_activity: least share of a window's frames with speech.
-        voices: the samples of the train split.
+        version: version of the protocol.
+        seed: seed of all mixtures.
+        num_samples: length of a mixture at 16 kHz; a training may choose another.
+        min_activity: least share of a window's frames with speech, 0..1.
+        voices: voices of the train split.
     """
 
     protocol: str
@@ -39,28 +39,31 @@ class TrainingList:
         known = {name: protocol.version for name, protocol in PROTOCOLS.items()}
         if known.get(self.protocol) != self.version:
             raise ValueError(
-                f"the protocol {self.protocol}, version {self.version}, is none of"
+                f"the protocol {self.protocol}, version {self.version}, is unknown; known are"
                 f" {', '.join(f'{name} {version}' for name, version in known.items())}; run the"
                 " stage `mix` again."
             )
 
 
 class TrainingDraw:
-    """Draws training mixtures: a pure function of epoch and index. As picklable as its sounds."""
+    """Draws training mixtures as a pure function of epoch and index.
+
+    It can be pickled if `get_audio` can.
+    """
 
     def __init__(
         self, listed: TrainingList, get_audio: GetAudio, *, num_samples: int | None = None
     ) -> None:
-        """Prepare the drawing.
+        """Prepare to draw.
 
         Args:
-            listed: the content of `train.json`.
+            listed: content of `train.json`.
             get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz; `strict-2mix`
-                draws without it.
-            num_samples: length of a mixture at 16 kHz; that of the list when None.
+                does not need it.
+            num_samples: length of a mixture at 16 kHz; the list's length when None.
 
         Raises:
-            CheckError: too few voices may be mixed.
+            CheckError: there are too few voices that may be mixed.
         """
         self.seed, self._protocol = listed.seed, PROTOCOLS[listed.protocol]
         self._get_audio = get_audio
@@ -78,7 +81,7 @@ class TrainingDraw:
         check_enough(self.table, listed.protocol)
 
     def __call__(self, number: int) -> MixtureRecipe:
-        """The recipe of a number, without epochs."""
+        """The recipe of a number, for training without epochs."""
         return self.draw(0, number)
 
     def draw(self, epoch: int, index: int) -> MixtureRecipe:
@@ -108,16 +111,18 @@ def write_training(path: Path, listed: TrainingList) -> None:
 def read_training(
     path: Path, get_audio: GetAudio, *, num_samples: int | None = None
 ) -> TrainingDraw:
-    """Read `train.json` and prepare the drawing.
+    """Read `train.json` and prepare to draw.
 
     Args:
-        path: of the file.
+        path: path of `train.json`.
         get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz.
-        num_samples: length of a mixture at 16 kHz, a multiple of 640; the file's when None.
+        num_samples: length of a mixture at 16 kHz, a multiple of 640; the file's length when
+            None.
 
     Raises:
-        CheckError: missing, damaged, of an unknown protocol, or too few voices may be mixed.
-        ValueError: `num_samples` is no multiple of 640.
+        CheckError: the file is missing or damaged, its protocol is unknown, or there are too few
+            voices that may be mixed.
+        ValueError: `num_samples` is not a multiple of 640.
     """
     return TrainingDraw(read_training_list(path), get_audio, num_samples=num_samples)
 
@@ -126,7 +131,7 @@ def read_training_list(path: Path) -> TrainingList:
     """Read the content of `train.json`.
 
     Raises:
-        CheckError: missing, damaged or of an unknown protocol.
+        CheckError: the file is missing or damaged, or its protocol is unknown.
     """
     try:
         return build(TrainingList, read_json(path), "train.json")

@@ -1,4 +1,4 @@
-"""Voices: samples that can be one side of a mixture, with where in them there is speech."""
+"""Voices: samples that can be mixed, and where in them there is speech."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from avsep.media.level import active_frames, active_level_dbfs
 from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME
 from avsep.settings import build
 
-LEVEL_DIGITS = 4  # of levels and gains in dB; more would only write down rounding errors
+LEVEL_DIGITS = 4  # decimals of levels and gains in dB; more would only record rounding errors
 
 
 @dataclass(frozen=True, kw_only=True)
 class Voice:
-    """A sample as a side of mixtures.
+    """A sample that can be one voice of a mixture.
 
     Attributes:
         key: sample key.
         speaker: speaker id.
         group: group id.
         gender: `f`, `m` or empty.
-        num_frames: at 25 a second.
+        num_frames: length in frames, at 25 frames per second.
         level_dbfs: active level of the whole sample; minus infinity for silence.
-        sha256: of the sound.
+        sha256: sha256 of the sound.
         active: runs of frames with speech, as (first, one past the last), sorted.
     """
 
@@ -48,8 +48,8 @@ class Voice:
         edges = [0, *(edge for run in self.active for edge in run), self.num_frames]
         if any(one > other for one, other in pairwise(edges)):
             raise ValueError(
-                f"the active runs {self.active} of {self.key} are not sorted or not within its"
-                f" {self.num_frames} frames."
+                f"the runs with speech {self.active} of {self.key} are not sorted, or not within"
+                f" its {self.num_frames} frames."
             )
 
 
@@ -74,7 +74,7 @@ def find_activity(audio: np.ndarray) -> tuple[float, tuple[tuple[int, int], ...]
     """The active level of a sample in dBFS, and the runs of its frames with speech.
 
     Args:
-        audio: (640 T,) int16 at 16 kHz.
+        audio: sound of the sample, (640 T,) int16 at 16 kHz.
     """
     level_dbfs = active_level_dbfs(audio, RATE_HZ)
     active = active_frames(audio, level_dbfs)
@@ -84,15 +84,15 @@ def find_activity(audio: np.ndarray) -> tuple[float, tuple[tuple[int, int], ...]
 
 
 def window_starts(voice: Voice, num_frames: int, min_activity: float) -> np.ndarray:
-    """The frames where a window may start: enough of the window's frames have speech.
+    """The frames at which a window may start, because enough of its frames have speech.
 
     Args:
-        voice: the sample.
-        num_frames: length of the window.
-        min_activity: least share of its frames with speech, 0..1.
+        voice: the voice.
+        num_frames: length of the window in frames.
+        min_activity: least share of the window's frames with speech, 0..1.
 
     Returns:
-        (starts,) int64, sorted; empty when there is none.
+        Frame numbers, (starts,) int64, sorted; empty if no window has enough speech.
     """
     if voice.num_frames < num_frames:
         return np.zeros(0, np.int64)
@@ -106,19 +106,19 @@ def window_starts(voice: Voice, num_frames: int, min_activity: float) -> np.ndar
 
 
 class VoiceTable:
-    """The voices of one split, by speaker, for windows of one length. Small and picklable.
+    """The voices of one split by speaker, for windows of one length. Small and picklable.
 
     Attributes:
         num_samples: length of a window at 16 kHz.
         min_activity: least share of a window's frames with speech.
-        speakers: sorted.
+        speakers: ids of the speakers, sorted.
     """
 
     def __init__(self, voices: Sequence[Voice], num_samples: int, min_activity: float) -> None:
-        """Sort the voices; those without a window are left out.
+        """Sort the voices and leave out those without a window.
 
         Raises:
-            ValueError: a length that is no whole number of frames, or a share outside 0..1.
+            ValueError: the length is not a whole number of frames, or the share not in 0..1.
         """
         if num_samples <= 0 or num_samples % SAMPLES_PER_FRAME:
             raise ValueError(
@@ -148,12 +148,12 @@ class VoiceTable:
         return self._by_speaker[speaker]
 
     def starts(self, voice: Voice) -> np.ndarray:
-        """The frames where a window of this voice may start."""
+        """The frames at which a window of this voice may start."""
         return window_starts(voice, self.num_frames, self.min_activity)
 
     @cached_property
     def has_pairs(self) -> bool:
-        """Whether any two voices may be mixed: other speaker and other group."""
+        """Whether any two voices may be mixed: their speakers and their groups differ."""
         kinds = sorted({(voice.speaker, voice.group) for voice in self.voices})
         return any(
             one[0] != other[0] and one[1] != other[1]

@@ -1,8 +1,8 @@
 """Shards: finished samples in WebDataset tars, with a manifest and an index beside them.
 
-The format is described in docs/shards.md well enough to be read with `tarfile` alone. What other
-projects may rely on is `open_shards` and `ShardStore`; they load only when asked for, so that a
-machine without WebDataset or PyAV can still import the modules that need neither.
+docs/shards.md describes the format in enough detail to read it with `tarfile` alone. Other projects
+may rely on `open_shards` and `ShardStore`. They are imported on first use, so that a machine
+without WebDataset or PyAV can import the modules that need neither.
 """
 
 from __future__ import annotations

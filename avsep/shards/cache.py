@@ -1,4 +1,4 @@
-"""A cache that forgets what was used longest ago, bounded in bytes."""
+"""A cache with a limit in bytes that drops the values used longest ago."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 class ByteCache:
-    """Values by key, at most `max_bytes` of them. Safe for threads and after a fork.
+    """Values by key, of at most `max_bytes` together. Safe for threads and after a fork.
 
-    Pickling keeps the bound and drops the values.
+    Pickling keeps the limit and drops the values.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -32,9 +32,9 @@ class ByteCache:
         self.__init__(state["max_bytes"])  # type: ignore[misc]
 
     def get(self, key: Hashable, make: Callable[[], tuple[T, int]]) -> T:
-        """The value of `key`; `make` returns it and its size in bytes when it is not there.
+        """The value of `key`; if it is missing, `make` returns it and its size in bytes.
 
-        Two threads that miss at once both make it; nobody waits for another's decoding.
+        Two threads that miss the same key at once both make it; neither waits for the other.
         """
         with self._held():
             if key in self._values:
@@ -54,7 +54,7 @@ class ByteCache:
         return len(self._values)
 
     def _held(self) -> threading.Lock:
-        # A thread of the parent may have held the lock at the fork, and will not let go of it here.
+        # A thread of the parent may have held the lock at the fork; it cannot release it here.
         if self._pid != os.getpid():
             self._lock, self._pid = threading.Lock(), os.getpid()
         return self._lock

@@ -1,4 +1,4 @@
-"""Samples to members and back: which members each storage has, and what must hold for them."""
+"""Encode samples as members of a tar, decode them, and check that they are consistent."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ JSON, LANDMARKS = "json", "lmk.npz"
 AUDIO: dict[Storage, str] = {"compact": "flac", "plain": "wav"}
 LIPS: dict[Storage, str] = {"compact": "lips.mp4", "plain": "lips.npy"}
 
-# The members of every sample, in the order in which they stand in the tar.
+# The members of every sample, in their order in the tar.
 MEMBERS: dict[Storage, tuple[str, ...]] = {
     "compact": ("flac", "json", "lips.mp4", "lmk.npz"),
     "plain": ("json", "lips.npy", "lmk.npz", "wav"),
 }
 
-# What every JSON member holds; `schema.Sample.meta` explains.
+# The keys of every JSON member; see `schema.Sample.meta`.
 META_KEYS = frozenset(
     {
         "audio_sha256",
@@ -58,11 +58,11 @@ def decode_json(content: bytes) -> dict[str, Any]:
     """The values of a JSON member.
 
     Raises:
-        ValueError: no JSON object, or keys missing.
+        ValueError: the content is not a JSON object, or keys are missing.
     """
     meta = json.loads(content.decode("utf-8"))
     if not isinstance(meta, dict):
-        raise ValueError("the json member is no object.")
+        raise ValueError("the json member is not an object.")
     if missing := META_KEYS - meta.keys():
         raise ValueError(f"the json member lacks {', '.join(sorted(missing))}.")
     return meta
@@ -84,7 +84,7 @@ def encode_sample(
     """The members of a sample, by suffix, in the order of `MEMBERS`.
 
     Raises:
-        ValueError: the sample breaks one of the promises, see `check_sample`.
+        ValueError: the sample is not consistent, see `check_sample`.
     """
     check_sample(sample)
     compact = storage == "compact"
@@ -103,7 +103,7 @@ def decode_member(suffix: str, content: bytes) -> Any:
     """One member as an array, `Landmarks` or dict.
 
     Raises:
-        ValueError: no such kind of member, or damaged.
+        ValueError: there is no such kind of member, or it is damaged.
     """
     if suffix not in _DECODERS:
         raise ValueError(f"no member of a sample ends in .{suffix}.")
@@ -114,7 +114,7 @@ def decode_sample(key: str, members: Mapping[str, bytes], storage: Storage) -> S
     """A sample from its members, checked.
 
     Raises:
-        ValueError: members missing, too many, damaged, or not fitting each other.
+        ValueError: members are missing, unknown, damaged, or do not fit each other.
     """
     check_members(key, members, storage)
     sample = Sample(
@@ -132,7 +132,7 @@ def check_members(key: str, members: Mapping[str, Any], storage: Storage) -> Non
     """Pass when the members are exactly those of the storage.
 
     Raises:
-        ValueError: names the missing and the unknown ones.
+        ValueError: names the missing or the unknown members.
     """
     wanted = set(MEMBERS[storage])
     if missing := sorted(wanted - members.keys()):
@@ -154,8 +154,8 @@ def check_sample(sample: Sample) -> None:
         raise ValueError(f"sample {sample.key}: {num_frames} lips, {landmark_frames} landmarks.")
     if len(sample.audio) != SAMPLES_PER_FRAME * num_frames:
         raise ValueError(
-            f"sample {sample.key}: {len(sample.audio)} samples of sound for {num_frames} frames,"
-            f" wanted {SAMPLES_PER_FRAME * num_frames}."
+            f"sample {sample.key}: {len(sample.audio)} samples of sound for {num_frames} frames;"
+            f" expected {SAMPLES_PER_FRAME * num_frames}."
         )
     facts = {"key": sample.key, "num_frames": num_frames, "num_samples": len(sample.audio)}
     facts["audio_sha256"] = pcm.pcm_sha256(sample.audio)

@@ -1,4 +1,4 @@
-"""What two versions of a set of shards have in common, by shard and by sample."""
+"""Compare two versions of a set of shards, by shard and by sample."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """Names of what is the same, only in the old set, only in the new one, or other in it."""
+    """Names of shards or samples, by what became of them.
+
+    Attributes:
+        same: names that are the same in both sets.
+        removed: names that only the old set has.
+        added: names that only the new set has.
+        changed: names that both sets have with different content.
+    """
 
     same: tuple[str, ...]
     removed: tuple[str, ...]
@@ -24,12 +31,12 @@ class Change:
 
     @property
     def is_none(self) -> bool:
-        """Whether both are the same."""
+        """Whether both sets are the same."""
         return not (self.removed or self.added or self.changed)
 
     @property
     def is_growth(self) -> bool:
-        """Whether all of the old is in the new as it was."""
+        """Whether the new set contains all of the old one unchanged."""
         return not (self.removed or self.changed)
 
 
@@ -37,8 +44,12 @@ class Change:
 class Difference:
     """How two sets differ: their shards as files, their samples by key.
 
-    A sample has changed where its row of the index has, its sound included; the pictures of a
-    sample can also change without, and then its shard has.
+    A sample counts as changed if its index row changed, which includes the hash of its sound. A
+    change of its pictures alone shows only in its shard.
+
+    Attributes:
+        shards: the change of the shards.
+        samples: the change of the samples.
     """
 
     shards: Change
@@ -49,7 +60,7 @@ def compare_sets(old: Path, new: Path) -> Difference:
     """Compare two sets of shards by their manifests and indexes; no shard is read.
 
     Raises:
-        CheckError: a set is not what its manifest says.
+        CheckError: a set does not match its manifest.
     """
     old_shards, new_shards = (
         {shard.name: shard.sha256 for shard in checked_manifest(path).shards} for path in (old, new)
@@ -68,11 +79,11 @@ def compare_sets(old: Path, new: Path) -> Difference:
     )
 
 
-def _change(old: Mapping[str, T], new: Mapping[str, T], other: set[str]) -> Change:
+def _change(old: Mapping[str, T], new: Mapping[str, T], changed: set[str]) -> Change:
     both = old.keys() & new.keys()
     return Change(
-        same=tuple(sorted(both - other)),
+        same=tuple(sorted(both - changed)),
         removed=tuple(sorted(old.keys() - new.keys())),
         added=tuple(sorted(new.keys() - old.keys())),
-        changed=tuple(sorted(both & other)),
+        changed=tuple(sorted(both & changed)),
     )

@@ -1,4 +1,4 @@
-"""The index of a set of shards: one row a sample, all of it from the samples' JSON members."""
+"""The index of a set of shards: one row per sample, made from the JSON members alone."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ INDEX_NAME = "index.parquet"
 
 @dataclass(frozen=True, kw_only=True)
 class IndexRow:
-    """What mixing, training and reports need to know of a sample without opening its shard.
+    """What mixing, training and reports need to know about a sample without opening its shard.
 
     Attributes:
-        key: of the sample.
+        key: key of the sample.
         shard: file name of its shard.
-        clip_id: of the clip it was cut from.
-        corpus: e.g. `demo`.
-        speaker: speaker id.
-        group: speakers of one group are related.
+        clip_id: id of the clip that it was cut from.
+        corpus: name of the corpus, e.g. `demo`.
+        speaker: id of the speaker.
+        group: id of the group; speakers of one group are related.
         gender: `f`, `m` or empty.
         split: `train`, `val` or `test`.
-        num_frames: at 25 a second; there are 640 times as many samples of sound.
-        multi_voice: the clip shows or may carry more than one voice.
+        num_frames: length in frames, at 25 frames per second; the sound has 640 times as many
+            samples.
+        multi_voice: whether the clip has, or may have, more than one voice.
         level_dbfs: active level (ITU-T P.56) of the whole sample; NaN for silence.
-        audio_sha256: of the sound as little-endian int16, however it is stored.
+        audio_sha256: sha256 of the sound as little-endian int16, whatever the storage.
         text: transcript, or empty.
-        quality: scores by name; NaN where there is none.
+        quality: scores by name; NaN for unknown.
     """
 
     key: str
@@ -55,7 +56,7 @@ class IndexRow:
     def __post_init__(self) -> None:
         check_id(self.key)
         if self.split not in SPLITS:
-            raise ValueError(f"split of {self.key} is {self.split!r}, not one of {SPLITS}.")
+            raise ValueError(f"split of {self.key} is {self.split!r}; it may be one of {SPLITS}.")
 
     @property
     def duration_s(self) -> float:
@@ -96,7 +97,7 @@ def rows_of_shard(path: Path) -> list[IndexRow]:
 
 
 def same_row(one: IndexRow, other: IndexRow) -> bool:
-    """Whether two rows say the same; NaN equals NaN."""
+    """Whether two rows are equal; NaN equals NaN."""
     return _comparable(one) == _comparable(other)
 
 
@@ -111,7 +112,7 @@ def read_index(directory: Path) -> list[IndexRow]:
     """The rows of `index.parquet`.
 
     Raises:
-        CheckError: missing or damaged.
+        CheckError: the index is missing or damaged.
     """
     return read_rows(directory / INDEX_NAME, IndexRow)
 

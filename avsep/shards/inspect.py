@@ -1,4 +1,4 @@
-"""Pictures and a table to look at a set of shards with one's own eyes."""
+"""Pictures and a table for people who want to look at a set of shards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PICTURES = 10  # of each sample
 ZOOM = 2
 TITLE_HEIGHT, WAVE_HEIGHT, GAP = 22, 64, 10  # in pixels
-SAMPLES_A_SHEET = 8
+SAMPLES_PER_SHEET = 8
 
 # red, green, blue
 _DOTS = {DETECTED: (40, 220, 60), INTERPOLATED: (255, 200, 0), MISSING: (255, 60, 60)}
@@ -36,13 +36,12 @@ _STYLE = (
 def inspect_set(directory: Path | str, out_dir: Path | str, *, limit: int = 24) -> list[Path]:
     """Write contact sheets (mouths with landmarks, waveforms) and a table of some samples.
 
-    Green dots are detected landmarks, yellow ones interpolated, red ones stand for frames without
-    a face.
+    Landmarks are green if detected, yellow if interpolated, and red in frames without a face.
 
     Args:
-        directory: a set of shards.
-        out_dir: where `sheet-<n>.png` and `index.html` go.
-        limit: how many samples, spread evenly over the set.
+        directory: folder of the set.
+        out_dir: folder for `sheet-<n>.png` and `index.html`.
+        limit: number of samples, spread evenly over the set.
 
     Returns:
         The files written, the page last.
@@ -52,14 +51,14 @@ def inspect_set(directory: Path | str, out_dir: Path | str, *, limit: int = 24) 
         ValueError: the limit is not positive.
     """
     if limit < 1:
-        raise ValueError(f"limit is {limit}; ask for at least one sample.")
+        raise ValueError(f"limit is {limit}; it must be at least 1.")
     store = ShardStore(directory)
     count = min(limit, len(store))
     rows = [store.index[i * len(store) // count] for i in range(count)]
     paths = []
-    for first in range(0, count, SAMPLES_A_SHEET):
-        strips = [sample_strip(store, row) for row in rows[first : first + SAMPLES_A_SHEET]]
-        path = Path(out_dir) / f"sheet-{first // SAMPLES_A_SHEET + 1}.png"
+    for first in range(0, count, SAMPLES_PER_SHEET):
+        strips = [sample_strip(store, row) for row in rows[first : first + SAMPLES_PER_SHEET]]
+        path = Path(out_dir) / f"sheet-{first // SAMPLES_PER_SHEET + 1}.png"
         _write_png(path, np.concatenate(strips))
         paths.append(path)
     page = Path(out_dir) / "index.html"
@@ -85,7 +84,7 @@ def sample_strip(store: ShardStore, row: IndexRow) -> NDArray[np.uint8]:
 
 
 def mouth_picture(lips: NDArray[np.uint8], landmarks: Landmarks, frame: int) -> NDArray[np.uint8]:
-    """A mouth crop, enlarged, with the landmarks that fall inside, (height, width, 3) RGB."""
+    """An enlarged mouth crop with the landmarks inside it, (height, width, 3) RGB."""
     import cv2
 
     side = LIPS_SIZE * ZOOM
@@ -109,7 +108,7 @@ def crop_points(landmarks: Landmarks, frame: int) -> NDArray[np.float64]:
 
 
 def wave_picture(audio: NDArray[np.int16], width: int) -> NDArray[np.uint8]:
-    """Lowest and highest sample of each column of time, full scale at the edges, RGB."""
+    """The waveform as a picture, (height, width, 3) RGB, full scale at its upper and lower edge."""
     picture = np.full((WAVE_HEIGHT, width, 3), 240, np.uint8)
     edges = np.linspace(0, len(audio), width + 1).astype(int)
     half = WAVE_HEIGHT / 2

@@ -11,10 +11,10 @@ import numpy as np
 
 from avsep.schema import DETECTED, INTERPOLATED, MISSING, NUM_LANDMARKS, Landmarks
 
-MAX_BYTES = 1 << 28  # unpacked: two hours of video are 85 MB, so more is an attack or an error
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
+MAX_BYTES = 1 << 28  # unpacked; two hours of video are 85 MB, so more is an attack or an error
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can store
 
-# attribute of `Landmarks`: (name in the file, dtype, shape of a frame)
+# attribute of `Landmarks`: (name in the file, dtype, shape per frame)
 FIELDS: dict[str, tuple[str, type[np.generic], tuple[int, ...]]] = {
     "points": ("pts", np.float16, (NUM_LANDMARKS, 3)),
     "valid": ("valid", np.uint8, ()),
@@ -26,10 +26,10 @@ FIELDS: dict[str, tuple[str, type[np.generic], tuple[int, ...]]] = {
 
 
 def check_landmarks(landmarks: Landmarks) -> int:
-    """The number of frames, when all arrays have the right type and shape and are finite.
+    """Return the number of frames if all arrays have the right type and shape and are finite.
 
     Raises:
-        ValueError: which array is wrong, and how.
+        ValueError: an array is wrong; says which, and how.
     """
     num_frames = len(landmarks.points)
     for attribute, (name, dtype, shape) in FIELDS.items():
@@ -38,17 +38,17 @@ def check_landmarks(landmarks: Landmarks) -> int:
         if values.dtype != dtype or values.shape != wanted:
             raise ValueError(
                 f"landmarks {name} is {values.dtype} {values.shape};"
-                f" wanted {np.dtype(dtype)} {wanted}."
+                f" it must be {np.dtype(dtype)} {wanted}."
             )
         if not np.isfinite(values).all():
             raise ValueError(f"landmarks {name} holds a value that is not finite.")
     if not np.isin(landmarks.valid, (MISSING, DETECTED, INTERPOLATED)).all():
-        raise ValueError("landmarks valid holds something other than 0, 1 and 2.")
+        raise ValueError("landmarks valid holds a value other than 0, 1 and 2.")
     return num_frames
 
 
 def encode_npz(landmarks: Landmarks) -> bytes:
-    """A compressed npz whose bytes depend on the arrays alone (numpy's own holds the time)."""
+    """A compressed npz whose bytes depend on the arrays alone; numpy's own contains the time."""
     check_landmarks(landmarks)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -58,7 +58,7 @@ def encode_npz(landmarks: Landmarks) -> bytes:
             np.lib.format.write_array(array, values, version=(1, 0), allow_pickle=False)
             info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
             info.compress_type = zipfile.ZIP_DEFLATED
-            info.create_system = 3  # or it would depend on the operating system
+            info.create_system = 3  # otherwise it depends on the operating system
             info.external_attr = 0o644 << 16
             archive.writestr(info, array.getvalue())
     return buffer.getvalue()
@@ -68,7 +68,7 @@ def decode_npz(content: bytes) -> Landmarks:
     """The landmarks of an npz member.
 
     Raises:
-        ValueError: damaged, too large, or arrays missing or of another kind.
+        ValueError: the member is damaged or too large, or arrays are missing or wrong.
     """
     arrays: dict[str, Any] = {}
     try:

@@ -1,7 +1,7 @@
 """The picture member of a sample: grey H.264 `.lips.mp4`, or `.lips.npy`.
 
-The video is tagged as full range. Without the tag every player and library takes the grey values
-for limited range and stretches them, which costs 10 dB although the coded picture is the same.
+The video is tagged as full range. Without the tag, players and libraries take the grey values for
+limited range and stretch them, which costs 10 dB although the coded picture is the same.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_CRF = 18
-GOP = 25  # frames: a reader of a window decodes at most a second more than it needs
+GOP = 25  # frames; to read a window, at most one second more than needed is decoded
 GREY_CHROMA = 128
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 _PIXELS = "yuv420p"  # not monochrome H.264, which many decoders refuse
 
-# One thread and no choice by processor: the bytes must not depend on the machine.
+# One thread, and the same code on every processor: the bytes must not depend on the machine.
 _X264_PARAMS = f"threads=1:lookahead-threads=1:keyint={GOP}:bframes=0:cpu-independent=1"
 
 
 def _checked(lips: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if lips.dtype != np.uint8 or lips.shape[1:] != (LIPS_SIZE, LIPS_SIZE) or not len(lips):
         raise ValueError(
-            f"lips are {lips.dtype} of shape {lips.shape}; give (frames, 96, 96) uint8, frames > 0."
+            f"lips are {lips.dtype} of shape {lips.shape}; they must be (frames, 96, 96) uint8."
         )
     return np.ascontiguousarray(lips)
 
@@ -40,7 +40,7 @@ def encode_mp4(lips: NDArray[np.uint8], *, crf: int = DEFAULT_CRF) -> bytes:
 
     Args:
         lips: (frames, 96, 96) uint8.
-        crf: quality of x264; smaller is better and larger.
+        crf: quality setting of x264; a smaller value gives better pictures and larger files.
     """
     import av
 
@@ -69,7 +69,7 @@ def decode_mp4(content: bytes) -> NDArray[np.uint8]:
     """All frames of a lips video, (frames, 96, 96) uint8.
 
     Raises:
-        ValueError: damaged, of another size, or without the full-range tag.
+        ValueError: the video is damaged, has another size, or lacks the full-range tag.
     """
     import av
 
@@ -92,20 +92,20 @@ def decode_mp4(content: bytes) -> NDArray[np.uint8]:
 def _luma(frame: object) -> NDArray[np.uint8]:
     size = (frame.width, frame.height)  # type: ignore[attr-defined]
     if size != (LIPS_SIZE, LIPS_SIZE):
-        raise ValueError(f"the lips are {size[0]}x{size[1]}; wanted {LIPS_SIZE}x{LIPS_SIZE}.")
+        raise ValueError(f"the lips are {size[0]}x{size[1]}; they must be {LIPS_SIZE}x{LIPS_SIZE}.")
     if frame.color_range != FULL_RANGE:  # type: ignore[attr-defined]
-        raise ValueError("the lips are not tagged as full range, so readers would stretch them.")
+        raise ValueError("the lips are not tagged as full range; readers would stretch them.")
     return _plane(frame, 0)[:, :LIPS_SIZE].copy()
 
 
 def _plane(frame: object, number: int) -> NDArray[np.uint8]:
-    """A writable view of one plane of a video frame, (height, bytes in a line) uint8."""
+    """A writable view of one plane of a video frame, (height, bytes per line) uint8."""
     plane = frame.planes[number]  # type: ignore[attr-defined]
     return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height]
 
 
 def encode_npy(lips: NDArray[np.uint8]) -> bytes:
-    """The frames as they are, as an npy file.
+    """The frames without compression, as an npy file.
 
     Args:
         lips: (frames, 96, 96) uint8.
@@ -119,7 +119,7 @@ def decode_npy(content: bytes) -> NDArray[np.uint8]:
     """All frames of an npy file, (frames, 96, 96) uint8.
 
     Raises:
-        ValueError: damaged, or an array of another kind.
+        ValueError: the file is damaged, or its array has another type or shape.
     """
     try:
         return _checked(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))

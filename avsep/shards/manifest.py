@@ -1,4 +1,4 @@
-"""`manifest.json`: what a set of shards must be, so that anybody can tell whether it is whole."""
+"""`manifest.json`: what a set of shards must contain, so that anyone can check it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _LATER_SHARD = re.compile(r"[a-z]+-b(?P<batch>\d+)-\d+")
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A set of shards.
+    """What a set of shards contains.
 
     Attributes:
         storage: `compact` or `plain`; decides the members of each sample.
-        shards: sorted by name.
-        index_sha256: of `index.parquet`.
-        settings: hash of what decided the samples.
-        tools: versions of the libraries that made them.
+        shards: the shards, sorted by name.
+        index_sha256: sha256 of `index.parquet`.
+        settings: hash of the settings that the samples were made with.
+        tools: version of each library that made the samples.
     """
 
     storage: Storage
@@ -45,17 +45,17 @@ class Manifest:
 
     @property
     def num_samples(self) -> int:
-        """Samples of all shards."""
+        """Number of samples in all shards."""
         return sum(shard.num_samples for shard in self.shards)
 
     @property
     def num_frames(self) -> int:
-        """Frames of all shards."""
+        """Number of frames in all shards."""
         return sum(shard.num_frames for shard in self.shards)
 
     @property
     def size_bytes(self) -> int:
-        """Size of all shards."""
+        """Size of all shards together, in bytes."""
         return sum(shard.size_bytes for shard in self.shards)
 
 
@@ -67,7 +67,7 @@ def write_manifest(
     settings: str = "",
     tools: Mapping[str, str] | None = None,
 ) -> Manifest:
-    """Write `manifest.json` beside shards and an index that are there already; it comes last."""
+    """Write `manifest.json`; the shards and the index must exist already."""
     manifest = Manifest(
         storage=storage,
         shards=tuple(sorted(shards, key=lambda shard: shard.name)),
@@ -84,12 +84,12 @@ def read_manifest(directory: Path) -> Manifest:
     """The manifest of a set of shards, checked against its own checksum.
 
     Raises:
-        CheckError: missing, damaged, or of another format or version.
+        CheckError: the manifest is missing or damaged, or has another format or version.
     """
     path = directory / MANIFEST_NAME
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckError(f"{path} is no manifest of shards.")
+        raise CheckError(f"{path} is not a manifest of shards.")
     if content.get("version") != FORMAT_VERSION:
         raise CheckError(
             f"{path} has version {content.get('version')!r}; this program reads"
@@ -97,7 +97,7 @@ def read_manifest(directory: Path) -> Manifest:
         )
     checksum = content.pop("checksum", None)
     if checksum != _checksum(content):
-        raise CheckError(f"{path} is damaged: its checksum does not fit its content.")
+        raise CheckError(f"{path} is damaged: its checksum does not match its content.")
     try:
         manifest = _from_json(content)
     except (KeyError, TypeError, ValueError) as error:

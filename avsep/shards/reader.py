@@ -1,8 +1,8 @@
-"""Read a set of shards as a stream with WebDataset; by key there is `ShardStore`.
+"""Read a set of shards as a stream with WebDataset. `ShardStore` reads samples by key.
 
-WebDataset lends its pipeline, splitting and shuffling. Its own tar stages are left out: they take
-a tar that is cut or damaged between two members for a whole one, run shell commands for some
-names of shards, and unpickle some members.
+WebDataset provides the pipeline, the splitting and the shuffling. Its own tar stages are not used:
+they accept a tar that is cut off between two members, run shell commands for some shard names, and
+unpickle some members.
 """
 
 from __future__ import annotations
@@ -38,19 +38,20 @@ def open_shards(
 ) -> Any:
     """A `webdataset.DataPipeline` of `schema.Sample`, for loops and DataLoader workers.
 
-    Ranks and workers share the shards out among them. They get unequal numbers of samples, so a
-    distributed training must set its own length of an epoch (`with_epoch`, `resampled`).
+    The shards are divided among ranks and workers. These get unequal numbers of samples, so a
+    distributed training must set the length of an epoch itself (`with_epoch`, `resampled`).
 
     Args:
-        directory: holds the manifest, the index and the shards.
-        prefix: only shards whose name begins so: `train-`, `val-`, `test-`.
-        shuffle: size of the shuffle buffer, in samples; 0 keeps the order of the shards.
-        seed: of the shuffling, which also depends on the epoch.
-        nodesplitter: shares shards out among ranks; `webdataset.split_by_node` when None.
-        workersplitter: likewise among DataLoader workers; `webdataset.split_by_worker`.
+        directory: folder with the manifest, the index and the shards.
+        prefix: read only shards whose name begins with this: `train-`, `val-` or `test-`.
+        shuffle: size of the shuffle buffer in samples; 0 keeps the order of the shards.
+        seed: seed of the shuffling, which also depends on the epoch.
+        nodesplitter: divides shards among ranks; `webdataset.split_by_node` when None.
+        workersplitter: divides shards among DataLoader workers; `webdataset.split_by_worker`
+            when None.
 
     Raises:
-        CheckError: something is missing or is not what the manifest says.
+        CheckError: something is missing, or does not match the manifest.
     """
     wds = _webdataset()
     manifest = checked_manifest(Path(directory))
@@ -68,7 +69,7 @@ def open_shards(
 
 
 def _webdataset() -> Any:
-    """The webdataset module, with the settings that keep it from shells and pickles."""
+    """The webdataset module, set so that it runs no shells and unpickles nothing."""
     os.environ["WDS_SECURE"] = "1"  # read once, on import
     import webdataset
 
@@ -79,7 +80,7 @@ def _samples(directory: Path, storage: Storage, entries: Iterable[ShardEntry]) -
     """The decoded samples of shards.
 
     Raises:
-        CheckError: a shard or a sample is damaged, or is not what the manifest says.
+        CheckError: a shard or a sample is damaged, or does not match the manifest.
     """
     for entry in entries:
         path = directory / entry.name

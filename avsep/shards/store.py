@@ -1,4 +1,4 @@
-"""Samples of a set of shards by key, with nothing but numpy and pyarrow for `plain` storage."""
+"""Samples of a set of shards by key. `plain` storage needs only numpy and pyarrow."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ DEFAULT_CACHE_BYTES = 512 << 20
 class ShardStore:
     """Samples of a set of shards by key, decoded on demand and cached.
 
-    Safe for threads, for forked and for spawned processes (a pickled store opens the folder
-    again). Arrays are read-only, since the cache shares them.
+    Safe for threads, and for forked and spawned processes: a pickled store opens the folder again.
+    Arrays are read-only, because the cache shares them.
 
     Attributes:
-        directory: holds the manifest, the index and the shards.
-        manifest: of the set.
-        index: one row a sample, sorted by shard and key.
+        directory: folder with the manifest, the index and the shards.
+        manifest: manifest of the set.
+        index: one row per sample, sorted by shard and key.
     """
 
     def __init__(self, directory: Path | str, *, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
-        """Open a set; checks the manifest, the index's hash and the shards' sizes.
+        """Open a set; check its manifest, the hash of its index and the sizes of its shards.
 
         Args:
-            directory: holds the manifest, the index and the shards.
-            cache_bytes: of decoded arrays to keep in memory, in each process.
+            directory: folder with the manifest, the index and the shards.
+            cache_bytes: size of the cache of decoded arrays in each process.
 
         Raises:
-            CheckError: something is missing or is not what the manifest says.
+            CheckError: something is missing, or does not match the manifest.
         """
         self.directory = Path(directory)
         self.manifest: Manifest = checked_manifest(self.directory)
@@ -111,7 +111,7 @@ class ShardStore:
         return self._decode(key, JSON)
 
     def sample(self, key: str) -> Sample:
-        """All of a sample."""
+        """A sample with all its members."""
         return Sample(
             key=key,
             audio=self.audio(key),
@@ -121,7 +121,7 @@ class ShardStore:
         )
 
     def raw(self, key: str, suffix: str) -> bytes:
-        """The bytes of a member of a sample as they are stored; not cached.
+        """The stored bytes of a member of a sample; not cached.
 
         Raises:
             CheckError: there is no such sample or member, or the shard is damaged.
@@ -130,7 +130,7 @@ class ShardStore:
         try:
             return tar.read(path, member)
         except (ValueError, OSError) as error:
-            raise CheckError(f"{self._place(key)}.{suffix}: {error}") from error
+            raise CheckError(f"{self._where(key)}.{suffix}: {error}") from error
 
     def _load_audio(self, key: str) -> tuple[NDArray[np.int16], int]:
         audio = self._decode(key, AUDIO[self.manifest.storage])
@@ -138,7 +138,7 @@ class ShardStore:
         if len(audio) != SAMPLES_PER_FRAME * row.num_frames or pcm_sha256(audio) != (
             row.audio_sha256
         ):
-            raise CheckError(f"{self._place(key)}: its sound is not the one of {INDEX_NAME}.")
+            raise CheckError(f"{self._where(key)}: its sound does not match {INDEX_NAME}.")
         audio.flags.writeable = False
         return audio, audio.nbytes
 
@@ -159,17 +159,17 @@ class ShardStore:
     def _check_length(self, key: str, num_frames: int) -> None:
         wanted = self.row(key).num_frames
         if num_frames != wanted:
-            raise CheckError(f"{self._place(key)}: {num_frames} frames, not {wanted}.")
+            raise CheckError(f"{self._where(key)}: {num_frames} frames; expected {wanted}.")
 
     def _decode(self, key: str, suffix: str) -> Any:
         content = self.raw(key, suffix)
         try:
             return decode_member(suffix, content)
         except ValueError as error:
-            raise CheckError(f"{self._place(key)}.{suffix}: {error}") from error
+            raise CheckError(f"{self._where(key)}.{suffix}: {error}") from error
 
     def _member(self, key: str, suffix: str) -> tuple[Path, tar.Member]:
-        """Where a member lies."""
+        """The shard of a member, and its position there."""
         row = self.row(key)
         names = MEMBERS[self.manifest.storage]
         if suffix not in names:
@@ -192,20 +192,20 @@ class ShardStore:
             except (ValueError, OSError) as error:
                 raise CheckError(f"{self.directory / shard}: {error}") from error
             if [(member.key, member.suffix) for member in members] != wanted:
-                raise CheckError(f"{self.directory / shard} does not hold what {INDEX_NAME} says.")
-            places = [(member.offset, member.size) for member in members]
-            self._layouts[shard] = np.array(places, np.int64).reshape(count, len(names), 2)
+                raise CheckError(f"{self.directory / shard} does not match {INDEX_NAME}.")
+            spans = [(member.offset, member.size) for member in members]
+            self._layouts[shard] = np.array(spans, np.int64).reshape(count, len(names), 2)
         return self._layouts[shard]
 
-    def _place(self, key: str) -> str:
+    def _where(self, key: str) -> str:
         return f"{self.directory / self.row(key).shard}, sample {key}"
 
 
 def checked_manifest(directory: Path) -> Manifest:
-    """The manifest, after a look that costs no reading of shards.
+    """The manifest of a set, after a check that does not read the shards.
 
     Raises:
-        CheckError: a shard is missing or has another size, or the index another hash.
+        CheckError: a shard is missing or has another size, or the index has another hash.
     """
     manifest = read_manifest(directory)
     for shard in manifest.shards:
@@ -213,15 +213,15 @@ def checked_manifest(directory: Path) -> Manifest:
     if (directory / INDEX_NAME).is_file() and (
         sha256_file(directory / INDEX_NAME) != manifest.index_sha256
     ):
-        raise CheckError(f"{directory / INDEX_NAME} is not the one of {MANIFEST_NAME}.")
+        raise CheckError(f"{directory / INDEX_NAME} does not match {MANIFEST_NAME}.")
     return manifest
 
 
 def check_size(path: Path, shard: ShardEntry) -> None:
-    """Pass when the shard's file has the size of the manifest.
+    """Pass when a shard has the size that the manifest gives.
 
     Raises:
-        CheckError: it is missing or has another size.
+        CheckError: the shard is missing or has another size.
     """
     try:
         size = path.stat().st_size
@@ -229,6 +229,6 @@ def check_size(path: Path, shard: ShardEntry) -> None:
         raise CheckError(f"{path} is missing.") from error
     if size != shard.size_bytes:
         raise CheckError(
-            f"{path} has {size} bytes, not {shard.size_bytes}; `avsep verify {path.parent}` tells"
-            " more."
+            f"{path} has {size} bytes instead of {shard.size_bytes}; see `avsep verify"
+            f" {path.parent}`."
         )

@@ -1,6 +1,6 @@
-"""The tar inside a shard: written the same way each time, and read without forgiving anything.
+"""The tar of a shard: written with the same bytes each time, and read strictly.
 
-`tarfile` takes a file that is cut between two members for a whole one; this reader does not.
+`tarfile` accepts a file that is cut off between two members; this reader does not.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _NAME = re.compile(r"([A-Za-z0-9_-]+)\.([a-z0-9.]+)")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Where one member of a sample lies in its shard.
+    """The position of one member of a sample in its shard.
 
     Attributes:
-        key: of the sample: the name up to the first dot.
-        suffix: the name after it.
-        offset: of the content, in bytes from the start of the file.
-        size: of the content, in bytes.
+        key: key of the sample: the member's name up to the first dot.
+        suffix: the member's name after the first dot.
+        offset: start of the content, in bytes from the start of the file.
+        size: size of the content in bytes.
     """
 
     key: str
@@ -38,7 +38,7 @@ class Member:
 
 
 def header(name: str, size: int) -> bytes:
-    """A USTAR header that holds nothing but a name and a size (in bytes).
+    """A USTAR header that contains only a name and a size in bytes.
 
     Raises:
         ValueError: the name is too long.
@@ -62,7 +62,7 @@ def write(path: Path, files: Iterable[tuple[str, bytes]]) -> tuple[int, str]:
             handle.write(chunk)
             digest.update(chunk)
             size += len(chunk)
-        # Two empty blocks end a tar, and it is filled up to whole records.
+        # A tar ends with two empty blocks and is padded to whole records.
         end = bytes(2 * BLOCK + -(size + 2 * BLOCK) % tarfile.RECORDSIZE)
         handle.write(end)
         digest.update(end)
@@ -80,8 +80,8 @@ def scan(path: Path) -> list[Member]:
     """The members of a shard, in file order, without reading their content.
 
     Raises:
-        ValueError: cut, damaged, or holding something other than members of samples; the
-            sentence begins with what was met, not with the file's name.
+        ValueError: the file is cut off or damaged, or has something other than members of
+            samples. The message does not name the file.
         OSError: the file cannot be opened.
     """
     members: list[Member] = []
@@ -111,19 +111,19 @@ def _member(block: bytes, offset: int, last: str) -> Member:
         raise ValueError(f"damaged {last}: {error}.") from error
     match = _NAME.fullmatch(info.name)
     if not info.isreg() or match is None:
-        raise ValueError(f"{info.name!r} {last} is no member of a sample.")
+        raise ValueError(f"{info.name!r} {last} is not a member of a sample.")
     return Member(match[1], match[2], offset, info.size)
 
 
 def _check_end(handle: io.BufferedReader, last: str) -> None:
-    """Pass when nothing but zeros follows, at least one block of them."""
+    """Pass when only zeros follow, and at least one block of them."""
     rest = handle.read(tarfile.RECORDSIZE + 1)
     if len(rest) < BLOCK or len(rest) > tarfile.RECORDSIZE or any(rest):
-        raise ValueError(f"damaged {last}: the end mark of the tar is not what follows.")
+        raise ValueError(f"damaged {last}: the end mark of the tar does not follow.")
 
 
 def read(path: Path, member: Member) -> bytes:
-    """The content of a member. Safe from any thread or process: nothing is shared.
+    """The content of a member. Safe for threads and processes: nothing is shared.
 
     Raises:
         ValueError: the file has become shorter.

@@ -1,11 +1,11 @@
-"""Check a set of shards against its manifest and name every file that is wrong."""
+"""Check a set of shards against its manifest and name every wrong file."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 from avsep.errors import CheckError
@@ -16,16 +16,16 @@ from avsep.shards.index import INDEX_NAME, IndexRow, read_index, row_of, same_ro
 from avsep.shards.manifest import CARD_NAME, MANIFEST_NAME, Manifest, read_manifest
 from avsep.shards.writer import ShardEntry, keys_sha256
 
-MAX_PROBLEMS_A_FILE = 5
+MAX_PROBLEMS_PER_FILE = 5
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """One thing that is wrong with a file.
 
     Attributes:
         file: name of the file, relative to the folder of the set.
-        message: one sentence.
+        message: what is wrong, in one sentence.
     """
 
     file: str
@@ -36,11 +36,11 @@ class Problem:
 
 
 def verify_set(directory: Path, *, deep: bool = False) -> list[Problem]:
-    """All problems of a set of shards; an empty list when it is whole.
+    """All problems of a set of shards; an empty list if there are none.
 
     Args:
-        directory: holds `manifest.json`, `index.parquet` and the shards.
-        deep: decode every sample too, which finds what was wrong when it was written.
+        directory: folder with `manifest.json`, `index.parquet` and the shards.
+        deep: also decode every sample, which finds errors made when it was written.
     """
     try:
         manifest = read_manifest(directory)
@@ -51,8 +51,7 @@ def verify_set(directory: Path, *, deep: bool = False) -> list[Problem]:
     problems += index_problems
     for shard in manifest.shards:
         found = _shard_problems(directory / shard.name, shard, manifest, rows, deep=deep)
-        messages = [message for _, message in zip(range(MAX_PROBLEMS_A_FILE), found, strict=False)]
-        problems += [Problem(shard.name, message) for message in messages]
+        problems += [Problem(shard.name, text) for text in islice(found, MAX_PROBLEMS_PER_FILE)]
     return problems
 
 
@@ -70,7 +69,7 @@ def _unexpected_files(directory: Path, manifest: Manifest) -> Iterator[Problem]:
 def _index(
     directory: Path, manifest: Manifest
 ) -> tuple[dict[str, list[IndexRow]] | None, list[Problem]]:
-    """The rows of the index by shard, or None when it cannot be read, and its problems."""
+    """The rows of the index by shard, or None if it cannot be read, and the index's problems."""
     path = directory / INDEX_NAME
     problems = []
     if path.is_file() and sha256_file(path) != manifest.index_sha256:
@@ -85,7 +84,7 @@ def _index(
             by_shard[row.shard].append(row)
         else:
             problems.append(
-                Problem(INDEX_NAME, f"{row.key} is said to be in the unknown shard {row.shard}.")
+                Problem(INDEX_NAME, f"{row.key} is listed in the unknown shard {row.shard}.")
             )
     keys = Counter(row.key for row in rows)
     problems += [
@@ -93,7 +92,7 @@ def _index(
         for key, count in sorted(keys.items())
         if count > 1
     ]
-    return by_shard, problems[:MAX_PROBLEMS_A_FILE]
+    return by_shard, problems[:MAX_PROBLEMS_PER_FILE]
 
 
 def _shard_problems(
@@ -104,7 +103,7 @@ def _shard_problems(
     *,
     deep: bool,
 ) -> Iterator[str]:
-    """Sentences on what is wrong with one shard, the most telling first."""
+    """What is wrong with one shard, the most informative message first."""
     if not path.is_file():
         yield "is missing."
         return
@@ -113,12 +112,12 @@ def _shard_problems(
     try:
         members = tar.scan(path)
     except ValueError as error:
-        yield f"is {error}" if str(error).startswith(("cut", "damaged")) else f"holds {error}"
+        yield f"is {error}" if str(error).startswith(("cut", "damaged")) else str(error)
         members = None
     if size != shard.size_bytes:
         yield f"has {size} bytes, not the {shard.size_bytes} of the manifest."
     elif not same:
-        yield "its sha256 is not the one in the manifest: some byte has changed."
+        yield "its sha256 is not the one in the manifest: its content has changed."
     if members is None:
         return
     yield from _member_problems(path, members, shard, manifest)
@@ -130,7 +129,7 @@ def _shard_problems(
 def _member_problems(
     path: Path, members: Sequence[tar.Member], shard: ShardEntry, manifest: Manifest
 ) -> Iterator[str]:
-    """What the names of the members tell, without their content."""
+    """What is wrong with the members, by their names alone."""
     keys = []
     for key, group in groupby(members, key=lambda member: member.key):
         suffixes = [member.suffix for member in group]
@@ -159,13 +158,13 @@ def _content_problems(
     *,
     deep: bool,
 ) -> Iterator[str]:
-    """What the JSON members tell against the index, and the decoded samples if asked."""
+    """What is wrong with the JSON members, compared with the index; if `deep`, with all members."""
     indexed = None if rows is None else {row.key: row for row in rows}
     num_frames = 0
     for key, group in groupby(members, key=lambda member: member.key):
         suffixes = {member.suffix: member for member in group}
         if set(suffixes) != set(MEMBERS[storage]):
-            continue  # told already
+            continue  # reported already
         wanted = suffixes if deep else {JSON: suffixes[JSON]}
         content = {suffix: tar.read(path, member) for suffix, member in wanted.items()}
         try:

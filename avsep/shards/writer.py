@@ -1,4 +1,4 @@
-"""Write a shard: samples in order of their keys, the same bytes each time it is built."""
+"""Write a shard: samples sorted by key, with the same bytes each time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from avsep.schema import check_id
 from avsep.shards import tar
 from avsep.shards.codecs import MEMBERS, Storage, check_members
 
-# Longest key that leaves room in a USTAR name for every suffix.
+# The longest key that leaves room for every suffix in a USTAR name.
 MAX_KEY = tar.MAX_NAME - 1 - max(len(s) for suffixes in MEMBERS.values() for s in suffixes)
-_DIGEST = 12  # hexadecimal digits that stand for the cut part of a long clip id
+_DIGEST = 12  # hexadecimal digits that replace the end of a long clip id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,12 @@ class ShardEntry:
     """One shard as the manifest lists it.
 
     Attributes:
-        name: of the file.
-        size_bytes: of the file.
-        sha256: of the file.
-        num_samples: in it.
-        num_frames: of all its samples together.
-        keys_sha256: of its keys in order, each with a line feed.
+        name: file name of the shard.
+        size_bytes: size of the file in bytes.
+        sha256: sha256 of the file.
+        num_samples: number of samples in the shard.
+        num_frames: number of frames of all samples together.
+        keys_sha256: sha256 of the keys in order, each followed by a line feed.
     """
 
     name: str
@@ -39,7 +39,7 @@ class ShardEntry:
 
 
 def sample_key(clip_id: str, track: int) -> str:
-    """The key of a face track: `<clip_id>-t<track>`; a long clip id is cut and gets a digest."""
+    """The key of a face track: `<clip_id>-t<track>`. A long clip id ends in a digest instead."""
     tail = f"-t{track}"
     if len(clip_id) + len(tail) > MAX_KEY:
         digest = hashlib.sha256(clip_id.encode()).hexdigest()[:_DIGEST]
@@ -48,7 +48,7 @@ def sample_key(clip_id: str, track: int) -> str:
 
 
 def keys_sha256(keys: Iterable[str]) -> str:
-    """The sha256 of keys in order, each with a line feed."""
+    """The sha256 of keys in order, each followed by a line feed."""
     return hashlib.sha256("".join(f"{key}\n" for key in keys).encode()).hexdigest()
 
 
@@ -58,12 +58,12 @@ def write_shard(
     """Write a shard atomically, one sample in memory at a time.
 
     Args:
-        path: of the tar.
-        samples: (key, members by suffix, number of frames), sorted by key.
-        storage: which members each sample must have.
+        path: path of the tar.
+        samples: (key, members by suffix, number of frames) of each sample, sorted by key.
+        storage: storage, which decides the members that each sample must have.
 
     Raises:
-        ValueError: keys not in order, or a sample with missing or unknown members.
+        ValueError: keys are not in order, or a sample has missing or unknown members.
     """
     keys: list[str] = []
     frames = 0

@@ -106,7 +106,7 @@ def test_ids_are_read_by_width_whatever_the_video_is_called():
     assert (lrs2.speaker, lrs2.programme) == ("", "6326553828952690654")
     assert parse_utterance("_0123456-89_50003").programme == "_0123456-89"
     for name in ("id0681_55DIvP6cKYx_00145", "noise", "id06816__55DIvP6cKY_00145.wav"):
-        with pytest.raises(ValueError, match="is no utterance"):
+        with pytest.raises(ValueError, match="is not an utterance"):
             parse_utterance(name)
 
 
@@ -150,11 +150,11 @@ def test_lists_of_muse_name_their_splits(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("a.txt", "x", "is no list that is known"),
-        ("a.scp", "", "lists no mixture"),
-        ("a.scp", "one.wav 1 two.wav\n", "line 1: has 3 fields"),
-        ("a.scp", "a.wav 1 b.wav -1\n", "'a' is no utterance"),
-        ("a.scp", f"{'1' * 19}_00001.wav nan {'2' * 19}_00001.wav 1\n", "no finite number"),
+        ("a.txt", "x", "is not a known list"),
+        ("a.scp", "", "has no mixtures"),
+        ("a.scp", "one.wav 1 two.wav\n", "line 1: it has 3 fields"),
+        ("a.scp", "a.wav 1 b.wav -1\n", "'a' is not an utterance"),
+        ("a.scp", f"{'1' * 19}_00001.wav nan {'2' * 19}_00001.wav 1\n", "not a finite number"),
         ("a.csv", "train,1\n", "has 2 fields"),
         ("a.scp", "x" * 5000, "more than 4096 characters"),
         ("a.scp.gz", "no gzip at all\n", "cannot be read"),
@@ -173,7 +173,7 @@ def test_table_of_speakers_with_mark_and_blanks(tmp_path):
     )
     assert read_genders(path) == ({"id00012": "m"}, {"id00012": "dev"})
     path.write_text("a,b\n")
-    with pytest.raises(CheckError, match="is no table of speakers"):
+    with pytest.raises(CheckError, match=r"is not vox2_meta\.csv"):
         read_genders(path)
 
 

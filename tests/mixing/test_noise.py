@@ -7,7 +7,7 @@ import soundfile
 from avsep.errors import CheckError
 from avsep.files import read_jsonl, write_jsonl
 from avsep.mixing.config import NoiseConfig
-from avsep.mixing.noise import add_noise, noise_files, write_stretch
+from avsep.mixing.noise import add_noise, noise_files, write_excerpt
 from avsep.mixing.published_protocols import power_dbfs
 from avsep.mixing.recipes import content_id, read_recipes, write_recipes
 from avsep.mixing.render import FULL_SCALE, render
@@ -54,8 +54,8 @@ def noisy(folder, number=0, config=CONFIG):
 
 def test_noise_lies_at_its_level_under_voices_that_stay_as_they_were(folder, tmp_path):
     made = [noisy(folder, number) for number in range(6)]
-    for one, stretch in made:
-        write_stretch(tmp_path, one, stretch)
+    for one, excerpt in made:
+        write_excerpt(tmp_path, one, excerpt)
     write_recipes(tmp_path / "test.jsonl", [one for one, _ in made])
     read = read_recipes(tmp_path / "test.jsonl")
     for one, number in zip(read, range(6), strict=True):
@@ -73,9 +73,9 @@ def test_noise_lies_at_its_level_under_voices_that_stay_as_they_were(folder, tmp
 
 def test_loud_noise_scales_voices_and_noise_together(folder, tmp_path):
     loud = NoiseConfig(folder="noise", licence="x", min_snr_db=-25, max_snr_db=-25)
-    one, stretch = noisy(folder, config=loud)
+    one, excerpt = noisy(folder, config=loud)
     assert one.scale < 1
-    write_stretch(tmp_path, one, stretch)
+    write_excerpt(tmp_path, one, excerpt)
     write_recipes(tmp_path / "test.jsonl", [one])
     (read,) = read_recipes(tmp_path / "test.jsonl")
     assert np.abs(render(read, AUDIO.get).mixture).max() <= 0.99
@@ -92,18 +92,18 @@ def test_val_and_test_take_their_noise_from_different_files(folder):
 
 
 def test_noise_that_has_changed_or_leads_elsewhere_is_refused(folder, tmp_path):
-    one, stretch = noisy(folder)
+    one, excerpt = noisy(folder)
     write_recipes(tmp_path / "test.jsonl", [one])
     (read,) = read_recipes(tmp_path / "test.jsonl")
     with pytest.raises(ValueError, match="cannot be read"):
         render(read, AUDIO.get)
-    write_stretch(tmp_path, one, stretch[::-1])
+    write_excerpt(tmp_path, one, excerpt[::-1])
     with pytest.raises(ValueError, match="is not the noise of"):
         render(read, AUDIO.get)
     (values,) = read_jsonl(tmp_path / "test.jsonl")
     values["noise"]["path"] = "../secret.flac"
     write_jsonl(tmp_path / "test.jsonl", [values])
-    with pytest.raises(CheckError, match="outside the list's folder"):
+    with pytest.raises(CheckError, match="outside the folder of the list"):
         read_recipes(tmp_path / "test.jsonl")
 
 

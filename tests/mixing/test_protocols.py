@@ -126,7 +126,7 @@ def test_nonsense_windows_and_runs_are_refused():
         with pytest.raises(ValueError, match=r"must be"):
             VoiceTable(VOICES, samples, share)
     for runs in (((5, 2),), ((1, 3), (2, 4)), ((0, 99),), ((-1, 3),)):
-        with pytest.raises(ValueError, match="not sorted or not within"):
+        with pytest.raises(ValueError, match="not sorted, or not within"):
             voice("s2-0", active=runs)
 
 
@@ -294,7 +294,7 @@ def test_recipes_come_back_as_they_were(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_samples": 1_000}, "no multiple of 640"),
+        ({"num_samples": 1_000}, "must be a multiple of 640"),
         ({"num_samples": "32000"}, "must be of type int"),
         ({"scale": 0.0}, "scale"),
         ({"scale": None}, "must be of type float"),

@@ -64,5 +64,5 @@ def test_a_damaged_set_is_refused(tmp_path, make_set):
 
 
 def test_an_empty_limit_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="at least one sample"):
+    with pytest.raises(ValueError, match="must be at least 1"):
         inspect_set(tmp_path, tmp_path, limit=0)
