@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from avsep.errors import ItemError, Reason
-from avsep.schema import FPS
 
 MAX_BYTES = 4 << 20
 MAX_ROWS = 1_000_000
@@ -42,11 +41,6 @@ class Boxes:
     first_frame: int
     rows: tuple[tuple[float, float, float, float], ...]
     in_pixels: bool
-
-    @property
-    def span_s(self) -> tuple[float, float]:
-        """Start and end in the source, in seconds."""
-        return self.first_frame / FPS, (self.first_frame + len(self.rows)) / FPS
 
     @property
     def aspect(self) -> float:

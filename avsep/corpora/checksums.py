@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from avsep.corpora.archives import Archive, md5_of
+from avsep.corpora.source_files import read_list
 from avsep.errors import CheckError, UsageError
 from avsep.files import read_json, write_json
 
@@ -19,6 +20,7 @@ VOXCELEB2_MD5 = {
     "vox2_dev_aac.zip": "bbc063c46078a602ca71605645c2a402",
     "vox2_test_aac.zip": "0d2b3ea430a821c33263b5ea37ede312",
 }
+MAX_LIST_BYTES = 1 << 20
 _LINE = re.compile(r"([0-9a-f]{32})[ \t]+[*]?(\S.*)")
 
 
@@ -28,12 +30,8 @@ def read_checksums(path: Path) -> dict[str, str]:
     Raises:
         UsageError: the file cannot be read, or a line is wrong.
     """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the checksums {path} cannot be read: {error}.") from error
     found = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_list(path, MAX_LIST_BYTES).splitlines(), 1):
         if not line.strip():
             continue
         if (match := _LINE.fullmatch(line.strip())) is None:

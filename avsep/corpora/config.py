@@ -7,7 +7,7 @@ from typing import Literal
 
 from avsep.corpora.demo.config import DemoConfig
 from avsep.corpora.youtube.config import TERMS, YouTubeConfig
-from avsep.validation import check_at_least, check_share
+from avsep.validation import check_at_least, check_not_empty, check_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,7 @@ class VoxCeleb2Config:
     def __post_init__(self) -> None:
         check_share(self, "val_share")
         check_at_least(self, 1, "max_speakers")
-        if not self.parts:
-            raise ValueError("parts is empty; name dev, test or both.")
+        check_not_empty(self, "parts")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from avsep.corpora.source_clip import FileInfo, SourceClip
-from avsep.corpora.source_files import check_root, is_linked
-from avsep.errors import ItemError
+from avsep.corpora.source_files import is_linked
+from avsep.errors import ItemError, UsageError
 from avsep.processes import map_items
 from avsep.workspace import Workspace
 
@@ -52,6 +52,22 @@ class Corpus(ABC):
         return is_linked(clip, self.workspace.raw)
 
     def check_root(self, value: str) -> Path:
-        """The folder that the setting `root` names; see `source_files.check_root`."""
+        """The folder that the setting `root` names, as an absolute path.
+
+        Raises:
+            UsageError: there is no such folder, or it overlaps with the folder of raw clips.
+        """
         setting = f"download.{self.name}.root"
-        return check_root(setting, value, self.workspace.root, self.workspace.raw)
+        root = (self.workspace.root / Path(value).expanduser()).resolve()
+        if not value or not root.is_dir():
+            raise UsageError(
+                f"{setting} is {value!r}, which is not a folder; set it to the folder with your"
+                " videos."
+            )
+        raw = self.workspace.raw.resolve()
+        if raw.is_relative_to(root) or root.is_relative_to(raw):
+            raise UsageError(
+                f"{setting} is {root}, and one of it and the project's {raw} contains the other;"
+                " keep your videos in another folder."
+            )
+        return root

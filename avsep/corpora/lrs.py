@@ -8,41 +8,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from avsep.corpora.annotation_file import parse_annotation
 from avsep.corpora.ids import short_hash
 from avsep.corpora.source_clip import Annotation, FileInfo, SourceClip
-from avsep.corpora.source_files import fingerprint_of, link, read_annotation_bytes
+from avsep.corpora.source_files import fingerprint_of, link, read_bytes, read_list
 from avsep.errors import CheckError, UsageError
 
 MAX_LIST_BYTES = 64 << 20
 
 Entry = tuple[str, str]
 """Video and number of a clip."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Utterance:
-    """One clip of a copy.
-
-    Attributes:
-        folder: the folder it is in, e.g. `main` or `trainval`.
-        video: id of the programme, or YouTube id.
-        number: five digits.
-        split: `train`, `val` or `test`.
-    """
-
-    folder: str
-    video: str
-    number: str
-    split: str
-
-    @property
-    def origin(self) -> str:
-        """The name of the clip inside the corpus."""
-        return f"{self.folder}/{self.video}/{self.number}"
 
 
 def find_root(corpus: str, candidates: Iterable[Path], parts: tuple[str, ...]) -> Path:
@@ -80,7 +58,7 @@ def check_counts(
         )
 
 
-def read_list(path: Path, pattern: re.Pattern[str]) -> list[Entry]:
+def read_entries(path: Path, pattern: re.Pattern[str]) -> list[Entry]:
     """Video and number in each line of a list.
 
     Only the first word of a line counts: the test list of LRS2 has a second one on each line.
@@ -93,16 +71,8 @@ def read_list(path: Path, pattern: re.Pattern[str]) -> list[Entry]:
         UsageError: the list is missing or not text, or has a line that does not match or that
             repeats another.
     """
-    try:
-        if path.stat().st_size > MAX_LIST_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_LIST_BYTES} bytes; is it a list?")
-        lines = path.read_text("utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise UsageError(f"the list {path} is missing; it comes with the corpus.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the list {path} cannot be read: {error}.") from error
     entries: dict[Entry, None] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_list(path, MAX_LIST_BYTES).splitlines(), 1):
         words = line.split()
         if not words:
             continue
@@ -115,36 +85,39 @@ def read_list(path: Path, pattern: re.Pattern[str]) -> list[Entry]:
     return list(entries)
 
 
-def source_clips(
-    corpus: str, root: Path, utterances: Iterable[Utterance], licence: str
-) -> list[SourceClip]:
-    """A clip for each utterance, whether its file exists or not, sorted by clip id."""
-    clips = []
-    for utterance in utterances:
-        source = root / f"{utterance.origin}.mp4"
-        text = source.with_suffix(".txt")
-        clip_id = f"{corpus}-{utterance.origin.replace('/', '-')}"
-        speaker = f"{corpus}-{utterance.video}"
+def source_clip(
+    corpus: str, root: Path, folder: str, entry: Entry, *, split: str, licence: str
+) -> SourceClip:
+    """One clip, whether its file exists or not.
+
+    Args:
+        corpus: `lrs2` or `lrs3`.
+        root: the folder of the copy.
+        folder: the folder in `root`, e.g. `main` or `trainval`.
+        entry: video and number of the clip.
+        split: `train`, `val` or `test`.
+        licence: text stored with the clip.
+    """
+    video, number = entry
+    source = root / folder / video / f"{number}.mp4"
+    text = source.with_suffix(".txt")
+    clip_id = f"{corpus}-{folder}-{video}-{number}"
+    return SourceClip(
+        clip_id=clip_id,
+        corpus=corpus,
+        speaker=f"{corpus}-{video}",
+        group=f"{corpus}-{video}",
+        gender="",
+        split=split,
         # YouTube ids may differ in case only, so the file name needs a hash.
-        name = f"{clip_id}-{short_hash(clip_id)}.mp4"
-        clips.append(
-            SourceClip(
-                clip_id=clip_id,
-                corpus=corpus,
-                speaker=speaker,
-                group=speaker,
-                gender="",
-                split=utterance.split,
-                path=f"{corpus}/{utterance.folder}/{name}",
-                licence=licence,
-                source=str(source),
-                fingerprint=f"{fingerprint_of(source)}+{fingerprint_of(text)}",
-                video=utterance.video,
-                origin=utterance.origin,
-                annotation_path=str(text),
-            )
-        )
-    return sorted(clips, key=lambda clip: clip.clip_id)
+        path=f"{corpus}/{folder}/{clip_id}-{short_hash(clip_id)}.mp4",
+        licence=licence,
+        source=str(source),
+        fingerprint=f"{fingerprint_of(source)}+{fingerprint_of(text)}",
+        video=video,
+        origin=f"{folder}/{video}/{number}",
+        annotation_path=str(text),
+    )
 
 
 def fetch(clip: SourceClip, raw: Path) -> FileInfo:
@@ -153,7 +126,7 @@ def fetch(clip: SourceClip, raw: Path) -> FileInfo:
     Raises:
         ItemError: the clip or its transcript is missing or damaged.
     """
-    content = read_annotation_bytes(Path(clip.annotation_path))
+    content = read_bytes(Path(clip.annotation_path))
     file = parse_annotation(content, f"the transcript of {clip.origin}")
     info = link(clip, raw)
     scores = dict(file.scores)

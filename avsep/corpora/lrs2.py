@@ -61,18 +61,21 @@ class Lrs2(Corpus):
             counts = {f"{name}.txt": len(entries) for name, entries in lists.items()}
             lrs.check_counts(self.name, counts, COUNTS)
         seen: dict[lrs.Entry, str] = {}
-        utterances = []
+        clips = []
         for name, entries in lists.items():
             folder, split = ("pretrain", "train") if name == "pretrain" else ("main", name)
-            for video, number in entries:
-                if folder == "main" and seen.setdefault((video, number), name) != name:
+            for entry in entries:
+                if folder == "main" and seen.setdefault(entry, name) != name:
                     raise CheckError(
-                        f"{video}/{number} is in {seen[video, number]}.txt and in {name}.txt."
+                        f"{'/'.join(entry)} is in {seen[entry]}.txt and in {name}.txt."
                     )
-                utterances.append(
-                    lrs.Utterance(folder=folder, video=video, number=number, split=split)
+                licence = self.config.licence
+                clips.append(
+                    lrs.source_clip(
+                        self.name, self.root, folder, entry, split=split, licence=licence
+                    )
                 )
-        return lrs.source_clips(self.name, self.root, utterances, self.config.licence)
+        return sorted(clips, key=lambda clip: clip.clip_id)
 
     def fetch(self, clip: SourceClip) -> FileInfo:
         """Link one clip and read its transcript."""
@@ -84,5 +87,5 @@ class Lrs2(Corpus):
         for name in ("train", "val", "test", *(("pretrain",) if self.config.pretrain else ())):
             paths = [self.root / f"{name}.txt", self.root.parent / f"{name}.txt"]
             path = next((path for path in paths if path.is_file()), paths[0])
-            lists[name] = lrs.read_list(path, _ENTRY)
+            lists[name] = lrs.read_entries(path, _ENTRY)
         return lists

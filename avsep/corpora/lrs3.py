@@ -63,8 +63,7 @@ class Lrs3(Corpus):
             lrs.check_counts(self.name, counts, COUNTS)
         if not any(parts.values()):
             raise UsageError(f"{self.root} has no clips <YouTube id>/NNNNN.mp4.")
-        utterances = self._utterances(parts)
-        clips = lrs.source_clips(self.name, self.root, utterances, self.config.licence)
+        clips = sorted(self._clips(parts), key=lambda clip: clip.clip_id)
         counted = Counter(clip.clip_id for clip in clips)
         assert counted.total() == len(counted), "two clips have the same id"
         return clips
@@ -83,21 +82,24 @@ class Lrs3(Corpus):
             found[part] = sorted((match[1], match[2]) for match in matches if match)
         return found
 
-    def _utterances(self, parts: dict[str, list[lrs.Entry]]) -> Iterator[lrs.Utterance]:
+    def _clips(self, parts: dict[str, list[lrs.Entry]]) -> Iterator[SourceClip]:
         listed = self._read_val_list()
         for part, entries in parts.items():
             # A listed clip without a file ends as failed, instead of being left out in silence.
             missing = sorted(listed - set(entries)) if part == "trainval" and listed else []
-            for video, number in [*entries, *missing]:
+            for entry in [*entries, *missing]:
                 if part != "trainval":
                     split = "train" if part == "pretrain" else part
                 elif listed is not None:
-                    split = "val" if (video, number) in listed else "train"
+                    split = "val" if entry in listed else "train"
                 else:
-                    split = split_of(video, self.seed, self.config.val_share)
-                yield lrs.Utterance(folder=part, video=video, number=number, split=split)
+                    split = split_of(entry[0], self.seed, self.config.val_share)
+                licence = self.config.licence
+                yield lrs.source_clip(
+                    self.name, self.root, part, entry, split=split, licence=licence
+                )
 
     def _read_val_list(self) -> set[lrs.Entry] | None:
         if not self.config.val_list:
             return None
-        return set(lrs.read_list(self.root / self.config.val_list, _ENTRY))
+        return set(lrs.read_entries(self.root / self.config.val_list, _ENTRY))

@@ -14,32 +14,6 @@ from avsep.errors import ItemError, Reason, UsageError
 from avsep.files import atomic_path, sha256_file
 
 
-def check_root(setting: str, value: str, project: Path, raw: Path) -> Path:
-    """The folder that the setting `root` of a corpus names, as an absolute path.
-
-    Args:
-        setting: dotted name of the setting, for error messages.
-        value: value of the setting.
-        project: the project folder; a relative value is relative to it.
-        raw: the folder of raw clips.
-
-    Raises:
-        UsageError: there is no such folder, or it overlaps with the folder of raw clips.
-    """
-    root = (project / Path(value).expanduser()).resolve()
-    if not value or not root.is_dir():
-        raise UsageError(
-            f"{setting} is {value!r}, which is not a folder; set it to the folder with your videos."
-        )
-    ours = raw.resolve()
-    if ours.is_relative_to(root) or root.is_relative_to(ours):
-        raise UsageError(
-            f"{setting} is {root}, and one of it and the project's {ours} contains the other;"
-            " keep your videos in another folder."
-        )
-    return root
-
-
 def files_below(root: Path) -> Iterator[str]:
     """Relative paths of all files below a folder, in a fixed order.
 
@@ -113,8 +87,8 @@ def read_file_info(path: Path) -> FileInfo:
     return FileInfo(digest, after.st_size)
 
 
-def read_annotation_bytes(path: Path) -> bytes:
-    """The bytes of a small file beside a clip.
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a small file that belongs to a clip.
 
     Raises:
         ItemError: the file is missing or cannot be read.
@@ -123,6 +97,24 @@ def read_annotation_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise item_error(error, path) from error
+
+
+def read_list(path: Path, max_bytes: int) -> str:
+    """The text of a list that comes with a corpus or that the user wrote.
+
+    Raises:
+        UsageError: the file is missing, unreadable or too large, or is not text in UTF-8.
+    """
+    try:
+        if path.stat().st_size > max_bytes:
+            raise UsageError(f"{path} is larger than {max_bytes} bytes; is it the right file?")
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} is missing.") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not text in UTF-8: {error}.") from error
 
 
 def write_file(path: Path, chunks: Iterable[bytes]) -> FileInfo:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from avsep.corpora.source_files import read_list
 from avsep.errors import UsageError
 from avsep.schema import SPLITS
 
@@ -52,14 +54,10 @@ def read_speaker_list(
     """
     path = root / name
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES} bytes; is it the right file?")
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            entries = dict(_entries(handle, path, extensions))
-    except OSError as error:
-        raise UsageError(f"download.folder.csv {path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} is not a csv file in UTF-8: {error}.") from error
+        lines = io.StringIO(read_list(path, MAX_BYTES), newline="")
+        entries = dict(_entries(lines, path, extensions))
+    except csv.Error as error:
+        raise UsageError(f"{path} is not a csv file: {error}.") from error
     return _spread_splits(entries, path)
 
 

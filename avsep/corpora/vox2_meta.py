@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from avsep.corpora.source_files import read_list
 from avsep.errors import UsageError
 
 MAX_BYTES = 16 << 20
@@ -37,14 +39,10 @@ def read_vox2_meta(path: Path) -> dict[str, Person]:
         UsageError: the file is wrong; the message names the line.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES} bytes; is it vox2_meta.csv?")
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(handle)]
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} is not a csv file in UTF-8: {error}.") from error
+        lines = io.StringIO(read_list(path, MAX_BYTES), newline="")
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines)]
+    except csv.Error as error:
+        raise UsageError(f"{path} is not a csv file: {error}.") from error
     names = [name.lower() for name in rows[0]] if rows else []
     if missing := [name for name in _COLUMNS if name not in names]:
         raise UsageError(f"{path} lacks the column(s) {', '.join(missing)}; is it vox2_meta.csv?")

@@ -27,7 +27,7 @@ from avsep.corpora.source_files import (
     fingerprint_of,
     is_linked,
     link,
-    read_annotation_bytes,
+    read_bytes,
     write_file,
 )
 from avsep.corpora.vox2_meta import Person, read_vox2_meta
@@ -60,14 +60,6 @@ class _Found:
         if self.member is not None:
             return f"{self.member.crc:08x}-{self.member.size_bytes}"
         return fingerprint_of(Path(self.path))
-
-
-@dataclass
-class _Utterance:
-    """The files of one utterance."""
-
-    clip: _Found | None = None
-    annotation: _Found | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,21 +115,20 @@ class VoxCeleb2(Corpus):
             UsageError: the folder does not exist or has no clips.
             CheckError: a clip is there twice, or a speaker is unknown.
         """
-        by_youtube = self.config.route == "youtube"
+        needed = "txt" if self.config.route == "youtube" else "mp4"
         utterances = self._find_utterances()
         people = self._read_people({speaker for speaker, _, _ in utterances})
         utterances = {
             key: utterance
             for key, utterance in utterances.items()
-            if (utterance.annotation if by_youtube else utterance.clip)
-            and people[key[0]].part in self.config.parts
+            if needed in utterance and people[key[0]].part in self.config.parts
         }
         chosen = self._choose_speakers({speaker for speaker, _, _ in utterances}, people)
         utterances = {key: value for key, value in utterances.items() if key[0] in chosen}
         if not utterances:
             raise UsageError(
-                f"{self.root} has no {'annotations (txt)' if by_youtube else 'clips'} of VoxCeleb2"
-                f" named idNNNNN/<video>/NNNNN in the part(s) {', '.join(self.config.parts)}."
+                f"{self.root} has no files of VoxCeleb2 named idNNNNN/<video>/NNNNN.{needed} in the"
+                f" part(s) {', '.join(self.config.parts)}."
             )
         groups = _groups(utterances, people)
         lower_case = Counter("/".join(key).lower() for key in utterances)
@@ -196,7 +187,7 @@ class VoxCeleb2(Corpus):
             archive = self.archives[clip.annotation_member.archive]
             content = b"".join(read_member(archive, clip.annotation_member))
         else:
-            content = read_annotation_bytes(Path(clip.annotation_path))
+            content = read_bytes(Path(clip.annotation_path))
         file = parse_annotation(content, f"the annotation of {clip.origin}")
         if file.video and file.video != clip.video:
             raise ItemError(
@@ -214,23 +205,22 @@ class VoxCeleb2(Corpus):
             for member in list_members(archive):
                 yield f"{archive.name}/{member.name}", _Found(member.name, member)
 
-    def _find_utterances(self) -> dict[Key, _Utterance]:
-        utterances: dict[Key, _Utterance] = defaultdict(_Utterance)
+    def _find_utterances(self) -> dict[Key, dict[str, _Found]]:
+        """The files of each utterance, by `mp4` and `txt`."""
+        utterances: dict[Key, dict[str, _Found]] = defaultdict(dict)
         for name, found in self._find_files():
             if (match := _CLIP.fullmatch(name)) is None:
                 continue
             speaker, video, number, suffix = match.groups()
-            utterance = utterances[speaker, video, number]
-            if suffix == "mp4":
-                if utterance.clip is not None:
-                    raise CheckError(
-                        f"{speaker}/{video}/{number} is in {self.root} twice:"
-                        f" {utterance.clip.path} and {found.path}; remove one of them."
-                    )
-                utterance.clip = found
-            elif utterance.annotation is None or utterance.annotation.member is not None:
-                # An extracted annotation replaces the one in an archive.
-                utterance.annotation = found
+            files = utterances[speaker, video, number]
+            if suffix == "mp4" and suffix in files:
+                raise CheckError(
+                    f"{speaker}/{video}/{number} is in {self.root} twice: {files[suffix].path} and"
+                    f" {found.path}; remove one of them."
+                )
+            # An annotation on the disk is used rather than one in an archive.
+            if suffix not in files or files[suffix].member is not None:
+                files[suffix] = found
         return dict(utterances)
 
     def _read_people(self, speakers: set[str]) -> dict[str, Person]:
@@ -266,12 +256,12 @@ class VoxCeleb2(Corpus):
         return {s for names in by_part.values() for s in names[: self.config.max_speakers]}
 
     def _clip(
-        self, key: Key, utterance: _Utterance, person: Person, group: str, *, unique: bool
+        self, key: Key, files: Mapping[str, _Found], person: Person, group: str, *, unique: bool
     ) -> SourceClip:
         speaker, video, number = key
         clip_id = f"vox2-{speaker}-{video}-{number}"
-        found = utterance.clip if self.config.route != "youtube" else None
-        annotation = utterance.annotation
+        found = files.get("mp4") if self.config.route != "youtube" else None
+        annotation = files.get("txt")
         drawn = split_of(group, self.seed, self.config.val_share)
         # Where the disk ignores case, two ids that differ in case only would be one file.
         name = clip_id if unique else f"{clip_id}-{short_hash(clip_id)}"

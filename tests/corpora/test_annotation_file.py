@@ -13,7 +13,7 @@ def test_a_voxceleb2_header_becomes_scores_and_the_boxes_a_span():
     note = parse(vox2_note("id00012", "-4WQ2xQlAbc", first=250, count=50, offset=-2, asd=3.25))
     assert note.video == "-4WQ2xQlAbc"
     assert note.scores == {"av_offset": -2.0, "fv_conf": 17.812, "asd_conf": 3.25}
-    assert note.boxes.span_s == (10.0, 12.0)
+    assert (note.boxes.first_frame, len(note.boxes.rows)) == (250, 50)
     assert not note.boxes.in_pixels
     assert note.boxes.aspect == pytest.approx(16 / 9, abs=0.01)
 

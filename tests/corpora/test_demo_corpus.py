@@ -1,13 +1,14 @@
 import itertools
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from avsep.corpora.demo import source_clips as demo
 from avsep.corpora.demo import visemes
 from avsep.corpora.demo.config import DemoConfig
+from avsep.corpora.demo.source_clips import Demo
 from avsep.corpora.demo.voices import (
     CLIPS_PER_VOICE,
     NUM_SPEAKERS,
@@ -18,6 +19,7 @@ from avsep.corpora.demo.voices import (
 from avsep.errors import UsageError
 from avsep.schema import FPS, RATE_HZ
 from avsep.settings import build
+from avsep.workspace import Workspace
 
 BASES = {
     "kokoro-jf_alpha": [0, 12],
@@ -30,12 +32,16 @@ BASES = {
 }
 
 
+def list_clips(config, seed):
+    return Demo(config=config, workspace=Workspace(Path()), seed=seed).list_clips()
+
+
 def test_speakers_of_one_base_voice_share_a_group():
     found = {base: [] for base in BASES}
     for speaker in range(NUM_SPEAKERS):
         found[load_voice(speaker).base].append(speaker)
     assert found == BASES
-    groups = {clip.speaker: clip.group for clip in demo.list_clips(DemoConfig(), 0)}
+    groups = {clip.speaker: clip.group for clip in list_clips(DemoConfig(), 0)}
     assert groups["demo-s06"] == groups["demo-s10"] == "demo-voice-hibari"
     assert groups["demo-s04"] != groups["demo-s08"]
 
@@ -48,7 +54,7 @@ def test_dominant_style_decides_the_base_voice_and_ties_are_settled_by_name():
 
 
 def test_default_splits_keep_speakers_apart_and_one_base_voice_wholly_in_test():
-    clips = demo.list_clips(DemoConfig(), 0)
+    clips = list_clips(DemoConfig(), 0)
     speakers = {split: {o.speaker for o in clips if o.split == split} for split in SPLITS}
     genders = {split: {o.gender for o in clips if o.split == split} for split in SPLITS}
     assert [len(speakers[split]) for split in SPLITS] == [10, 2, 4]
@@ -64,17 +70,17 @@ def test_speakers_that_are_held_out_may_have_fewer_clips():
     config = DemoConfig(
         clips_per_speaker=3, heldout_clips_per_speaker=2, train=(3,), val=(0,), test=(5,)
     )
-    counts = Counter(clip.split for clip in demo.list_clips(config, 0))
+    counts = Counter(clip.split for clip in list_clips(config, 0))
     assert counts == {"train": 3, "val": 2, "test": 2}
     same = replace(config, heldout_clips_per_speaker=0)
-    assert Counter(clip.split for clip in demo.list_clips(same, 0))["test"] == 3
+    assert Counter(clip.split for clip in list_clips(same, 0))["test"] == 3
 
 
 SPLITS = ("train", "val", "test")
 
 
 def test_ids_are_those_of_the_voice_clips_and_unique():
-    clips = demo.list_clips(DemoConfig(clips_per_speaker=2, train=(3,), val=(0,), test=()), 0)
+    clips = list_clips(DemoConfig(clips_per_speaker=2, train=(3,), val=(0,), test=()), 0)
     ids = ["demo-s00-c00", "demo-s00-c01", "demo-s03-c00", "demo-s03-c01"]
     assert [clip.clip_id for clip in clips] == ids
     assert clips[3].text == load_voice(3).texts[1]
@@ -86,8 +92,8 @@ def test_ids_are_those_of_the_voice_clips_and_unique():
     [
         ({"clips_per_speaker": 25}, "clips_per_speaker is 25"),
         ({"heldout_clips_per_speaker": 25}, "heldout_clips_per_speaker is 25"),
-        ({"val": [0, 1]}, r"\[0, 1\] stand in more than one place"),
-        ({"test": [16]}, r"no speaker \[16\]"),
+        ({"val": [0, 1]}, r"\[0, 1\] appear more than once"),
+        ({"test": [16]}, r"speaker\(s\) \[16\] do not exist"),
         ({"train": [], "val": [], "test": []}, "all empty"),
     ],
 )

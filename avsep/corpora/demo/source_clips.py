@@ -36,7 +36,26 @@ class Demo(Corpus):
 
     def list_clips(self) -> list[SourceClip]:
         """All clips of the demo corpus, sorted by clip id."""
-        return list_clips(self.config, self.seed)
+        clips = []
+        for speaker, split in sorted(self.config.speakers()):
+            voice = load_voice(speaker)
+            clips += [
+                SourceClip(
+                    clip_id=clip.clip_id,
+                    corpus=CORPUS,
+                    speaker=speaker_id(speaker),
+                    group=group_id(speaker),
+                    gender=voice.gender,
+                    split=split,
+                    path=clip.path,
+                    licence=LICENCE,
+                    redistributable=True,
+                    text=voice.texts[clip.number],
+                    fingerprint=f"v{VERSION}-seed{self.seed}",
+                )
+                for clip in clips_of(self.config, speaker, split)
+            ]
+        return clips
 
     def fetch(self, clip: SourceClip) -> FileInfo:
         """Render one clip."""
@@ -51,27 +70,3 @@ class Demo(Corpus):
             return read_file_info(self.workspace.raw / clip.path) == info
         except ItemError:
             return False
-
-
-def list_clips(config: DemoConfig, seed: int) -> list[SourceClip]:
-    """All clips of the demo corpus, sorted by clip id."""
-    clips = []
-    for speaker, split in sorted(config.speakers()):
-        voice = load_voice(speaker)
-        clips += [
-            SourceClip(
-                clip_id=clip.clip_id,
-                corpus=CORPUS,
-                speaker=speaker_id(speaker),
-                group=group_id(speaker),
-                gender=voice.gender,
-                split=split,
-                path=clip.path,
-                licence=LICENCE,
-                redistributable=True,
-                text=voice.texts[clip.number],
-                fingerprint=f"v{VERSION}-seed{seed}",
-            )
-            for clip in clips_of(config, speaker, split)
-        ]
-    return clips

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from avsep.validation import check_at_least, check_positive
+from avsep.validation import check_at_least, check_range, check_positive
 
 COOKIES_VARIABLE = "AVSEP_YOUTUBE_COOKIES"
 TERMS = (
@@ -75,10 +75,10 @@ class YouTubeConfig:
         check_at_least(self, 0, "retry_delay_s", "pause_s")
         if not 0 <= self.sleep_s[0] <= self.sleep_s[1]:
             raise ValueError(f"sleep_s is {self.sleep_s}; it must be 0 <= shortest <= longest.")
-        if self.size % 2 or not 64 <= self.size <= 1024:
-            raise ValueError(f"size is {self.size}; it must be even and between 64 and 1024.")
-        if not 1 <= self.box_scale <= 4:
-            raise ValueError(f"box_scale is {self.box_scale}; it must be between 1 and 4.")
+        check_range(self, 1, 4, "box_scale")
+        check_range(self, 64, 1024, "size")
+        if self.size % 2:
+            raise ValueError(f"size is {self.size}; it must be even.")
 
 
 def secrets() -> tuple[str, ...]:
