@@ -1,4 +1,4 @@
-"""Weights for a first try: those a project has trained, and released ones fetched on request.
+"""Weights of models: those that the project has trained, and released ones.
 
-Nothing here is fetched unless `avsep weights get` is run and its terms are agreed to.
+Nothing is downloaded unless `avsep weights get` is run and its terms are accepted.
 """

@@ -1,7 +1,7 @@
-"""The embedded demo corpus: synthetic talking heads whose lips truly follow their speech.
+"""The demo corpus: synthetic talking heads whose lips follow their speech.
 
 It needs no licence and no network, and shows no real person. A head (`mesh`, `identity`, `skin`,
 `head`) is posed by face units that follow the phonemes of a stored voice (`voices`, `visemes`,
-`motion`) and drawn by a software renderer (`raster`, `render`). `corpus` says which speakers and
-clips there are. This package imports nothing heavy by itself.
+`motion`). A software renderer draws it (`raster`, `shading`, `render`). `corpus` defines the
+speakers and clips. The package itself imports nothing heavy.
 """

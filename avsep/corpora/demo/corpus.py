@@ -1,6 +1,6 @@
-"""Which speakers and clips the demo corpus has, and how one clip is made.
+"""The speakers and clips of the demo corpus, and how one clip is made.
 
-Base voices (see `voices.base_voice`): speakers that share one are of one group.
+Speakers with the same base voice (see `voices.base_voice`) are in the same group:
 
     kokoro-jf_alpha       0 12        kokoro-jm_kumo   1 5 9 13
     kokoro-jf_nezumi      2 14        joe              3 7 11 15
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from avsep.corpora.demo.head import Head
 
 CORPUS = "demo"
-VERSION = 1  # count up when a change alters frames, sound or ids
+VERSION = 1  # increase it with every change of frames, sound or ids
 SIZE = 224  # side of the picture, in pixels
 LICENCE = "CC0-1.0 AND Apache-2.0"
 
@@ -39,8 +39,8 @@ class DemoClip:
     """One clip of the demo corpus.
 
     Attributes:
-        speaker: 0 to 15.
-        number: of the clip in its voice, 0 to 23.
+        speaker: number of the speaker, 0 to 15.
+        number: number of the clip among those of its voice, 0 to 23.
     """
 
     speaker: int
@@ -53,7 +53,7 @@ class DemoClip:
 
     @property
     def path(self) -> str:
-        """Relative to the folder of raw clips."""
+        """Path relative to the folder of raw clips."""
         return f"{CORPUS}/{self.clip_id}.mp4"
 
 
@@ -74,7 +74,7 @@ def clips_of(config: DemoConfig, speaker: int, split: str) -> list[DemoClip]:
 
 @functools.lru_cache(maxsize=2)
 def load_head(seed: int, speaker: int) -> Head:
-    """Build the head of a speaker, or take it from the last few."""
+    """The head of a speaker, cached for the last two."""
     from avsep.corpora.demo.head import build_head
     from avsep.corpora.demo.identity import draw_identity
     from avsep.corpora.demo.mesh import load_template
@@ -91,12 +91,12 @@ def load_head(seed: int, speaker: int) -> Head:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Talk:
-    """One clip before it is drawn: T frames.
+    """One clip of T frames before it is drawn.
 
     Attributes:
         audio: (640 T,) int16 at 16 kHz.
         weights: (T, face units), see `visemes.unit_weights`.
-        frames: yields each picture (size, size, 3) uint8 RGB with the opening of the lips.
+        frames: yields each picture, (size, size, 3) uint8 RGB, with the opening of the lips.
     """
 
     audio: NDArray[np.int16]
@@ -105,13 +105,13 @@ class Talk:
 
 
 def talk(clip: DemoClip, *, seed: int, size: int = SIZE, num_frames: int | None = None) -> Talk:
-    """Prepare one clip: sound, motion and a renderer that is ready to go.
+    """Prepare one clip: its sound, its motion and the renderer of its frames.
 
     Args:
-        clip: which one.
-        seed: of the corpus: other seeds give other heads, motions, lights and backgrounds.
+        clip: the clip.
+        seed: seed of the corpus; it decides heads, motion, light and backgrounds.
         size: side of the picture, in pixels.
-        num_frames: stop early (for tests); None for the whole clip.
+        num_frames: number of frames, for tests; None for the whole clip.
     """
     from avsep.corpora.demo import motion, visemes
     from avsep.corpora.demo.render import Renderer

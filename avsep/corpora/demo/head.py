@@ -17,27 +17,28 @@ if TYPE_CHECKING:
 
     from avsep.corpora.demo.identity import Identity
 
-NECK = np.array([0, -1.35, -0.9], np.float32)  # what the head turns about, from between the eyes
+NECK = np.array([0, -1.35, -0.9], np.float32)  # centre of the head's rotation
 _SKY_DIRECTIONS, _SKY_PIXELS = 48, 160  # for the ambient occlusion
 _OCCLUSION_LEVELS = 255
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Head:
-    """A head at rest. N vertices, U face units; the origin lies between the eyes.
+    """A head at rest. N vertices, U face units; the origin is between the eyes.
 
     Attributes:
-        identity: who it is.
-        rest: (N, 3) float32 vertices.
+        identity: the numbers that the head was built from.
+        rest: (N, 3) float32 positions of the vertices.
         weld: (N,) int32, see `Template`.
-        surface: what it looks like.
-        one_sided: per triangle, whether it may be left out when seen from behind.
-        follow: (N,) float32 in 0..1, share of the head's turn that a vertex follows.
-        unit_ends: (U + 1,) int32 into the next two.
-        unit_index: (K,) int32 vertices that a face unit moves.
-        unit_delta: (K, 3) float32 how far.
-        upper_lip: vertex in the middle of the upper lip's inner edge.
-        lower_lip: likewise of the lower lip.
+        surface: triangles, colours and textures.
+        one_sided: (M,) bool, whether a triangle can be skipped when it is seen from behind.
+        follow: (N,) float32 in 0..1, share of the head's rotation that applies to a vertex.
+        unit_ends: (U + 1,) int32; unit u owns the entries unit_ends[u] to unit_ends[u + 1] of the
+            next two arrays.
+        unit_index: (K,) int32 vertices that the face units move.
+        unit_delta: (K, 3) float32 displacements of these vertices.
+        upper_lip: vertex in the middle of the inner edge of the upper lip.
+        lower_lip: vertex in the middle of the inner edge of the lower lip.
     """
 
     identity: Identity
@@ -54,7 +55,7 @@ class Head:
 
 
 def build_head(template: Template, identity: Identity) -> Head:
-    """Shape and paint one head (some tenths of a second)."""
+    """Shape and paint one head, in a few tenths of a second."""
     vertices = template.vertices.copy()
     for name, amount in identity.targets:
         template.move(vertices, name, amount)
@@ -87,7 +88,7 @@ def build_head(template: Template, identity: Identity) -> Head:
 
 
 def _at_vertices(template: Template, layer: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A layer (S, S) of the chart at each vertex: (N,)."""
+    """The values (N,) of a layer (S, S) of the chart at each vertex."""
     place = np.clip(load_chart().pixels(template.uv), 0, SIZE - 1).astype(np.int64)
     return layer[place[:, 1], place[:, 0]]
 
@@ -102,7 +103,7 @@ def _normals(
 
 
 def _shown_triangles(template: Template, identity: Identity) -> NDArray[np.bool_]:
-    """(M,) which triangles this head wears: no lashes, and long hair without its fringe."""
+    """(M,) the triangles that this head has: no lashes, and long hair without a fringe."""
     centre = template.vertices[template.triangles].mean(1)
     side, y, z = np.abs(centre[:, 0]), centre[:, 1], centre[:, 2]
     hair = template.parts == Part.HAIR
@@ -140,11 +141,11 @@ def _surface(
 def _vertex_table(
     template: Template, vertices: NDArray[np.float32], triangles: NDArray[np.int32]
 ) -> NDArray[np.float32]:
-    """(N, 16) what stays the same of each vertex, see `shading.Surface.vertices`."""
+    """(N, 16) the properties of each vertex that do not change, see `shading.Surface.vertices`."""
     table = np.zeros((len(vertices), shading.COLUMNS), np.float32)
     table[:, shading.REST : shading.CHART] = vertices
     table[:, shading.CHART : shading.STRAND] = load_chart().pixels(template.uv)
-    # The hair mesh has a corner of the uv square to itself.
+    # The hair mesh has its own corner of the uv square.
     table[:, shading.STRAND : shading.SKY] = (template.uv - [0.9, 0.82]) * [12800, 5680]
     table[:, shading.SKY] = _occlusion(template, vertices, triangles)
     table[:, shading.COLLAR] = _collar(template)
@@ -152,7 +153,7 @@ def _vertex_table(
 
 
 def _collar(template: Template) -> NDArray[np.float32]:
-    """(N,) distance inside a shirt with a round neck; 0 or less is bare skin."""
+    """(N,) depth inside a shirt with a round neck; 0 or less is bare skin."""
     x, y, z = template.vertices.T.astype(np.float64)
     inside = 5.74 - 0.28 * z + 0.4 * np.clip(np.abs(x) - 0.5, 0, None) - y
     return np.where(template.vertex_parts == Part.SKIN, inside, -1).astype(np.float32)
@@ -161,7 +162,7 @@ def _collar(template: Template) -> NDArray[np.float32]:
 def _occlusion(
     template: Template, vertices: NDArray[np.float32], triangles: NDArray[np.int32]
 ) -> NDArray[np.float32]:
-    """(N,) how much of the sky each vertex sees, 0.25..1: looked at from all around."""
+    """(N,) share of the sky that each vertex sees, 0.25..1, tested from all directions."""
     points = vertices.astype(np.float64)
     out = _normals(template, vertices, triangles).astype(np.float64)
     seen = np.zeros(len(points))
@@ -169,7 +170,7 @@ def _occlusion(
     nearest = np.empty((_SKY_PIXELS, _SKY_PIXELS), np.int32)
     depth = np.empty((_SKY_PIXELS, _SKY_PIXELS), np.float32)
     two_sided = np.zeros(len(triangles), np.bool_)
-    for k in range(_SKY_DIRECTIONS):  # a spiral over the sphere
+    for k in range(_SKY_DIRECTIONS):  # directions on a spiral over the sphere
         z = 1 - 2 * (k + 0.5) / _SKY_DIRECTIONS
         angle, radius = k * 2.39996, np.sqrt(1 - z * z)
         toward = np.array([radius * np.cos(angle), radius * np.sin(angle), z])
@@ -200,7 +201,7 @@ def _units(
 
 
 def _lip_vertices(template: Template, vertices: NDArray[np.float32]) -> tuple[int, int]:
-    """The innermost vertices of both lips on the midline, told apart by how the jaw moves them."""
+    """The innermost vertices of both lips on the midline; the jaw moves only the lower lip."""
     jaw = np.zeros((len(vertices), 3), np.float32)
     template.move(jaw, "u/jawOpen", 1.0)
     x, y, z = vertices.T

@@ -1,4 +1,4 @@
-"""What makes one head differ from another: shape, colours, hair."""
+"""What distinguishes one head from another: shape, colours, hair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 Colour = tuple[float, float, float]
 """Linear red, green, blue in 0..1."""
 
-# Each is moved both ways, by a target that ends in -incr or -decr.
+# Each of these has two targets, which end in -incr and -decr.
 _SINGLE = (
     *(f"head/head-{x}" for x in ("fat", "scale-horiz", "scale-vert")),
     *(f"chin/chin-{x}" for x in ("width", "height", "prominent", "bones")),
@@ -45,31 +45,31 @@ _DARK_SKIN, _LIGHT_SKIN = np.array([0.17, 0.095, 0.06]), np.array([0.74, 0.51, 0
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """One head, as numbers. Lengths in decimetres on the template, colours linear.
+    """One head as numbers. Lengths are in decimetres on the template, colours are linear.
 
     Attributes:
-        seed: of the textures.
-        female: shape and colour habits.
-        targets: names of identity targets and their amounts.
-        skin: base colour.
-        hair: colour.
-        iris: colour.
-        lip: colour.
+        seed: seed of the textures.
+        female: whether shape and colours are those of a woman.
+        targets: names and amounts of identity targets.
+        skin: base colour of the skin.
+        hair: colour of the hair.
+        iris: colour of the iris.
+        lip: colour of the lips.
         cloth: colour of the shirt.
-        lip_amount: how much the lip colour covers the skin, 0..1.
+        lip_amount: opacity of the lip colour over the skin, 0..1.
         blush: strength of red cheeks.
-        freckles: strength, 0 for none.
-        moles: how many.
-        beard: strength, 0 for none.
-        brow_height: of the eyebrows, as y on the template.
-        brow_thickness: of the eyebrows.
+        freckles: strength of freckles, 0 for none.
+        moles: number of moles.
+        beard: strength of the beard, 0 for none.
+        brow_height: height of the eyebrows, as y on the template.
+        brow_thickness: thickness of the eyebrows.
         hairline: shift of the hairline upwards.
-        bald: without hair on the head.
-        hair_volume: how far hair lifts the scalp.
-        long_hair: whether the long-hair mesh is worn.
-        hair_parting: half width of the face that long hair leaves free.
+        bald: whether the head has no hair.
+        hair_volume: distance of the surface of the hair from the scalp.
+        long_hair: whether the head has the mesh of long hair.
+        hair_parting: half the width of the face that long hair leaves free.
         hair_end: y on the template where long hair ends.
-        articulation: how widely this person moves the lips, about 1.
+        articulation: factor on the movements of the lips, about 1.
     """
 
     seed: int
@@ -102,9 +102,9 @@ def draw_identity(
     """Draw one head.
 
     Args:
-        rng: decides everything but the textures.
-        seed: of the textures.
-        female: shape and colour habits.
+        rng: draws everything except the textures.
+        seed: seed of the textures.
+        female: whether shape and colours are those of a woman.
         available: names of the targets that the template has.
     """
     origins = rng.dirichlet([0.5, 0.5, 0.5])
@@ -172,12 +172,12 @@ def _draw_targets(
         for side in "lr":
             targets[f"t/{name.format(side)}-{'incr' if amount > 0 else 'decr'}"] = abs(amount)
     targets[f"t/head/head-{rng.choice(_SHAPES)}"] = rng.uniform(0.2, 0.8)
-    # A few targets exist in one direction only; those faces stay as they are there.
+    # A few targets exist in one direction only; the other direction changes nothing.
     return tuple((name, _rounded(amount)) for name, amount in targets.items() if name in available)
 
 
 def _rounded(value: float) -> float:
-    # Six decimals, so that a last bit that differs between processors changes no picture.
+    # Six decimals, so that differences between processors change no picture.
     return round(float(value), 6)
 
 

@@ -1,4 +1,4 @@
-"""Compilation of the inner loops to machine code, with a cache that is never required."""
+"""Compile the inner loops to machine code, with an optional cache on disk."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., object])
 
-# No fast-math: the same numbers on every processor.
+# No fast-math, so that every processor computes the same numbers.
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",  # no branch before each division
-    # Kernels allocate nothing, so arrays need no reference counts, which cost half of the time.
+    # Kernels allocate nothing, so arrays need no reference counts; these would take half the time.
     "_nrt": False,
 }
 
 
 def kernel(function: F) -> F:
-    """Compile `function` by numba, keeping the machine code on disk where that is possible.
+    """Compile `function` with numba and cache the machine code on disk if possible.
 
-    The cache lies beside the module, else in the user's cache folder. On a read-only machine
-    with neither, numba refuses to cache; then the code is compiled anew in each process, which
-    costs some seconds and nothing else.
+    The cache is beside the module, or else in the user's cache folder. If neither is writable,
+    numba refuses to cache, and each process compiles the code again, which takes some seconds.
     """
     import numba
 

@@ -1,7 +1,7 @@
 """The template of all heads: a mesh with face units, identity targets and masks.
 
-The data are the head and shoulders of the MakeHuman/MPFB2 base mesh (CC0 1.0), see
-`data/LICENCES.md`. Lengths are in decimetres, x to the subject's left, y up, z to the front.
+It is the head and shoulders of the MakeHuman/MPFB2 base mesh (CC0 1.0), see `data/LICENCES.md`.
+Lengths are in decimetres; x points to the subject's left, y up and z to the front.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DELTAS_PER_UNIT = 1000.0  # stored deltas are whole thousandths
 
 
 class Part(IntEnum):
-    """What a triangle belongs to."""
+    """The part of the head that a triangle belongs to."""
 
     SKIN = 0
     LEFT_EYE = 1
@@ -35,19 +35,19 @@ class Part(IntEnum):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Template:
-    """The undeformed mesh. N vertices, M triangles; one vertex for each (position, uv) pair.
+    """The undeformed mesh. N vertices, M triangles; one vertex per (position, uv) pair.
 
     Attributes:
-        vertices: (N, 3) float32.
-        uv: (N, 2) float32 in 0..1, v upwards.
-        triangles: (M, 3) int32, counter-clockwise seen from outside.
+        vertices: (N, 3) float32 positions.
+        uv: (N, 2) float32 texture coordinates in 0..1, v upwards.
+        triangles: (M, 3) int32, counter-clockwise when seen from outside.
         parts: (M,) uint8, the `Part` of each triangle.
-        vertex_parts: (N,) uint8, likewise for vertices.
-        weld: (N,) int32, the same number for vertices at the same place, so that normals are
-            smooth over seams of the uv map.
+        vertex_parts: (N,) uint8, the `Part` of each vertex.
+        weld: (N,) int32, the same number for vertices at the same position, so that normals are
+            smooth across seams of the uv map.
         masks: name -> (1024, 1024) float64 in 0..1 over the whole uv square, row 0 at v = 1.
-        deltas: name -> indices (K,) int32 and moves (K, 3) float32; `u/...` are face units,
-            `t/...` identity targets.
+        deltas: name -> indices (K,) int32 and displacements (K, 3) float32; `u/...` are face
+            units, `t/...` identity targets.
     """
 
     vertices: NDArray[np.float32]
@@ -65,7 +65,7 @@ class Template:
         vertices[index] += np.float32(amount) * delta
 
     def sample_mask(self, name: str, uv: NDArray[np.floating]) -> NDArray[np.float64]:
-        """The mask `name` at points (..., 2) of the uv square, nearest pixel, in 0..1."""
+        """The nearest pixel of the mask `name` at points (..., 2) of the uv square, in 0..1."""
         mask = self.masks[name]
         height, width = mask.shape
         row = np.clip(((1 - uv[..., 1]) * height).astype(np.int64), 0, height - 1)

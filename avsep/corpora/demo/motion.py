@@ -1,4 +1,4 @@
-"""What moves besides the mouth, and what stands around the head: pose, blinks, camera, light."""
+"""The motion of a head besides its mouth (pose, blinks), and its scene (camera, light, room)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-DIGITS = 6  # curves are rounded, so that a last bit changes no picture
+DIGITS = 6  # curves are rounded, so that differences between processors change no picture
 _NOISE_SIDE = 256
 _NOISE_LEVELS = 2.0  # standard deviation of the camera noise, in grey levels
 
@@ -25,15 +25,15 @@ class Motion:
     """Curves of one clip, each (frames,) float64; angles in radians, lengths in decimetres.
 
     Attributes:
-        yaw: head to the side.
-        pitch: head down.
-        roll: head to the shoulder.
-        gaze_x: eyes to the side.
-        gaze_y: eyes up.
-        blink: 0 open, 1 closed.
-        brow: above 0 raised, below lowered.
-        shift_x: head against the camera.
-        shift_y: likewise.
+        yaw: turn of the head to the side.
+        pitch: turn of the head downwards.
+        roll: turn of the head towards the shoulder.
+        gaze_x: turn of the eyes to the side.
+        gaze_y: turn of the eyes upwards.
+        blink: eyelids, 0 open to 1 closed.
+        brow: eyebrows, above 0 raised, below 0 lowered.
+        shift_x: shift of the head to the side, as the camera sees it.
+        shift_y: shift of the head upwards.
     """
 
     yaw: Array
@@ -49,16 +49,16 @@ class Motion:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scene:
-    """What stays the same during a clip.
+    """What does not change during a clip.
 
     Attributes:
-        distance: of the camera from between the eyes, in decimetres.
-        zoom: focal length over the side of the picture.
+        distance: distance from the camera to the point between the eyes, in decimetres.
+        zoom: focal length divided by the side of the picture.
         light: see `shading.Light`.
-        background: (size, size, 3) float32, linear.
+        background: (size, size, 3) float32, linear colours.
         exposure: factor on the linear picture.
         noise: (256, 256, 3) int16 camera noise, in steps of the tone curve.
-        noise_yx: (frames, 2) int64, its offset in each frame.
+        noise_yx: (frames, 2) int64, offset of the noise in each frame.
     """
 
     distance: float
@@ -71,7 +71,7 @@ class Scene:
 
 
 def wander(rng: np.random.Generator, num_frames: int, width_s: float, fps: float) -> Array:
-    """(num_frames,) smooth noise of variance 1 that changes over about `width_s` seconds."""
+    """(num_frames,) smooth noise of variance 1 that varies over about `width_s` seconds."""
     reach = int(4 * width_s * fps)
     window = bell(np.arange(-reach, reach + 1.0), width_s * fps)
     window /= np.sqrt((window**2).sum())
@@ -80,14 +80,14 @@ def wander(rng: np.random.Generator, num_frames: int, width_s: float, fps: float
 
 
 def draw_motion(rng: np.random.Generator, loudness: Array, fps: float) -> Motion:
-    """Draw the motion of one clip; the head nods a little with `loudness` (frames,) in 0..1."""
+    """Draw the motion of one clip; the head nods slightly with `loudness` (frames,) in 0..1."""
     n = len(loudness)
     mean_yaw, mean_pitch = rng.normal(0, 0.09), rng.normal(0, 0.05)
     curves = {
         "yaw": mean_yaw + 0.07 * wander(rng, n, 0.45, fps),
         "pitch": mean_pitch + 0.035 * wander(rng, n, 0.35, fps) + 0.03 * (loudness - 0.5),
         "roll": 0.03 * wander(rng, n, 0.6, fps),
-        # The eyes look at the camera, so they turn against the head.
+        # The eyes stay on the camera, so they turn against the head.
         "gaze_x": 0.05 * wander(rng, n, 0.5, fps) - 0.6 * mean_yaw,
         "gaze_y": 0.03 * wander(rng, n, 0.5, fps),
         "blink": _blinks(rng, n, fps),
@@ -110,7 +110,7 @@ def _blinks(rng: np.random.Generator, num_frames: int, fps: float) -> Array:
 def draw_scene(rng: np.random.Generator, num_frames: int, size: int) -> Scene:
     """Draw camera, light and background of one clip of `size` x `size` pixels."""
     distance = float(np.round(rng.uniform(8, 11), DIGITS))
-    half_height = rng.uniform(1.08, 1.32)  # decimetres that reach from the centre to 0.42 sides
+    half_height = rng.uniform(1.08, 1.32)  # decimetres in 0.42 of the side of the picture
     key = _unit([rng.uniform(-0.8, 0.8), rng.uniform(0.1, 0.7), rng.uniform(0.6, 1)])
     ambient = rng.uniform(0.35, 0.6)
     light = Light(
@@ -140,7 +140,7 @@ def _unit(values: Array | list[float]) -> Array:
 
 
 def _draw_background(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
-    """(size, size, 3) a blurred room: one tint, soft light and shade, a few darker things."""
+    """(size, size, 3) a blurred room: one tint, soft shadows, and a few lighter or darker areas."""
     from scipy.ndimage import gaussian_filter1d
 
     tint = rng.uniform(0.08, 0.32) * (1 + rng.uniform(-0.35, 0.35, 3))

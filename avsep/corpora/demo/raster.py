@@ -1,7 +1,7 @@
-"""The inner loops of the renderer that find what is seen: deform, project, normals, rasterise.
+"""The inner loops of the renderer that find what is visible: deform, project, rasterise.
 
-N vertices, M triangles. Screen x is to the right, y down, in samples; depth is kept as its
-inverse, so larger is nearer.
+N vertices, M triangles. Screen x points to the right and y down, in samples. Depth is stored as its
+inverse, so larger values are nearer.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def turn(vertices, pivot, follow, rotation):  # type: ignore[no-untyped-def]
 def project(vertices, distance, focal, shift_x, shift_y, side, out):  # type: ignore[no-untyped-def]
     """Write screen x, screen y and inverse depth of `vertices` (N, 3) into `out` (N, 3).
 
-    The camera stands at z = `distance` and looks along -z; `focal` and `side` are in samples.
+    The camera is at z = `distance` and looks along -z; `focal` and `side` are in samples.
     """
     for i in range(vertices.shape[0]):
         near = 1.0 / (distance - vertices[i, 2])
@@ -57,7 +57,7 @@ def project(vertices, distance, focal, shift_x, shift_y, side, out):  # type: ig
 def normals(vertices, triangles, weld, total, out):  # type: ignore[no-untyped-def]
     """Write unit normals of `vertices` (N, 3) into `out` (N, 3), smooth over welded vertices.
 
-    `total` (number of welds, 3) float64 is room to work in.
+    `total` (number of welds, 3) float64 is overwritten.
     """
     for i in range(total.shape[0]):
         for k in range(3):
@@ -85,14 +85,14 @@ def normals(vertices, triangles, weld, total, out):  # type: ignore[no-untyped-d
 
 @kernel
 def rasterise(screen, triangles, one_sided, nearest, depth):  # type: ignore[no-untyped-def]
-    """Find the nearest triangle for every sample.
+    """Find the nearest triangle at every sample.
 
     Args:
         screen: (N, 3) from `project`.
         triangles: (M, 3) int32.
-        one_sided: (M,) bool, leave a triangle out when seen from behind.
-        nearest: (H, W) int32, written: number of the triangle, -1 for none.
-        depth: (H, W) float32, written: its inverse depth, 0 for none.
+        one_sided: (M,) bool, whether to skip a triangle that is seen from behind.
+        nearest: (H, W) int32, overwritten with the number of the triangle, -1 for none.
+        depth: (H, W) float32, overwritten with its inverse depth, 0 for none.
     """
     height, width = nearest.shape
     for y in range(height):

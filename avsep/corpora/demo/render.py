@@ -1,4 +1,4 @@
-"""Draw frames of a posed head."""
+"""Draw the frames of a posed head."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Renderer:
-    """Draws one head; keeps its buffers from frame to frame, so use one in each thread."""
+    """Draws one head. It reuses its buffers for each frame, so every thread needs its own."""
 
     def __init__(self, head: Head, size: int) -> None:
-        """Make room for pictures of `size` x `size` pixels."""
+        """Allocate the buffers for pictures of `size` x `size` pixels."""
         self.head = head
         self.size = size
         side = size * shading.SUPERSAMPLING
@@ -37,13 +37,13 @@ class Renderer:
     ) -> Iterator[tuple[NDArray[np.uint8], float]]:
         """Yield each picture (size, size, 3) uint8 RGB with the opening of the lips.
 
-        The opening is what the face units drive: the distance between the inner edges of the
-        lips on the midline, in decimetres, before the head turns.
+        The opening is the distance between the inner edges of the lips on the midline, in
+        decimetres, after the face units move them and before the head turns.
 
         Args:
             weights: (frames, face units), see `visemes.unit_weights`.
-            motion: of as many frames.
-            scene: of the clip.
+            motion: curves of as many frames.
+            scene: camera, light and background of the clip.
         """
         curve = tone_curve(scene.exposure)
         for i, frame_weights in enumerate(weights.astype(np.float32)):
@@ -53,7 +53,7 @@ class Renderer:
             yield picture, opening
 
     def openings(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(frames,) the openings that `frames` would yield, without drawing."""
+        """(frames,) the openings that `frames` yields, without drawing."""
         return np.array([self._deform(row) for row in weights.astype(np.float32)])
 
     def _deform(self, weights: NDArray[np.float32]) -> float:
@@ -99,7 +99,7 @@ class Renderer:
 
 
 def tone_curve(exposure: float) -> NDArray[np.int32]:
-    """(TONES,) grey level times `TONE_STEPS`, by the square root of the linear value."""
+    """(TONES,) grey level times `TONE_STEPS`, indexed by the square root of the linear value."""
     root = np.arange(shading.TONES) * (shading.TONE_LIMIT / (shading.TONES - 1))
     linear = root**2 * exposure
     white = linear / (1 + 0.18 * linear)
@@ -108,7 +108,7 @@ def tone_curve(exposure: float) -> NDArray[np.int32]:
 
 
 def _rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
-    """(3, 3) turn by yaw, then pitch, then roll, in radians."""
+    """(3, 3) rotation by yaw, then pitch, then roll, in radians."""
     cos_y, sin_y = np.cos(yaw), np.sin(yaw)
     cos_p, sin_p = np.cos(pitch), np.sin(pitch)
     cos_r, sin_r = np.cos(roll), np.sin(roll)

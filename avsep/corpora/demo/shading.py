@@ -1,8 +1,8 @@
-"""The inner loop of the renderer that colours what is seen.
+"""The inner loop of the renderer that computes the colour of each pixel.
 
-The picture is rasterised at twice its size; samples of one pixel that lie on one surface are
-shaded once. The functions call each other, so they must stay in one file: numba's cache notices
-changes of that file only.
+The picture is rasterised at twice its size. The samples of a pixel that belong to the same surface
+are shaded only once. The functions call each other, so they must be in one file: numba's cache
+notices changes in that file only.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 from avsep.corpora.demo.kernel import kernel
 from avsep.corpora.demo.mesh import Part
 
-SUPERSAMPLING = 2  # samples a pixel, each way; `resolve` is written for 2
+SUPERSAMPLING = 2  # samples per pixel in each direction; `resolve` is written for 2
 TONES = 2048  # entries of the tone curve
-TONE_SHIFT = 6  # its values are in 1/64 of a grey level, and so is the noise
+TONE_SHIFT = 6  # the values of the tone curve and the noise are in 1/64 of a grey level
 TONE_STEPS = 1 << TONE_SHIFT
 HALF_STEP = TONE_STEPS // 2
 TONE_LIMIT = 1.12  # square root of the brightest linear value before white
-DEPTH_TOLERANCE = 0.005  # samples of one pixel belong together up to this relative depth step
+DEPTH_TOLERANCE = 0.005  # relative difference in depth within one surface
 
 LEFT_EYE, RIGHT_EYE = int(Part.LEFT_EYE), int(Part.RIGHT_EYE)
 SKIN, TEETH, TONGUE, HAIR = int(Part.SKIN), int(Part.TEETH), int(Part.TONGUE), int(Part.HAIR)
@@ -30,28 +30,28 @@ SKIN, TEETH, TONGUE, HAIR = int(Part.SKIN), int(Part.TEETH), int(Part.TONGUE), i
 PUPIL, IRIS_RIM, IRIS, WHITE_START, WHITE_END = 0.98, 0.913, 0.868, 0.825, 0.268
 
 
-# Columns of the table that `resolve` reads: what is known of a vertex, in one line of memory.
+# Columns of the table that `resolve` reads: the properties of a vertex, in one cache line.
 SCREEN, NORMAL, DEPTH, REST, CHART, STRAND, SKY, COLLAR = 0, 3, 6, 7, 10, 12, 14, 15
 COLUMNS = 16
 
 
 class Surface(NamedTuple):
-    """What a head looks like. All arrays belong to one head and are never written to.
+    """The triangles, colours and textures of one head. The arrays are never written to.
 
     Attributes:
-        triangles: (M, 3) int32.
-        parts: (M,) uint8.
-        vertices: (N, 16) float32, columns from `REST` on: place at rest (3), pixel of `chart`
-            (2), pixel of `strands` (2), share of the sky that the vertex sees, and how deep it
-            lies inside the shirt (above 0). The columns before are filled for each frame: screen
-            (3), normal (3), z.
-        chart: (S, S, 5) float32: linear red, green, blue, gloss, inside of the mouth.
-        strands: (512, 1024) float32, brightness of hair around 0.
+        triangles: (M, 3) int32 vertices of each triangle.
+        parts: (M,) uint8, the `Part` of each triangle.
+        vertices: (N, 16) float32. Columns from `REST` on: position at rest (3), pixel of `chart`
+            (2), pixel of `strands` (2), share of the sky that the vertex sees, and depth inside
+            the shirt (above 0). The columns before are filled for each frame: screen (3), normal
+            (3), z.
+        chart: (S, S, 5) float32: linear red, green, blue, gloss, share of mouth inside.
+        strands: (512, 1024) float32, changes in the brightness of hair, around 0.
         spokes: (256,) float32, brightness of the iris by direction.
-        eye_centres: (2, 3) float64.
-        iris: (3,) float64.
-        hair: (3,) float64.
-        cloth: (3,) float64.
+        eye_centres: (2, 3) float64, centres of the left and the right eyeball.
+        iris: (3,) float64, linear colour of the iris.
+        hair: (3,) float64, linear colour of the hair.
+        cloth: (3,) float64, linear colour of the shirt.
     """
 
     triangles: np.ndarray
@@ -67,15 +67,15 @@ class Surface(NamedTuple):
 
 
 class Light(NamedTuple):
-    """How a scene is lit. Directions are unit vectors towards the light, float64 (3,).
+    """The light of a scene. Directions are unit vectors towards the light, (3,) float64.
 
     Attributes:
         key: direction of the main light.
-        half: halfway between the main light and the viewer.
+        half: direction halfway between the main light and the viewer.
         rim: direction of the second light.
-        key_colour: main light, linear.
-        sky: ambient light from above, linear.
-        ground: ambient light from below, linear.
+        key_colour: linear colour of the main light.
+        sky: linear colour of the ambient light from above.
+        ground: linear colour of the ambient light from below.
         rim_level: strength of the second light.
     """
 
@@ -96,13 +96,13 @@ def _clip(value, low, high):  # type: ignore[no-untyped-def]
 @kernel
 def _corner_weights(i, j, k, x, y, table):  # type: ignore[no-untyped-def]
     """Perspective-correct weights of the corners i, j, k of a triangle at screen (x, y)."""
-    # In float64, as in `raster.rasterise`, so that the area is never 0 here.
+    # In float64 as in `raster.rasterise`, so that the area is never 0.
     x0, y0 = float(table[i, 0]), float(table[i, 1])
     x1, y1, x2, y2 = table[j, 0] - x0, table[j, 1] - y0, table[k, 0] - x0, table[k, 1] - y0
     inverse = 1.0 / (x1 * y2 - x2 * y1)
     b = ((x - x0) * y2 - x2 * (y - y0)) * inverse
     c = (x1 * (y - y0) - (x - x0) * y1) * inverse
-    # The mean of some samples may lie a little outside the triangle of one of them.
+    # The mean of some samples may be slightly outside the triangle of one of them.
     b, c = _clip(b, 0.0, 1.0), _clip(c, 0.0, 1.0)
     a = max(1.0 - b - c, 0.0) * table[i, 2]
     b *= table[j, 2]
@@ -138,7 +138,7 @@ def _eye(dx, dy, dz, gaze, iris, spokes):  # type: ignore[no-untyped-def]
 
 @kernel
 def _skin(i, j, k, a, b, c, table, chart, cloth):  # type: ignore[no-untyped-def]
-    """Linear colour, gloss and share of mouth inside of skin, or of the shirt over it."""
+    """Linear colour, gloss and share of the inside of the mouth, for skin or the shirt over it."""
     last = chart.shape[0] - 1.001
     u = _clip(_mix(table, CHART, i, j, k, a, b, c), 0.0, last)
     v = _clip(_mix(table, CHART + 1, i, j, k, a, b, c), 0.0, last)
@@ -168,14 +168,14 @@ def _skin(i, j, k, a, b, c, table, chart, cloth):  # type: ignore[no-untyped-def
 
 @kernel
 def _lit(albedo, bleed, main, rim, occlusion, up, colour, sky, ground):  # type: ignore[no-untyped-def]
-    """One colour of a matte surface: main light, second light, and light from all around."""
+    """One colour of a matte surface: main light, second light and ambient light."""
     around = sky * up + ground * (1.0 - up)
     return albedo * (colour * (main + bleed) + rim + occlusion * around)
 
 
 @kernel
 def _highlight(halfway, gloss, shine):  # type: ignore[no-untyped-def]
-    """Mirrored main light: a broad highlight (power 22), and on eyes a sharp one (power 260)."""
+    """Reflection of the main light: broad (power 22), and on eyes also sharp (power 260)."""
     h2 = halfway * halfway
     h4 = h2 * h2
     h16 = h4 * h4 * h4 * h4
@@ -229,7 +229,7 @@ def _shade(  # type: ignore[no-untyped-def]
     halfway = max(nx * half[0] + ny * half[1] + nz * half[2], 0.0)
     rim = max(nx * rim_way[0] + ny * rim_way[1] + nz * rim_way[2], 0.0) * rim_level * occlusion
     main = _clip((toward + 0.25) / 1.25, 0.0, 1.0) * (0.35 + 0.65 * occlusion)
-    through = _clip(0.35 - abs(toward), 0.0, 1.0) if part == SKIN else 0.0  # light in the skin
+    through = _clip(0.35 - abs(toward), 0.0, 1.0) if part == SKIN else 0.0  # translucent skin
     up = 0.5 + 0.5 * ny
     mirrored = _highlight(halfway, gloss * occlusion * key_colour[1], shine)
     return (
@@ -257,22 +257,22 @@ def resolve(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Shade what `raster.rasterise` found and write the picture.
 
-    The four samples of a pixel that lie on one surface are shaded once, at their mean place.
+    The samples of a pixel that belong to the same surface are shaded once, at their mean position.
 
     Args:
         nearest: (2H, 2W) int32 from `raster.rasterise`.
         depth: (2H, 2W) float32 from `raster.rasterise`.
         table: (N, 16) float32, see `Surface.vertices`.
-        lip_z: depth of the lips, from where the mouth gets darker inwards.
-        gaze: (3,) unit vector in the head's frame.
+        lip_z: depth of the lips; the mouth gets darker behind them.
+        gaze: (3,) unit vector in the coordinates of the head.
         surface: see `Surface`.
         light: see `Light`.
         background: (H, W, 3) float32, linear.
-        curve: (TONES,) int32, grey level times `TONE_STEPS` by the root of the linear value.
+        curve: (TONES,) int32, see `render.tone_curve`.
         noise: (256, 256, 3) int16, in 1/`TONE_STEPS` grey levels, repeated over the picture.
-        noise_y: offset into it.
-        noise_x: offset into it.
-        out: (H, W, 3) uint8, written.
+        noise_y: first row of the noise.
+        noise_x: first column of the noise.
+        out: (H, W, 3) uint8, overwritten with the picture.
     """
     triangles, parts, _, chart, strands, spokes, eye_centres, iris, hair, cloth = surface
     key, half, rim, key_colour, sky, ground, rim_level = light

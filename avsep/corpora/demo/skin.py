@@ -1,4 +1,4 @@
-"""The look of a head's surface: colours painted over the uv chart of the face."""
+"""The skin of a head: colours painted on the uv chart of the face."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-SIZE = 384  # pixels of the chart; about two for each pixel of the picture
-LEVELS = 1024  # colours are rounded to this, see `paint`
-_HEAD_FROM_Y = 5.2  # the chart covers the skin above
+SIZE = 384  # pixels per side of the chart, about two per pixel of the picture
+LEVELS = 1024  # colours are rounded to 1/1024, see `paint`
+_HEAD_FROM_Y = 5.2  # the chart covers the skin above this y
 _INSIDE_MOUTH = np.array([0.20, 0.045, 0.045])
 
 
 def ramp(start: float, end: float, value: Array) -> Array:
-    """0 before `start`, 1 after `end` (which may be the smaller one), smooth between."""
+    """A smooth step from 0 at `start` to 1 at `end`, which may be the smaller one."""
     t = np.clip((value - start) / (end - start), 0, 1)
     return t * t * (3 - 2 * t)
 
@@ -39,10 +39,10 @@ class Chart:
     """The part of the uv square that shows the face, as a square of S x S pixels.
 
     Attributes:
-        origin: (2,) its corner in uv.
-        scale: pixels for one uv unit.
-        places: (S, S, 3) float64, the place of each pixel on the template; 0 outside.
-        covered: (S, S) bool, whether a pixel lies on the skin.
+        origin: (2,) corner of the chart in uv.
+        scale: pixels per uv unit.
+        places: (S, S, 3) float64, position of each pixel on the template; 0 outside of the skin.
+        covered: (S, S) bool, whether a pixel is on the skin.
         masks: name -> (S, S) float64 in 0..1.
     """
 
@@ -88,7 +88,7 @@ def load_chart() -> Chart:
 
 
 def _interpolate(corners: Array, values: Array, points: Array) -> Array:
-    """Values (P, 3, C) at triangle corners (P, 3, 2), taken at `points` (P, 2): (P, C)."""
+    """Interpolate values (P, 3, C) at triangle corners (P, 3, 2) to `points` (P, 2): (P, C)."""
     edge1, edge2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     away = points - corners[:, 0]
     area = edge1[:, 0] * edge2[:, 1] - edge2[:, 0] * edge1[:, 1]
@@ -106,7 +106,7 @@ def _spline(size: int, knots: int) -> Array:
     near = 2 / 3 - distance**2 + distance**3 / 2
     far = np.clip(2 - distance, 0, None) ** 3 / 6
     weights = np.where(distance < 1, near, far)
-    weights[:, 1] += weights[:, 0]  # the first and the last knot go on outside
+    weights[:, 1] += weights[:, 0]  # outside, the first and the last knot are repeated
     weights[:, -2] += weights[:, -1]
     return weights[:, 1:-1]
 
@@ -114,7 +114,7 @@ def _spline(size: int, knots: int) -> Array:
 def cloud(
     rng: np.random.Generator, height: int, width: int, octaves: tuple[int, ...], fade: float = 0.6
 ) -> Array:
-    """(height, width) smooth noise in -1..1; octave `o` has grains of 2**o pixels."""
+    """(height, width) smooth noise in -1..1; the grains of octave `o` have 2**o pixels."""
     total = np.zeros((height, width))
     amplitude = 1.0
     for octave in octaves:
@@ -132,7 +132,7 @@ class Skin:
     """A painted chart.
 
     Attributes:
-        chart: (S, S, 5) float32: linear red, green, blue, gloss, inside of the mouth.
+        chart: (S, S, 5) float32: linear red, green, blue, gloss, share of mouth inside.
         scalp: (S, S) float64 in 0..1, where hair grows.
     """
 
@@ -141,7 +141,7 @@ class Skin:
 
 
 class _Canvas:
-    """The chart while it is painted: coordinates by name, noise, and the colours so far."""
+    """The chart while it is painted: coordinates, noise and the colours so far."""
 
     def __init__(self, identity: Identity) -> None:
         chart = load_chart()
@@ -168,15 +168,15 @@ class _Canvas:
 def paint(template: Template, identity: Identity) -> Skin:
     """Paint the skin of one head.
 
-    Everything is computed in float64 and rounded to 1/1024, so that last bits, which differ
-    between processors, do not show.
+    Everything is computed in float64 and rounded to 1/1024, so that differences between processors
+    do not show.
     """
     from scipy.ndimage import gaussian_filter
 
     canvas = _Canvas(identity)
     _paint_complexion(canvas, identity)
     lips = gaussian_filter(canvas.masks["lips"], 0.75)
-    _paint_hair_of_face(canvas, identity, template)
+    _paint_facial_hair(canvas, identity, template)
     lip_grain = (1 + 0.12 * canvas.strands + 0.08 * canvas.grain)[..., None]
     canvas.cover(lips * identity.lip_amount, np.array(identity.lip) * lip_grain)
     scalp = _scalp(canvas, identity)
@@ -200,9 +200,8 @@ def _paint_complexion(canvas: _Canvas, identity: Identity) -> None:
     nose = bell(side, 0.16) * bell(y - 6.98, 0.14) * ramp(1.1, 1.3, z)
     red = identity.blush * (cheeks + 0.9 * nose)
     canvas.colour *= 1 + red[..., None] * np.array([0.14, -0.12, -0.10])
-    canvas.darken(
-        0.16 * bell(side - 0.3, 0.14) * bell(y - 7.14, 0.06) * ramp(0.9, 1.1, z)
-    )  # under eyes
+    under_eyes = bell(side - 0.3, 0.14) * bell(y - 7.14, 0.06) * ramp(0.9, 1.1, z)
+    canvas.darken(0.16 * under_eyes)
     canvas.darken(0.10 * canvas.masks["eyelids"])
     for _ in range(identity.moles):
         at_x, at_y = canvas.rng.uniform(-0.6, 0.6), canvas.rng.uniform(6.5, 8.0)
@@ -215,8 +214,8 @@ def _paint_complexion(canvas: _Canvas, identity: Identity) -> None:
         canvas.colour *= 1 - fade * np.array([0.6, 1, 1.1])
 
 
-def _paint_hair_of_face(canvas: _Canvas, identity: Identity, template: Template) -> None:
-    """Beard, eyebrows, and the line of the lashes."""
+def _paint_facial_hair(canvas: _Canvas, identity: Identity, template: Template) -> None:
+    """Beard, eyebrows and the line of the lashes."""
     y, z, side, strands = canvas.y, canvas.z, canvas.side, canvas.strands
     hair = np.array(identity.hair)
     if identity.beard:

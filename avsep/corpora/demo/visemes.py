@@ -1,8 +1,8 @@
-"""From phonemes to face units: visemes with dominance-function coarticulation.
+"""From phonemes to face units: visemes with coarticulation.
 
-Each phoneme pulls towards its viseme's shape with a strength and a reach (after Cohen and
-Massaro's dominance functions). Closures of p, b, m and f, v dominate, so they survive between
-open vowels.
+Each phoneme pulls the mouth towards the shape of its viseme with a strength and a reach (the
+dominance functions of Cohen and Massaro). Closures such as p, b, m, f and v are dominant, so they
+remain visible between open vowels.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def _unit_names(channel: str) -> tuple[str, ...]:
 FACE_UNITS = (*(unit for channel in CHANNELS for unit in _unit_names(channel)), *_EXPRESSION)
 _CHANNEL_OF_UNIT = [i for i, channel in enumerate(CHANNELS) for _ in _unit_names(channel)]
 
-LEAD_S = 0.03  # lips are ahead of the sound they shape
-REACH_S = 0.045  # of a phoneme's pull beyond its own core
-SHORT_GAP_S = 0.12  # a shorter gap between words is no pause
-JAW_SCALE = 0.75  # of the jaw angles below, which were set for clear speech
+LEAD_S = 0.03  # the lips move this much before the sound
+REACH_S = 0.045  # how far the pull of a phoneme reaches beyond its core
+SHORT_GAP_S = 0.12  # a shorter gap between words is not a pause
+JAW_SCALE = 0.75  # factor on the jaw angles below, which were set for clear speech
 VOWELS = frozenset({"aa", "ae", "ah", "E", "I", "ih", "O", "aw", "U", "ur", "schwa"})
 
 
@@ -53,7 +53,7 @@ class Viseme(NamedTuple):
 
     Attributes:
         shape: (channels,) amounts in 0..1.
-        dominance: strength of its pull.
+        dominance: strength of the pull.
     """
 
     shape: NDArray[np.float64]
@@ -123,7 +123,7 @@ _DIPHTHONGS = {
     "Y": ("O", "ih"),
 }
 _STRESS = {"ˈ": 1.15, "ˌ": 1.05}
-_EXTENDS = frozenset("ː:ʲ")  # belongs to the symbol before
+_EXTENDS = frozenset("ː:ʲ")  # these belong to the symbol before them
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Phoneme:
 
 @dataclass(frozen=True)
 class Segment:
-    """A viseme with its span in seconds, and a factor on the jaw for stressed vowels."""
+    """A viseme with its span in seconds and a factor on the jaw, above 1 for stressed vowels."""
 
     viseme: str
     start_s: float
@@ -146,7 +146,7 @@ class Segment:
 
 
 def segments(phonemes: Sequence[Phoneme], *, misaki: bool) -> list[Segment]:
-    """Visemes of a timed phoneme string; marks of stress and length join their vowel.
+    """The visemes of timed phonemes; marks of stress and length are merged into their vowel.
 
     Args:
         phonemes: in order of time.
@@ -161,7 +161,7 @@ def segments(phonemes: Sequence[Phoneme], *, misaki: bool) -> list[Segment]:
             mark_start_s = start_s if mark_start_s is None else mark_start_s
             continue
         if found and (symbol in _EXTENDS or (symbol == " " and end_s - start_s < SHORT_GAP_S)):
-            # Neighbours of a short gap meet in its middle.
+            # The neighbours of a short gap meet in its middle.
             until_s = (start_s + end_s) / 2 if symbol == " " else end_s
             last = found[-1]
             found[-1] = Segment(last.viseme, last.start_s, until_s, last.stress)
@@ -193,10 +193,10 @@ def mouth_curves(
 
     Args:
         spans: from `segments`.
-        num_frames: length.
-        fps: frames a second.
+        num_frames: number of frames.
+        fps: frames per second.
         loudness: (num_frames,) in 0..1; the jaw opens wider in loud speech.
-        articulation: factor on everything, about 1.
+        articulation: factor on all amounts, about 1.
     """
     time_s = (np.arange(num_frames) + 0.5) / fps + LEAD_S
     total = np.zeros((num_frames, len(CHANNELS)))
@@ -204,7 +204,7 @@ def mouth_curves(
     for span in spans:
         shape, dominance = VISEMES[span.viseme]
         centre_s, half_s = (span.start_s + span.end_s) / 2, (span.end_s - span.start_s) / 2
-        if span.viseme == "sil":  # a long pause closes the mouth, a short one hardly
+        if span.viseme == "sil":  # a long pause closes the mouth, a short one barely does
             dominance *= min(4.0, 1 + 16 * half_s)
         beyond_s = np.maximum(np.abs(time_s - centre_s) - 0.6 * half_s, 0)
         pull = dominance * np.exp(-((beyond_s / REACH_S) ** 1.4))[:, None]
@@ -225,7 +225,7 @@ def unit_weights(
     Args:
         curves: (frames, channels) from `mouth_curves`.
         blink: (frames,) in 0..1.
-        brow: (frames,) raised above 0, lowered below.
+        brow: (frames,) above 0 raised, below 0 lowered.
     """
     up, down = np.maximum(brow, 0), np.maximum(-brow, 0)
     expression = np.stack([blink, blink, up, down, down], -1)
@@ -233,7 +233,7 @@ def unit_weights(
 
 
 def loudness(audio: NDArray[np.int16], rate_hz: int, fps: int, num_frames: int) -> np.ndarray:
-    """(num_frames,) loudness of `audio` (samples,) in 0..1: the upper 35 dB, frame by frame."""
+    """(num_frames,) loudness of `audio` (samples,) from 0 (35 dB below the loudest) to 1."""
     hop = rate_hz // fps
     padded = np.zeros(num_frames * hop)
     used = audio[: len(padded)]

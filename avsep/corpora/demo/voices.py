@@ -22,15 +22,15 @@ CLIPS_PER_VOICE = 24
 
 @dataclass(frozen=True, kw_only=True)
 class Voice:
-    """What is known of a voice.
+    """The description of a voice.
 
     Attributes:
         gender: `f` or `m`.
-        base: engine and dominant style: voices of one base sound alike, since they differ only
-            in the length of the vocal tract and in an admixture.
-        misaki: whether the phonemes are misaki's; else they are espeak's.
+        base: speech engine and dominant style. Voices with the same base sound alike: they differ
+            only in the length of the vocal tract and in the share of other styles.
+        misaki: whether the phonemes are in the notation of misaki; otherwise in that of espeak.
         texts: transcript of each clip.
-        phonemes: of each clip, timed from its start.
+        phonemes: phonemes of each clip, timed from its start.
     """
 
     gender: str
@@ -42,7 +42,7 @@ class Voice:
 
 @functools.lru_cache(maxsize=NUM_SPEAKERS)
 def load_voice(speaker: int) -> Voice:
-    """Read the description of the voice of speaker 0..15."""
+    """Read the description of the voice of a speaker, 0 to 15."""
     header = json.loads((DATA / f"speaker{speaker:02d}.json").read_text("utf-8"))
     return Voice(
         gender={"female": "f", "male": "m"}[header["sex"]],
@@ -62,7 +62,7 @@ def load_voice(speaker: int) -> Voice:
 
 
 def base_voice(engine: str, style: dict[str, float] | None) -> str:
-    """Engine and dominant style as one id; of equal shares the first in the alphabet."""
+    """Engine and dominant style as one id; equal shares are ordered by name."""
     if not style:
         return engine
     return f"{engine}-{min(style, key=lambda name: (-style[name], name))}"
@@ -70,7 +70,7 @@ def base_voice(engine: str, style: dict[str, float] | None) -> str:
 
 @functools.lru_cache(maxsize=2)
 def load_speech(speaker: int) -> NDArray[np.int16]:
-    """Decode all clips of speaker 0..15: (24, 48000) int16 at 16 kHz."""
+    """Decode all clips of a speaker, 0 to 15: (24, 48000) int16 at 16 kHz."""
     import soundfile
 
     samples, rate_hz = soundfile.read(DATA / f"speaker{speaker:02d}.opus", dtype="int16")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from avsep.validation import check_at_least, check_range, check_positive
+from avsep.validation import check_at_least, check_positive, check_range
 
 COOKIES_VARIABLE = "AVSEP_YOUTUBE_COOKIES"
 TERMS = (
