@@ -230,7 +230,7 @@ def test_a_sample_that_is_too_short_is_named(store):
     short = SyntheticStore(num_frames=40)
     short._clips = {k: (store.audio(k), v[1], v[2]) for k, v in short._clips.items()}
     recipes = [r for r in store.val(6, 30) if max(s.start for s in r.sources) > 10 * 640]
-    with pytest.raises(CheckError, match="has 40 frames; a mixture wants 30 from frame"):
+    with pytest.raises(CheckError, match="has 40 frames; a mixture needs 30 from frame"):
         data = ListedMixtures(short, recipes, cues=("lips",))
         [data[n] for n in range(len(data))]
 
