@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from avsep.errors import UsageError
+from avsep.models.registry import MODELS
 from avsep.workspace import find_project
 
 Root = Annotated[
@@ -22,15 +22,25 @@ Root = Annotated[
 ]
 
 
-class ModelName(StrEnum):
-    """The models that separate."""
+def known_model(name: str | None) -> str | None:
+    """Check the name of a model.
 
-    DOLPHIN = "dolphin"
-    VOVIT = "vovit"
-    VOVIT_S1 = "vovit-s1"
+    Raises:
+        UsageError: there is no such model.
+    """
+    if name is not None and name not in MODELS:
+        raise UsageError(f"--model is {name!r}; it may be {', '.join(MODELS)}.")
+    return name
 
 
-Model = Annotated[ModelName | None, typer.Option(help="The kind of model [dolphin].")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        callback=known_model,
+        metavar=f"[{'|'.join(MODELS)}]",
+        help="The kind of model; dolphin if left out.",
+    ),
+]
 Checkpoint = Annotated[
     Path | None,
     typer.Option(help="A model folder; the trained or downloaded model if left out."),

@@ -93,7 +93,7 @@ def separate(
         audio_only=audio_only or None,
         residual=residual or None,
     )
-    resolved = resolve_model(model.value if model else None, checkpoint, project_root(root))
+    resolved = resolve_model(model, checkpoint, project_root(root))
     if resolved.note:
         print(f"avsep: {resolved.note}", file=sys.stderr)
     from avsep.separation import Separator

@@ -35,7 +35,7 @@ def web(
         raise UsageError(
             f"the page needs the package {error.name}: pip install 'avsep[web]'."
         ) from error
-    resolved = resolve_model(model.value if model else None, checkpoint, project_root(root))
+    resolved = resolve_model(model, checkpoint, project_root(root))
     from avsep.separation import SeparateConfig, Separator
 
     separator = Separator.load(

@@ -1,7 +1,7 @@
 """All models by name: one entry per model, and one folder of this package per family.
 
-A further family is a folder (its network, `config.py`, `train_config.py`, `task.py`, `train.py`)
-and an entry here. Light: what needs PyTorch is imported when it is asked for, so each
+A further family is a folder (its network, `config.py`, `train_config.py`, `task.py`, `train.py`,
+`adapter.py`) and an entry here. Light: what needs PyTorch is imported when it is asked for, so each
 callable below imports and returns a class or a function.
 """
 
@@ -21,6 +21,7 @@ from avsep.training.config import ModelTrainConfig
 if TYPE_CHECKING:
     from torch import nn
 
+    from avsep.models.adapter import ModelAdapter
     from avsep.training.task import FitTask
 
 
@@ -32,6 +33,8 @@ class Family:
         name: `family` of the cards of its models.
         config: class of the network's config.
         network: class of the network; it is made from a config.
+        adapter: class that separates a stretch of a recording, see `ModelAdapter`; None for a
+            family that separates nothing.
         import_release: function that makes a model of the authors' files (by role), an output path
             and a variant; None if there are none.
     """
@@ -39,6 +42,7 @@ class Family:
     name: str
     config: type[Any]
     network: Callable[[], type[nn.Module]]
+    adapter: Callable[[], type[ModelAdapter]] | None = None
     import_release: Callable[[], Callable[..., dict[str, Any]]] | None = None
 
 
@@ -78,6 +82,12 @@ def _dolphin() -> type[nn.Module]:
     return Dolphin
 
 
+def _dolphin_adapter() -> type[ModelAdapter]:
+    from avsep.models.dolphin.adapter import DolphinAdapter
+
+    return DolphinAdapter
+
+
 def _dolphin_release() -> Callable[..., dict[str, Any]]:
     from avsep.models.dolphin.released import import_release
 
@@ -94,6 +104,12 @@ def _vovit() -> type[nn.Module]:
     from avsep.models.vovit.model import VoViT
 
     return VoViT
+
+
+def _vovit_adapter() -> type[ModelAdapter]:
+    from avsep.models.vovit.adapter import VoViTAdapter
+
+    return VoViTAdapter
 
 
 def _vovit_release() -> Callable[..., dict[str, Any]]:
@@ -119,12 +135,14 @@ DOLPHIN = Family(
     name="dolphin",
     config=DolphinConfig,
     network=_dolphin,
+    adapter=_dolphin_adapter,
     import_release=_dolphin_release,
 )
 VOVIT = Family(
     name="vovit",
     config=VoViTConfig,
     network=_vovit,
+    adapter=_vovit_adapter,
     import_release=_vovit_release,
 )
 

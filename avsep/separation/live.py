@@ -20,8 +20,8 @@ from avsep.faces.backends import FaceBackend
 from avsep.faces.timing import StepTimer
 from avsep.faces.track import TrackChunk
 from avsep.faces.tracking import Tracker
+from avsep.models.adapter import ModelAdapter
 from avsep.schema import FPS, LIPS_SIZE, MISSING, NUM_LANDMARKS, SAMPLES_PER_FRAME, Cues
-from avsep.separation.adapters import ModelAdapter
 from avsep.separation.config import SeparateConfig
 from avsep.separation.speakers import gains_of
 from avsep.separation.track_linking import assign

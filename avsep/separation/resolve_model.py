@@ -45,7 +45,7 @@ def resolve_model(name: str | None, checkpoint: Path | None, root: Path) -> Reso
         CheckError: the model is damaged, of another kind, or none was trained yet.
     """
     from avsep.models.checkpoint import CARD, SAFETENSORS, TORCH_FILE, read_card
-    from avsep.separation.adapters import model_name
+    from avsep.models.registry import model_name
     from avsep.weights.store import find
 
     if checkpoint is None:

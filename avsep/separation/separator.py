@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from avsep.faces.backends import FaceBackend, create
 from avsep.files import fresh_directory
 from avsep.models import checkpoint
+from avsep.models.registry import model_name
 from avsep.progress import StepProgress, hidden_progress
-from avsep.separation.adapters import adapter_for, model_name
+from avsep.separation.adapters import adapter_for
 from avsep.separation.config import SeparateConfig
 from avsep.separation.disk_array import DiskArray
 from avsep.separation.folder import LISTING, output_folder

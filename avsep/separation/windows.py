@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from avsep.models.adapter import ModelAdapter
 from avsep.models.dolphin.chunked import WindowConfig, window_spans
 from avsep.progress import StepProgress
 from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME
-from avsep.separation.adapters import ModelAdapter
 from avsep.separation.config import SeparateConfig
 from avsep.separation.disk_array import DiskArray
 from avsep.separation.recording import Recording
