@@ -1,1 +1,1 @@
-"""From one clip to its samples: faces, mouths and sound, with where they come from."""
+"""From one clip to its samples: faces, mouths and sound, with their provenance."""

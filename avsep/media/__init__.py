@@ -1,5 +1,5 @@
-"""Reading and writing media: everything that touches PyAV or the ffmpeg binary.
+"""Read and write media: everything that uses PyAV or the ffmpeg binary.
 
 All times are in seconds of presentation time: the clock of the file, after edit lists and start
-offsets, on which sound and picture belong together.
+offsets, by which sound and video are synchronous.
 """

@@ -1,4 +1,4 @@
-"""Sound at 16 kHz and pictures at 25 a second, both placed by presentation time."""
+"""Decode sound at 16 kHz and pictures at 25 per second, both by presentation time."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from avsep.media.container import (
     MAX_DURATION_S,
     Geometry,
     PacketCount,
-    audio_stream,
-    decode_packet,
+    decoded_frames,
     frame_time_s,
     geometry,
-    open_local,
-    packets,
-    video_stream,
+    open_audio,
+    open_video,
 )
 from avsep.schema import FPS, RATE_HZ
 
@@ -28,28 +26,33 @@ if TYPE_CHECKING:
     import av
     from av.video.reformatter import VideoReformatter
 
-# Read beyond both ends of the span, so that the resampling filter starts and ends on real sound.
-# A whole second is a whole number of samples at any rate.
+# Sound is also read beyond both ends of the span, so that the resampling filter starts and ends on
+# real sound. A whole second is a whole number of samples at any rate.
 _MARGIN_S = 1
-# Time stamps of some containers are rounded to a millisecond: below this, samples simply follow
-# each other; above it, the stamp is right and there is a gap or an overlap.
+# Some containers round time stamps to milliseconds. Up to this difference, samples simply follow
+# each other; above it, there is a gap or an overlap.
 _JITTER_S = 0.010
-# A picture stamped exactly half way between two of ours (50 a second) belongs to the later one.
+# A picture exactly half way between two of ours (at 50 per second) belongs to the later one.
 _TIE_S = 0.001
 
-# Weights of the channels of a layout in the mono sum, before they are made to add up to one.
+# Weights of the channels in the mono sum, before they are scaled to add up to one.
 _CHANNEL_WEIGHTS = {"FC": 1.0, "LFE": 0.0, "FL": 0.7071, "FR": 0.7071}
 _OTHER_CHANNEL_WEIGHT = 0.5
 
 
 def read_audio(path: Path, start_s: float, num_samples: int) -> np.ndarray:
-    """Read a span of sound as mono at 16 kHz; sample n is what sounds at `start_s` + n / 16000.
+    """Read a span of sound as mono at 16 kHz; sample n is at `start_s` + n / 16000 s.
+
+    Args:
+        path: path of a media file.
+        start_s: start of the span, in seconds.
+        num_samples: length of the span, in samples at 16 kHz.
 
     Returns:
         (num_samples,) int16; zeros where the file has no sound.
 
     Raises:
-        ItemError: cannot be opened, no sound, or too much of it does not decode.
+        ItemError: the file cannot be opened, has no sound, or too much of it cannot be decoded.
     """
     _check_span(start_s, num_samples / RATE_HZ)
     origin_s = start_s - _MARGIN_S
@@ -57,21 +60,15 @@ def read_audio(path: Path, start_s: float, num_samples: int) -> np.ndarray:
     rate_hz, buffer = RATE_HZ, np.zeros(0, np.float32)
     position = 0
     count = PacketCount()
-    for time_s, piece_rate_hz, piece in _sound_pieces(path, count):
+    for time_s, rate_hz, block in _sound_blocks(path, count):
         if not len(buffer):
-            rate_hz = piece_rate_hz
             buffer = np.zeros(round(total_s * rate_hz), np.float32)
             position = round((time_s - origin_s) * rate_hz)
-        elif piece_rate_hz != rate_hz:
-            raise ItemError(
-                Reason.UNDECODABLE,
-                f"its sound changes from {rate_hz} to {piece_rate_hz} Hz on the way.",
-            )
         wanted = (time_s - origin_s) * rate_hz
         if abs(wanted - position) > _JITTER_S * rate_hz:
             position = round(wanted)
-        _place(buffer, position, piece)
-        position += len(piece)
+        _place(buffer, position, block)
+        position += len(block)
         if position >= len(buffer):
             break
     count.check("sound")
@@ -84,30 +81,26 @@ def read_audio(path: Path, start_s: float, num_samples: int) -> np.ndarray:
 
 
 def stream_audio(path: Path) -> Iterator[tuple[float, np.ndarray]]:
-    """Read all of the sound as mono at 16 kHz, piece by piece, in memory that does not grow.
+    """Read all of the sound as mono at 16 kHz, block by block, in constant memory.
 
-    Gaps in the time stamps are filled with silence, so that the pieces simply follow each other.
+    Gaps in the time stamps are filled with silence, so that the blocks simply follow each other.
 
     Yields:
-        The time of the very first sample in seconds (the same with each piece), and (n,) int16.
-        All pieces together are round(16000 d) samples where d is the length of the sound.
+        The time of the first sample of the file in seconds (the same with each block), and
+        (n,) int16. All blocks together have round(16000 d) samples, where d is the length of the
+        sound in seconds.
 
     Raises:
-        ItemError: cannot be opened, no sound, it is longer than `MAX_DURATION_S`, or too much of
-            it does not decode (at the latest after the last piece).
+        ItemError: the file cannot be opened, has no sound or more than `MAX_DURATION_S` of it, or
+            too much of it cannot be decoded (raised after the last block at the latest).
     """
     count = PacketCount()
     resampler: _StreamResampler | None = None
     first_s = 0.0
-    position = 0  # of the source's samples, from the first one on
-    for time_s, rate_hz, piece in _sound_pieces(path, count):
+    position = 0  # number of source samples so far
+    for time_s, rate_hz, block in _sound_blocks(path, count):
         if resampler is None:
             first_s, resampler = time_s, _StreamResampler(rate_hz)
-        elif rate_hz != resampler.rate_hz:
-            raise ItemError(
-                Reason.UNDECODABLE,
-                f"its sound changes from {resampler.rate_hz} to {rate_hz} Hz on the way.",
-            )
         wanted = (time_s - first_s) * rate_hz
         if wanted > MAX_DURATION_S * rate_hz:
             raise ItemError(
@@ -120,7 +113,7 @@ def stream_audio(path: Path) -> Iterator[tuple[float, np.ndarray]]:
         for start in range(0, apart, rate_hz):
             silence = np.zeros(min(rate_hz, apart - start), np.float32)
             yield first_s, resampler.push(silence)
-        kept = piece[max(0, -apart) :]  # what overlaps is not heard twice
+        kept = block[max(0, -apart) :]  # an overlap is not repeated
         position += max(0, apart) + len(kept)
         yield first_s, resampler.push(kept)
     count.check("sound")
@@ -129,32 +122,37 @@ def stream_audio(path: Path) -> Iterator[tuple[float, np.ndarray]]:
 
 
 def read_frames(path: Path, start_s: float, num_frames: int) -> Iterator[np.ndarray]:
-    """Read a span of pictures at 25 a second, upright and with square pixels, in one pass.
+    """Read a span of pictures at 25 per second, upright and with square pixels, in one pass.
 
-    Picture i is the one that shows at `start_s` + i / 25: the latest whose time is at most half a
-    frame later, so that a source of 25 a second gives each of its pictures once whatever its
-    offset. Before the first picture there is the first, after the last the last, and a picture
-    that is missing or does not decode is the one before it. A repeated picture is yielded as the
-    same array: do not write into it.
+    Picture i is the one shown at `start_s` + i / 25: the latest whose time is at most half a frame
+    later, so that a source with 25 pictures per second gives each of them once, whatever its
+    offset. The first and last pictures are repeated beyond the ends of the video, and a missing or
+    damaged picture is replaced by the one before it. A repeated picture is yielded as the same
+    array: do not write to it.
+
+    Args:
+        path: path of a media file.
+        start_s: start of the span, in seconds.
+        num_frames: number of pictures to read.
 
     Yields:
-        (height, width, 3) uint8 RGB, `num_frames` of them, all of the same size.
+        (height, width, 3) uint8 RGB, `num_frames` times, all of the same size.
 
     Raises:
-        ItemError: cannot be opened, no pictures, or too many that do not decode (at the latest
-            before the last picture is yielded).
+        ItemError: the file cannot be opened, has no video, or too much of it cannot be decoded
+            (raised before the last picture is yielded at the latest).
     """
     _check_span(start_s, num_frames / FPS)
     if num_frames == 0:
         return
     count = PacketCount()
     produced = 0
-    held: np.ndarray | None = None  # the pictures that show now, converted once
+    held: np.ndarray | None = None  # the picture that is shown now, converted once
     for until_s, picture in _shown_pictures(path, count):
         held = None
         while start_s + (produced + 0.5) / FPS - _TIE_S < until_s:
             if produced == num_frames - 1:
-                count.check("picture")
+                count.check("video")
             held = picture() if held is None else held
             yield held
             produced += 1
@@ -165,7 +163,7 @@ def read_frames(path: Path, start_s: float, num_frames: int) -> Iterator[np.ndar
 def _check_span(start_s: float, duration_s: float) -> None:
     if not 0 <= duration_s <= MAX_DURATION_S:
         raise ValueError(
-            f"a span of {duration_s} s was asked for; it may be 0 to {MAX_DURATION_S:.0f} s."
+            f"the span lasts {duration_s} s; it must last 0 to {MAX_DURATION_S:.0f} s."
         )
     if not np.isfinite(start_s):
         raise ValueError(f"the span starts at {start_s}; it must be a number of seconds.")
@@ -174,31 +172,34 @@ def _check_span(start_s: float, duration_s: float) -> None:
 # --- sound -------------------------------------------------------------------------------------
 
 
-def _sound_pieces(path: Path, count: PacketCount) -> Iterator[tuple[float, int, np.ndarray]]:
+def _sound_blocks(path: Path, count: PacketCount) -> Iterator[tuple[float, int, np.ndarray]]:
     """Decoded sound in order: time in seconds, rate in Hz, (samples,) float32 mono."""
-    with open_local(path) as container:
-        stream = audio_stream(container)
-        if stream is None:
-            raise ItemError(Reason.NO_AUDIO, "it has no sound.")
-        end_s: float | None = None
-        for packet in packets(container, [stream]):
-            for frame in decode_packet(packet, count):
-                piece = _mono(frame)  # type: ignore[arg-type]
-                stamp_s = frame_time_s(frame)
-                time_s = (end_s or 0.0) if stamp_s is None else stamp_s
-                rate_hz = frame.sample_rate  # type: ignore[union-attr]
-                # MP4 tells by its duration how much of the last packet is sound and not padding.
-                if packet.time_base == Fraction(1, rate_hz) and packet.pts == frame.pts:
-                    piece = piece[: packet.duration or None]
-                yield time_s, rate_hz, piece
-                end_s = time_s + len(piece) / rate_hz
-        if end_s is None:
-            count.check("sound")
-            raise ItemError(Reason.NO_AUDIO, "its sound is empty.")
+    end_s: float | None = None
+    first_rate_hz = 0
+    with open_audio(path) as (container, stream):
+        for packet, frame in decoded_frames(container, stream, count):
+            block = _mono(frame)
+            stamp_s = frame_time_s(frame)
+            time_s = (end_s or 0.0) if stamp_s is None else stamp_s
+            rate_hz = frame.sample_rate
+            first_rate_hz = first_rate_hz or rate_hz
+            if rate_hz != first_rate_hz:
+                raise ItemError(
+                    Reason.UNDECODABLE,
+                    f"the rate of its sound changes from {first_rate_hz} to {rate_hz} Hz.",
+                )
+            # The duration in an MP4 tells how much of the last packet is sound and not padding.
+            if packet.time_base == Fraction(1, rate_hz) and packet.pts == frame.pts:
+                block = block[: packet.duration or None]
+            yield time_s, rate_hz, block
+            end_s = time_s + len(block) / rate_hz
+    if end_s is None:
+        count.check("sound")
+        raise ItemError(Reason.NO_AUDIO, "its sound is empty.")
 
 
 def _mono(frame: av.AudioFrame) -> np.ndarray:
-    """(samples,) float32 in -1..1: the channels' weighted mean."""
+    """The weighted mean of the channels, (samples,) float32 in -1..1."""
     values = frame.to_ndarray()
     names = [channel.name for channel in frame.layout.channels]
     if not frame.format.is_planar:
@@ -217,14 +218,14 @@ def _as_float(values: np.ndarray) -> np.ndarray:
         return (values.astype(np.float32) - 128) / 128
     if np.issubdtype(values.dtype, np.integer):
         return (values / np.float64(-np.iinfo(values.dtype).min)).astype(np.float32)
-    # A damaged float stream can hold anything; FFmpeg clips at conversion to integers too.
+    # A damaged float stream can contain anything; FFmpeg also clips when it converts to integers.
     return np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
 
 
-def _place(buffer: np.ndarray, position: int, piece: np.ndarray) -> None:
-    first, last = max(position, 0), min(position + len(piece), len(buffer))
+def _place(buffer: np.ndarray, position: int, block: np.ndarray) -> None:
+    first, last = max(position, 0), min(position + len(block), len(buffer))
     if last > first:
-        buffer[first:last] = piece[first - position : last - position]
+        buffer[first:last] = block[first - position : last - position]
 
 
 def _resample(samples: np.ndarray, rate_hz: int) -> np.ndarray:
@@ -236,7 +237,7 @@ def _resample(samples: np.ndarray, rate_hz: int) -> np.ndarray:
 
 
 class _StreamResampler:
-    """Sound at one rate in, int16 at 16 kHz out, in pieces; nothing is delayed."""
+    """Resamples blocks of sound at any rate to int16 at 16 kHz, without a delay."""
 
     def __init__(self, rate_hz: int) -> None:
         self.rate_hz = rate_hz
@@ -247,12 +248,12 @@ class _StreamResampler:
 
             self._soxr = soxr.ResampleStream(rate_hz, RATE_HZ, 1, dtype="float32", quality="HQ")
 
-    def push(self, piece: np.ndarray) -> np.ndarray:
-        self._taken += len(piece)
-        return self._give(piece if self._soxr is None else self._soxr.resample_chunk(piece))
+    def push(self, block: np.ndarray) -> np.ndarray:
+        self._taken += len(block)
+        return self._give(block if self._soxr is None else self._soxr.resample_chunk(block))
 
     def finish(self) -> np.ndarray:
-        """The rest; all pieces together have the length of the sound."""
+        """The rest; all blocks together have the length of the sound."""
         rest = np.zeros(0, np.float32)
         if self._soxr is not None:
             rest = self._soxr.resample_chunk(rest, last=True)
@@ -260,9 +261,9 @@ class _StreamResampler:
         rest = rest[:missing]
         return self._give(np.pad(rest, (0, missing - len(rest))))
 
-    def _give(self, piece: np.ndarray) -> np.ndarray:
-        self._given += len(piece)
-        return _as_int16(piece)
+    def _give(self, block: np.ndarray) -> np.ndarray:
+        self._given += len(block)
+        return _as_int16(block)
 
 
 def _as_int16(samples: np.ndarray) -> np.ndarray:
@@ -273,7 +274,7 @@ def _as_int16(samples: np.ndarray) -> np.ndarray:
 
 
 class _Picture:
-    """A decoded picture that is converted to RGB only when it is asked for."""
+    """A decoded picture that is only converted to RGB on request."""
 
     def __init__(
         self, frame: av.VideoFrame, reformatter: VideoReformatter, shape: Geometry
@@ -284,7 +285,7 @@ class _Picture:
         """(height, width, 3) uint8 RGB, upright."""
         from av.video.reformatter import Interpolation
 
-        # Bit-exact: the fast paths differ from one kind of processor to another.
+        # Bit-exact, since the fast paths differ between kinds of processors.
         exact = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
         scaled = self._reformatter.reformat(
             self._frame,
@@ -297,29 +298,25 @@ class _Picture:
 
 
 def _shown_pictures(path: Path, count: PacketCount) -> Iterator[tuple[float, _Picture]]:
-    """The pictures in order, each with the time until which it shows; the last shows for ever."""
+    """The pictures in order, each with the time until which it is shown; the last one forever."""
     from av.video.reformatter import VideoReformatter
 
-    with open_local(path) as container:
-        stream = video_stream(container)
-        if stream is None:
-            raise ItemError(Reason.NO_VIDEO, "it has no pictures.")
+    reformatter, shape = VideoReformatter(), None
+    held: _Picture | None = None
+    last_s = -np.inf
+    with open_video(path) as (container, stream):
         step_s = float(1 / stream.average_rate) if stream.average_rate else 1 / FPS
-        reformatter, shape = VideoReformatter(), None
-        held: _Picture | None = None
-        last_s = -np.inf
-        for packet in packets(container, [stream]):
-            for frame in decode_packet(packet, count):
-                stamp_s = frame_time_s(frame)
-                if stamp_s is None:
-                    stamp_s = last_s + step_s if held is not None else 0.0
-                if stamp_s <= last_s:  # damaged stamps: time does not run backwards
-                    continue
-                if held is not None:
-                    yield stamp_s, held
-                shape = shape or geometry(stream, frame)  # type: ignore[arg-type]
-                held, last_s = _Picture(frame, reformatter, shape), stamp_s  # type: ignore[arg-type]
+        for _, frame in decoded_frames(container, stream, count):
+            stamp_s = frame_time_s(frame)
+            if stamp_s is None:
+                stamp_s = last_s + step_s if held is not None else 0.0
+            if stamp_s <= last_s:  # damaged stamps: time does not go back
+                continue
+            if held is not None:
+                yield stamp_s, held
+            shape = shape or geometry(stream, frame)
+            held, last_s = _Picture(frame, reformatter, shape), stamp_s
         if held is None:
-            count.check("picture")
-            raise ItemError(Reason.UNDECODABLE, "none of its pictures decodes.")
+            count.check("video")
+            raise ItemError(Reason.UNDECODABLE, "none of its pictures can be decoded.")
         yield np.inf, held

@@ -1,4 +1,4 @@
-"""Write pictures and sound as an MP4 file."""
+"""Write pictures and sound to an MP4 file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from av.video.reformatter import VideoReformatter
     from numpy.typing import NDArray
 
-AAC_FRAME = 1024  # samples
+AAC_FRAME = 1024  # samples per AAC frame
 AUDIO_BIT_RATE = 96_000
-_BT601 = 6  # code of SMPTE 170M, alike for primaries, transfer and matrix
+_BT601 = 6  # code of SMPTE 170M, the same for primaries, transfer and matrix
 _LIMITED = 1  # code of the range 16..235
 
 
 class Samples(Protocol):
-    """Mono sound that is read piece by piece: an int16 array, or a file that is like one."""
+    """Mono sound that is read in parts: an int16 array, or a file with the same interface."""
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -43,20 +43,20 @@ def write_mp4(
 ) -> None:
     """Encode H.264 (yuv420p, BT.601, limited range) and AAC into `path`, atomically.
 
-    The delay of the AAC encoder is taken back by an edit list, so a reader that goes by
-    presentation time gets the first sample at 0 s. The same input gives the same bytes: one
-    encoder thread, no choice by processor, no clock, no library version in the file's own tags.
+    An edit list removes the delay of the AAC encoder, so a reader that uses presentation time gets
+    the first sample at 0 s. The same input gives the same bytes: one encoder thread, no code that
+    depends on the processor, no clock, no library version in the tags of the file.
 
     Args:
-        path: of the file to write, ending in `.mp4`.
+        path: path of the file to write, with the suffix `.mp4`.
         frames: pictures (H, W, 3) uint8 RGB, all of one size, with even H and W; read once.
         audio: (samples,) int16 mono from 0 s on, or None for a file without sound.
-        rate_hz: of the audio.
-        fps: frames a second.
-        crf: quality of the picture, 0 (best) to 51.
+        rate_hz: sample rate of the audio.
+        fps: frames per second.
+        crf: quality of the video, 0 (best) to 51.
 
     Raises:
-        ValueError: no frames, or a shape or type that cannot be encoded.
+        ValueError: there are no frames, or a shape or type cannot be encoded.
     """
     iterator = iter(frames)
     first = next(iterator, None)
@@ -74,7 +74,7 @@ def write_mp4(
 def open_mp4(
     path: Path, audio: Samples | None, *, rate_hz: int = 16_000, fps: int = 25, crf: int = 20
 ) -> Iterator[Mp4Writer]:
-    """As `write_mp4`, picture by picture; the file is there when the block ends without error."""
+    """As `write_mp4`, picture by picture; the file exists once the block ends without an error."""
     import av
 
     with (
@@ -87,7 +87,7 @@ def open_mp4(
 
 
 class Mp4Writer:
-    """Takes the pictures of a file one by one, and puts the sound beside them."""
+    """Writes the pictures of a file one by one, and the sound along with them."""
 
     def __init__(
         self, container: Any, audio: Samples | None, *, rate_hz: int, fps: int, crf: int
@@ -101,7 +101,7 @@ class Mp4Writer:
             "crf": str(crf),
             "preset": "veryfast",
             "threads": "1",
-            # The AVX-512 code of x264's macroblock tree gives other bytes from run to run.
+            # The AVX-512 code of x264's macroblock tree gives different bytes in each run.
             "x264-params": "cpu-independent=1",
         }
         self._picture.codec_context.thread_count = 1
@@ -111,15 +111,15 @@ class Mp4Writer:
             self._sound = container.add_stream("aac", rate=rate_hz)
             self._sound.codec_context.layout = "mono"
             self._sound.codec_context.bit_rate = AUDIO_BIT_RATE
-        self._reformatter = VideoReformatter()  # sets up its tables once, not for each picture
+        self._reformatter = VideoReformatter()  # sets up its tables only once
         self._size: tuple[int, int] | None = None
-        self._pictures = self._written = 0  # pictures and samples so far
+        self._pictures = self._written = 0  # numbers of pictures and samples so far
 
     def write(self, frame: NDArray[np.uint8]) -> None:
         """Add a picture (H, W, 3) uint8 RGB with even H and W, of the size of the first one.
 
         Raises:
-            ValueError: another shape or type.
+            ValueError: the shape or type is different.
         """
         size = _check_picture(frame)
         if self._size is None:
@@ -127,17 +127,17 @@ class Mp4Writer:
             self._picture.height, self._picture.width = size
         if size != self._size:
             raise ValueError(
-                f"frame {self._pictures} is {frame.shape}, the first was {(*self._size, 3)}."
+                f"frame {self._pictures} is {frame.shape}; the first one was {(*self._size, 3)}."
             )
         picture = _video_frame(self._reformatter, frame)
         picture.pts, picture.time_base = self._pictures, Fraction(1, self._fps)
         self._container.mux(self._picture.encode(picture))
         self._pictures += 1
-        # Sound goes beside the picture, so that the muxer has little to keep in memory.
+        # Sound is written along with the pictures, so that the muxer buffers little.
         self._write_sound(self._pictures * self._rate_hz // self._fps)
 
     def finish(self) -> None:
-        """Write the rest of the sound, and what the encoders hold back."""
+        """Write the rest of the sound, and what the encoders have buffered."""
         self._write_sound(0 if self._audio is None else len(self._audio))
         self._container.mux(self._picture.encode(None))
         if self._sound is not None:
@@ -184,8 +184,8 @@ def _encode_audio(container: Any, stream: Any, audio: Samples, start: int, rate_
     """Encode the next AAC frame; returns the number of samples written so far."""
     import av
 
-    piece = audio[start : start + AAC_FRAME][None]
-    block = av.AudioFrame.from_ndarray(piece.copy(), format="s16", layout="mono")
-    block.sample_rate, block.pts, block.time_base = rate_hz, start, Fraction(1, rate_hz)
-    container.mux(stream.encode(block))
-    return start + piece.shape[1]
+    samples = audio[start : start + AAC_FRAME][None]
+    frame = av.AudioFrame.from_ndarray(samples.copy(), format="s16", layout="mono")
+    frame.sample_rate, frame.pts, frame.time_base = rate_hz, start, Fraction(1, rate_hz)
+    container.mux(stream.encode(frame))
+    return start + samples.shape[1]

@@ -1,7 +1,7 @@
-"""The ffmpeg binary: cut, repair and mux files; PyAV does everything else.
+"""Cut, repair and mux files with the ffmpeg binary; PyAV does everything else.
 
-Commands are built with ffmpeg-python and run as argument lists, on local files only, with a
-timeout, a checked exit status and a bounded error text.
+ffmpeg-python builds the commands. They run as argument lists, on local files only, with a timeout,
+a checked exit status and a limited error text.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STDERR_LIMIT_BYTES = 300
 
 _PROTOCOLS = "file,pipe"
 _GLOBAL = ("-nostdin", "-hide_banner", "-loglevel", "error", "-y")
-# No versions, dates or foreign tags in the file: the same input gives the same bytes.
+# No versions, dates or tags of the source in the file: the same input gives the same bytes.
 _PLAIN_OUTPUT: dict[str, Any] = {
     "map_metadata": -1,
     "fflags": "+bitexact",
@@ -35,10 +35,10 @@ _ENCODING: dict[str, Any] = {
     "c:v": "libx264",
     "crf": 18,
     "preset": "fast",
-    # The AVX-512 code of x264 gives other bytes from run to run.
+    # The AVX-512 code of x264 gives different bytes in each run.
     "x264-params": "cpu-independent=1",
     "pix_fmt": "yuv420p",
-    # Pictures keep their own time stamps; the default would move them onto a grid.
+    # Pictures keep their time stamps; the default would move them onto a grid.
     "enc_time_base:v": "1/90000",
     "c:a": "aac",
     "b:a": "192k",
@@ -76,28 +76,28 @@ def cut(
 ) -> None:
     """Write the span from `start_s` to `end_s` (seconds from the start of the file) to `dst`.
 
-    The span is encoded again (H.264, AAC), so that it begins exactly there and not at the key
+    The span is encoded again (H.264, AAC), so that it starts exactly there and not at the key
     picture before.
 
     Raises:
-        ItemError: ffmpeg cannot read the file, or takes too long.
+        ItemError: ffmpeg cannot read the file or takes too long.
         ValueError: the span is empty or negative.
     """
     if not 0 <= start_s < end_s:
-        raise ValueError(f"the span {start_s} to {end_s} s is none; 0 <= start < end is.")
+        raise ValueError(f"the span is {start_s} to {end_s} s; it needs 0 <= start < end.")
     source = _input(src, ss=f"{start_s:.6f}", t=f"{end_s - start_s:.6f}")
     with atomic_path(dst) as temporary:
         _run(_output([source], temporary, _ENCODING), src, timeout_s)
 
 
 def repair(src: Path, dst: Path, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
-    """Write a file that plays from a damaged one: copied packets, or encoded again if need be.
+    """Repair a damaged file: copy its packets or, if that does not help, encode it again.
 
     Returns:
-        `copied` when new time stamps and index were enough, else `encoded`.
+        `copied` where new time stamps and a new index were enough, otherwise `encoded`.
 
     Raises:
-        ItemError: nothing of it can be saved, or ffmpeg takes too long.
+        ItemError: nothing can be recovered, or ffmpeg takes too long.
     """
     tolerant: dict[str, Any] = {"fflags": "+genpts+discardcorrupt", "err_detect": "ignore_err"}
     with atomic_path(dst) as temporary:
@@ -110,10 +110,10 @@ def repair(src: Path, dst: Path, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str
 
 
 def mux(video: Path, audio: Path, dst: Path, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-    """Write the pictures of one file with the sound of another; pictures are copied.
+    """Combine the video of one file with the sound of another; the video is copied.
 
     Raises:
-        ItemError: ffmpeg cannot read a file, or takes too long.
+        ItemError: ffmpeg cannot read a file or takes too long.
     """
     inputs = [_input(video)["v:0"], _input(audio, audio=True)["a:0"]]
     options = {"c:v": "copy", "c:a": "aac", "b:a": "192k"}
@@ -140,7 +140,7 @@ def _output(inputs: list[Any], path: Path, options: dict[str, Any]) -> Any:
 
 
 def _decodes(path: Path, timeout_s: float) -> bool:
-    """Whether every packet of a file decodes without a complaint."""
+    """Whether every packet of a file decodes without an error."""
     import ffmpeg
 
     check = ffmpeg.output(_input(path, err_detect="explode"), "-", f="null")
@@ -175,7 +175,7 @@ def _run(stream: Any, source: Path, timeout_s: float) -> str:
 
 
 class _Tail:
-    """Reads a pipe to its end and keeps only the last bytes."""
+    """Reads a pipe to its end, and keeps the last bytes."""
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
         self._pipe, self._kept = pipe, b""

@@ -1,8 +1,8 @@
 """Active speech level by ITU-T P.56, method B: the level of speech without its pauses.
 
-Written from the recommendation: a two-pole envelope with a time constant of 30 ms, fifteen
-thresholds in steps of a factor of two (those of 16-bit samples), 200 ms of hangover, and the
-active level where it lies 15.9 dB above the threshold that it was counted with.
+Implemented from the recommendation: a two-pole envelope with a time constant of 30 ms, fifteen
+thresholds in steps of a factor of two (those of 16-bit samples), a hangover of 200 ms, and the
+active level that is 15.9 dB above its own threshold.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME
 TIME_CONSTANT_S = 0.03
 HANGOVER_S = 0.2
 MARGIN_DB = 15.9
-# Amplitudes over full scale: 2^-15 is one step of 16 bits, 2^-1 half of full scale.
+# Amplitudes relative to full scale: 2^-15 is one step of 16 bits, 2^-1 is half of full scale.
 THRESHOLDS = 2.0 ** np.arange(-15, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechLevel:
-    """How loud speech is, and for how much of the time there is any.
+    """How loud speech is, and how much of the time is speech.
 
     Attributes:
         active_dbfs: level of the active part; a full-scale square wave has 0. Minus infinity for
-            silence, and for sound too faint for 16 bits.
-        mean_dbfs: level of the whole, pauses included.
-        activity: share of the time that counts as active, 0..1.
+            silence, and for sound below 16-bit resolution.
+        mean_dbfs: level of the whole, including pauses.
+        activity: share of the time that is active, 0..1.
     """
 
     active_dbfs: float
@@ -43,19 +43,19 @@ def active_level_dbfs(audio: np.ndarray, rate_hz: int) -> float:
 
     Args:
         audio: (samples,) int16, or float in -1..1.
-        rate_hz: of the samples.
+        rate_hz: sample rate of the audio.
 
     Returns:
-        Minus infinity for silence, and for sound too faint for 16 bits.
+        The level; minus infinity for silence, and for sound below 16-bit resolution.
 
     Raises:
-        ValueError: not one channel, or not finite.
+        ValueError: the audio has several channels, or values that are not finite.
     """
     return speech_level(audio, rate_hz).active_dbfs
 
 
 def speech_level(audio: np.ndarray, rate_hz: int) -> SpeechLevel:
-    """Measure speech; see `active_level_dbfs` for arguments and errors."""
+    """Measure the level of speech; see `active_level_dbfs` for arguments and errors."""
     samples = _samples(audio)
     energy = float(np.dot(samples, samples))
     if energy == 0.0:
@@ -67,14 +67,14 @@ def speech_level(audio: np.ndarray, rate_hz: int) -> SpeechLevel:
 
 
 def active_frames(audio: np.ndarray, active_dbfs: float) -> np.ndarray:
-    """Which video frames hold speech: at least half of their samples are active.
+    """Which video frames contain speech: at least half of their samples are active.
 
-    A sample is active as in P.56: the envelope is at most 15.9 dB below the active level, or was
-    so within the last 200 ms.
+    A sample is active as in P.56: its envelope is at most 15.9 dB below the active level, or was so
+    within the last 200 ms.
 
     Args:
         audio: (640 T,) int16, or float in -1..1, at 16 kHz.
-        active_dbfs: active level of the whole of it.
+        active_dbfs: active level of the whole audio.
 
     Returns:
         (T,) bool.
@@ -93,12 +93,12 @@ def active_frames(audio: np.ndarray, active_dbfs: float) -> np.ndarray:
 
 def _samples(audio: np.ndarray) -> np.ndarray:
     if audio.ndim != 1:
-        raise ValueError(f"audio has the shape {audio.shape}; give one channel, (samples,).")
+        raise ValueError(f"audio has shape {audio.shape}; give one channel, (samples,).")
     if audio.dtype == np.int16:
         return audio / 32768.0
     samples = audio.astype(np.float64)
     if not np.isfinite(samples).all():
-        raise ValueError("audio holds values that are not finite; repair or drop it first.")
+        raise ValueError("audio contains values that are not finite; repair or drop it first.")
     return samples
 
 
@@ -110,8 +110,8 @@ def _envelope(samples: np.ndarray, rate_hz: int) -> np.ndarray:
 
 
 def _active_dbfs(envelope: np.ndarray, energy: float, hangover: int) -> float:
-    """The level that lies 15.9 dB above the threshold it was counted with."""
-    below: tuple[float, float] | None = None  # at the threshold before: level, and its excess
+    """The level that is 15.9 dB above its own threshold."""
+    below: tuple[float, float] | None = None  # level and excess at the threshold before
     for threshold in THRESHOLDS:
         count = _active_count(envelope, threshold, hangover)
         if count == 0:
@@ -119,15 +119,15 @@ def _active_dbfs(envelope: np.ndarray, energy: float, hangover: int) -> float:
         level = 10 * math.log10(energy / count)
         excess = level - 20 * math.log10(threshold) - MARGIN_DB
         if excess <= 0:
-            # Nothing is below the lowest threshold: too faint for 16 bits.
+            # There is no lower threshold: the sound is below 16-bit resolution.
             return -math.inf if below is None else _between(below, (level, excess))
         below = (level, excess)
-    # Only sparse clicks come here: they are louder than their envelope by more than the margin.
+    # Only sparse clicks get here: they are louder than their envelope by more than the margin.
     return -math.inf if below is None else below[0]
 
 
 def _active_count(envelope: np.ndarray, threshold: float, hangover: int) -> int:
-    """Samples at or above a threshold, or at most `hangover` samples after such a one."""
+    """Number of samples at or above a threshold, or at most `hangover` samples after one."""
     above = np.flatnonzero(envelope >= threshold)
     if not len(above):
         return 0
@@ -136,6 +136,6 @@ def _active_count(envelope: np.ndarray, threshold: float, hangover: int) -> int:
 
 
 def _between(below: tuple[float, float], above: tuple[float, float]) -> float:
-    """The level where the excess is zero, by a straight line through two thresholds."""
+    """The level where the excess is zero, interpolated linearly between two thresholds."""
     (level_0, excess_0), (level_1, excess_1) = below, above
     return level_0 + (level_1 - level_0) * excess_0 / (excess_0 - excess_1)

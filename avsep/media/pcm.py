@@ -1,4 +1,4 @@
-"""The sound member of a sample: `.flac`, or `.wav` for machines without soundfile."""
+"""Encode sound at 16 kHz as FLAC, or as WAVE for machines without soundfile."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _checked(audio: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def pcm_sha256(audio: NDArray[np.int16]) -> str:
-    """The sha256 of the samples as little-endian int16, the same for every way of storing them.
+    """The sha256 of the samples as little-endian int16, independent of how they are stored.
 
     Args:
         audio: (samples,) int16.
@@ -35,7 +35,7 @@ def pcm_sha256(audio: NDArray[np.int16]) -> str:
 
 
 def encode_flac(audio: NDArray[np.int16]) -> bytes:
-    """Lossless FLAC, 16 kHz mono 16 bit; the same samples give the same bytes.
+    """Encode as lossless FLAC, 16 kHz mono 16 bit; the same samples give the same bytes.
 
     Args:
         audio: (samples,) int16 at 16 kHz.
@@ -48,10 +48,10 @@ def encode_flac(audio: NDArray[np.int16]) -> bytes:
 
 
 def decode_flac(content: bytes) -> NDArray[np.int16]:
-    """The samples of a FLAC member, (samples,) int16 at 16 kHz.
+    """The samples of a FLAC file, (samples,) int16 at 16 kHz.
 
     Raises:
-        ValueError: damaged, or not 16 kHz mono 16 bit.
+        ValueError: the content is damaged or not 16 kHz mono 16 bit.
     """
     import soundfile
 
@@ -69,7 +69,7 @@ def decode_flac(content: bytes) -> NDArray[np.int16]:
 
 
 def encode_wav(audio: NDArray[np.int16]) -> bytes:
-    """Plain RIFF WAVE, 16 kHz mono 16 bit.
+    """Encode as RIFF WAVE, 16 kHz mono 16 bit.
 
     Args:
         audio: (samples,) int16 at 16 kHz.
@@ -84,10 +84,10 @@ def encode_wav(audio: NDArray[np.int16]) -> bytes:
 
 
 def decode_wav(content: bytes) -> NDArray[np.int16]:
-    """The samples of a WAVE member, (samples,) int16 at 16 kHz.
+    """The samples of a WAVE file, (samples,) int16 at 16 kHz.
 
     Raises:
-        ValueError: damaged, or not 16 kHz mono 16 bit.
+        ValueError: the content is damaged or not 16 kHz mono 16 bit.
     """
     try:
         with wave.open(io.BytesIO(content), "rb") as sound:

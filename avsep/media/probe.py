@@ -1,4 +1,4 @@
-"""What a media file holds, from one pass over its packets and its first decoded frames."""
+"""Probe a media file in one pass over its packets, decoding only its first frames."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class MediaInfo:
-    """A media file. Times are seconds of presentation time; absent streams have zeros.
+    """Facts of a media file. Times are seconds of presentation time; a missing stream has zeros.
 
     Attributes:
-        has_video: whether a stream of pictures decodes (a cover picture is none).
-        has_audio: whether a stream of sound decodes.
-        width: as displayed (square pixels, rotated), in pixels.
-        height: likewise.
-        rotation: that the file asks for, counter-clockwise: 0, 90, 180 or 270 degrees.
-        fps: pictures over time, averaged.
-        num_pictures: packets of the video stream.
-        video_start_s: when the first picture shows.
-        video_end_s: when the last picture ends.
-        key_times_s: when the key pictures show, sorted.
+        has_video: whether a video stream can be decoded; a cover picture is not a video.
+        has_audio: whether an audio stream can be decoded.
+        width: width as displayed (square pixels, rotated), in pixels.
+        height: height as displayed, in pixels.
+        rotation: rotation for display, 0, 90, 180 or 270 degrees counter-clockwise.
+        fps: average number of pictures per second.
+        num_pictures: number of packets in the video stream.
+        video_start_s: time of the first picture.
+        video_end_s: end of the last picture.
+        key_times_s: times of the key pictures, sorted.
         audio_start_s: time of the first sample.
         audio_end_s: end of the last sample.
-        audio_rate_hz: of the source.
-        channels: of the source.
-        video_codec: e.g. `h264`, empty when absent.
-        audio_codec: e.g. `aac`, empty when absent.
+        audio_rate_hz: sample rate of the source.
+        channels: number of audio channels of the source.
+        video_codec: name of the video codec, e.g. `h264`.
+        audio_codec: name of the audio codec, e.g. `aac`.
     """
 
     has_video: bool = False
@@ -68,17 +68,17 @@ class MediaInfo:
 
     @property
     def start_s(self) -> float:
-        """First moment that both streams have, or that the only one has."""
+        """First moment of both streams, or of the only one."""
         return max((start_s for start_s, _ in self._spans()), default=0.0)
 
     @property
     def end_s(self) -> float:
-        """Last moment that both streams have; before `start_s` when they never meet."""
+        """Last moment of both streams; before `start_s` when they do not overlap."""
         return min((end_s for _, end_s in self._spans()), default=0.0)
 
     @property
     def apart_s(self) -> float:
-        """The longest time at the beginning or the end that only one of the streams has."""
+        """The longer of the times at the start and at the end with only one of the streams."""
         return max(
             abs(self.video_start_s - self.audio_start_s), abs(self.video_end_s - self.audio_end_s)
         )
@@ -93,11 +93,11 @@ class MediaInfo:
 
 
 def probe(path: Path) -> MediaInfo:
-    """Look at a media file; cheap: only the first picture and the first sound are decoded.
+    """Probe a media file. This is cheap: only the first picture and the first sound are decoded.
 
     Raises:
-        ItemError: missing, unreadable, no media, too large, too long, or streams of which
-            nothing decodes.
+        ItemError: the file is missing, unreadable, not a media file, too large or too long, or
+            nothing of a stream can be decoded.
     """
     with open_local(path) as container:
         video, audio = video_stream(container), audio_stream(container)
@@ -106,25 +106,25 @@ def probe(path: Path) -> MediaInfo:
         }
         for packet in packets(container, [s for s in (video, audio) if s is not None]):
             scans[packet.stream.index].add(packet, video if packet.stream is video else None)
-        sight = scans[video.index] if video else _Scan()
+        pictures = scans[video.index] if video else _Scan()
         sound = scans[audio.index] if audio else _Scan()
-        sight.count.check("picture")
+        pictures.count.check("video")
         sound.count.check("sound")
         return MediaInfo(
-            **_picture_facts(sight, video.codec_context.name if video else ""),
+            **_picture_facts(pictures, video.codec_context.name if video else ""),
             **_sound_facts(sound, audio.codec_context.name if audio else ""),
         )
 
 
 @dataclass
 class _Scan:
-    """What the packets of one stream tell."""
+    """Facts from the packets of one stream."""
 
     count: PacketCount = field(default_factory=PacketCount)
     num_packets: int = 0
     start_s: float = math.inf
     end_s: float = -math.inf
-    first_s: float | None = None  # of the first decoded frame
+    first_s: float | None = None  # time of the first decoded frame
     key_times_s: list[float] = field(default_factory=list)
     geometry: Geometry | None = None
     rate_hz: int = 0
@@ -132,7 +132,7 @@ class _Scan:
 
     def add(self, packet: Packet, video: VideoStream | None) -> None:
         ticks = packet.pts if packet.pts is not None else packet.dts
-        # Discarded packets are outside the edit list: decoded, but never shown.
+        # Discarded packets are outside the edit list: they are decoded, but never shown.
         if packet.size and ticks is not None and packet.time_base and not packet.is_discard:
             time_s = float(ticks * packet.time_base)
             self.num_packets += 1
@@ -164,7 +164,7 @@ def _picture_facts(scan: _Scan, codec: str) -> dict[str, Any]:
     if scan.num_packets == 0:
         return {}
     if scan.geometry is None or scan.first_s is None:
-        raise ItemError(Reason.UNDECODABLE, "none of its pictures decodes.")
+        raise ItemError(Reason.UNDECODABLE, "none of its pictures can be decoded.")
     width, height = scan.geometry.displayed
     duration_s = scan.end_s - scan.start_s
     return {
@@ -185,10 +185,10 @@ def _sound_facts(scan: _Scan, codec: str) -> dict[str, Any]:
     if scan.num_packets == 0:
         return {}
     if scan.first_s is None:
-        raise ItemError(Reason.UNDECODABLE, "none of its sound decodes.")
+        raise ItemError(Reason.UNDECODABLE, "none of its sound can be decoded.")
     return {
         "has_audio": True,
-        # The first packet may hold samples that the decoder skips (encoder delay).
+        # The first packet may contain samples that the decoder skips (encoder delay).
         "audio_start_s": scan.first_s,
         "audio_end_s": scan.end_s,
         "audio_rate_hz": scan.rate_hz,

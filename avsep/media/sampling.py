@@ -1,4 +1,4 @@
-"""A few small grey pictures of a file, decoded as cheaply as its key pictures allow."""
+"""Sample a few small grey pictures of a file, as cheaply as its key pictures allow."""
 
 from __future__ import annotations
 
@@ -7,21 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from avsep.errors import ItemError, Reason
-from avsep.media.container import (
-    PacketCount,
-    decode_packet,
-    frame_time_s,
-    open_local,
-    packets,
-    video_stream,
-)
+from avsep.media.container import PacketCount, decoded_frames, frame_time_s, open_video
 
-_EARLY_S = 0.02  # how much before its moment a picture may be
+_EARLY_S = 0.02  # how far a picture may be before its moment
 
 
 def spread_times(start_s: float, end_s: float, count: int) -> list[float]:
-    """`count` moments in the middles of equal parts of a span, in seconds."""
+    """The middles of `count` equal parts of a span, in seconds."""
     step_s = (end_s - start_s) / count
     return [start_s + (index + 0.5) * step_s for index in range(count)]
 
@@ -29,41 +21,35 @@ def spread_times(start_s: float, end_s: float, count: int) -> list[float]:
 def sample_grey(
     path: Path, times_s: Sequence[float], key_times_s: Sequence[float], *, side: int = 32
 ) -> np.ndarray:
-    """Small grey pictures at, or soon after, the moments asked for.
+    """Small grey pictures at the given moments, or soon after.
 
-    Only key pictures are decoded where there are enough of them, else only pictures that others
-    refer to: that is a fraction of the work of decoding all.
+    Where there are enough key pictures, only these are decoded, and otherwise only pictures that
+    others refer to: a fraction of the work of decoding all.
 
     Args:
-        path: of the file.
-        times_s: sorted, in seconds of presentation time.
-        key_times_s: when the key pictures show (`MediaInfo.key_times_s`).
-        side: of the small pictures, in pixels; each of theirs is the mean of a block.
+        path: path of the file.
+        times_s: moments in seconds of presentation time, sorted.
+        key_times_s: times of the key pictures (`MediaInfo.key_times_s`), in seconds.
+        side: side of the small pictures, in pixels; each pixel is the mean of a block.
 
     Returns:
         (at most len(times_s), side, side) uint8, full range.
 
     Raises:
-        ItemError: cannot be opened, no pictures, or too many that do not decode.
+        ItemError: the file cannot be opened, has no video, or too much of it cannot be decoded.
     """
     inside = sum(times_s[0] <= time_s <= times_s[-1] for time_s in key_times_s)
     count = PacketCount()
     pictures: list[np.ndarray] = []
-    with open_local(path) as container:
-        stream = video_stream(container)
-        if stream is None:
-            raise ItemError(Reason.NO_VIDEO, "it has no pictures.")
+    with open_video(path) as (container, stream):
         stream.codec_context.skip_frame = "NONKEY" if inside >= len(times_s) else "NONREF"
-        for packet in packets(container, [stream]):
-            for frame in decode_packet(packet, count):
-                time_s = frame_time_s(frame)
-                if time_s is None or time_s < times_s[len(pictures)] - _EARLY_S:
-                    continue
-                small = frame.reformat(  # type: ignore[union-attr]
-                    width=side, height=side, format="gray", interpolation="AREA"
-                )
-                pictures.append(small.to_ndarray())
-                if len(pictures) == len(times_s):
-                    return np.stack(pictures)
-    count.check("picture")
+        for _, frame in decoded_frames(container, stream, count):
+            time_s = frame_time_s(frame)
+            if time_s is None or time_s < times_s[len(pictures)] - _EARLY_S:
+                continue
+            small = frame.reformat(width=side, height=side, format="gray", interpolation="AREA")
+            pictures.append(small.to_ndarray())
+            if len(pictures) == len(times_s):
+                return np.stack(pictures)
+    count.check("video")
     return np.stack(pictures) if pictures else np.zeros((0, side, side), np.uint8)

@@ -298,7 +298,7 @@ def test_few_damaged_pictures_repeat_the_one_before(tmp_path):
 def test_many_damaged_pictures_make_the_clip_undecodable(tmp_path, take):
     path = make_clip(tmp_path / "a.mp4", pictures=noisy_pictures(50), video_options={"g": "1"})
     damage_packets(path, "video", list(range(10, 20)))
-    with pytest.raises(ItemError, match="packets of the picture") as caught:
+    with pytest.raises(ItemError, match="packets of the video") as caught:
         take(read_frames(path, 0.0, 50))
     assert caught.value.reason is Reason.UNDECODABLE
 
