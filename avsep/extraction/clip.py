@@ -27,8 +27,8 @@ from avsep.shards.writer import sample_key
 if TYPE_CHECKING:
     import numpy as np
 
-    from avsep.faces import FaceTrackSample
     from avsep.faces.backends import FaceBackend
+    from avsep.faces.extraction import FaceTrackSample
     from avsep.faces.timing import StepTimer
 
 SCORE_DIGITS = 5  # decimals of a stored score

@@ -215,8 +215,8 @@ class Tracker:
         """Detections in the whole picture; only every fourth run also looks for small new faces."""
         smallest = self._config.min_face_px
         if seen and self._searches % THOROUGH_EVERY:
-            followed = min(float(sighting.box[2]) for sighting in seen.values())
-            smallest = max(smallest, int(QUICK_SHARE * followed))
+            tracked = min(float(sighting.box[2]) for sighting in seen.values())
+            smallest = max(smallest, int(QUICK_SHARE * tracked))
         self._searches += 1
         with self._timer.step("detect"):
             return self._backend.detect(frame, smallest)

@@ -47,7 +47,7 @@ def test_steady_noise_above_the_speech_does_not_count():
     assert bandwidth_hz(power_spectra(as_audio(bursts()))) == 8000
 
 
-def test_nothing_has_no_bandwidth():
+def test_silence_has_no_bandwidth():
     for audio in (np.zeros(0, np.int16), np.zeros(16_000, np.int16), np.zeros(600, np.int16)):
         assert bandwidth_hz(power_spectra(audio)) == 0
     steady = as_audio(np.random.default_rng(2).normal(0, 3000, 2 * RATE_HZ))
@@ -58,4 +58,4 @@ def test_nothing_has_no_bandwidth():
 def test_the_offset_is_the_mean(offset):
     scores = sound_scores(as_audio(bursts() + 32768 * offset))
     assert scores.dc_offset == pytest.approx(offset, abs=0.001)
-    assert scores.bandwidth_hz == 8000  # it is no speech
+    assert scores.bandwidth_hz == 8000  # it is not speech

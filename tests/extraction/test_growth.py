@@ -128,7 +128,7 @@ def test_ten_clips_more_than_two_hundred_leave_all_shards_and_lists_alone(projec
     assert "shards: 6 the same, 3 new, 0 gone, 0 changed" in said.stdout
 
 
-def test_lists_grow_where_that_is_asked_for(project):
+def test_lists_grow_with_grow_lists(project):
     first = project([clip(n) for n in range(24)])
     then = project([clip(n) for n in range(36)], MixConfig(**(vars(MIX) | {"grow_lists": True})))
     assert then["test.jsonl"] != first["test.jsonl"]
@@ -152,7 +152,7 @@ def test_a_killed_growth_plans_the_same_shards_again(project, monkeypatch):
     assert "train-b002-000000.tar" in third
 
 
-def test_without_the_plan_the_set_is_cut_anew(project):
+def test_without_the_plan_the_set_is_planned_anew(project):
     project([clip(n) for n in range(12)], None)
     project([clip(n) for n in range(18)], None)
     project.workspace.shard_plan.unlink()
@@ -180,7 +180,7 @@ def test_clips_keep_their_place_and_a_changed_split_is_new(tmp_path):
     assert [batch_of(name) for name in ("val-b012-000001.tar", "val-000001.tar")] == [12, 0]
 
 
-def test_a_changed_set_is_no_growth(project, tmp_path):
+def test_a_changed_set_has_not_just_grown(project, tmp_path):
     project([clip(n) for n in range(12)], None)
     copy = tmp_path / "before"
     project.workspace.shards.rename(copy)
@@ -194,7 +194,7 @@ def test_a_changed_set_is_no_growth(project, tmp_path):
     assert isinstance(said.exception, CheckError)
 
 
-def test_the_card_says_what_is_inside_and_what_was_left_out(project):
+def test_the_card_lists_the_contents_and_what_was_left_out(project):
     silent = clip(12, kept=False, reason=str(Reason.SILENT))
     project([*(clip(n, licence="CC | BY") for n in range(12)), silent], None)
     card = (project.workspace.shards / "card.md").read_text("utf-8")

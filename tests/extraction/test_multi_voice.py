@@ -1,4 +1,4 @@
-"""Which doubts about the number of voices a sample gets."""
+"""Why a clip may contain more than one voice."""
 
 import numpy as np
 

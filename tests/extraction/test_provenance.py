@@ -1,11 +1,11 @@
-"""What a sample says of how it was made."""
+"""What a sample says about how it was made."""
 
 from avsep.extraction.config import ExtractionConfig
 from avsep.extraction.provenance import faces_facts
 from avsep.files import dump_json
 
 
-def test_shards_do_not_tell_about_the_machine():
+def test_shards_do_not_reveal_the_machine():
     settings = ExtractionConfig(
         backend="face_alignment", backend_options={"device": "cuda:1", "weights": "/home/me"}
     )

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from avsep.errors import UsageError
-from avsep.faces import FacesConfig, extract_faces
 from avsep.faces.backends import create, fan, s3fd
 from avsep.faces.backends.face_alignment import BoxRegion, FaceAlignmentBackend, Networks
 from avsep.faces.backends.fan_weights import (
@@ -22,6 +21,8 @@ from avsep.faces.backends.fan_weights import (
     load_state,
     weights_folder,
 )
+from avsep.faces.config import FacesConfig
+from avsep.faces.extraction import extract_faces
 from tests.support.face_scene import FACE
 
 SIDE = 80  # of the drawn face's box, in pixels
@@ -136,7 +137,7 @@ def test_region_keeps_its_relation_to_the_landmarks(backend: FaceAlignmentBacken
     assert two.region.side == pytest.approx(one.region.side, rel=0.05)
 
 
-def test_faces_are_followed_in_batches(backend: FaceAlignmentBackend) -> None:
+def test_faces_are_tracked_in_batches(backend: FaceAlignmentBackend) -> None:
     frames = [picture(100 + 2 * i, 100) for i in range(8)]
     config = FacesConfig(min_track_frames=5, min_face_px=32)
     (sample,) = extract_faces(iter(frames), config, backend)
@@ -144,7 +145,7 @@ def test_faces_are_followed_in_batches(backend: FaceAlignmentBackend) -> None:
     assert sample.lips.shape == (8, 96, 96)
 
 
-def test_peak_leans_a_quarter_cell_to_its_higher_neighbour() -> None:
+def test_peak_moves_a_quarter_cell_to_its_higher_neighbour() -> None:
     maps = torch.zeros(1, 68, 64, 64)
     maps[0, :, 20, 30], maps[0, :, 20, 31], maps[0, :, 19, 30] = 1.0, 0.5, 0.2
     maps[0, 1] = 0
@@ -166,7 +167,7 @@ def test_mirrored_pass_is_averaged() -> None:
     assert torch.allclose(maps, expected)
 
 
-def test_boxes_equal_the_package_s_own_decoding() -> None:
+def test_boxes_equal_the_decoding_of_the_package() -> None:
     detect = pytest.importorskip("face_alignment.detection.sfd.detect", reason="extra `faces`")
     generator = torch.Generator().manual_seed(1)
     outputs: list[torch.Tensor] = []
@@ -185,7 +186,7 @@ def test_boxes_equal_the_package_s_own_decoding() -> None:
         assert np.abs(theirs - row).max(axis=1).min() < 1e-3
 
 
-def test_missing_weights_are_named_with_their_place(
+def test_missing_weights_are_named_with_their_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -209,7 +210,7 @@ def test_weights_that_are_not_what_their_name_says_are_refused(tmp_path: Path) -
     assert find_weights([name], str(tmp_path)) == [tmp_path / name]
 
 
-def test_weights_are_looked_for_where_the_hub_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_found_where_the_hub_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCH_HOME", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
     assert weights_folder() == Path("/cache/torch/hub/checkpoints")

@@ -1,4 +1,4 @@
-"""Whether two boxes or a box and a track show one face."""
+"""Whether two boxes or a box and a track show the same face."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def track(track_id: int, pose: Pose) -> FaceTrack:
     return made
 
 
-def test_of_two_tracks_on_one_face_the_unlike_one_is_wrong() -> None:
+def test_of_two_tracks_on_one_face_the_less_similar_one_is_wrong() -> None:
     own, slid = track(0, Pose(0, 150, 120, 80)), track(1, Pose(4, 100, 120, 80))
     here = sighting(Pose(0, 150, 120, 80))
     near = sighting(Pose(0, 152, 121, 80))

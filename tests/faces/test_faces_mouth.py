@@ -97,7 +97,7 @@ def test_transform_uses_the_mean_of_six_frames_on_each_side() -> None:
     )
 
 
-def test_corner_follows_the_frame_s_own_mouth_and_stays_inside() -> None:
+def test_corner_follows_the_mouth_of_its_frame_and_stays_inside() -> None:
     identity = np.eye(2, 3)[None].repeat(3, axis=0)
     points = np.zeros((3, 68, 3))
     points[0, MOUTH, :2] = [128.4, 180.6]
@@ -127,7 +127,7 @@ def test_shrunk_grey_crop_averages_and_keeps_its_coordinates() -> None:
         assert abs(float(crop.image[v, u]) - (source_x / 2 + source_y / 4)) <= 0.5
 
 
-def test_mouth_strip_in_a_stream_gives_the_bits_of_one_pass() -> None:
+def test_mouth_cropper_gives_the_same_bits_in_blocks_as_in_one_pass() -> None:
     rng = np.random.default_rng(5)
     walk = np.cumsum(rng.normal(0, 0.8, (90, 1, 3)), axis=0)
     points = (FACE * 60 + 112 + walk + rng.normal(0, 0.3, (90, 68, 3))).astype(np.float32)

@@ -124,12 +124,12 @@ def test_loudness_runs_from_quiet_to_loud() -> None:
 
 
 @pytest.mark.parametrize("degrees", [-50, -20, 0, 30, 60])
-def test_yaw_is_the_turn_of_the_head_with_depth(degrees: float) -> None:
+def test_yaw_with_depth_is_the_angle_of_the_head(degrees: float) -> None:
     assert yaw_degrees(turned(degrees)[None])[0] == pytest.approx(degrees, abs=1)
 
 
 @pytest.mark.parametrize("degrees", [-40, -20, 20, 40])
-def test_yaw_without_depth_has_the_right_side_and_about_the_size(degrees: float) -> None:
+def test_yaw_without_depth_has_the_right_sign_and_about_the_right_size(degrees: float) -> None:
     flat = turned(degrees)[None]
     straight = turned(0)[None]
     flat[..., 2] = straight[..., 2] = 0

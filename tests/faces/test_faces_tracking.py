@@ -1,4 +1,4 @@
-"""Faces are followed, bridged, split and ordered as promised, on drawn scenes."""
+"""Faces are tracked, bridged, split and ordered as promised, on drawn scenes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from avsep.faces import FacesConfig, extract_faces
 from avsep.faces.backends import Estimate, Region
-from avsep.faces.extraction import FaceTrackSample
+from avsep.faces.config import FacesConfig
+from avsep.faces.extraction import FaceTrackSample, extract_faces
 from avsep.schema import DETECTED, INTERPOLATED, MISSING
 from tests.support.face_scene import FACE, ColourBackend, Pose, background, draw
 
@@ -106,7 +106,7 @@ def test_long_loss_ends_the_track() -> None:
     assert all((sample.landmarks.valid == DETECTED).all() for sample in samples)
 
 
-def test_long_loss_is_held_and_marked_missing_where_wanted() -> None:
+def test_long_loss_is_held_and_marked_missing_with_long_gaps_hold() -> None:
     def poses(i: int) -> list[Pose]:
         return [] if 20 <= i < 40 else [Pose(0, 150, 120, 80)]
 
@@ -200,7 +200,7 @@ class DriftingBackend(ColourBackend):
         return Estimate(points.astype(np.float32), found.score, replace(region, x=x, y=y))
 
 
-def test_track_that_slides_onto_another_face_ends_there() -> None:
+def test_track_that_moves_onto_another_face_ends_there() -> None:
     def poses(i: int) -> list[Pose]:
         return [Pose(4, 100, 120, 40)] + ([Pose(0, 150, 120, 40)] if i < 20 else [])
 
@@ -212,7 +212,7 @@ def test_track_that_slides_onto_another_face_ends_there() -> None:
     assert samples[1].span[1] < 25
 
 
-def test_walking_face_is_followed_without_a_new_detection() -> None:
+def test_walking_face_is_tracked_without_a_new_detection() -> None:
     backend = ColourBackend()
     config = FacesConfig(detect_every=1000, min_track_frames=5)
     poses = lambda i: [Pose(0, 60 + 3 * i, 120 + 20 * np.sin(i / 5), 60 + 0.3 * i)]  # noqa: E731
@@ -221,7 +221,7 @@ def test_walking_face_is_followed_without_a_new_detection() -> None:
     assert backend.detections == 1
 
 
-def test_tracks_shorter_than_asked_for_are_dropped() -> None:
+def test_short_tracks_are_dropped() -> None:
     poses = [Pose(0, 150, 120, 80)]
     config = FacesConfig(min_track_frames=25)
     assert not extract_faces(scene(24, lambda i: poses), config, ColourBackend())
@@ -237,7 +237,7 @@ def test_dropped_second_face_still_shows_in_the_scores() -> None:
     assert sample.scores["other_face_share"] == pytest.approx(10 / 50)
 
 
-def test_only_the_largest_faces_are_followed() -> None:
+def test_only_the_largest_faces_are_tracked() -> None:
     poses = [Pose(k, 40 + 75 * k, 120, 40 + 5 * k) for k in range(4)]
     config = FacesConfig(max_faces=2, min_track_frames=5, min_face_px=30)
     samples = extract_faces(scene(20, lambda i: poses), config, ColourBackend())

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from avsep.errors import ItemError, Reason, UsageError
-from avsep.faces import extract_faces
 from avsep.faces.backends.imported import ImportedLandmarks, open_imported
 from avsep.faces.config import FacesConfig
+from avsep.faces.extraction import extract_faces
 from avsep.faces.landmark_files import load_plain, read_landmarks
 from avsep.schema import Clip
 from tests.support.clip_maker import raw_clip
@@ -73,7 +73,9 @@ class Evil:
     ],
     ids=range(13),
 )
-def test_nothing_that_runs_code_or_is_no_list_of_points_is_read(tmp_path, content, monkeypatch):
+def test_pickles_that_run_code_or_are_not_a_list_of_points_are_refused(
+    tmp_path, content, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "x.pkl"
     path.write_bytes(content)
@@ -100,7 +102,7 @@ def frames(count: int):
     return (picture for _ in range(count))
 
 
-def test_an_imported_face_is_cut_and_scored_like_any_other():
+def test_an_imported_face_is_cropped_and_scored_like_any_other():
     points = track(40, missing=(20, 21))
     backend = ImportedLandmarks(points)
     [sample] = extract_faces(backend.counted(frames(40)), FacesConfig(), backend)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from avsep.errors import CheckError, UsageError
-from avsep.faces import FacesConfig, extract_faces
 from avsep.faces.backends import Region, create
 from avsep.faces.backends.blazeface import merge, tile_sides, tile_starts
 from avsep.faces.backends.mediapipe import MediaPipeBackend, next_region
 from avsep.faces.backends.task_file import DETECTOR, interpreter, read_models
+from avsep.faces.config import FacesConfig
+from avsep.faces.extraction import extract_faces
 from avsep.faces.ibug68 import MEDIAPIPE_INDEX
 from avsep.faces.quality import inter_ocular
 from tests.support.face_scene import GOLDEN
@@ -204,7 +205,7 @@ def test_damaged_task_file_is_refused() -> None:
         read_models(b"not the file")
 
 
-def test_loading_a_model_leaves_the_terminal_alone(capfd: pytest.CaptureFixture[str]) -> None:
+def test_loading_a_model_writes_nothing_to_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     interpreter(read_models()[DETECTOR])
     assert capfd.readouterr().err == ""
 

@@ -119,7 +119,7 @@ def test_edit_list_that_starts_between_key_pictures_is_honoured(tmp_path):
 
 
 @pytest.mark.parametrize("options", [NO_B_FRAMES, B_FRAMES])
-def test_every_picture_of_a_25_fps_source_comes_once(tmp_path, options):
+def test_every_picture_of_a_25_fps_source_is_read_once(tmp_path, options):
     path = make_clip(tmp_path / "a.mp4", pictures=numbered_pictures(50), video_options=options)
     with av.open(str(path)) as container:
         reordered = any(p.pts != p.dts for p in container.demux(video=0) if p.size)
@@ -132,7 +132,7 @@ def test_every_picture_of_a_25_fps_source_comes_once(tmp_path, options):
     [(Fraction(30_000, 1001), 45), (Fraction(24_000, 1001), 36), (50, 50), (15, 24), (30, 45)],
 )
 @pytest.mark.parametrize("container", ["mp4", "mkv"])
-def test_other_rates_give_the_picture_that_shows(tmp_path, fps, count, container):
+def test_other_rates_give_the_picture_that_is_shown(tmp_path, fps, count, container):
     path = make_clip(tmp_path / f"a.{container}", pictures=numbered_pictures(count), fps=fps)
     num_frames = int(count / fps * 25)
     expected = [
@@ -177,7 +177,7 @@ def test_before_and_after_the_file_pictures_repeat_and_sound_is_zero(tmp_path):
     assert read_audio(path, 50.0, 160).tolist() == [0] * 160
 
 
-def test_16_khz_mono_pcm_comes_through_bit_by_bit(tmp_path):
+def test_16_khz_mono_pcm_is_read_bit_by_bit(tmp_path):
     audio = click_audio(1.0, 0.5, 16_000)
     path = make_clip(tmp_path / "a.mov", audio=audio, audio_codec="pcm_s16le")
     assert np.array_equal(read_audio(path, 0.0, 16_000), audio[:, 0])
@@ -251,7 +251,7 @@ def test_rotation_of_the_file_is_applied(tmp_path, degrees, matrix, corner):
     assert (frame[..., 0] > 150).mean() == pytest.approx(0.25, abs=0.03)
 
 
-def test_pixels_that_are_not_square_are_made_so(tmp_path):
+def test_pixels_that_are_not_square_are_made_square(tmp_path):
     path = make_clip(
         tmp_path / "a.mp4", pictures=flash_pictures(3, 9), sample_aspect_ratio=Fraction(3, 2)
     )

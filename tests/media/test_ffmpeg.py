@@ -27,7 +27,7 @@ def test_cut_starts_where_it_says(tmp_path, clip, start_s):
     frames = list(read_frames(tmp_path / "cut.mp4", -start_s, 45))
     assert click_time(audio) == pytest.approx(1.0 - start_s, abs=0.0015)
     assert [index for index, frame in enumerate(frames) if frame.mean() > 150] == [25]
-    # The first picture that begins within the span keeps its time, also between two of 25 a second.
+    # The first picture of the span keeps its time, also between two pictures at 25 per second.
     first_s = math.ceil(start_s * 25 - 1e-9) / 25 - start_s
     assert probe(tmp_path / "cut.mp4").video_start_s == pytest.approx(first_s, abs=0.002)
     assert probe(tmp_path / "cut.mp4").end_s == pytest.approx(1.8 - start_s, abs=0.05)
@@ -73,7 +73,7 @@ def test_nothing_is_left_of_what_cannot_be_repaired(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["text.mp4"]
 
 
-def test_mux_puts_other_sound_under_the_pictures(tmp_path, clip):
+def test_mux_combines_the_pictures_with_other_sound(tmp_path, clip):
     sound = make_clip(
         tmp_path / "s.mov", audio=click_audio(2, 0.6, 48_000), rate_hz=48_000,
         audio_codec="pcm_s16le",
@@ -117,7 +117,7 @@ def test_pinned_binary_comes_before_the_systems(tmp_path, monkeypatch):
         ffmpeg.binary()
 
 
-def test_binary_that_hangs_is_ended_and_its_noise_is_bounded(tmp_path, clip, monkeypatch):
+def test_binary_that_hangs_is_killed_and_its_output_is_limited(tmp_path, clip, monkeypatch):
     script = tmp_path / "slow"
     script.write_text("#!/bin/sh\nyes complaint | head -c 3000000 >&2\nexec sleep 6000\n")
     script.chmod(0o755)

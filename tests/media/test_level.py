@@ -52,7 +52,7 @@ def by_the_letter(samples: np.ndarray, rate_hz: int) -> float:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_fast_form_agrees_with_the_letter(seed):
+def test_fast_implementation_agrees_with_the_literal_one(seed):
     rng = np.random.default_rng(seed)
     rate_hz = [4_000, 8_000][seed % 2]
     gate = np.repeat(rng.random(20) < 0.5, rate_hz // 8) * 10 ** (rng.uniform(-3, -0.5))

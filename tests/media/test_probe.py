@@ -38,13 +38,13 @@ def test_probe_tells_what_is_there(clip):
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
-def test_priming_of_the_sound_is_no_time(tmp_path, name):
+def test_encoder_delay_of_the_sound_does_not_count_as_time(tmp_path, name):
     path = make_clip(tmp_path / name, audio=click_audio(1, 0.5, 16_000))
     assert probe(path).audio_start_s == 0.0
     assert probe(path).audio_end_s == pytest.approx(1.0, abs=0.065)  # one AAC frame
 
 
-def test_span_is_what_both_streams_have(tmp_path):
+def test_span_is_the_overlap_of_both_streams(tmp_path):
     path = make_clip(
         tmp_path / "a.mp4", pictures=flash_pictures(50, 25), audio=click_audio(1.2, 0.5, 16_000),
         audio_delay_s=0.4,
@@ -55,7 +55,7 @@ def test_span_is_what_both_streams_have(tmp_path):
     assert info.apart_s == pytest.approx(0.4, abs=0.07)
 
 
-def test_missing_streams_are_no_error(tmp_path):
+def test_missing_streams_are_not_an_error(tmp_path):
     sound = probe(make_clip(tmp_path / "s.mp4", audio=click_audio(1, 0.5, 16_000)))
     assert (sound.has_video, sound.has_audio, sound.width) == (False, True, 0)
     sight = probe(make_clip(tmp_path / "v.mp4", pictures=flash_pictures(5, 1)))
@@ -76,7 +76,7 @@ def test_file_of_unknown_streams_has_neither(clip):
     assert (info.has_video, info.has_audio, info.end_s) == (False, False, 0.0)
 
 
-def test_cover_picture_is_no_video(tmp_path):
+def test_cover_picture_is_not_a_video(tmp_path):
     path = tmp_path / "song.mp4"
     with av.open(str(path), "w") as container:
         cover = container.add_stream("mjpeg", rate=1)
@@ -105,12 +105,12 @@ def test_cover_picture_is_no_video(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"hello" * 100, bytes(5_000), b"\x00\x00\x00\x18ftypmp42"]
 )
-def test_files_that_are_no_media_are_undecodable(tmp_path, content):
+def test_files_that_are_not_media_are_undecodable(tmp_path, content):
     (tmp_path / "a.mp4").write_bytes(content)
     assert reason_of(tmp_path / "a.mp4") is Reason.UNDECODABLE
 
 
-def test_what_is_no_regular_file_is_not_opened(tmp_path):
+def test_only_regular_files_are_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     assert reason_of(tmp_path / "pipe.mp4") is Reason.UNREADABLE
     assert reason_of(tmp_path) is Reason.UNREADABLE

@@ -1,4 +1,4 @@
-"""Sound in pieces is the sound in one go, whatever its rate, length and gaps."""
+"""Sound read in blocks equals sound read at once, whatever its rate, length and gaps."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,14 @@ from tests.support.clip_maker import make_clip, speech_like
 
 
 def streamed(path) -> tuple[float, np.ndarray]:
-    pieces = list(stream_audio(path))
-    return pieces[0][0], np.concatenate([piece for _, piece in pieces])
+    blocks = list(stream_audio(path))
+    return blocks[0][0], np.concatenate([block for _, block in blocks])
 
 
 @pytest.mark.parametrize(
     ("rate_hz", "count"), [(16_000, 16_001), (48_000, 100_000), (44_100, 90_001), (8_000, 9_999)]
 )
-def test_pieces_equal_the_whole(tmp_path, rate_hz, count):
+def test_blocks_equal_the_whole(tmp_path, rate_hz, count):
     audio = speech_like(count / 16_000)[:count]
     path = make_clip(tmp_path / "a.mkv", audio=audio, rate_hz=rate_hz, audio_codec="pcm_s16le")
     start_s, sound = streamed(path)

@@ -1,4 +1,4 @@
-"""Which fit clips are taken: the wish, and one split for a video."""
+"""Which clips are selected, and that a video is in one split only."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ def annotated(workspace, clips):  # noqa: F811
     return workspace
 
 
-def test_the_wish_drops_with_a_sentence_and_in_the_report_by_gender(annotated):
+def test_the_selection_drops_with_a_sentence_and_in_the_report_by_gender(annotated):
     config = replace(HERE, select="asd_conf > 1 and abs(av_offset) <= 3")
     report = run_stage("clean", annotated, config=config)
     assert report.counts.dropped["not_selected"] == 3
@@ -83,7 +83,7 @@ def test_a_video_in_two_splits_stays_in_the_one_that_is_tested(workspace, clips)
     assert rows["x-s1-3"].kept
 
 
-def test_words_and_annotations_come_through_a_kill(annotated, clips, monkeypatch):  # noqa: F811
+def test_words_and_annotations_survive_a_kill(annotated, clips, monkeypatch):  # noqa: F811
     words = {"words": ("GOOD", "DAY"), "word_times_s": (0.0, 0.4, 0.4, 1.0)}
     put(annotated, clips, n0=words)
     original, checked = clean.check_clip, []

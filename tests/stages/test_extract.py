@@ -152,7 +152,7 @@ def test_shards_are_whole_and_hold_what_the_clip_shows(unbroken, talks):
     assert sample.meta["multi_voice"] is False
     assert sample.meta["source"]["path"] == "one.mp4"
     assert (sample.landmarks.valid == 1).mean() > 0.95
-    # AAC changes samples, but it must not shift them: 16 kHz sound lies where it was
+    # AAC changes samples, but it must not shift them: 16 kHz sound stays where it was
     sound = talks[0][1].astype(float)
     lags = {lag: float(np.dot(np.roll(sound, lag), sample.audio)) for lag in range(-40, 41)}
     assert max(lags, key=lags.__getitem__) == 0
@@ -277,7 +277,7 @@ def test_a_clip_that_was_damaged_while_it_waited_is_done_again(project, raw, mon
     assert verify_set(workspace.shards, deep=True) == []
 
 
-def test_what_nobody_planned_is_removed(project):
+def test_stale_files_are_removed(project):
     workspace = project("one", "two")
     run_stage("extract", workspace, config=HERE)
     (workspace.shards / "notes.txt").write_text("x")
@@ -293,7 +293,7 @@ def test_what_nobody_planned_is_removed(project):
     ]
 
 
-def test_a_face_that_comes_late_keeps_its_own_part_of_the_sound(tmp_path, talks, raw):
+def test_a_late_face_gets_its_own_part_of_the_sound(tmp_path, talks, raw):
     from avsep.faces.timing import StepTimer
     from avsep.media.decode import read_audio
     from avsep.media.encode import write_mp4
@@ -311,7 +311,7 @@ def test_a_face_that_comes_late_keeps_its_own_part_of_the_sound(tmp_path, talks,
     np.testing.assert_array_equal(sample.audio, expected)
 
 
-def test_two_faces_give_two_samples_and_both_may_carry_two_voices(project):
+def test_two_faces_give_two_samples_and_both_may_contain_two_voices(project):
     workspace = project("both")
     run_stage("extract", workspace, config=replace(HERE, storage="plain"))
     store = ShardStore(workspace.shards)
@@ -320,7 +320,7 @@ def test_two_faces_give_two_samples_and_both_may_carry_two_voices(project):
     assert store.meta("test-both-t0")["multi_voice_reasons"] == [AT_ONCE]
 
 
-def test_nothing_but_dropped_clips_gives_an_empty_whole_set(project):
+def test_a_set_of_dropped_clips_only_is_empty_and_valid(project):
     workspace = project("wall")
     report = run_stage("extract", workspace, config=HERE)
     assert report.facts["shards"] == 0
@@ -328,7 +328,7 @@ def test_nothing_but_dropped_clips_gives_an_empty_whole_set(project):
     assert len(ShardStore(workspace.shards)) == 0
 
 
-def test_no_kept_clip_at_all_gives_an_empty_whole_set(project, raw):
+def test_a_set_without_any_kept_clip_is_empty_and_valid(project, raw):
     workspace = project("one")
     rejected = replace(clip_row(raw, "one"), kept=False, reason="silent")
     write_rows(workspace.clips / "clips.parquet", [rejected])
@@ -349,6 +349,7 @@ def test_a_path_cannot_lead_out_of_the_raw_folder(project, raw):
     write_rows(workspace.clips / "clips.parquet", [outside])
     batch = extract.plan(HERE, workspace)[0]
     (outcome,) = extract.work(HERE, workspace, batch, lambda _: None)
+    assert outcome.reason is Reason.UNREADABLE  # as in `clean`
     assert "leads out of the raw folder" in outcome.message
 
 

@@ -72,21 +72,13 @@ class BlazeFace:
         square = cv2.warpAffine(
             frame, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         )
-        found = self._candidates(square)
-        found[:, 1:] *= step
-        found[:, 1:3] += origin
-        found[:, 5:] += np.tile(origin, 6)
-        return found
+        return _to_picture(self._candidates(square), np.array([step, step]), origin)
 
     def _tile(self, level: np.ndarray, x: int, y: int, shape: tuple[int, ...]) -> np.ndarray:
         """Candidates in one tile of a shrunk picture, in pixels of the original picture."""
         found = self._candidates(level[y : y + SIZE, x : x + SIZE])
         step = np.array([shape[1] / level.shape[1], shape[0] / level.shape[0]])
-        found[:, 1:] = (found[:, 1:].reshape(-1, 8, 2) * step).reshape(-1, 16)
-        origin = np.array([x, y]) * step
-        found[:, 1:3] += origin
-        found[:, 5:] += np.tile(origin, 6)
-        return found
+        return _to_picture(found, step, np.array([x, y]) * step)
 
     def _candidates(self, square: np.ndarray) -> np.ndarray:
         """Rows of score, centre, size and six key points, in pixels of a 128-pixel square."""
@@ -150,6 +142,20 @@ def merge(candidates: np.ndarray) -> list[np.ndarray]:
         inside = common > 0.6 * np.minimum(area, area[0])
         rest = rest[~(one_face | inside)]
     return faces
+
+
+def _to_picture(found: np.ndarray, step: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """Candidates of a square, in pixels of the picture.
+
+    Args:
+        found: (N, 17) score, centre, size and six key points, in pixels of the square.
+        step: (2,) pixels of the picture per pixel of the square, in x and y.
+        origin: (2,) place of the square in the picture.
+    """
+    points = found[:, 1:].reshape(-1, 8, 2) * step
+    points[:, 0] += origin
+    points[:, 2:] += origin
+    return np.concatenate([found[:, :1], points.reshape(-1, 16)], axis=1)
 
 
 def _detection(face: np.ndarray) -> Detection:
