@@ -7,6 +7,7 @@ it is done again.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -104,16 +105,29 @@ def clear_failures(
     return count
 
 
-def remove_stale_markers(workspace: Workspace, stage: str, batches: Iterable[Batch]) -> list[str]:
-    """Remove the markers of batches that are no longer planned; returns their names."""
-    planned = {batch.name for batch in batches}
-    gone = []
-    for path in sorted(workspace.work(stage).glob(f"*{SUFFIX}")):
-        name = path.name.removesuffix(SUFFIX)
-        if name not in planned:
+def remove_stale_files(
+    workspace: Workspace,
+    stage: str,
+    batches: Iterable[Batch],
+    planned: Iterable[Path],
+    pattern: str = "*.jsonl",
+) -> None:
+    """Remove markers and other files of batches that are no longer planned.
+
+    Args:
+        workspace: the project's folders.
+        stage: name of the stage.
+        batches: the planned batches.
+        planned: other files of these batches, which stay.
+        pattern: which other files of the stage's work folder to remove; folders too.
+    """
+    folder = workspace.work(stage)
+    kept = {*planned, *(marker_path(workspace, stage, batch.name) for batch in batches)}
+    for path in {*folder.glob(f"*{SUFFIX}"), *folder.glob(pattern)} - kept:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
             path.unlink()
-            gone.append(name)
-    return gone
 
 
 def failures_of(kind: str) -> tuple[Reason, ...]:

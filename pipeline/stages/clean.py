@@ -31,7 +31,7 @@ from avsep.tables import read_rows, write_rows
 from avsep.validation import check_at_least
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
-from pipeline.execution.markers import read_marker, remove_stale_markers, write_marker
+from pipeline.execution.markers import read_marker, remove_stale_files, write_marker
 from pipeline.execution.pool_settings import PoolSettings
 from pipeline.execution.stage import Batch, Stage, StageReport
 
@@ -134,7 +134,8 @@ def finish(
     outcomes: Sequence[Outcome],
 ) -> StageReport:
     """Drop duplicates over all batches, then write the table and the drop report."""
-    _remove_stale_work(workspace, batches)
+    journals = [_journal(workspace, batch) for batch in batches]
+    remove_stale_files(workspace, NAME, batches, journals)
     checks = {
         check.clip.clip_id: check
         for batch in batches
@@ -227,14 +228,6 @@ def _clip(row: RawClip, check: ClipCheck | None, outcome: Outcome) -> Clip:
 
 def _journal(workspace: Workspace, batch: Batch) -> Path:
     return workspace.work(NAME) / f"{batch.name}-{batch.settings}.jsonl"
-
-
-def _remove_stale_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
-    remove_stale_markers(workspace, NAME, batches)
-    wanted = {_journal(workspace, batch) for batch in batches}
-    for path in sorted(workspace.work(NAME).glob("*.jsonl")):
-        if path not in wanted:
-            path.unlink()
 
 
 STAGE = Stage(NAME, CleanConfig, plan, work, finish)

@@ -26,7 +26,7 @@ from avsep.schema import SPLITS, RawClip
 from avsep.tables import write_rows
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
-from pipeline.execution.markers import known_outcomes, remove_stale_markers, write_marker
+from pipeline.execution.markers import known_outcomes, remove_stale_files, write_marker
 from pipeline.execution.pool_settings import PoolSettings
 from pipeline.execution.stage import Batch, Stage, StageReport
 
@@ -127,8 +127,9 @@ def finish(
     if not rows:
         raise CheckError("there are no raw clips; `avsep ledger failures download` says why.")
     rows.sort(key=lambda row: row.clip_id)
-    _remove_stale_work(workspace, batches)
-    _remove_stale_files(workspace.raw / config.corpus, {workspace.raw / row.path for row in rows})
+    journals = [_journal(workspace, batch.name).path for batch in batches]
+    remove_stale_files(workspace, NAME, batches, journals)
+    _remove_stale_clips(workspace.raw / config.corpus, {workspace.raw / row.path for row in rows})
     write_rows(workspace.raw_table, rows, RawClip)
     splits = Counter(row.split for row in rows)
     return StageReport(
@@ -179,16 +180,7 @@ def _journal(workspace: Workspace, name: str) -> Journal:
     return Journal(workspace.work(NAME) / f"{name}.jsonl")
 
 
-def _remove_stale_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
-    """Remove the markers and journals of batches that no longer exist."""
-    remove_stale_markers(workspace, NAME, batches)
-    names = {batch.name for batch in batches}
-    for path in sorted(workspace.work(NAME).glob("*.jsonl")):
-        if path.stem not in names:
-            path.unlink()
-
-
-def _remove_stale_files(raw: Path, wanted: set[Path]) -> None:
+def _remove_stale_clips(raw: Path, wanted: set[Path]) -> None:
     """Remove clips and links of earlier settings, and temporary files of a killed run."""
     for path in sorted(raw.rglob("*"), reverse=True):  # the contents of a folder come before it
         if path.is_symlink() or path.is_file():

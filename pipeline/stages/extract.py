@@ -46,7 +46,7 @@ from avsep.shards.writer import ShardEntry, write_shard
 from avsep.tables import read_rows
 from avsep.validation import check_at_least
 from avsep.workspace import Workspace
-from pipeline.execution.markers import marker_path, read_marker, write_marker
+from pipeline.execution.markers import read_marker, remove_stale_files, write_marker
 from pipeline.execution.pool_settings import PoolSettings
 from pipeline.execution.stage import Batch, Stage, StageReport
 
@@ -147,7 +147,8 @@ def finish(
         for clip in batch.rows
     ]
     write_plan(workspace.shard_plan, places)
-    _remove_stale_files(workspace, batches)
+    planned = [path for batch in batches for path in _paths(workspace, batch.name)[:2]]
+    remove_stale_files(workspace, NAME, batches, planned, "*")
     return StageReport(
         stage=NAME,
         counts=Counts.of(outcomes),
@@ -215,18 +216,6 @@ def _paths(workspace: Workspace, name: str) -> tuple[Path, Path, Path]:
     """Paths of a shard, of the records of its clips, and of its folder of finished clips."""
     folder = workspace.work(NAME)
     return folder / f"{name}.tar", folder / f"{name}.clips.json", folder / f"{name}.clips"
-
-
-def _remove_stale_files(workspace: Workspace, batches: Sequence[Batch]) -> None:
-    known = {marker_path(workspace, NAME, batch.name) for batch in batches}
-    known.update(path for batch in batches for path in _paths(workspace, batch.name)[:2])
-    for path in sorted(workspace.work(NAME).glob("*")):
-        if path in known:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 def _clips(workspace: Workspace) -> list[Clip]:

@@ -18,7 +18,7 @@ from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME, SPLITS
 from avsep.settings import as_values
 from avsep.validation import check_at_least, check_share
 from avsep.workspace import Workspace
-from pipeline.execution.markers import read_marker, remove_stale_markers, write_marker
+from pipeline.execution.markers import read_marker, remove_stale_files, write_marker
 from pipeline.execution.pool_settings import PoolSettings
 from pipeline.execution.stage import Batch, Stage, StageReport
 
@@ -199,7 +199,8 @@ def finish(
     from avsep.mixing.summary import report_facts
     from avsep.shards.store import ShardStore
 
-    _remove_stale_work(workspace, batches)
+    voices = [_voices_path(workspace, batch) for batch in batches]
+    remove_stale_files(workspace, NAME, batches, voices)
     tables = _tables(config, workspace, batches)
     store = ShardStore(workspace.shards)
     lists = {split: _make_list(config, workspace, store, split, tables[split]) for split in LISTED}
@@ -289,13 +290,6 @@ def _make_list(
 
 def _voices_path(workspace: Workspace, batch: Batch) -> Path:
     return workspace.work(NAME) / f"{batch.name}-{batch.settings}.jsonl"
-
-
-def _remove_stale_work(workspace: Workspace, batches: Sequence[Batch]) -> None:
-    remove_stale_markers(workspace, NAME, batches)
-    planned = {_voices_path(workspace, batch) for batch in batches}
-    for path in set(workspace.work(NAME).glob("*.jsonl")) - planned:
-        path.unlink()
 
 
 STAGE = Stage(NAME, MixConfig, plan, work, finish)

@@ -7,7 +7,7 @@ from pipeline.execution.markers import (
     clear_failures,
     marker_path,
     read_marker,
-    remove_stale_markers,
+    remove_stale_files,
     write_marker,
 )
 from pipeline.execution.stage import Batch
@@ -46,10 +46,15 @@ def test_retry_touches_only_batches_with_failed_items(tmp_path: Path):
     assert read_marker(workspace, "clean", good) is not None
 
 
-def test_markers_of_batches_that_are_no_longer_planned_are_removed(tmp_path: Path):
+def test_files_of_batches_that_are_no_longer_planned_are_removed(tmp_path: Path):
     workspace = Workspace(tmp_path)
     batches = [Batch(name=name, items=("a",)) for name in ("x", "y")]
     for batch in batches:
         write_marker(workspace, "clean", batch, [Outcome.done("a")])
-    assert remove_stale_markers(workspace, "clean", batches[:1]) == ["y"]
+    folder = workspace.work("clean")
+    for name in ("x.jsonl", "y.jsonl", "other.txt"):
+        (folder / name).write_text("")
+    remove_stale_files(workspace, "clean", batches[:1], [folder / "x.jsonl"])
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["other.txt", "x.done.json", "x.jsonl"]
     assert read_marker(workspace, "clean", batches[0]) is not None
