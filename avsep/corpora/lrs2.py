@@ -82,7 +82,7 @@ class Lrs2(Corpus):
         return lrs.fetch(clip, self.workspace.raw)
 
     def _read_lists(self) -> dict[str, list[lrs.Entry]]:
-        """The entries of each list that is used; a list lies in the root or in the folder above."""
+        """The entries of each list that is used; a list is in the root or in the folder above."""
         lists = {}
         for name in ("train", "val", "test", *(("pretrain",) if self.config.pretrain else ())):
             paths = [self.root / f"{name}.txt", self.root.parent / f"{name}.txt"]

@@ -1,4 +1,4 @@
-"""Miniature copies whose clips are no videos."""
+"""Miniature copies whose clips are not videos."""
 
 import pytest
 

@@ -37,7 +37,7 @@ def whole(folder: Path) -> Archive:
     return archive
 
 
-def test_parts_are_read_as_one_file_where_they_lie(packed):
+def test_parts_are_read_as_one_file_without_joining_them(packed):
     folder, files, md5 = packed
     archive = whole(folder)
     assert (archive.name, len(archive.parts)) == ("vox2_dev_mp4.zip", 5)
@@ -48,7 +48,7 @@ def test_parts_are_read_as_one_file_where_they_lie(packed):
     assert sorted(p.name[-2:] for p in folder.iterdir()) == ["aa", "ab", "ac", "ad", "ae"]
 
 
-def test_a_missing_part_is_named_in_the_middle_and_noticed_at_the_end(packed):
+def test_a_missing_part_in_the_middle_is_named_and_one_at_the_end_is_noticed(packed):
     folder, _, _ = packed
     (folder / "vox2_dev_mp4_partae").unlink()
     with pytest.raises(CheckError, match="in 4 parts is not a complete zip file"):
@@ -58,7 +58,7 @@ def test_a_missing_part_is_named_in_the_middle_and_noticed_at_the_end(packed):
         whole(folder)
 
 
-def test_a_damaged_member_fails_alone(packed):
+def test_only_a_damaged_member_fails(packed):
     folder, files, _ = packed
     archive = whole(folder)
     members = {member.name: member for member in list_members(archive)}
@@ -72,7 +72,7 @@ def test_a_damaged_member_fails_alone(packed):
     assert b"".join(read_member(archive, members["dev/mp4/6.mp4"])) == files["dev/mp4/6.mp4"]
 
 
-def test_a_member_that_is_longer_than_it_says_is_not_written_out(packed):
+def test_a_member_longer_than_the_archive_says_is_not_written(packed):
     folder, _, _ = packed
     archive = whole(folder)
     member = next(m for m in list_members(archive) if m.name.endswith("3.mp4"))

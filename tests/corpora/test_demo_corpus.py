@@ -46,14 +46,14 @@ def test_speakers_of_one_base_voice_share_a_group():
     assert groups["demo-s04"] != groups["demo-s08"]
 
 
-def test_dominant_style_decides_the_base_voice_and_ties_are_settled_by_name():
+def test_the_dominant_style_decides_the_base_voice_and_the_name_breaks_ties():
     assert base_voice("kokoro", {"b": 0.4, "a": 0.6}) == "kokoro-a"
     assert base_voice("kokoro", {"b": 0.5, "a": 0.5}) == "kokoro-a"
     assert base_voice("kokoro", {"b": 1.25, "a": -0.25}) == "kokoro-b"
     assert base_voice("joe", None) == "joe"
 
 
-def test_default_splits_keep_speakers_apart_and_one_base_voice_wholly_in_test():
+def test_default_splits_share_no_speaker_and_keep_one_base_voice_for_test():
     clips = list_clips(DemoConfig(), 0)
     speakers = {split: {o.speaker for o in clips if o.split == split} for split in SPLITS}
     genders = {split: {o.gender for o in clips if o.split == split} for split in SPLITS}
@@ -66,7 +66,7 @@ def test_default_splits_keep_speakers_apart_and_one_base_voice_wholly_in_test():
     assert all("train" in splits for splits in splits_of.values())
 
 
-def test_speakers_that_are_held_out_may_have_fewer_clips():
+def test_held_out_speakers_may_have_fewer_clips():
     config = DemoConfig(
         clips_per_speaker=3, heldout_clips_per_speaker=2, train=(3,), val=(0,), test=(5,)
     )
@@ -97,7 +97,7 @@ def test_ids_are_those_of_the_voice_clips_and_unique():
         ({"train": [], "val": [], "test": []}, "all empty"),
     ],
 )
-def test_nonsense_settings_are_refused_with_a_sentence(values, sentence):
+def test_wrong_settings_are_refused_with_a_sentence(values, sentence):
     with pytest.raises(UsageError, match=sentence):
         build(DemoConfig, values, "download.demo")
 
@@ -136,7 +136,7 @@ def best_lag(first: np.ndarray, second: np.ndarray, reach: int = 6) -> int:
     return max(scores, key=scores.__getitem__)
 
 
-def test_stress_and_length_marks_join_their_vowel_and_short_gaps_close_up():
+def test_stress_and_length_marks_join_their_vowel_and_short_gaps_are_closed():
     P = visemes.Phoneme
     spans = visemes.segments(
         [P("ˈ", 0.0, 0.1), P("ɑ", 0.1, 0.2), P("ː", 0.2, 0.3), P(" ", 0.3, 0.4), P("p", 0.4, 0.5)],

@@ -60,7 +60,7 @@ def test_clip_files_are_byte_identical_every_time(tmp_path):
     assert len(contents) == 1
 
 
-def test_frames_yield_the_opening_that_the_face_units_drive():
+def test_frames_come_with_the_opening_of_the_lips():
     prepared = talk(CLIP, seed=0, size=SIZE, num_frames=5)
     drawn = [opening for _, opening in prepared.frames]
     np.testing.assert_array_equal(drawn, openings(CLIP)[:5])
@@ -88,7 +88,7 @@ def test_lips_close_on_p_b_m_and_open_on_vowels(speaker):
 
 
 @pytest.mark.parametrize("speaker", [6, 7])
-def test_driven_opening_follows_the_loudness_within_one_frame(speaker):
+def test_the_opening_of_the_lips_follows_the_loudness_within_one_frame(speaker):
     from tests.corpora.test_demo_corpus import best_lag
 
     loud, driven = [], []
@@ -116,7 +116,7 @@ def test_the_jaw_moves_the_mouth_and_leaves_the_forehead():
     assert abs(columns.mean() - 48) < 10
 
 
-def test_kernels_compile_where_numba_may_not_cache(monkeypatch):
+def test_kernels_compile_where_numba_cannot_cache(monkeypatch):
     real = numba.njit
 
     def no_locator(*, cache=False, **options):

@@ -67,7 +67,7 @@ def test_names_that_differ_only_in_special_characters_stay_different_speakers(tm
     assert slug("日本") == "x"
 
 
-def test_a_split_is_that_of_the_whole_speaker_and_follows_the_shares(videos):
+def test_a_speaker_is_in_one_split_and_the_shares_are_followed(videos):
     splits = {}
     for clip in list_clips(videos, val_share=0.4, test_share=0.4):
         assert splits.setdefault(clip.speaker, clip.split) == clip.split
@@ -139,7 +139,7 @@ def test_a_missing_or_binary_csv_is_refused(videos):
         list_clips(videos, csv="b.csv")
 
 
-def test_an_empty_or_missing_folder_and_one_around_the_project_are_refused(tmp_path):
+def test_an_empty_a_missing_and_an_overlapping_folder_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="has no videos"):
         list_clips(tmp_path / "empty")
@@ -176,7 +176,7 @@ def test_links_to_folders_are_followed_once(videos):
     assert found["cara/far.mp4"].speaker == "folder-cara"
 
 
-def test_broken_links_pipes_and_unreadable_files_fail_alone(videos, tmp_path):
+def test_only_broken_links_and_pipes_fail(videos, tmp_path):
     (videos / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
     os.mkfifo(videos / "pipe.mp4")
     raw = tmp_path / "raw"

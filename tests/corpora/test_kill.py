@@ -98,21 +98,21 @@ def test_killed_while_archives_are_read_the_next_run_reads_the_rest(
     assert check_ledger(workspace, deep=True) == []
 
 
-def test_the_check_names_what_does_not_agree(tmp_path, archives):
+def test_the_check_names_each_disagreement(tmp_path, archives):
     workspace = Workspace(tmp_path / "project")
     run_stage("download", workspace, config=of(archives, route="archives", checksums="md5.txt"))
     rows = read_rows(workspace.raw_table, RawClip)
     (workspace.raw / rows[0].path).unlink()
     path = workspace.raw / rows[1].path
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    (path.parent / "stranger.mp4").write_bytes(b"x")
+    (path.parent / "unexpected.mp4").write_bytes(b"x")
     Ledger(workspace.ledger).keep_only("download", [row.clip_id for row in rows[:-1]])
     assert len(check_ledger(workspace)) == 3
     found = " ".join(check_ledger(workspace, deep=True))
     for words in (
         f"its file {rows[0].path} is missing",
         f"{rows[1].path} is not the file that was downloaded",
-        "stranger.mp4 is in no row",
+        "unexpected.mp4 is in no row",
         f"{rows[-1].clip_id} is in raw.parquet and not done",
     ):
         assert words in found

@@ -37,7 +37,7 @@ def rows(workspace) -> dict[str, RawClip]:
 
 
 @pytest.mark.parametrize("above", [False, True])
-def test_lrs2_lists_say_the_splits_and_a_second_token_does_not_matter(workspace, lrs2, above):
+def test_lrs2_lists_define_the_splits_and_a_second_word_is_ignored(workspace, lrs2, above):
     run_stage("download", workspace, config=of("lrs2", lrs2.parent if above else lrs2))
     found = rows(workspace)
     splits = {row.video: row.split for row in found.values()}
@@ -48,7 +48,7 @@ def test_lrs2_lists_say_the_splits_and_a_second_token_does_not_matter(workspace,
     assert {row.annotation["text_conf"] for row in found.values()} == {4.0}
 
 
-def test_the_pretraining_part_of_lrs2_brings_words_and_their_times(workspace, lrs2):
+def test_the_pretraining_part_of_lrs2_has_timed_words(workspace, lrs2):
     run_stage("download", workspace, config=of("lrs2", lrs2, pretrain=True))
     [row] = [row for origin, row in rows(workspace).items() if origin.startswith("pretrain/")]
     assert row.split == "train"
@@ -56,7 +56,7 @@ def test_the_pretraining_part_of_lrs2_brings_words_and_their_times(workspace, lr
     assert row.annotation == {"text_conf": 3.0, "asd_score": 5.5}
 
 
-def test_clips_that_a_list_names_and_that_are_missing_fail_and_heal(workspace, lrs2):
+def test_listed_clips_without_a_file_fail_and_work_once_it_is_back(workspace, lrs2):
     [clip] = lrs2.glob("main/6331*/00001.mp4")
     content = clip.read_bytes()
     clip.unlink()
@@ -67,7 +67,7 @@ def test_clips_that_a_list_names_and_that_are_missing_fail_and_heal(workspace, l
     assert report.counts.failed.total() == 0
 
 
-def test_an_incomplete_copy_is_told_by_its_counts(workspace, lrs2, lrs3):
+def test_an_incomplete_copy_is_recognised_by_its_counts(workspace, lrs2, lrs3):
     with pytest.raises(CheckError, match=r"lrs2: train\.txt has 4 utterances, not 45839"):
         run_stage("download", workspace, config=of("lrs2", lrs2, check_counts=True))
     with pytest.raises(CheckError, match="lrs3: test has 2 utterances, not 1321 or 1452"):
@@ -86,7 +86,7 @@ def test_wrong_lists_are_named_with_their_line(workspace, lrs2):
         run_stage("download", workspace, config=of("lrs2", lrs2))
 
 
-def test_the_validation_list_of_lrs3_is_taken_as_it_is(workspace, lrs3):
+def test_the_validation_list_of_lrs3_is_used_as_it_is(workspace, lrs3):
     config = of("lrs3", lrs3, val_list="lrs3-valid.id", pretrain=True)
     run_stage("download", workspace, config=config)
     found = rows(workspace)
@@ -106,7 +106,7 @@ def test_without_a_list_whole_talks_are_drawn(workspace, lrs3):
     assert all(len(names) == 1 for names in splits.values())
 
 
-def test_a_folder_that_is_no_copy_is_refused(workspace, tmp_path):
+def test_a_folder_that_is_not_a_copy_is_refused(workspace, tmp_path):
     (tmp_path / "empty").mkdir()
     for corpus in ("lrs2", "lrs3"):
         with pytest.raises(UsageError, match="is it a copy of LRS"):

@@ -40,7 +40,7 @@ def talking_heads(tmp_path_factory) -> list[Path]:
 
 @pytest.fixture
 def writer(talking_heads):
-    """Puts the next talking head where a corpus wants a clip."""
+    """Copies the next talking head to the path of a clip."""
     heads = iter(talking_heads)
 
     def put(path: Path, _number: int) -> None:

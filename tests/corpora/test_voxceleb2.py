@@ -11,7 +11,7 @@ from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
 from pipeline.stages.download import DownloadConfig
 from tests.support import miniature
-from tests.support.miniature import fake_clip, vox2_note
+from tests.support.miniature import fake_clip, vox2_annotation
 from tests.support.stage_run import run_stage
 
 
@@ -29,7 +29,7 @@ def rows(workspace) -> dict[str, RawClip]:
     return {row.clip_id: row for row in read_rows(workspace.raw_table, RawClip)}
 
 
-def test_the_list_of_speakers_is_read_with_its_mark_its_line_ends_and_its_blanks(tmp_path):
+def test_the_list_of_speakers_is_read_despite_its_mark_line_ends_and_spaces(tmp_path):
     miniature.write_meta(tmp_path)
     people = read_vox2_meta(tmp_path / "vox2_meta.csv")
     assert len(people) == 7
@@ -56,7 +56,7 @@ def test_a_tree_is_linked_with_its_annotations_and_the_official_test(workspace, 
     assert {"train", "val"} <= set.union(*of_speaker.values())
 
 
-def test_ids_that_differ_in_case_alone_get_names_that_do_not(workspace, tree):
+def test_ids_that_differ_only_in_case_get_different_file_names(workspace, tree):
     run_stage("download", workspace, config=of(tree))
     paths = [row.path.lower() for row in rows(workspace).values()]
     assert len(set(paths)) == len(paths)
@@ -92,10 +92,10 @@ def test_a_second_run_reads_nothing_and_gives_the_same_table(workspace, archives
     assert workspace.raw_table.read_bytes() == before
 
 
-def test_a_gap_and_a_foreign_annotation_drop_their_clips_alone(workspace, tree):
-    notes = sorted((tree / "txt").rglob("*.txt"))
-    notes[0].write_text(vox2_note("id00012", notes[0].parent.name, gap=True))
-    notes[1].write_text(vox2_note("id00012", "AAAAAAAAAAA"))
+def test_only_clips_with_a_gap_or_with_the_annotation_of_another_video_are_dropped(workspace, tree):
+    files = sorted((tree / "txt").rglob("*.txt"))
+    files[0].write_text(vox2_annotation("id00012", files[0].parent.name, gap=True))
+    files[1].write_text(vox2_annotation("id00012", "AAAAAAAAAAA"))
     report = run_stage("download", workspace, config=of(tree))
     assert report.counts.dropped == {str(Reason.BAD_ANNOTATION): 2}
     ended = Ledger(workspace.ledger).outcomes("download").values()
@@ -104,7 +104,7 @@ def test_a_gap_and_a_foreign_annotation_drop_their_clips_alone(workspace, tree):
     assert run_stage("download", workspace, config=of(tree)).counts.dropped.total() == 2
 
 
-def test_a_damaged_part_is_told_before_anything_is_read(workspace, archives):
+def test_a_damaged_part_is_reported_before_anything_is_read(workspace, archives):
     part = archives / "vox2_dev_mp4_partab"
     part.write_bytes(part.read_bytes()[:-1] + b"?")
     config = of(archives, route="archives", checksums="md5.txt")
@@ -126,7 +126,7 @@ def test_speakers_of_one_video_are_one_group_in_one_split(workspace, tree):
         assert {row.group for row in pair} == {"vox2-id00015"}
 
 
-def test_what_is_wrong_with_a_copy_is_said_in_a_sentence(workspace, tree, tmp_path):
+def test_a_wrong_copy_is_reported_in_one_sentence(workspace, tree, tmp_path):
     shutil.copytree(tree / "dev", tree / "vox2_dev")
     with pytest.raises(CheckError, match=r"is in .* twice"):
         run_stage("download", workspace, config=of(tree))
@@ -141,6 +141,6 @@ def test_what_is_wrong_with_a_copy_is_said_in_a_sentence(workspace, tree, tmp_pa
         run_stage("download", workspace, config=of(tree, route="archives"))
 
 
-def test_some_speakers_of_each_part_can_be_taken_alone(workspace, tree):
+def test_the_number_of_speakers_per_part_can_be_limited(workspace, tree):
     run_stage("download", workspace, config=of(tree, max_speakers=1))
     assert len({row.speaker for row in rows(workspace).values()}) == 2

@@ -25,7 +25,7 @@ from tests.support.clip_maker import (
     numbered_pictures,
     numbers_of,
 )
-from tests.support.miniature import vox2_note, write_meta
+from tests.support.miniature import vox2_annotation, write_meta
 from tests.support.stage_run import run_stage
 from tests.support.video_server import serving
 
@@ -71,10 +71,12 @@ def copy(tmp_path):
     return root
 
 
-def annotate(root, video, utterance="00001", **note) -> None:
+def annotate(root, video, utterance="00001", **annotation) -> None:
     path = root / "txt" / "id00012" / video / f"{utterance}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(vox2_note("id00012", video, **{"first": 10, "count": 30, "box": WHOLE, **note}))
+    path.write_text(
+        vox2_annotation("id00012", video, **{"first": 10, "count": 30, "box": WHOLE, **annotation})
+    )
 
 
 def of(root, share=0.0, **settings) -> DownloadConfig:

@@ -76,18 +76,18 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize(("message", "failure"), MESSAGES, ids=lambda v: str(v)[-40:])
-def test_each_real_message_has_its_class(message, failure):
+def test_each_real_message_is_classified(message, failure):
     assert classify(message) is failure
     assert classify(f"\x1b[0;31m{message}\x1b[0m") is failure
 
 
-def test_only_what_says_why_makes_a_video_count_as_gone():
+def test_only_a_message_with_a_cause_makes_a_video_count_as_gone():
     for failure in Failure:
         dropped = failure.reason.state is State.DROPPED
         assert dropped == (failure in (Failure.GONE, Failure.CHANGED))
 
 
-def test_a_kept_message_is_one_line_without_colours_queries_and_secrets():
+def test_a_stored_message_is_one_line_without_colours_queries_and_secrets():
     text = clean_message(
         "\x1b[0;31mERROR:\x1b[0m  no access to\nhttps://x.example/get?key=abc123&file=y with"
         " /home/me/cookies.txt. Please report this issue on https://...",

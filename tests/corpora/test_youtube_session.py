@@ -26,13 +26,13 @@ class Clock:
         self.time += seconds
 
 
-def test_the_pause_doubles_up_to_its_cap_and_a_success_ends_that(tmp_path):
+def test_the_pause_doubles_up_to_its_limit_until_a_download_succeeds(tmp_path):
     clock = Clock()
     breaker = Breaker(tmp_path, pause_s=10, max_pause_s=35, now=clock.now, sleep=clock.sleep)
     pauses = []
     for _ in range(4):
         pauses.append(breaker.trip())
-        assert breaker.trip() == pauses[-1]  # a second worker's complaint is the same pause
+        assert breaker.trip() == pauses[-1]  # a report of a second worker is the same pause
         assert is_open(tmp_path)
         breaker.wait()
         assert not is_open(tmp_path)
@@ -42,7 +42,7 @@ def test_the_pause_doubles_up_to_its_cap_and_a_success_ends_that(tmp_path):
     assert breaker.trip() == 10
 
 
-def test_a_run_that_was_killed_while_waiting_waits_on(tmp_path):
+def test_a_run_that_was_killed_during_a_pause_continues_the_pause(tmp_path):
     clock = Clock()
     settings = {"pause_s": 100, "max_pause_s": 1000, "now": clock.now, "sleep": clock.sleep}
     Breaker(tmp_path, **settings).trip()
@@ -54,19 +54,19 @@ def test_a_run_that_was_killed_while_waiting_waits_on(tmp_path):
     assert again.remaining_s == 1000
 
 
-def test_a_session_elsewhere_waits_as_long_and_does_not_end_the_pause(tmp_path):
+def test_another_session_waits_as_long_and_does_not_end_the_pause(tmp_path):
     clock = Clock()
     settings = {"pause_s": 100, "max_pause_s": 1000, "now": clock.now, "sleep": clock.sleep}
     one, other = (Breaker(tmp_path, **settings) for _ in range(2))
     one.trip()
     clock.time += 30
-    assert other.trip() == 70  # throttled as well, meanwhile: the same pause, not a second one
+    assert other.trip() == 70  # throttled meanwhile: the same pause, not a second one
     other.wait()
     assert clock.time == 1100
     assert not is_open(tmp_path)
-    assert other.trip() == 200  # it has counted the other's pause
+    assert other.trip() == 200  # it has counted the pause of the other session
 
-    # While it waits, the first one tries and is throttled again: it waits on.
+    # While it waits, the first session tries and is throttled again: the wait gets longer.
     late = Breaker(tmp_path, **{**settings, "sleep": lambda s: (clock.sleep(s), again())})
 
     def again() -> None:
@@ -94,7 +94,7 @@ def job(tmp_path, number: int) -> VideoJob:
 CONFIG = YouTubeConfig(allowed=True, retry_delay_s=0, pause_s=0.0, tries=3)
 
 
-def test_of_a_thousand_videos_three_in_ten_dead_every_clip_is_counted_once(tmp_path):
+def test_with_a_thousand_videos_of_which_many_fail_every_clip_is_counted_once(tmp_path):
     rng = random.Random(1)
     fate = {}
     for number in range(1000):
@@ -151,7 +151,7 @@ def test_of_a_thousand_videos_three_in_ten_dead_every_clip_is_counted_once(tmp_p
     tries = {video: asked.count(video) for video in fate}
     assert {tries[v] for v, t in fate.items() if t is Failure.TRANSIENT} <= {3, 4, 5}
 
-    # Only what can heal is asked again.
+    # Only videos that may work now are asked for again.
     for failure in (Failure.TRANSIENT, Failure.THROTTLED):
         ledger.reset_failed_sources("download", [failure.reason])
     before = dict(fate)
@@ -164,7 +164,7 @@ def test_of_a_thousand_videos_three_in_ten_dead_every_clip_is_counted_once(tmp_p
     assert len(healed) == wanted["network_trouble"]
 
 
-def test_what_was_seen_as_gone_stays_so_in_the_next_run(tmp_path):
+def test_a_video_that_is_gone_is_not_asked_for_in_the_next_run(tmp_path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
     calls = []
 
@@ -186,7 +186,7 @@ def test_what_was_seen_as_gone_stays_so_in_the_next_run(tmp_path):
     {"tries": 0}, {"sleep_s": (5.0, 1.0)}, {"size": 65}, {"box_scale": 0.5}, {"pause_s": -1.0},
     {"rate_limit_mb_s": 0.0},
 ])  # fmt: skip
-def test_nonsense_settings_are_refused(settings):
+def test_wrong_settings_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         YouTubeConfig(**settings)
 
@@ -217,7 +217,7 @@ def test_after_too_many_pauses_a_later_run_tries_again(tmp_path):
     assert len(asked) == tries + 1
 
 
-def test_one_video_that_is_always_refused_is_no_throttling(tmp_path):
+def test_one_video_that_is_always_refused_is_not_throttling(tmp_path):
     clock = Clock()
 
     def run(job: VideoJob) -> VideoResult:

@@ -20,7 +20,7 @@ PAUSE_S = 1.5
 
 
 @pytest.mark.slow
-def test_throttled_all_worker_processes_pause_and_no_video_dies(tmp_path, monkeypatch, caplog):
+def test_throttling_pauses_all_worker_processes_and_loses_no_video(tmp_path, monkeypatch, caplog):
     copy, workspace = tmp_path / "copy", Workspace(tmp_path / "project")
     write_meta(copy)
     videos = [f"video-{n:05d}" for n in range(12)]
@@ -39,17 +39,18 @@ def test_throttled_all_worker_processes_pause_and_no_video_dies(tmp_path, monkey
     assert report.counts.done == len(videos)
     assert states(workspace) == dict.fromkeys(videos, "done")
     attempts = [row.attempts for row in Ledger(workspace.ledger).sources("download").values()]
-    assert attempts == [1] * len(videos)  # what was throttled is no attempt
+    assert attempts == [1] * len(videos)  # a throttled try is not an attempt
     assert check_ledger(workspace, deep=True) == []
     assert not (workspace.work("download") / "videos" / "throttled.json").exists()
 
-    # All hear of the first refusal at once: each may be in the middle of one video (two requests).
+    # All workers learn of the first refusal at once; each may be in the middle of one video,
+    # which takes two requests.
     gaps = [b - a for (a, _), (b, _) in pairwise(times)]
     refused = [n for n, (_, throttled) in enumerate(times) if throttled]
     assert len(refused) == server.busy_for
     first = next(n for n in range(refused[0], len(gaps)) if gaps[n] > 0.9 * PAUSE_S)
     assert first - refused[0] < 2 * WORKERS
-    # After a pause one worker alone tries the ground; refused again, all wait again.
+    # After a pause one worker tests the site; if it is refused, all pause again.
     late = [n for n in refused if n > first]
     assert all(gaps[n] > 0.9 * PAUSE_S for n in late)
     assert caplog.text.count("all downloads pause") == 1 + len(late) >= 2

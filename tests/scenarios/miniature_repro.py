@@ -47,7 +47,7 @@ def talking_heads(folder: Path) -> list[Path]:
 
 
 def writer_of(heads: list[Path]) -> Callable[[Path, int], None]:
-    """Puts the next talking head where a corpus wants a clip."""
+    """Copies the next talking head to the path of a clip."""
     left = iter(heads)
 
     def put(path: Path, _number: int) -> None:

@@ -175,7 +175,7 @@ def test_missing_files_of_a_folder_fail_and_work_once_they_are_back(workspace, v
     assert run_stage("download", workspace, config=config).counts.done == 5
 
 
-def test_files_that_a_csv_names_and_that_are_missing_are_counted(workspace, videos):
+def test_missing_files_named_in_a_csv_are_counted(workspace, videos):
     (videos / "s.csv").write_text("file,speaker\nann/one.mp4,a\nann/none.mp4,a\n")
     config = DownloadConfig(
         corpus="folder",
@@ -203,7 +203,7 @@ def test_only_added_and_changed_files_are_read(workspace, videos, monkeypatch):
     assert [i for i in before if before[i] != after[i]] == [i for i in before if "solo" in i]
 
 
-def test_a_file_removed_between_plan_and_work_fails_alone(workspace, videos):
+def test_only_a_file_removed_between_plan_and_work_fails(workspace, videos):
     config = of_folder(videos)
     [batch] = download.plan(config, workspace)
     (videos / "solo.mkv").unlink()
@@ -214,7 +214,7 @@ def test_a_file_removed_between_plan_and_work_fails_alone(workspace, videos):
     assert [(o.item, o.reason) for o in again] == [(o.item, o.reason) for o in outcomes]
 
 
-def test_many_files_are_spread_over_batches_that_stay_when_one_is_added(workspace, videos):
+def test_many_files_are_spread_over_batches_that_stay_when_a_file_is_added(workspace, videos):
     for n in range(1200):
         (videos / f"ann/{n}.mp4").touch()
     config = of_folder(videos)

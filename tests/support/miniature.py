@@ -19,7 +19,7 @@ PEOPLE = [
     ("id04170", "m", "test"),
     ("id05348", "f", "test"),
 ]
-# YouTube ids that begin with - and _, hold both, and differ in case alone.
+# YouTube ids that begin with - and _, contain both, and differ only in case.
 VIDEOS = {
     "id00012": ["-4WQ2xQlAbc", "_a-b_C-d_E0"],
     "id00015": ["abcDEFghiJK", "abcdefghijk"],
@@ -37,7 +37,7 @@ def tiny_clip(path: Path, number: int) -> None:
 
 
 def fake_clip(path: Path, number: int) -> None:
-    """Bytes that are no video, for what does not look into clips."""
+    """Bytes that are not a video, for tests that do not decode clips."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes([number % 256]) * 4000)
 
@@ -47,7 +47,7 @@ def vox2_keys() -> list[tuple[str, str, str]]:
 
 
 def write_meta(root: Path) -> None:
-    """vox2_meta.csv with a byte order mark, CRLF, and a blank behind each field."""
+    """vox2_meta.csv with a byte order mark, CRLF, and a space after each field."""
     rows = [("VoxCeleb2 ID", "VGGFace2 ID", "Gender", "Set")]
     rows += [(speaker, f"n{speaker[2:]}", gender, part) for speaker, gender, part in PEOPLE]
     text = "".join(" ,".join(row) + " \r\n" for row in rows)
@@ -55,7 +55,7 @@ def write_meta(root: Path) -> None:
     (root / "vox2_meta.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
 
 
-def vox2_note(
+def vox2_annotation(
     speaker: str,
     video: str,
     *,
@@ -83,16 +83,18 @@ def vox2_note(
     return "\n".join(lines) + "\n"
 
 
-def vox2_tree(root: Path, writer: Writer = tiny_clip, notes: bool = True) -> None:
+def vox2_tree(root: Path, writer: Writer = tiny_clip, annotations: bool = True) -> None:
     """An extracted copy: dev/mp4/..., test/mp4/..., txt/..."""
     write_meta(root)
     parts = {speaker: part for speaker, _, part in PEOPLE}
     for number, (speaker, video, utterance) in enumerate(vox2_keys()):
         writer(root / parts[speaker] / "mp4" / speaker / video / f"{utterance}.mp4", number)
-        if notes:
-            note = root / "txt" / speaker / video / f"{utterance}.txt"
-            note.parent.mkdir(parents=True, exist_ok=True)
-            note.write_text(vox2_note(speaker, video, first=100 * number, offset=number % 3 - 1))
+        if annotations:
+            path = root / "txt" / speaker / video / f"{utterance}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(
+                vox2_annotation(speaker, video, first=100 * number, offset=number % 3 - 1)
+            )
 
 
 def vox2_archives(root: Path, scratch: Path, writer: Writer = tiny_clip, parts: int = 3) -> None:
@@ -134,7 +136,7 @@ LRS2_PROGRAMMES = {
 
 
 def lrs2_copy(above: Path, writer: Writer = tiny_clip) -> Path:
-    """mvlrs_v1 with its lists, the one of the test with a second token a line."""
+    """mvlrs_v1 with its lists; the test list has a second word per line."""
     root = above / "mvlrs_v1"
     for number, (split, programmes) in enumerate(LRS2_PROGRAMMES.items()):
         lines = []

@@ -1,4 +1,4 @@
-"""A server on this machine that behaves as badly as asked; yt-dlp's generic extractor reads it."""
+"""A server on this machine with failures on request; the generic extractor of yt-dlp reads it."""
 
 import re
 import threading
@@ -16,13 +16,13 @@ class VideoServer:
 
     Attributes:
         videos: content by id.
-        answers: for an id, what the next requests get: a status, or "cut" for half an answer;
-            when they are used up, the video.
-        asked: how often each id was asked for.
-        hang: id of a video that is not answered until `release` is set; `hanging` says that it
-            was asked for.
-        busy_after: from this request on, everything is answered with 429 for `busy_for` requests.
-        times: when each request came, monotonic seconds, and whether it was answered with 429.
+        answers: by id, the answers to the next requests: a status, or "cut" for half of the video;
+            afterwards the video.
+        asked: number of requests per id.
+        hang: id of a video whose answer waits until `release` is set; `hanging` is set when it
+            is asked for.
+        busy_after: number of requests after which the next `busy_for` are answered with 429.
+        times: per request, its time in monotonic seconds and whether the answer was 429.
     """
 
     def __init__(self) -> None:
