@@ -59,7 +59,6 @@ RUN_BY = {
     "prefect work-pool create": "flows/local_server.py",
     "prefect worker start": "flows/local_server.py",
     "python -m flows.": "tests/flows/test_dask_engine.py",
-    "python -m avsep.bench.models": "tests/bench/test_bench_models.py",
     "source": "",
 }
 

@@ -1,4 +1,4 @@
-"""Timing of work: cold first run, warm runs, several kinds of work in turns."""
+"""Timing of tasks: single runs, and warm runs of several tasks in turns."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ K = TypeVar("K")
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Warm runs of one kind of work.
+    """Warm runs of one task.
 
     Attributes:
-        median_s: of the wall time.
-        best_s: shortest wall time.
-        cpu_s: median of the processor time of all threads; what other work on the machine costs
-            in wall time hardly shows in it.
-        runs: how many.
+        median_s: median of the wall time, in seconds.
+        best_s: shortest wall time, in seconds.
+        cpu_s: median of the processor time of all threads, in seconds; other load on the machine
+            affects it less than the wall time.
+        runs: number of runs.
     """
 
     median_s: float
@@ -31,35 +31,35 @@ class Timing:
     runs: int
 
 
-def time_once(work: Callable[[], object], device: str) -> tuple[float, float]:
+def time_once(task: Callable[[], object], device: str) -> tuple[float, float]:
     """Wall and processor time of one run, in seconds."""
     synchronise(device)
     wall, cpu = time.perf_counter(), time.process_time()
-    work()
+    task()
     synchronise(device)
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def interleaved(
-    works: Mapping[K, Callable[[], object]], *, runs: int, warm_ups: int, device: str
+    tasks: Mapping[K, Callable[[], object]], *, runs: int, warm_ups: int, device: str
 ) -> dict[K, Timing]:
-    """Time several kinds of work round by round, so that noise meets all of them alike.
+    """Time several tasks in turns, so that other load on the machine affects all of them alike.
 
     Args:
-        works: by name.
-        runs: timed rounds, at least 1.
-        warm_ups: rounds before that are not counted.
-        device: `cpu` or `cuda`; waited for before and after each run.
+        tasks: tasks by name.
+        runs: number of timed turns; at least 1.
+        warm_ups: number of turns before the timed ones.
+        device: `cpu` or `cuda`; synchronised before and after each run.
     """
     if runs < 1 or warm_ups < 0:
         raise ValueError(f"runs is {runs} and warm-ups {warm_ups}; at least 1 and 0 are needed.")
     for _ in range(warm_ups):
-        for work in works.values():
-            time_once(work, device)
-    seconds: dict[K, list[tuple[float, float]]] = {name: [] for name in works}
+        for task in tasks.values():
+            time_once(task, device)
+    seconds: dict[K, list[tuple[float, float]]] = {name: [] for name in tasks}
     for _ in range(runs):
-        for name, work in works.items():
-            seconds[name].append(time_once(work, device))
+        for name, task in tasks.items():
+            seconds[name].append(time_once(task, device))
     return {
         name: Timing(
             median_s=statistics.median(wall for wall, _ in pairs),

@@ -1,20 +1,46 @@
-"""A recording of any length in overlapping stretches, joined by cross-fades."""
+"""A recording of any length in overlapping windows, joined by cross-fades."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from avsep.models.adapter import ModelAdapter
-from avsep.models.dolphin.chunked import WindowConfig, window_spans
 from avsep.progress import StepProgress
-from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME
+from avsep.schema import FPS, RATE_HZ, SAMPLES_PER_FRAME, Cues
 from avsep.separation.config import SeparateConfig
 from avsep.separation.disk_array import DiskArray
 from avsep.separation.recording import Recording
-from avsep.separation.speakers import Speaker
+
+
+class SpeakerCues(Protocol):
+    """What separation needs of a speaker; see `avsep.separation.speakers`."""
+
+    def cues(self, first: int, stop: int) -> Cues:
+        """Cues of the frames first..stop, without batch axis."""
+        ...
+
+    def gains(self, config: SeparateConfig) -> np.ndarray:
+        """(F,) float32 in 0..1, how much of the voice is kept in each frame."""
+        ...
+
+
+def window_spans(length: int, config: SeparateConfig) -> list[tuple[int, int]]:
+    """First sample and sample after the last of each window over `length` samples.
+
+    Windows start on video frames and are equally long. The last one ends with the recording and is
+    up to one video frame longer.
+    """
+    window = round(config.window_s * FPS) * SAMPLES_PER_FRAME
+    hop = window - round(config.overlap_s * FPS) * SAMPLES_PER_FRAME
+    if length <= window:
+        return [(0, length)]
+    last = (length - window) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME
+    starts = [*range(0, last, hop), last]
+    return [*((start, start + window) for start in starts[:-1]), (last, length)]
 
 
 class CrossFader:
@@ -54,7 +80,7 @@ class CrossFader:
 
 def separate_recording(
     recording: Recording,
-    speakers: Sequence[Speaker],
+    speakers: Sequence[SpeakerCues],
     adapter: ModelAdapter,
     voices: Sequence[DiskArray],
     config: SeparateConfig,
@@ -62,14 +88,9 @@ def separate_recording(
 ) -> None:
     """Append each speaker's voice, (total_samples,) float32, to its array."""
     total = recording.timeline.total_samples
-    windows = WindowConfig(
-        window_s=config.window_s,
-        overlap_s=config.overlap_s,
-        fade_s=min(config.fade_s, config.overlap_s),
-    )
-    spans = window_spans(total, windows)
+    spans = window_spans(total, config)
     gains = [speaker.gains(config) for speaker in speakers]
-    fader = CrossFader(round(windows.fade_s * RATE_HZ))
+    fader = CrossFader(round(min(config.fade_s, config.overlap_s) * RATE_HZ))
     done = 0
     with progress("separate", len(spans)) as advance:
         for start, stop in spans:
@@ -81,7 +102,7 @@ def separate_recording(
 
 def _stretch(
     recording: Recording,
-    speakers: Sequence[Speaker],
+    speakers: Sequence[SpeakerCues],
     gains: Sequence[np.ndarray],
     adapter: ModelAdapter,
     start: int,

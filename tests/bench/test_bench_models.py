@@ -1,4 +1,4 @@
-"""What the models cost is measured as it is said to be, here on small ones."""
+"""The benches of the models measure what they report; here with small models."""
 
 import json
 import sys
@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from avsep.bench import timing
-from avsep.bench.models import dolphin, dolphin_training, run, vovit
+from avsep.bench.models import dolphin, dolphin_training, dolphin_windows, run, vovit
+from avsep.bench.models import settings as bench_settings
 from avsep.bench.models.report import report
 from avsep.bench.text import markdown
 from avsep.cli import main
@@ -16,6 +17,7 @@ from avsep.evaluation.macs import counted_macs
 from avsep.models.dolphin.config import DolphinConfig
 from avsep.models.dolphin.model import Dolphin
 from avsep.models.vovit.config import VoViTConfig
+from avsep.separation import windows as windows_module
 
 SMALL_DOLPHIN = DolphinConfig.demo()
 
@@ -25,8 +27,7 @@ def small(monkeypatch):
     """Small models, measured in this process."""
     monkeypatch.setattr(DolphinConfig, "full", classmethod(lambda cls: SMALL_DOLPHIN))
     monkeypatch.setattr(VoViTConfig, "full", VoViTConfig.demo)
-    for module in (dolphin, vovit):
-        monkeypatch.setattr(module, "in_child", lambda job, *, timeout_s: job())
+    monkeypatch.setattr(bench_settings, "in_child", lambda job, *, timeout_s: job())
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -41,8 +42,8 @@ def test_dense_and_default_stand_side_by_side(small):
     settings = dolphin.DolphinBench(
         seconds=(0.4, 0.8), runs=2, warm_ups=0, threads=1, dense_up_to_s=0.5
     )
-    said = []
-    result = dolphin.bench_dolphin(settings, say=said.append)
+    announced = []
+    result = dolphin.bench_dolphin(settings, announce=announced.append)
     assert result["parameters"] == sum(p.numel() for p in Dolphin(SMALL_DOLPHIN).parameters())
     rows = result["forward"]
     assert [(row["audio_s"], row["variant"]) for row in rows] == [
@@ -61,14 +62,14 @@ def test_dense_and_default_stand_side_by_side(small):
     for row in rows:
         assert 0 < row["best_s"] <= row["latency_s"]
         assert min(row["cold_s"], row["peak_memory_mb"], row["macs_g"]) > 0
-    assert len(said) == 2
+    assert len(announced) == 2
     text = report(json.loads(json.dumps(result)))
     assert "| auto bf16 " in text
     assert "MACs: convolutions" in text
 
 
 def test_the_blurs_formula_is_what_the_counter_counts(model):
-    inputs = dolphin.example(dolphin.DolphinBench(), 1.6)
+    inputs = dolphin.random_inputs(dolphin.DolphinBench(), 1.6)
     by_mode = {heat: dolphin.dolphin_macs(model, heat, inputs) for heat in ("dense", "fft", "auto")}
     assert model.separator.encoder[0].locals[0].heat.blur_radius(200, "auto") is not None
     for heat, formula in by_mode.items():
@@ -87,7 +88,7 @@ def test_attention_is_counted_on_the_cpu_too():
 
 
 def test_awake_weights_let_heat_matter(model):
-    inputs = dolphin.example(dolphin.DolphinBench(), 0.8)
+    inputs = dolphin.random_inputs(dolphin.DolphinBench(), 0.8)
     with torch.no_grad():
         before = model(*inputs)
         for name, values in model.named_parameters():
@@ -100,14 +101,27 @@ def test_awake_weights_let_heat_matter(model):
     assert (after - before).norm() > 0.05 * before.norm()
 
 
-def test_a_training_step_heat_and_windows_are_measured(small):
+def test_a_training_step_is_measured(small):
     settings = dolphin.DolphinBench(runs=1, warm_ups=0, threads=1)
     steps = dolphin_training.bench_steps(settings)
     assert [row["variant"] for row in steps] == ["dense fp32", "auto fp32", "auto bf16"]
     assert all(row["step_s"] > 0 and row["peak_memory_mb"] > 0 for row in steps)
-    windows = dolphin_training.bench_windows(settings, 9.0)
+
+
+def test_long_recordings_are_separated_as_the_product_does(small, monkeypatch):
+    separated = []
+    separate = dolphin_windows.separate_recording
+
+    def watch(recording, *arguments):
+        separated.append(recording.timeline.num_samples)
+        separate(recording, *arguments)
+
+    monkeypatch.setattr(dolphin_windows, "separate_recording", watch)
+    windows = dolphin_windows.bench_windows(dolphin.DolphinBench(threads=1), 9.0)
     assert windows["audio_s"] == 9.0
     assert windows["wall_per_s"] > 0
+    assert separated == [4 * 16_000, 9 * 16_000]  # one window to warm up, then the recording
+    assert windows_module.separate_recording is separate
 
 
 def test_heat_is_measured_forward_and_backward(small, monkeypatch):
@@ -146,12 +160,12 @@ def test_formats_and_batch_follow_the_device():
 
 def test_runs_of_several_works_are_interleaved():
     order = []
-    works = {name: lambda name=name: order.append(name) for name in "ab"}
-    timings = timing.interleaved(works, runs=3, warm_ups=1, device="cpu")
+    tasks = {name: lambda name=name: order.append(name) for name in "ab"}
+    timings = timing.interleaved(tasks, runs=3, warm_ups=1, device="cpu")
     assert order == ["a", "b"] * 4
     assert timings["a"].runs == 3
     with pytest.raises(ValueError, match="runs is 0"):
-        timing.interleaved(works, runs=0, warm_ups=0, device="cpu")
+        timing.interleaved(tasks, runs=0, warm_ups=0, device="cpu")
 
 
 def test_tables_are_aligned():
@@ -178,8 +192,8 @@ OPTIONS = {
         ({"model": "whale"}, "dolphin, vovit"),
         ({"model": "dolphin", "seconds": "1,x"}, "commas"),
         ({"model": "dolphin", "seconds": "-1"}, "0.04"),
-        ({"model": "dolphin", "batch": 3}, "--batch is no option of dolphin"),
-        ({"model": "vovit", "train": True}, "--train is no option of vovit"),
+        ({"model": "dolphin", "batch": 3}, "--batch is not an option of dolphin"),
+        ({"model": "vovit", "train": True}, "--train is not an option of vovit"),
         ({"model": "vovit", "device": "tpu"}, "cpu or cuda"),
         ({"model": "vovit", "runs": -1}, "at least 1"),
     ],
@@ -189,19 +203,14 @@ def test_bad_use_is_one_sentence(options, words):
         run.run(**{**OPTIONS, **options})
 
 
-def test_both_command_lines_know_the_same_options(monkeypatch, capsys):
-    from avsep.bench.models import __main__ as bare
-
+def test_the_command_hands_over_all_options(monkeypatch, capsys):
     seen = []
     monkeypatch.setattr(run, "run", lambda **options: seen.append(options) or "done")
-    monkeypatch.setattr(bare, "run", run.run)
     arguments = ["--model", "dolphin", "--seconds", "1,2", "--device", "cpu", "--train", "--json"]
     monkeypatch.setattr(sys, "argv", ["avsep", "bench", "models", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 0
-    monkeypatch.setattr(sys, "argv", ["bench", *arguments])
-    assert bare.main() == 0
-    assert seen[0] == seen[1]
-    assert set(seen[0]) == {"model", *OPTIONS}
-    assert capsys.readouterr().out == "done\ndone\n"
+    given = {"model": "dolphin", "seconds": "1,2", "train": True, "json": True}
+    assert seen == [{**OPTIONS, **given}]
+    assert capsys.readouterr().out == "done\n"

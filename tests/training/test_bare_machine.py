@@ -35,6 +35,12 @@ import avsep.bench.models.run
 print(names)
 """
 
+BENCH = """
+import runpy
+sys.argv = ["avsep", "bench", "models", "--model", "whale"]
+runpy.run_module("avsep", run_name="__main__")
+"""
+
 
 def test_everything_for_training_imports_on_a_bare_machine():
     done = subprocess.run(
@@ -46,3 +52,16 @@ def test_everything_for_training_imports_on_a_bare_machine():
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) > 40
+
+
+def test_the_models_are_measured_on_a_bare_machine_too():
+    absent = CODE[: CODE.index("import pipeline")]
+    done = subprocess.run(
+        [sys.executable, "-c", absent + BENCH],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert "avsep: --model is 'whale'; it may be dolphin, vovit." in done.stderr

@@ -1,4 +1,4 @@
-"""What the full-size models cost on the machine at hand; `python -m avsep.bench.models`.
+"""The cost of the full-size models on this machine: `avsep bench models`.
 
-Needs PyTorch and einops alone, so that it runs on a bare GPU machine too.
+Runs on a bare GPU machine too, without the packages for media and faces.
 """

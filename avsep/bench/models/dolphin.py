@@ -1,32 +1,30 @@
-"""Dolphin's cost by length: the default against the released dense arithmetic, side by side.
+"""Cost of Dolphin's forward pass by audio length: our default and the released dense arithmetic.
 
-MACs are convolutions, matrix products and attention, see `macs`. The dense products of the heat
-layers are counted, which the published 10.89 G for 1 s (ptflops) leave out; they stand apart too.
+MACs are those of convolutions, matrix products and attention, see `counted_macs`. They include the
+dense products of the heat layers, which the published 10.89 G for 1 s (ptflops) leave out; these
+are also given separately.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from avsep.bench.timing import interleaved, time_once
-from avsep.evaluation.machine import device_name, machine, memory_mb, versions
+from avsep.bench.models.settings import ModelBench, autocast
+from avsep.bench.timing import time_once
+from avsep.evaluation.machine import memory_mb
 from avsep.evaluation.macs import counted_macs
 from avsep.models.dolphin import blur
 from avsep.models.dolphin.config import DolphinConfig, HeatMode
 from avsep.models.dolphin.heat import HeatDiffusion
 from avsep.models.dolphin.model import Dolphin
-from avsep.processes import in_child
 from avsep.schema import FPS, RATE_HZ
-
-CHILD_LIMIT_S = 3600.0
 
 COLUMNS = {
     "audio_s": "audio, s",
@@ -49,8 +47,8 @@ class Variant:
 
     Attributes:
         heat: how heat diffusion is computed.
-        precision: of the autocast, `fp32`, `bf16` or `fp16`.
-        compiled: by `torch.compile`.
+        precision: number format of the autocast: `fp32`, `bf16` or `fp16`.
+        compiled: whether the model is compiled by `torch.compile`.
     """
 
     heat: HeatMode = "auto"
@@ -59,43 +57,32 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """For tables, e.g. `auto bf16 compiled`."""
+        """Name in tables, e.g. `auto bf16 compiled`."""
         return " ".join([self.heat, self.precision, *(["compiled"] if self.compiled else [])])
 
     def autocast(self, device: str) -> AbstractContextManager[Any]:
         """The context of a forward pass."""
-        if self.precision == "fp32":
-            return nullcontext()
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
-        return torch.autocast(device.partition(":")[0], dtype=dtype)
+        return autocast(self.precision, device)
 
 
 DENSE, DEFAULT = Variant(heat="dense"), Variant()
 
 
 @dataclass(frozen=True, kw_only=True)
-class DolphinBench:
-    """What to measure.
+class DolphinBench(ModelBench):
+    """What to measure of Dolphin.
 
     Attributes:
-        seconds: lengths of audio.
-        device: `cpu` or `cuda`.
-        runs: timed runs a variant.
-        warm_ups: runs before that.
-        threads: of PyTorch; 0 leaves its default.
-        dense_up_to_s: longer audio is not run densely (its matrices grow with the square: 2.6 GB
-            at 4 s, 16 GB at 10 s).
-        compiled: measure `torch.compile` too.
-        train: measure a training step and the heat layer's backward pass too.
-        long_s: lengths to separate in windows.
-        weights: a model file or directory; random weights with awake branches if None.
+        seconds: lengths of audio, in seconds.
+        dense_up_to_s: longest audio for the dense arithmetic, in seconds. Its matrices grow
+            quadratically: 2.6 GB at 4 s, 16 GB at 10 s.
+        compiled: whether to measure `torch.compile` too.
+        train: whether to measure a training step and the heat layer's backward pass too.
+        long_s: lengths of recordings to separate in windows, in seconds.
+        weights: a model file or directory; None for random weights.
     """
 
     seconds: tuple[float, ...] = (1.0, 2.0, 4.0, 10.0)
-    device: str = "cpu"
-    runs: int = 5
-    warm_ups: int = 1
-    threads: int = 0
     dense_up_to_s: float = 4.0
     compiled: bool = False
     train: bool = False
@@ -103,15 +90,13 @@ class DolphinBench:
     weights: Path | None = None
 
     def __post_init__(self) -> None:
-        if not all(0.04 <= seconds <= 7200 for seconds in (*self.seconds, *self.long_s)):
-            raise ValueError(f"seconds {self.seconds} must be from 0.04 to 7200.")
-        if self.runs < 1 or self.warm_ups < 0 or self.threads < 0:
-            raise ValueError("runs must be at least 1, warm-ups and threads at least 0.")
-        if self.device != "cpu" and not self.device.startswith("cuda"):
-            raise ValueError(f"device is {self.device!r}; it may be cpu or cuda.")
+        super().__post_init__()
+        for seconds in (*self.seconds, *self.long_s):
+            if not 0.04 <= seconds <= 7200:
+                raise ValueError(f"{seconds:g} s of audio: lengths must be from 0.04 to 7200 s.")
 
     def variants(self, audio_s: float) -> list[Variant]:
-        """What is run side by side at a length."""
+        """The variants that are compared at a length of audio."""
         variants = [DENSE] if audio_s <= self.dense_up_to_s else []
         variants += [DEFAULT, Variant(precision="bf16")]
         if self.device != "cpu":
@@ -122,46 +107,39 @@ class DolphinBench:
 
 
 def bench_dolphin(
-    settings: DolphinBench, *, say: Callable[[str], None] = lambda line: None
+    settings: DolphinBench, *, announce: Callable[[str], None] = lambda line: None
 ) -> dict[str, Any]:
-    """Measure the forward pass at each length; JSON-able.
+    """Measure the forward pass at each length; the result can be written as JSON.
 
-    Memory and the cold run of each variant come from a process of its own; the warm runs of all
-    variants of a length from one more process, in turns.
+    Memory and the cold run of each variant come from a fresh process per variant. The warm runs of
+    all variants of one length come from one process, in turns.
 
     Args:
-        settings: what.
-        say: gets a line of progress now and then.
+        settings: what to measure.
+        announce: called with a line per length.
     """
     result: dict[str, Any] = {
         "model": "dolphin",
-        "machine": machine(),
-        "device": device_name(settings.device),
-        "versions": versions(),
+        **settings.environment(),
         "settings": asdict(replace(settings, weights=None)),
-        "weights": settings.weights.name if settings.weights else "random, every branch awake",
-        **in_child(partial(_sizes, settings), timeout_s=CHILD_LIMIT_S),
+        "weights": settings.weights.name if settings.weights else "random, every branch active",
+        **settings.in_child(_sizes),
         "forward": [],
     }
     for audio_s in settings.seconds:
         variants = settings.variants(audio_s)
-        say(f"{audio_s:g} s of audio: {', '.join(v.name for v in variants)}")
-        timed = child(_side_by_side, settings, audio_s)
+        announce(f"{audio_s:g} s of audio: {', '.join(v.name for v in variants)}")
+        timed = settings.in_child(_time_variants, audio_s)
         rows = [
-            {**child(_alone, settings, audio_s, variant), **timed[variant.name]}
+            {**settings.in_child(_measure_alone, audio_s, variant), **timed[variant.name]}
             for variant in variants
         ]
-        result["forward"] += [compared(row, rows, "latency_s") for row in rows]
+        result["forward"] += [with_speedup(row, rows, "latency_s") for row in rows]
     return result
 
 
-def child(work: Callable[..., Any], settings: DolphinBench, *arguments: Any) -> Any:
-    """What `work(settings, *arguments)` gives in a fresh process."""
-    return in_child(partial(work, settings, *arguments), timeout_s=CHILD_LIMIT_S)
-
-
-def compared(row: dict[str, Any], rows: list[dict[str, Any]], time: str) -> dict[str, Any]:
-    """A row with how many times faster than the dense one of the same process it is."""
+def with_speedup(row: dict[str, Any], rows: list[dict[str, Any]], time: str) -> dict[str, Any]:
+    """The row, with its speedup over the dense variant if that is among the rows."""
     dense = next((other for other in rows if other["variant"] == DENSE.name), None)
     if dense is None:
         return row
@@ -172,14 +150,12 @@ def compared(row: dict[str, Any], rows: list[dict[str, Any]], time: str) -> dict
     }
 
 
-# --- in a child
+# --- in a child process
 
 
-def loaded(settings: DolphinBench) -> Dolphin:
-    """The model that is measured, in eval mode on its device."""
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    torch.manual_seed(0)
+def build_model(settings: DolphinBench) -> Dolphin:
+    """The model to measure, in eval mode on its device; sets threads and seed."""
+    settings.prepare()
     if settings.weights is None:
         return draw_active_weights(Dolphin(DolphinConfig.full())).to(settings.device).eval()
     from avsep.models import checkpoint
@@ -191,10 +167,10 @@ def loaded(settings: DolphinBench) -> Dolphin:
 
 @torch.no_grad()
 def draw_active_weights(model: Dolphin) -> Dolphin:
-    """Random weights under which every branch matters, so that errors show in the output.
+    """Set random weights under which every branch affects the output, so that errors show in it.
 
-    (At the usual start the gains on the residual branches are 1e-5, and the output is little more
-    than its bias.)
+    (With the usual initialisation the gains on the residual branches are 1e-5, and the output is
+    little more than its bias.)
     """
     generator = torch.Generator().manual_seed(0)
     for name, values in model.named_parameters():
@@ -219,7 +195,7 @@ def draw_active_weights(model: Dolphin) -> Dolphin:
 
 
 def _sizes(settings: DolphinBench) -> dict[str, int]:
-    model = loaded(settings)
+    model = build_model(settings)
     lip_encoder = sum(p.numel() for p in model.lip_encoder.parameters())
     total = sum(p.numel() for p in model.parameters())
     return {
@@ -229,8 +205,8 @@ def _sizes(settings: DolphinBench) -> dict[str, int]:
     }
 
 
-def example(settings: DolphinBench, audio_s: float, batch: int = 1) -> tuple[Tensor, Tensor]:
-    """Noise as a mixture (batch, L) and as lips (batch, 1, F, 88, 88)."""
+def random_inputs(settings: DolphinBench, audio_s: float, batch: int = 1) -> tuple[Tensor, Tensor]:
+    """Noise as mixture (batch, L) and as lips (batch, 1, F, 88, 88)."""
     generator = torch.Generator().manual_seed(0)
     frames = max(1, round(audio_s * FPS))
     mixture = 0.1 * torch.randn(batch, round(audio_s * RATE_HZ), generator=generator)
@@ -251,10 +227,10 @@ def _runner(
     return run
 
 
-def _alone(settings: DolphinBench, audio_s: float, variant: Variant) -> dict[str, Any]:
+def _measure_alone(settings: DolphinBench, audio_s: float, variant: Variant) -> dict[str, Any]:
     """Cold run, peak memory and MACs of one variant."""
-    model = loaded(settings)
-    inputs = example(settings, audio_s)
+    model = build_model(settings)
+    inputs = random_inputs(settings, audio_s)
     run = _runner(model, variant, inputs, settings.device)
     before = memory_mb("now", settings.device)
     cold_s, _ = time_once(run, settings.device)
@@ -271,17 +247,17 @@ def _alone(settings: DolphinBench, audio_s: float, variant: Variant) -> dict[str
 
 
 def dolphin_macs(model: Dolphin, heat: HeatMode, inputs: tuple[Tensor, Tensor]) -> dict[str, float]:
-    """`macs_g` of one forward pass, and `macs_heat_g`, the share of the blurs in the heat layers.
+    """`macs_g` of one forward pass, and `macs_heat_g`, the part of the blurs in the heat layers.
 
-    The pass is run and counted in the default mode; the blurs are known by formula, so that those
-    of another mode can take their place.
+    The forward pass is counted in the default mode. The blurs' MACs follow from a formula, so those
+    of the default mode are replaced by those of the requested mode.
     """
-    ran: list[int] = []
-    wanted: list[int] = []
+    default: list[int] = []
+    requested: list[int] = []
 
     def note(layer: HeatDiffusion, arguments: tuple[Tensor, ...]) -> None:
-        ran.append(_blur_macs(layer, "auto", arguments[0]))
-        wanted.append(_blur_macs(layer, heat, arguments[0]))
+        default.append(_blur_macs(layer, "auto", arguments[0]))
+        requested.append(_blur_macs(layer, heat, arguments[0]))
 
     model.plan_heat()
     layers = [module for module in model.modules() if isinstance(module, HeatDiffusion)]
@@ -290,38 +266,37 @@ def dolphin_macs(model: Dolphin, heat: HeatMode, inputs: tuple[Tensor, Tensor]) 
     counted = counted_macs(lambda: model(*inputs))
     for hook in hooks:
         hook.remove()
-    return {"macs_g": (counted - sum(ran) + sum(wanted)) / 1e9, "macs_heat_g": sum(wanted) / 1e9}
+    macs = counted - sum(default) + sum(requested)
+    return {"macs_g": macs / 1e9, "macs_heat_g": sum(requested) / 1e9}
 
 
 def _blur_macs(layer: HeatDiffusion, heat: HeatMode, x: Tensor) -> int:
-    """Multiply-accumulates of a layer's blur in a mode; those of an FFT are not counted."""
+    """MACs of a layer's blur in a mode; an FFT counts as none."""
     batch, length, channels = x.shape
     values, radius = batch * length * channels, layer.blur_radius(length, heat)
     if heat == "dense" or (radius is None and length <= blur.SHORT_SIGNAL):
         return 2 * values * length
     if radius is None:
         return 0
-    making_taps = 2 * channels * (blur.GRID + 1) * (radius + 1)
-    return values * (2 * radius + 1) + making_taps
+    macs_of_taps = 2 * channels * (blur.GRID + 1) * (radius + 1)
+    return values * (2 * radius + 1) + macs_of_taps
 
 
-def _side_by_side(settings: DolphinBench, audio_s: float) -> dict[str, dict[str, float]]:
-    """Warm times of all variants in turns, and how far each is from dense (or default) fp32."""
-    model = loaded(settings)
-    inputs = example(settings, audio_s)
+def _time_variants(settings: DolphinBench, audio_s: float) -> dict[str, dict[str, float]]:
+    """Warm times of all variants in turns, and the difference of each from the first one."""
+    model = build_model(settings)
+    inputs = random_inputs(settings, audio_s)
     variants = settings.variants(audio_s)
-    works = {v.name: _runner(model, v, inputs, settings.device) for v in variants}
-    timings = interleaved(
-        works, runs=settings.runs, warm_ups=settings.warm_ups, device=settings.device
-    )
-    reference = works[variants[0].name]().float()
+    tasks = {v.name: _runner(model, v, inputs, settings.device) for v in variants}
+    timings = settings.time(tasks)
+    reference = tasks[variants[0].name]().float()
     return {
         name: {
             "latency_s": timing.median_s,
             "best_s": timing.best_s,
             "cpu_s": timing.cpu_s,
             "real_time_factor": timing.median_s / audio_s,
-            "difference": _relative(works[name](), reference),
+            "difference": _relative(tasks[name](), reference),
         }
         for name, timing in timings.items()
     }

@@ -1,16 +1,16 @@
-"""The figures of a model bench as text: Markdown tables with what was measured, and where."""
+"""The result of a model bench as Markdown: tables, with what was measured and where."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from avsep.bench.models import dolphin, vovit
+from avsep.bench.models import dolphin, dolphin_windows, vovit
 from avsep.bench.models import dolphin_training as training
 from avsep.bench.text import markdown
 
 
 def report(result: dict[str, Any]) -> str:
-    """What `bench_dolphin` or `bench_vovit` measured, as Markdown."""
+    """The result of `bench_dolphin` or `bench_vovit` as Markdown."""
     body = _dolphin(result) if result["model"] == "dolphin" else _vovit(result)
     where = f"{result['machine']}, {result['versions']}"
     if result["device"] != "cpu":
@@ -24,9 +24,9 @@ def _dolphin(result: dict[str, Any]) -> list[str]:
         f"Dolphin, full size: {result['parameters']:,} parameters"
         f" ({result['parameters_without_lip_encoder']:,} without the lip encoder), weights:"
         f" {result['weights']}. One mixture at a time, {result['threads']} threads,"
-        f" {settings['runs']} warm runs, the variants of a length in turns; memory and the cold run"
-        " from a process of their own. MACs: convolutions, matrix products, attention; no FFTs,"
-        " norms and activations. The difference is from the first variant of the length.",
+        f" {settings['runs']} warm runs, the variants of one length in turns; memory and the cold"
+        " run in a fresh process each. MACs: convolutions, matrix products and attention, without"
+        " FFTs, norms and activations. Differences are from the first variant of that length.",
         markdown(dolphin.COLUMNS, result["forward"]),
     ]
     if "train_step" in result:
@@ -38,8 +38,8 @@ def _dolphin(result: dict[str, Any]) -> list[str]:
         ]
     if "windowed" in result:
         parts += [
-            "Separated in windows:",
-            markdown(training.LONG_COLUMNS, result["windowed"]),
+            "Separation in windows, as `avsep separate` does it:",
+            markdown(dolphin_windows.COLUMNS, result["windowed"]),
         ]
     return parts
 
@@ -52,16 +52,16 @@ def _vovit(result: dict[str, Any]) -> list[str]:
     )
     parts = [
         f"VoViT, full size, random weights: {sizes} (convolutions, matrix products, attention)."
-        f" Milliseconds for {vovit.TABLE_S:g} s of audio, batches of {result['chunks']} chunks of"
+        f" Milliseconds per {vovit.TABLE_S:g} s of audio, batches of {result['chunks']} chunks of"
         f" 2 s, median of {settings['runs']} runs after {settings['warm_ups']} warm-ups,"
-        " synchronised, all rows in turns. Spectra and registration always in float32. TF32 is off"
-        " but where a row says so. bf16 convs: the audio encoder's convolutions alone.",
+        " synchronised, all rows in turns. Spectra and registration are always in float32. TF32 is"
+        " off unless a row says otherwise. bf16 convs: only the audio encoder's convolutions.",
         markdown(vovit.COLUMNS, result["rows"]),
     ]
     if "extraction_ms" in result:
         parts.append(
-            f"Extraction of landmarks by {settings['backend']}, one core, detection and landmarks"
-            f" without decoding: {result['extraction_ms']:.0f} ms."
+            f"Landmark extraction by {settings['backend']} on one core, without decoding:"
+            f" {result['extraction_ms']:.0f} ms."
         )
     columns = {
         "variant": "model",

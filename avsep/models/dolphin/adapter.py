@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from avsep.models.adapter import ModelAdapter
-from avsep.models.dolphin.chunked import LIP_CONTEXT
-from avsep.models.dolphin.model import prepare_lips
+from avsep.models.dolphin.model import LIP_CONTEXT, prepare_lips
 from avsep.schema import SAMPLES_PER_FRAME, Cues
 
 
