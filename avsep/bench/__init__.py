@@ -1,1 +1,1 @@
-"""Measurements of speed on the machine at hand."""
+"""Benchmarks: how fast extraction and the models are on this machine."""

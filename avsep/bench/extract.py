@@ -1,4 +1,4 @@
-"""How many frames a second one core extracts, and where its time goes."""
+"""Measure how many frames per second one core extracts, and how long each step takes."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ DEMO_SPEAKER, DEMO_CLIP, DEMO_SEED = 0, 0, 1
 def bench_extract(
     video: Path | None = None, *, repeats: int = 3, settings: ExtractionConfig | None = None
 ) -> dict[str, str | int | float]:
-    """Extract a video again and again in this process; the fastest run counts.
+    """Extract a video several times in this process; the fastest run counts.
 
     Args:
-        video: a file; a clip of the demo corpus is rendered when None.
-        repeats: runs, after one that loads and warms everything.
-        settings: of the extraction; the defaults when None.
+        video: the video; if None, a clip of the demo corpus is rendered.
+        repeats: number of timed runs, after one that loads models and fills caches.
+        settings: settings of the extraction; None for the defaults.
 
     Returns:
-        `video`, `width`, `height`, `frames`, `faces`; `frames_per_cpu_s` (frames over processor
-        time, so that other work on the machine does not count); `frames_per_s` (over wall time);
-        and `<step>_share` of the wall time for decode, detect, landmark, track, warp, encode and
-        the rest, which add up to 1.
+        `video`, `width`, `height`, `frames`, `faces`; `frames_per_cpu_s` (frames per second of
+        processor time, which other work on the machine does not affect); `frames_per_s` (frames
+        per second of wall time); and the shares of the wall time, which add up to 1:
+        `<step>_share` for decode, detect, landmark, track, warp and encode, and `other_share`.
 
     Raises:
-        ItemError: the video cannot be decoded or shows no face.
-        ValueError: no repeats.
+        ItemError: the video cannot be decoded, or shows no face.
+        ValueError: `repeats` is below 1.
     """
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}; it must be at least 1.")
@@ -52,7 +52,7 @@ def _measure(path: Path, repeats: int, settings: ExtractionConfig) -> dict[str, 
 
     clip = _whole_file(path)
     loaded_backend(settings)
-    faces = len(encoded_samples(path, clip, settings))  # warms caches and compiled kernels
+    faces = len(encoded_samples(path, clip, settings))  # fills caches, compiles kernels
     best_wall, best_cpu, steps = float("inf"), float("inf"), Counter[str]()
     for _ in range(repeats):
         timer = StepTimer()
@@ -78,7 +78,7 @@ def _measure(path: Path, repeats: int, settings: ExtractionConfig) -> dict[str, 
 
 
 def _whole_file(path: Path) -> Clip:
-    """A row for a file that no corpus knows, with the span that both streams have."""
+    """The clip record of a file outside any corpus; it spans what both streams cover."""
     from avsep.media.probe import probe
 
     info = probe(path)

@@ -1,25 +1,21 @@
-"""Tables of figures as aligned Markdown, readable on a terminal and in a document."""
+"""Figures of benchmarks as Markdown tables, readable on a terminal and in a document."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from avsep.markdown import markdown_table
+
 
 def markdown(columns: Mapping[str, str], rows: Sequence[Mapping[str, object]]) -> str:
-    """A Markdown table.
+    """A Markdown table of figures.
 
     Args:
-        columns: key of a row to heading, in order.
-        rows: values; a missing one or None becomes a dash, floats get three digits.
+        columns: heading of each column by its key in the rows, in order.
+        rows: values by key. A missing value or None becomes a dash; floats get three digits.
     """
-    cells = [list(columns.values())]
-    cells += [[_text(row.get(key)) for key in columns] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    lines = [
-        " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) for line in cells
-    ]
-    lines.insert(1, " | ".join("-" * width for width in widths))
-    return "\n".join(f"| {line} |" for line in lines)
+    cells = [[_text(row.get(key)) for key in columns] for row in rows]
+    return "\n".join(markdown_table(list(columns.values()), cells, aligned=True))
 
 
 def _text(value: object) -> str:

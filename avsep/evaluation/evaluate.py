@@ -7,15 +7,18 @@ from pathlib import Path
 
 from avsep.errors import ItemError
 from avsep.evaluation.conditions import Condition
-from avsep.evaluation.config import EvaluateConfig
+from avsep.evaluation.config import MIXTURE, EvaluateConfig
 from avsep.evaluation.examples import write_example
 from avsep.evaluation.items import EvaluationItem, build_item
 from avsep.evaluation.results import ResultRow
-from avsep.evaluation.scoring import UnprocessedScores, score
+from avsep.evaluation.scoring import score
 from avsep.evaluation.separate import SeparationModel, estimate_keys, separate
-from avsep.files import fresh_directory
+from avsep.evaluation.unprocessed import read_unprocessed, write_unprocessed
+from avsep.files import fresh_directory, settings_hash, sha256_file
 from avsep.progress import Progress, no_progress
 from avsep.schema import MixtureRecipe
+from avsep.settings import as_values
+from avsep.shards.manifest import MANIFEST_NAME
 from avsep.shards.store import ShardStore
 
 
@@ -26,7 +29,7 @@ def evaluate_mixtures(
     config: EvaluateConfig,
     *,
     device: str = "cpu",
-    unprocessed: UnprocessedScores | None = None,
+    unprocessed_path: Path | None = None,
     example_folders: Mapping[str, Path] | None = None,
     progress: Progress = no_progress,
 ) -> tuple[list[ResultRow], dict[str, ItemError]]:
@@ -38,7 +41,8 @@ def evaluate_mixtures(
         recipes: the mixtures.
         config: names the conditions, the metrics and the sizes of batches.
         device: `cpu` or `cuda`.
-        unprocessed: known scores of unprocessed mixtures; scores computed here are added.
+        unprocessed_path: a file that keeps the scores of the unprocessed mixtures for other
+            models; it is read if it fits, and written.
         example_folders: where to write the sounds and lips of a mixture, by mixture id; only
             these mixtures are kept as examples.
         progress: called with the number of mixtures that were just finished.
@@ -60,7 +64,16 @@ def evaluate_mixtures(
     progress(len(errors))
     keys = estimate_keys(items, [Condition(name) for name in config.conditions])
     estimates = dict(separate(model, items, keys, batch=config.batch, device=device))
+    # Everything that decides the scores of the unprocessed mixtures.
+    settings = settings_hash(
+        config.metrics_for(MIXTURE),
+        [as_values(recipe) for recipe in recipes],
+        sha256_file(store.directory / MANIFEST_NAME),
+    )
+    unprocessed = read_unprocessed(unprocessed_path, settings) if unprocessed_path else {}
     rows = score(items, estimates, config, progress, unprocessed=unprocessed)
+    if unprocessed_path:
+        write_unprocessed(unprocessed_path, settings, unprocessed)
     for index, item in enumerate(items):
         if folder := (example_folders or {}).get(item.recipe.mixture_id):
             write_example(

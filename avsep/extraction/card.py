@@ -8,6 +8,7 @@ from pathlib import Path
 
 from avsep.errors import State
 from avsep.files import write_text
+from avsep.markdown import markdown_table
 from avsep.outcome import Outcome
 from avsep.schema import FPS, SPLITS, Clip
 from avsep.shards.index import IndexRow
@@ -113,16 +114,5 @@ def _hours(rows: Sequence[IndexRow]) -> str:
     return f"{sum(row.num_frames for row in rows) / FPS / 3600:.3f}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterable[str]:
-    if not rows:
-        yield "Nothing."
-        return
-    yield f"| {' | '.join(header)} |"
-    yield "|" + "---|" * len(header)
-    for row in rows:
-        # A licence is free text from the corpus: it must not break the table.
-        yield (
-            "| "
-            + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row)
-            + " |"
-        )
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    return markdown_table(header, rows) if rows else ["Nothing."]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from avsep.errors import CheckError
 from avsep.files import read_json
-from avsep.outcome import Counts
 from avsep.schema import SPLITS, Clip
 from avsep.workspace import Workspace
 
@@ -68,16 +66,6 @@ class DroppedClips:
     by_gender: tuple[tuple[str, int, int], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class LedgerRow:
-    """How the items of one stage ended."""
-
-    stage: str
-    done: int
-    dropped: str
-    failed: str
-
-
 def split_rows(workspace: Workspace) -> list[SplitRow]:
     """One row per split that has clips or samples."""
     from avsep.shards.index import read_index
@@ -133,23 +121,6 @@ def dropped_clips(workspace: Workspace) -> DroppedClips | None:
         raise CheckError(f"{path} is damaged: {type(error).__name__} {error}.") from error
     rows.sort(key=lambda row: (-row.clips, row.reason))
     return DroppedClips(rows=tuple(rows), by_gender=tuple(by_gender))
-
-
-def ledger_rows(counts: Mapping[str, Counts]) -> list[LedgerRow]:
-    """One row per stage that has items, in the given order."""
-    return [
-        LedgerRow(
-            stage=stage,
-            done=of_stage.done,
-            dropped=_by_reason(of_stage.dropped.items()),
-            failed=_by_reason(of_stage.failed.items()),
-        )
-        for stage, of_stage in counts.items()
-    ]
-
-
-def _by_reason(pairs: Iterable[tuple[str, int]]) -> str:
-    return ", ".join(f"{reason} {count}" for reason, count in sorted(pairs)) or "0"
 
 
 def _clips(workspace: Workspace) -> list[Clip]:

@@ -106,7 +106,7 @@ def render_page(
         if dropped
         else None,
         score_histograms=scores.histograms(scores.gather_scores(workspace)),
-        ledger=corpus.ledger_rows(ledger),
+        ledger=ledger,
         costs=tables.cost_rows(results),
         versions=versions(),
         measured_with=sorted({m.cost["versions"] for m in results if m.cost}),

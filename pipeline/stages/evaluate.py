@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avsep.errors import CheckError, ItemError, UsageError
-from avsep.evaluation.config import MIXTURE, EvaluateConfig
+from avsep.evaluation.config import EvaluateConfig
 from avsep.files import fresh_directory, link_or_copy, read_json, settings_hash, sha256_file
 from avsep.models.registry import MODELS
 from avsep.outcome import Counts, Outcome
@@ -148,28 +148,22 @@ def _evaluate(
     """Write the rows and the examples of a batch."""
     from avsep.evaluation.evaluate import evaluate_mixtures
     from avsep.evaluation.results import write_results
-    from avsep.evaluation.unprocessed import read_unprocessed, write_unprocessed
     from avsep.models import checkpoint
+    from avsep.training.process import pick_device
 
     recipes = [mixture.recipe for mixture in batch.rows]
-    manifest_sha256 = sha256_file(_manifest_path(workspace))
-    settings = settings_hash(
-        config.metrics_for(MIXTURE), [as_values(recipe) for recipe in recipes], manifest_sha256
-    )
-    unprocessed_path = _unprocessed_path(config, workspace, batch)
-    unprocessed = read_unprocessed(unprocessed_path, settings)
-    run, device = workspace.run(config.model), _device(config)
+    run, device = workspace.run(config.model), str(pick_device(config.device))
+    number = batch.name.removeprefix(f"{config.model}-")
     rows, errors = evaluate_mixtures(
         _load_model(run, checkpoint.read_card(run)["sha256"], device, config.threads),
-        _open_store(workspace.shards, manifest_sha256),
+        _open_store(workspace.shards, sha256_file(_manifest_path(workspace))),
         recipes,
         config,
         device=device,
-        unprocessed=unprocessed,
+        unprocessed_path=workspace.work(NAME) / "unprocessed" / f"{number}.json",
         example_folders=_example_folders(config, workspace, batch),
         progress=progress,
     )
-    write_unprocessed(unprocessed_path, settings, unprocessed)
     write_results(_rows_path(config, workspace, batch), rows)
     return [
         Outcome.ended(_item_name(config, name), error.reason, error.message)
@@ -184,8 +178,9 @@ def _measure_cost(config: EvaluateConfig, workspace: Workspace, batch: Batch) ->
     from avsep.evaluation.cost import measure_in_child
     from avsep.files import write_json
     from avsep.models import checkpoint
+    from avsep.training.process import pick_device
 
-    device = _device(config)
+    device = str(pick_device(config.device))
     load = partial(checkpoint.load, workspace.run(config.model), device)
     try:
         cost = measure_in_child(load, config, device).as_values()
@@ -215,15 +210,6 @@ def _open_store(directory: Path, manifest_sha256: str) -> ShardStore:
     from avsep.shards.store import ShardStore
 
     return ShardStore(directory)
-
-
-def _device(config: EvaluateConfig) -> str:
-    """`cpu` or `cuda`."""
-    import torch
-
-    if config.device != "auto":
-        return config.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _facts(config: EvaluateConfig, metrics: dict[str, Any]) -> dict[str, str | int | float]:
@@ -262,12 +248,6 @@ def _example_folders(config: EvaluateConfig, workspace: Workspace, batch: Batch)
     folder = _work_folder(config, workspace) / "examples"
     ids = [mixture.recipe.mixture_id for mixture in batch.rows if mixture.is_example]
     return {mixture_id: folder / mixture_id for mixture_id in ids}
-
-
-def _unprocessed_path(config: EvaluateConfig, workspace: Workspace, batch: Batch) -> Path:
-    """Where the scores of a batch's unprocessed mixtures are kept for the other models."""
-    number = batch.name.removeprefix(f"{config.model}-")
-    return workspace.work(NAME) / "unprocessed" / f"{number}.json"
 
 
 STAGE = Stage(NAME, EvaluateConfig, plan, work, finish, per_model=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from avsep.evaluation.items import EvaluationItem
@@ -15,11 +13,6 @@ from tests.support.evaluation_world import make_item, make_workspace
 def workspace(tmp_path_factory) -> Workspace:
     """A project before `evaluate`."""
     return make_workspace(tmp_path_factory.mktemp("project"))
-
-
-@pytest.fixture(scope="session")
-def item_maker() -> Callable[..., EvaluationItem]:
-    return make_item
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from avsep.evaluation.conditions import Condition, condition_cues, frozen
 from avsep.evaluation.separate import estimate_keys, separate
 from avsep.schema import Cues
 from tests.support.band_separator import BandSeparator
+from tests.support.evaluation_world import make_item
 
 ALL = tuple(Condition)
 
@@ -66,8 +67,8 @@ def test_each_estimate_uses_the_video_of_its_condition_and_no_batch_is_dropped(i
         assert np.array_equal(estimate, items[key.item].mixture)
 
 
-def test_mixtures_of_unequal_length_never_share_a_batch(item_maker):
-    items = [item_maker(0, 25), item_maker(1, 30), item_maker(2, 25)]
+def test_mixtures_of_unequal_length_never_share_a_batch():
+    items = [make_item(0, 25), make_item(1, 30), make_item(2, 25)]
     model = Recorder()
     keys = estimate_keys(items, (Condition.OWN,))
     done = dict(separate(model, items, keys, batch=8))
