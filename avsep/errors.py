@@ -10,8 +10,8 @@ class State(StrEnum):
     """How an item ended. Every item ends in exactly one of these."""
 
     DONE = "done"
-    DROPPED = "dropped"  # the item itself is unfit; trying again gives the same answer
-    FAILED = "failed"  # something around the item went wrong; `--retry-failed` may heal it
+    DROPPED = "dropped"  # the item itself is unsuitable; a retry gives the same result
+    FAILED = "failed"  # the circumstances were at fault; `--retry-failed` may help
 
 
 class Reason(StrEnum):
@@ -33,10 +33,10 @@ class Reason(StrEnum):
     FACE_MOSTLY_MISSING = "face_mostly_missing"
     BAD_ANNOTATION = "bad_annotation"
     NOT_SELECTED = "not_selected"
-    # dropped: what became of a video on the web
+    # dropped: properties of a video on the web
     VIDEO_GONE = "video_gone"
     VIDEO_CHANGED = "video_changed"
-    # dropped: properties of a sample that keep it out of mixtures
+    # dropped: properties of a sample that make it unsuitable for mixtures
     MULTI_VOICE = "multi_voice"
     POOR_QUALITY = "poor_quality"
     LITTLE_SPEECH = "little_speech"
@@ -48,7 +48,7 @@ class Reason(StrEnum):
     WORKER_DIED = "worker_died"
     OUT_OF_SPACE = "out_of_space"
     INTERNAL = "internal_error"
-    # failed: what a download met
+    # failed: errors of a download
     RESTRICTED = "video_restricted"
     THROTTLED = "throttled"
     NETWORK = "network_trouble"
@@ -67,7 +67,7 @@ class Reason(StrEnum):
 
     @property
     def kind(self) -> str:
-        """What could heal a failure: one of `FAILURE_KINDS`; empty for a reason that drops."""
+        """The kind of failure, one of `FAILURE_KINDS`; empty for a reason that drops."""
         return _KINDS.get(self, "")
 
 
@@ -93,12 +93,12 @@ that was mended; `unrecognised`: a message that we do not know, so a person shou
 
 
 class ItemError(Exception):
-    """An item (a clip, a face track) cannot go on. Caught by the stage and put into the ledger.
+    """An item (a clip, a face track) cannot be processed. The stage records it in the ledger.
 
     Attributes:
-        reason: one of the closed list.
-        message: one sentence for a person.
-        attempts: 0 where nothing was tried; that counts as no attempt.
+        reason: the reason, from the closed list.
+        message: the reason in one sentence, for a person.
+        attempts: number of attempts; 0 if nothing was tried.
     """
 
     attempts = 1
@@ -119,7 +119,7 @@ class AvsepError(Exception):
 
 
 class CheckError(AvsepError):
-    """Something that was asked for is not true (exit code 1)."""
+    """A check failed: a file, a table or a result is not as it must be (exit code 1)."""
 
     exit_code = 1
 

@@ -1,11 +1,11 @@
-"""Filter expressions over scores, as they stand in `params.yaml`, evaluated without `eval`.
+"""Filter expressions over scores, as in `params.yaml`, evaluated without `eval`.
 
     asd_conf > 1 and abs(av_offset) <= 3 and yaw_p90_deg < 45
 
-Numbers, texts in quotes, names of scores, `+ - * /`, comparisons (also chained, and `in` a list),
-`and or not`, `abs min max`, and `has(name)`. A score that an item lacks makes a comparison
-unknown, and what is unknown in the end is not selected: `not has(x) or x > 1` lets such items
-pass. (Kleene's logic: `unknown or true` is true.)
+An expression may use numbers, quoted texts, names of scores, `+ - * /`, comparisons (also chained,
+and `in` a list), `and or not`, `abs min max`, and `has(name)`. A comparison with a score that an
+item lacks is unknown, and an item is not selected if the result is unknown; to select such items
+write `not has(x) or x > 1`. (Kleene's logic: `unknown or true` is true.)
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-VERSION = 1  # of the language; a new one selects anew
+VERSION = 1  # of the language; a new version repeats the selection
 MAX_LENGTH = 2000
 MAX_NODES = 300
 
 Value = float | str
 Truth = bool | None
-"""None: unknown, since a score is missing."""
+"""None: unknown, because a score is missing."""
 
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
@@ -47,8 +47,8 @@ class Expression:
     """A checked filter expression; empty text selects everything.
 
     Attributes:
-        text: as written.
-        names: of the scores that it asks for.
+        text: the expression as written.
+        names: names of the scores that it uses.
     """
 
     text: str
@@ -70,11 +70,11 @@ class Expression:
         return True if self._tree is None else _truth(self._tree, scores)
 
     def missing(self, scores: Mapping[str, Value]) -> list[str]:
-        """The scores that it asks for and an item lacks."""
+        """The scores that the expression uses and an item lacks."""
         return sorted(name for name in self.names if _lacks(scores.get(name)))
 
     def why_not(self, scores: Mapping[str, Value]) -> str:
-        """The sentence why an item with these scores is not selected; empty if it is.
+        """Why an item with these scores is not selected, in one sentence; empty if it is.
 
         Raises:
             ValueError: a text is compared with a number, or calculated with.
@@ -99,7 +99,7 @@ def _parse(text: str) -> ast.expr:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else error
-        raise ValueError(f"{text!r} is no expression: {reason}.") from error
+        raise ValueError(f"{text!r} is not an expression: {reason}.") from error
     if sum(1 for _ in ast.walk(tree)) > MAX_NODES:
         raise ValueError(f"the expression has more than {MAX_NODES} parts.")
     _check_truth(tree)
@@ -107,7 +107,7 @@ def _parse(text: str) -> ast.expr:
 
 
 def _check_truth(node: ast.expr) -> None:
-    """Pass for what is true or false."""
+    """Pass when a node is a condition."""
     if isinstance(node, ast.BoolOp):
         for part in node.values:
             _check_truth(part)
@@ -118,7 +118,7 @@ def _check_truth(node: ast.expr) -> None:
     elif _is_has(node):
         pass
     else:
-        raise ValueError(f"`{ast.unparse(node)}` is no condition; compare it with something.")
+        raise ValueError(f"`{ast.unparse(node)}` is not a condition; compare it with something.")
 
 
 def _check_comparison(node: ast.Compare) -> None:
@@ -126,17 +126,17 @@ def _check_comparison(node: ast.Compare) -> None:
     for op, right in zip(node.ops, node.comparators, strict=True):
         if isinstance(op, (ast.In, ast.NotIn)):
             if not isinstance(right, (ast.List, ast.Tuple)):
-                raise ValueError(f"`{ast.unparse(right)}` is no list; write in ['f', 'm'].")
+                raise ValueError(f"`{ast.unparse(right)}` is not a list; write in ['f', 'm'].")
             for element in right.elts:
                 _check_value(element)
         elif type(op) in _COMPARE:
             _check_value(right)
         else:
-            raise ValueError(f"`{ast.unparse(node)}` compares in a way that is not known here.")
+            raise ValueError(f"`{ast.unparse(node)}` uses an unknown comparison.")
 
 
 def _check_value(node: ast.expr) -> None:
-    """Pass for what is a number or a text."""
+    """Pass when a node is a number or a text."""
     if isinstance(node, ast.Constant):
         if isinstance(node.value, bool) or not isinstance(node.value, (int, float, str)):
             raise ValueError(f"`{ast.unparse(node)}` is neither a number nor a text.")
@@ -154,7 +154,7 @@ def _check_value(node: ast.expr) -> None:
         for argument in node.args:
             _check_value(argument)
     elif not isinstance(node, ast.Name):
-        raise ValueError(f"`{ast.unparse(node)}` is not known here.")
+        raise ValueError(f"`{ast.unparse(node)}` is not allowed in an expression.")
 
 
 def _is_has(node: ast.expr) -> bool:
@@ -217,7 +217,7 @@ def _value(node: ast.expr, scores: Mapping[str, Value]) -> Value:
     assert isinstance(node, ast.Call)
     assert isinstance(node.func, ast.Name)
     values = [_number(argument, scores) for argument in node.args]
-    # min and max of a NaN depend on its place.
+    # min and max of a NaN depend on its position.
     return math.nan if any(map(math.isnan, values)) else _FUNCTIONS[node.func.id](*values)
 
 

@@ -24,10 +24,10 @@ HASH_CHUNK_BYTES = 1 << 20
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a unique temporary sibling of `path`; on success fsync it and rename it to `path`.
 
-    Nothing is left behind when the body raises. A reader sees the old file or the whole new one.
+    Nothing is left behind if the body raises. A reader sees the old file or the complete new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix is kept, since several libraries choose the format by it.
+    # The suffix is kept, because several libraries choose the format by it.
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:12]}.tmp{path.suffix}")
     try:
         yield temporary
@@ -158,14 +158,14 @@ def sha256_text(text: str) -> str:
 
 
 def settings_hash(*values: Any) -> str:
-    """A short hash of JSON-able settings; markers carry it, so changed settings are seen."""
+    """A short hash of JSON-able settings; markers hold it, so that changed settings are noticed."""
     return sha256_text(dump_json(list(values), indent=None))[:16]
 
 
 def sources_sha256(*folders: str) -> str:
     """The sha256 of all Python files in folders of this package, e.g. `models/dolphin`.
 
-    For work that takes so long that its marker must also know the code it was done with.
+    For long work whose marker must also record the code that it was done with.
     """
     here = Path(__file__).parent
     digest = hashlib.sha256()

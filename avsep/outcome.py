@@ -15,15 +15,15 @@ class Outcome:
     """How one item of one stage ended.
 
     Attributes:
-        item: the item's id (a clip id).
+        item: id of the item, e.g. a clip id.
         state: done, dropped or failed.
         reason: None exactly when the state is done.
         message: one sentence for a person; empty when done.
-        seconds: the item's share of the work, in seconds.
-        attempts: how often it was tried just now; 0 for one that was found as it is, or that
+        seconds: time spent on the item.
+        attempts: number of attempts in this run; 0 for an item that was done already, or that
             could not be tried.
-        source: id of the video that it is a piece of, or empty.
-        sha256: of the file that was made, or empty.
+        source: id of the video that the item is part of, or empty.
+        sha256: sha256 of the file that was made, or empty.
     """
 
     item: str
@@ -43,32 +43,32 @@ class Outcome:
 
     @classmethod
     def done(cls, item: str, seconds: float = 0.0) -> Outcome:
-        """An item that went through."""
+        """An item that was processed."""
         return cls(item=item, state=State.DONE, seconds=seconds)
 
     @classmethod
     def found(cls, item: str, *, source: str = "", sha256: str = "") -> Outcome:
-        """An item that went through in an earlier run."""
+        """An item that was processed in an earlier run."""
         return cls(item=item, state=State.DONE, attempts=0, source=source, sha256=sha256)
 
     @classmethod
     def ended(cls, item: str, reason: Reason, message: str, seconds: float = 0.0) -> Outcome:
-        """An item that was dropped or failed, which the reason decides."""
+        """An item that was dropped or failed; the reason decides which."""
         return cls(item=item, state=reason.state, reason=reason, message=message, seconds=seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRow:
-    """What became of one video that items are cut from.
+    """The state of one video that items are cut from.
 
     Attributes:
-        source: its id.
-        state: done, dropped or failed; None while it is to be tried again.
-        reason: why not done; None when done or pending.
-        message: one sentence.
-        attempts: so far, when read; further ones, when written.
-        tool: name and version of what fetched it.
-        facts: width, height, duration, sha256 and the like.
+        source: id of the video.
+        state: done, dropped or failed; None if it is to be tried again.
+        reason: why it is not done; None when done or pending.
+        message: the reason in one sentence.
+        attempts: number of attempts so far when read, number of further attempts when written.
+        tool: name and version of the program that downloaded it.
+        facts: further values, e.g. width, height, duration and sha256.
     """
 
     source: str
@@ -81,14 +81,14 @@ class SourceRow:
 
 
 class SourceLog(Protocol):
-    """Where what became of videos is written down; the ledger of a project is one."""
+    """A record of the states of videos, e.g. the ledger of a project."""
 
     def sources(self, stage: str) -> dict[str, SourceRow]:
         """The videos of a stage, by id."""
         ...
 
     def record_source(self, stage: str, row: SourceRow) -> None:
-        """Write what became of a video; its attempts add up."""
+        """Write the state of a video; its attempts add up."""
         ...
 
 
@@ -114,7 +114,7 @@ class Counts:
             side[str(outcome.reason)] += 1
 
     def rows(self) -> list[tuple[State, str, int]]:
-        """How items ended, why and how many; what is done comes first and has no reason."""
+        """How items ended, why, and how many; done items come first and have no reason."""
         sides = ((State.DROPPED, self.dropped), (State.FAILED, self.failed))
         return [
             (State.DONE, "", self.done),

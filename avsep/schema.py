@@ -1,4 +1,4 @@
-"""The records that stages hand to each other: fields, units, shapes.
+"""The records that stages pass on: fields, units, shapes.
 
 Ids come from content (corpus, source, span), hold only `[A-Za-z0-9_-]`, and never a dot, since
 WebDataset cuts a key at the first one.
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-FPS = 25  # video frames a second, everywhere after `extract`
-RATE_HZ = 16_000  # audio samples a second, everywhere after `extract`
+FPS = 25  # video frames per second, everywhere after `extract`
+RATE_HZ = 16_000  # audio samples per second, everywhere after `extract`
 SAMPLES_PER_FRAME = RATE_HZ // FPS  # 640, exactly
 NUM_LANDMARKS = 68  # iBUG order
 LIPS_SIZE = 96  # side of the stored mouth crop, in pixels
@@ -34,34 +34,34 @@ def check_id(value: str) -> str:
         ValueError: a character outside `[A-Za-z0-9_-]`, empty, or longer than 200.
     """
     if not _ID.fullmatch(value):
-        raise ValueError(f"{value!r} is no id: 1 to 200 of the characters A-Z a-z 0-9 _ - only.")
+        raise ValueError(f"{value!r} is not an id: use 1 to 200 of the characters A-Z a-z 0-9 _ -.")
     return value
 
 
 @dataclass(frozen=True, kw_only=True)
 class RawClip:
-    """One row of `data/raw.parquet`: a file of talking-face video as the corpus gave it.
+    """One row of `data/raw.parquet`: a video of a talking face as the corpus provides it.
 
     Attributes:
         clip_id: see the module docstring.
         corpus: e.g. `demo`, `folder`.
         speaker: speaker id, unique over corpora (`demo-s03`).
-        group: speakers of one group must be seen as related (they share a base voice, a
-            programme, a video); equal to `speaker` where nothing is known.
+        group: id of the group. Speakers of one group count as related: they share a base voice, a
+            programme or a video. Equal to `speaker` if nothing is known.
         gender: `f`, `m` or empty.
         split: `train`, `val`, `test`.
         path: relative to `data/raw`, with forward slashes.
-        sha256: of the file.
-        size_bytes: of the file.
+        sha256: sha256 of the file.
+        size_bytes: size of the file in bytes.
         licence: SPDX id or a short text.
-        redistributable: whether the licence lets others have it.
+        redistributable: whether the licence allows redistribution.
         text: transcript, or empty.
-        video: id of the video or programme it is a piece of; empty if unknown. Pieces of one
-            video must not be in two splits.
-        origin: its name inside the corpus, without suffix (`id00012/<video>/00001`), or empty.
+        video: id of the video or programme that the clip is part of; empty if unknown. Clips of
+            one video must not be in two splits.
+        origin: name in the corpus, without suffix (`id00012/<video>/00001`), or empty.
         annotation: scores that came with the corpus, e.g. `asd_conf`, `av_offset`.
-        words: of the transcript, where their times are known.
-        word_times_s: start and end of each of them (2 a word), in seconds of the clip.
+        words: words of the transcript, if their times are known.
+        word_times_s: start and end of each word (two values per word), in seconds of the clip.
     """
 
     clip_id: str
@@ -98,19 +98,19 @@ class RawClip:
 
 @dataclass(frozen=True, kw_only=True)
 class Clip(RawClip):
-    """One row of `data/clips/clips.parquet`: a raw clip after `clean` has judged it.
+    """One row of `data/clips/clips.parquet`: a raw clip and the result of `clean`.
 
     Attributes:
         kept: whether `extract` takes it.
-        reason: why not; empty when kept.
-        message: one sentence; empty when kept.
-        start_s: first moment that both streams have, in seconds of presentation time.
-        end_s: last moment that both streams have.
-        width: of the picture as displayed (after rotation), in pixels.
-        height: likewise.
-        fps: average frames a second of the source.
-        audio_rate_hz: of the source.
-        channels: audio channels of the source.
+        reason: code of the reason why it is not kept; empty when kept.
+        message: the reason in one sentence; empty when kept.
+        start_s: start of the span that both streams cover, in seconds of presentation time.
+        end_s: end of that span.
+        width: width of the picture as displayed (after rotation), in pixels.
+        height: height of the picture as displayed, in pixels.
+        fps: average number of frames per second of the source.
+        audio_rate_hz: sample rate of the source.
+        channels: number of audio channels of the source.
         level_dbfs: RMS level of the sound.
         dc_offset: mean of the samples over full scale.
         clipped_share: share of samples at full scale.
@@ -142,13 +142,13 @@ class Clip(RawClip):
         return self.end_s - self.start_s
 
 
-# How a landmark frame came about.
+# How the landmarks of a frame were obtained.
 MISSING, DETECTED, INTERPOLATED = 0, 1, 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Landmarks:
-    """68 landmarks a frame in the analysis frame, and how they were had. T frames.
+    """68 landmarks per frame in the analysis frame, and how they were obtained. T frames.
 
     The analysis frame is the smoothed square face box, 1.5 times its side, resized to 224 pixels.
     Pixel centres are at integers, x to the right, y down, z in the same pixels, growing towards
@@ -212,7 +212,7 @@ class SourceRecipe:
         gain_db: gain applied to the stored audio.
         level_db: measured level before the gain, in dBFS: the active level (ITU-T P.56) of the
             window, unless the protocol measures otherwise.
-        sha256: of the stored int16 samples, so that a changed shard is noticed.
+        sha256: sha256 of the stored int16 samples, so that a changed shard is noticed.
     """
 
     key: str
@@ -230,12 +230,12 @@ class MixtureRecipe:
     """A mixture as a recipe, not as audio: rendering it is bit-stable.
 
     Attributes:
-        mixture_id: unique in its list.
-        protocol: e.g. `strict-2mix`.
-        version: of the protocol.
-        seed: that this mixture was drawn with.
+        mixture_id: id, unique in its list.
+        protocol: name of the protocol, e.g. `strict-2mix`.
+        version: version of the protocol.
+        seed: seed that this mixture was drawn with.
         num_samples: length at 16 kHz; a multiple of 640.
-        scale: joint factor on all sources, 1.0 unless the peak would clip.
+        scale: joint factor of all voices; 1.0 unless the peak would clip.
         sources: the voices.
     """
 
@@ -253,14 +253,14 @@ class NoiseRecipe:
     """The noise of a mixture.
 
     Attributes:
-        path: of the stretch as FLAC, relative to the folder of the list in the file; absolute in
-            a recipe that was read.
+        path: path of the excerpt as FLAC; relative to the folder of the list in the file,
+            absolute in a recipe that was read.
         source: name of the file that it was cut from.
-        licence: of that file.
-        start: first sample of the stretch in the source, at 16 kHz.
-        gain_db: gain applied to the stretch.
-        level_db: mean power of the stretch, in dBFS.
-        sha256: of the stretch's int16 samples.
+        licence: licence of that file.
+        start: first sample of the excerpt in the source, at 16 kHz.
+        gain_db: gain applied to the excerpt.
+        level_db: mean power of the excerpt, in dBFS.
+        sha256: sha256 of the excerpt's int16 samples.
     """
 
     path: str
@@ -277,7 +277,7 @@ class NoisyRecipe(MixtureRecipe):
     """A mixture with noise under its voices.
 
     Attributes:
-        noise: see there.
+        noise: the noise.
     """
 
     noise: NoiseRecipe
@@ -285,7 +285,7 @@ class NoisyRecipe(MixtureRecipe):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cues:
-    """What a separator sees of the wanted speaker. B items, F frames at 25 a second.
+    """What a separator sees of the target speaker: B items, F frames at 25 per second.
 
     Arrays for one item have no batch axis; both numpy arrays and tensors occur.
 

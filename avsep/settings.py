@@ -1,4 +1,4 @@
-"""Plain values into frozen dataclasses and back; unknown keys and nonsense are errors."""
+"""Turn plain values into frozen dataclasses and back; refuse unknown keys and invalid values."""
 
 from __future__ import annotations
 
@@ -25,15 +25,17 @@ def read_settings(path: Path, wanted: str = "settings by name") -> dict[str, Any
     """Read a YAML file as plain values.
 
     Args:
-        path: of the file.
-        wanted: what it must hold, for the error message.
+        path: path of the file.
+        wanted: what the file must hold, for the error message.
 
     Raises:
-        UsageError: unreadable, too large, or no YAML of that kind.
+        UsageError: the file cannot be read, is too large, or is not YAML of that kind.
     """
     try:
         if path.stat().st_size > MAX_PARAMS_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_PARAMS_BYTES} bytes; is it settings?")
+            raise UsageError(
+                f"{path} is larger than {MAX_PARAMS_BYTES} bytes; it is not a settings file."
+            )
         values = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
@@ -51,13 +53,13 @@ def build(cls: type[T], values: Any, where: str) -> T:
     a size; the values are merged over them key by key, nested sections too.
 
     Args:
-        cls: a dataclass type; nested dataclasses, tuples, dicts, Literals, enums and unions with
-            None are understood.
+        cls: the dataclass; its fields may be dataclasses, tuples, dicts, Literals, enums and
+            unions with None.
         values: a mapping from YAML.
-        where: the dotted place in the file, for the error message.
+        where: position in the file as a dotted name, for the error message.
 
     Raises:
-        UsageError: unknown key, missing key, wrong type, or a value the class itself refuses.
+        UsageError: a key is unknown or missing, a value has the wrong type, or `cls` refuses it.
     """
     if not isinstance(values, Mapping):
         raise UsageError(f"{where} must be a section of keys, not {values!r}.")
@@ -91,7 +93,7 @@ def build(cls: type[T], values: Any, where: str) -> T:
 
 
 def convert(hint: Any, value: Any, where: str) -> Any:
-    """A value as the type `hint` wants it, or a UsageError that names the place."""
+    """A value converted to the type `hint`; a UsageError names its position otherwise."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
@@ -156,7 +158,7 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
 
 
 def as_values(config: Any) -> Any:
-    """A config as plain JSON-able values, for hashes, cards and logs."""
+    """A config as plain values that JSON can store, for hashes, cards and logs."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return {f.name: as_values(getattr(config, f.name)) for f in dataclasses.fields(config)}
     if isinstance(config, Mapping):

@@ -19,13 +19,13 @@ T = TypeVar("T")
 
 
 def arrow_schema(cls: type[Any]) -> pa.Schema:
-    """The arrow schema of a dataclass, one column a field, in the order of the fields.
+    """The arrow schema of a dataclass, one column per field, in the order of the fields.
 
-    Known are `str`, `int` (64 bits), `float` (64 bits), `bool`, each also `| None`, and
-    `tuple[X, ...]` and `dict[str, X]` of them.
+    Fields may be `str`, `int` (64 bits), `float` (64 bits) or `bool`, each also `| None`, and
+    `tuple[X, ...]` or `dict[str, X]` of these.
 
     Raises:
-        ValueError: a field of any other type.
+        ValueError: a field has another type.
     """
     import pyarrow as pa
 
@@ -38,15 +38,15 @@ def arrow_schema(cls: type[Any]) -> pa.Schema:
 
 
 def write_rows(path: Path, rows: Sequence[Any], cls: type[Any] | None = None) -> None:
-    """Write dataclass instances of one class as a parquet table; same rows, same bytes.
+    """Write instances of one dataclass as a parquet table; the same rows give the same bytes.
 
     Args:
-        path: of the table; replaced atomically.
+        path: path of the table; replaced atomically.
         rows: instances of one dataclass.
-        cls: their class; needed only where `rows` may be empty.
+        cls: the dataclass; needed only if `rows` may be empty.
 
     Raises:
-        ValueError: no rows and no class, or a row of another class.
+        ValueError: there are no rows and no class, or a row has another class.
     """
     import pyarrow as pa
 
@@ -69,8 +69,8 @@ def read_rows(path: Path, cls: type[T]) -> list[T]:
     """Read a table written by `write_rows` as a list of `cls`.
 
     Raises:
-        CheckError: missing, damaged, other columns than the fields of `cls`, or a row that the
-            class itself refuses.
+        CheckError: the table is missing or damaged, its columns are not the fields of `cls`, or
+            `cls` refuses a row.
     """
     import pyarrow as pa
 
@@ -80,7 +80,7 @@ def read_rows(path: Path, cls: type[T]) -> list[T]:
         raise CheckError(f"{path} is damaged: {error}.") from error
     schema = arrow_schema(cls)
     if not table.schema.equals(schema):
-        raise CheckError(f"{path} is no table of {cls.__name__}: {_differences(table, schema)}.")
+        raise CheckError(f"{path} is not a table of {cls.__name__}: {_differences(table, schema)}.")
     converters = [_converter(column.type) for column in schema]
     columns = [
         [value if value is None or convert is None else convert(value) for value in values]
@@ -92,7 +92,7 @@ def read_rows(path: Path, cls: type[T]) -> list[T]:
     try:
         return [cls(**dict(zip(schema.names, row, strict=True))) for row in rows]
     except ValueError as error:
-        raise CheckError(f"{path} holds a row that is no {cls.__name__}: {error}") from error
+        raise CheckError(f"{path} holds a row that is not a {cls.__name__}: {error}") from error
 
 
 def _without_none(hint: Any) -> tuple[Any, bool]:
@@ -121,11 +121,11 @@ def _arrow_type(kind: Any, where: str) -> pa.DataType:
         return pa.list_(pa.field("item", _arrow_type(arguments[0], where), nullable=False))
     if origin is dict and arguments[0] is str:
         return pa.map_(pa.string(), _arrow_type(arguments[1], where))
-    raise ValueError(f"{where} has the type {kind}, which write_rows has no column for.")
+    raise ValueError(f"{where} has the type {kind}, which write_rows cannot store.")
 
 
 def _to_arrow(value: Any) -> Any:
-    # Sorted, so that two equal dicts give the same bytes.
+    # Sorted, so that equal dicts give the same bytes.
     return sorted(value.items()) if isinstance(value, Mapping) else value
 
 

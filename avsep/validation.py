@@ -1,4 +1,4 @@
-"""Checks that config classes share; each refuses a value with one sentence.
+"""Checks for config classes; each raises a ValueError that names the field, the value and the rule.
 
 A field that is None passes: it means "not set". NaN and infinities never pass.
 """
@@ -11,21 +11,21 @@ from typing import Any
 
 
 def check_at_least(config: Any, least: float, *names: str) -> None:
-    """Raise ValueError where a field is below `least`."""
+    """Raise ValueError if a field is below `least`."""
     for name, value in _values(config, names):
         if not (math.isfinite(value) and value >= least):
             raise ValueError(f"{name} is {value}; it must be at least {least:g}.")
 
 
 def check_positive(config: Any, *names: str) -> None:
-    """Raise ValueError where a field is not above 0."""
+    """Raise ValueError if a field is not above 0."""
     for name, value in _values(config, names):
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name} is {value}; it must be above 0.")
 
 
 def check_share(config: Any, *names: str) -> None:
-    """Raise ValueError where a field is not in 0 to 1."""
+    """Raise ValueError if a field is not in 0 to 1."""
     for name, value in _values(config, names):
         if not 0 <= value <= 1:
             raise ValueError(f"{name} is {value}; it must be between 0 and 1.")
@@ -46,7 +46,7 @@ def check_range(config: Any, least: float, most: float, *names: str) -> None:
 
 
 def check_choice(config: Any, choices: Collection[Any], *names: str) -> None:
-    """Raise ValueError where a field is none of `choices`."""
+    """Raise ValueError if a field is not one of `choices`."""
     for name, value in _values(config, names):
         if value not in choices:
             raise ValueError(f"{name} is {value!r}; it may be {', '.join(map(repr, choices))}.")

@@ -1,4 +1,4 @@
-"""Where the data of a project lies: a stage is a verb, the folder under `data/` its noun."""
+"""The folders of a project: a stage is a verb, and its folder under `data/` the noun."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PARAMS = "params.yaml"
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folders of one project: a stage is a verb, the folder under `data/` its noun.
+    """The folders of one project.
 
     Attributes:
         root: the project folder, which holds `params.yaml` and `data/`.
@@ -32,7 +32,7 @@ class Workspace:
 
     @property
     def raw_table(self) -> Path:
-        """`download`: one row a raw clip, with its sha256."""
+        """`download`: one row per raw clip, with its sha256."""
         return self.data / "raw.parquet"
 
     @property
@@ -75,7 +75,7 @@ class Workspace:
 
     @property
     def ledger(self) -> Path:
-        """What became of every item, of every stage."""
+        """The ledger: how every item of every stage ended."""
         return self.data / "ledger.sqlite"
 
     def work(self, stage: str) -> Path:

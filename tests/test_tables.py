@@ -63,7 +63,7 @@ def test_same_rows_give_same_bytes(tmp_path):
 def test_empty_table_keeps_its_columns(tmp_path):
     write_rows(tmp_path / "t.parquet", [], Row)
     assert read_rows(tmp_path / "t.parquet", Row) == []
-    with pytest.raises(CheckError, match="no table of RawClip"):
+    with pytest.raises(CheckError, match="not a table of RawClip"):
         read_rows(tmp_path / "t.parquet", RawClip)
     with pytest.raises(ValueError, match="pass cls"):
         write_rows(tmp_path / "t.parquet", [])

@@ -1,4 +1,4 @@
-"""`avsep audit`: what lists of mixtures share that they should not."""
+"""`avsep audit`: find leaks between lists of mixtures."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def audit(
         Path | None, typer.Option(help="vox2_meta.csv, for the genders of the speakers.")
     ] = None,
     allow: Annotated[
-        list[str] | None, typer.Option(help="A kind of leak that is known; may be repeated.")
+        list[str] | None, typer.Option(help="A kind of leak to accept; may be repeated.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Hold lists of mixtures against each other; exit 1 where one leaks into another."""
+    """Compare lists of mixtures; exit with 1 if one leaks into another."""
     from avsep.files import dump_json
     from avsep.mixing import audit as library
     from avsep.mixing.external_lists import read_genders
@@ -34,7 +34,7 @@ def audit(
 
     if unknown := sorted(set(allow or ()) - set(library.LEAKS)):
         raise UsageError(
-            f"there is no leak called {unknown[0]}; there are {', '.join(library.LEAKS)}."
+            f"there is no leak called {unknown[0]}; the leaks are {', '.join(library.LEAKS)}."
         )
     genders, sets = read_genders(speakers) if speakers else ({}, {})
     listings = library.read_listings(lists)
@@ -47,8 +47,8 @@ def audit(
             heard = {voice.speaker for listing in listings for voice in listing.voices()}
             test = {speaker for speaker, part in sets.items() if part == "test"}
             typer.echo(
-                f"{speakers}: {len(sets)} speakers, {len(test)} of them test, of whom"
-                f" {len(test - heard)} are in none of the lists."
+                f"{speakers}: {len(sets)} speakers, {len(test)} of them in the test set;"
+                f" {len(test - heard)} of these are in none of the lists."
             )
     leaks = [finding for finding in result.findings if finding.leak not in (allow or ())]
     for finding in leaks:
@@ -65,7 +65,7 @@ def _show(result: Audit) -> None:
 
     from avsep.mixing.audit import Summary
 
-    # A column a list: there are few lists and many figures.
+    # One column per list: there are few lists and many figures.
     table = Table("", *(summary.name for summary in result.summaries))
     for field in fields(Summary):
         if field.name != "name":
@@ -81,7 +81,7 @@ def _show(result: Audit) -> None:
 
 
 def _cell(value: object) -> str:
-    """A figure, or the pairs of a dict; nothing for what is unknown."""
+    """A figure, or the pairs of a dict."""
     if isinstance(value, dict):
         return ", ".join(f"{key} {number}" for key, number in value.items())
     return str(value)

@@ -13,7 +13,7 @@ from avsep.errors import UsageError
 
 
 class Form(StrEnum):
-    """Who reads it."""
+    """The formats, named after the project that reads them."""
 
     IIANET = "iianet"
     MUSE = "muse"
@@ -24,17 +24,17 @@ class Form(StrEnum):
 
 
 def export(
-    form: Annotated[Form, typer.Argument(help="Who is to read it.")],
-    out: Annotated[Path, typer.Option(help="A folder that is empty or not there yet.")],
+    form: Annotated[Form, typer.Argument(help="The project that will read the files.")],
+    out: Annotated[Path, typer.Option(help="A new or empty folder.")],
     split: Annotated[
-        list[str] | None, typer.Option(help="train, val or test; all of them if left out.")
+        list[str] | None, typer.Option(help="train, val or test; all if left out.")
     ] = None,
     train_mixtures: Annotated[
         int, typer.Option(min=0, help="Training mixtures to draw, for iianet and muse.")
     ] = 0,
     root: Root = None,
 ) -> None:
-    """Write the shards, or the mixtures (iianet, muse), in the form of another project."""
+    """Write the shards, or the mixtures (iianet, muse), in the format of another project."""
     from avsep.exporting import auto_avsr, av_hubert, folders, huggingface, iianet, muse
     from avsep.exporting.source import ExportSource
     from avsep.files import write_bytes
@@ -44,7 +44,7 @@ def export(
     from avsep.workspace import Workspace
 
     if unknown := sorted(set(split or ()) - set(SPLITS)):
-        raise UsageError(f"there is no split {unknown[0]}; there are {', '.join(SPLITS)}.")
+        raise UsageError(f"there is no split {unknown[0]}; the splits are {', '.join(SPLITS)}.")
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty; export into a new folder.")
     workspace = Workspace(project_root(root))
@@ -64,6 +64,6 @@ def export(
     }
     count = writers[form].export(source, out)
     card = workspace.shards / CARD_NAME
-    if card.is_file():  # whose data it is and under which licence must not get lost
+    if card.is_file():  # it says whose data this is, and under which licence
         write_bytes(out / CARD_NAME, card.read_bytes())
     typer.echo(f"{out}: {count} {'mixtures' if form in ('iianet', 'muse') else 'samples'}.")

@@ -72,4 +72,4 @@ def diff(
             if len(names) > MAX_NAMES:
                 typer.echo(f"  {word} {len(names) - MAX_NAMES} more")
     if grown and not difference.shards.is_growth:
-        raise CheckError(f"{new} has not grown from {old}: old shards have changed or are gone.")
+        raise CheckError(f"{new} does not extend {old}: old shards have changed or are gone.")

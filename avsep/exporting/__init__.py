@@ -1,5 +1,6 @@
 """Exporters: shards and mixtures as the files that other projects read.
 
-Each module writes one form, named after who reads it, and says in its docstring what the reader
-expects. Nothing is converted that need not be: sound stays 16 kHz int16, mouths 96x96 grey.
+Each module writes one format. It is named after the project that reads it, and its docstring says
+what this project expects. Nothing is converted without need: sound stays 16 kHz int16, mouths stay
+96x96 grey.
 """

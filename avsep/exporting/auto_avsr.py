@@ -1,8 +1,8 @@
 """For auto_avsr: `<set>/<key>.mp4` with a wav beside it, and csv labels.
 
-A line of `labels/<set>_<split>.csv` is `set,path,frames,tokens`. The tokens are numbers of the
-reader's own SentencePiece model, which is not ours to ship: the field is empty, and the texts
-stand line by line in `labels/<set>_<split>.txt`.
+A line of `labels/<set>_<split>.csv` is `set,path,frames,tokens`. The tokens come from
+auto_avsr's own SentencePiece model, which is not part of avsep: the field is empty, and the texts
+are in `labels/<set>_<split>.txt`, in the same order.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """For AV-HuBERT: `<split>.tsv` and `<split>.wrd`, with mouths as mp4 and sound as wav.
 
-The first line of the tsv is the root of the videos; then `id`, path of the video below the root,
-path of the wav (opened as it stands, so it is absolute), number of frames, number of samples. The
-wrd holds the words in lower case, line by line the same utterances. Their names of splits are
-train, valid and test.
+The first line of the tsv is the root folder of the videos. Each further line has an id, the path of
+the video below the root, the absolute path of the wav, the number of frames and the number of
+samples. The wrd has the words of the same utterances in lower case, one utterance per line. The
+splits are called train, valid and test.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Plain folders, `<split>/<speaker>/<key>/`, of files that any program opens.
 
-`audio.wav` is 16 kHz int16, `lips.mp4` grey H.264 of full range at 25 frames a second,
-`landmarks.npz` the arrays of docs/shards.md, `sample.json` who, from where and how good.
+`audio.wav` is 16 kHz int16, `lips.mp4` is grey full-range H.264 at 25 frames per second,
+`landmarks.npz` has the arrays of docs/shards.md, and `sample.json` the metadata: speaker, source,
+scores.
 """
 
 from __future__ import annotations

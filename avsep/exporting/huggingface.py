@@ -1,9 +1,9 @@
 """For Hugging Face `datasets`: one AudioFolder and one VideoFolder over the same samples.
 
 `load_dataset("<out>/audio")` and `load_dataset("<out>/video")` find the splits by the names of the
-folders, the files by the column `file_name` of each `metadata.jsonl`, and the rest as columns. (Of
-a csv the reader guesses types file by file: speakers `00012` would become numbers, and a split
-without any text would not fit one with texts.)
+folders, the files by the column `file_name` of each `metadata.jsonl`, and the rest as columns. The
+metadata is not a csv, because `datasets` guesses the types of a csv file by file: the speaker
+`00012` would become a number, and a split without texts would not match one with texts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def export(source: ExportSource, out: Path) -> int:
             audio = encode_flac(source.store.audio(row.key))
             write_bytes(out / "audio" / NAMES[split] / f"{row.key}.flac", audio)
             write_bytes(out / "video" / NAMES[split] / f"{row.key}.mp4", source.mp4(row.key))
-        if rows:  # a folder of no files would be an error of the reader
+        if rows:  # `datasets` fails on a folder without files
             for kind, suffix in (("audio", "flac"), ("video", "mp4")):
                 lines = [_metadata(row, suffix) for row in rows]
                 write_jsonl(out / kind / NAMES[split] / "metadata.jsonl", lines)
@@ -40,6 +40,6 @@ def export(source: ExportSource, out: Path) -> int:
 
 def _metadata(row: IndexRow, suffix: str) -> dict[str, Any]:
     values = {name: getattr(row, name) for name in COLUMNS}
-    if not math.isfinite(row.level_dbfs):  # silence; JSON has no word for it
+    if not math.isfinite(row.level_dbfs):  # silence; JSON cannot express minus infinity or NaN
         values["level_dbfs"] = None
     return {"file_name": f"{row.key}.{suffix}", **values}

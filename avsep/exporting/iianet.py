@@ -1,8 +1,9 @@
 """For IIANet, CTCNet, RTFS-Net and Dolphin's training code: wavs, mouths, and lists of paths.
 
-They read, for each of `tr`, `cv` and `tt`, `mix.json` with `[wav, samples]` and `s1.json`,
-`s2.json` with `[wav, npz of the mouth, samples]`, line by line the same mixtures; the npz holds
-`data`, (F, 96, 96) uint8, from the first sample of the wav on. Paths are absolute, as theirs are.
+They read three lists for each of `tr`, `cv` and `tt`, with the same mixtures in the same order:
+`mix.json` with `[wav, samples]`, `s1.json` and `s2.json` with `[wav, npz of the mouth, samples]`.
+The npz holds `data`, (F, 96, 96) uint8, which starts with the wav. Paths are absolute, as in their
+own lists.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def export(source: ExportSource, out: Path) -> int:
 
 
 def file_name(mixture: Mixture) -> str:
-    """`<one>_<x>_<other>_<-x>`: half the difference of the voices' levels, in dB."""
+    """`<one>_<x>_<other>_<-x>`, where x is half the level difference of the voices, in dB."""
     half = relative_db(mixture.recipe) / 2
     one, other = (voice.name for voice in mixture.voices)
     return f"{one}_{half:.{NAME_DIGITS}g}_{other}_{-half:.{NAME_DIGITS}g}"
@@ -64,6 +65,6 @@ def _npz(lips: np.ndarray) -> bytes:
 
 
 def _frames(mouth: Path) -> int:
-    """A window that was written for a shorter mixture is not enough for a longer one."""
+    """Number of frames of a mouth that was written already, perhaps for a shorter mixture."""
     with np.load(mouth, allow_pickle=False) as stored:
         return len(stored["data"])

@@ -1,9 +1,9 @@
 """For MuSE, USEV and ClearerVoice: a csv of mixtures, and sound and video by speaker.
 
-A line is `split`, then `split,speaker,video/utterance,level` for each voice, then the seconds. The
-reader finds `audio/<split>/<speaker>/<video>/<utterance>.wav` and mixes it itself: the first voice
-as it is, the others at a level in dB relative to the power of the first, the sum brought to full
-scale. Its mixtures lie in `mixture/<split>/<line, with _ for , and />.wav`.
+A line of the csv has the split, then `split,speaker,video/utterance,level` for each voice, then the
+length in seconds. The reader finds `audio/<split>/<speaker>/<video>/<utterance>.wav` and mixes the
+voices itself: the first unchanged, the others at a level in dB relative to the power of the first,
+and the sum scaled to full scale. Mixtures are in `mixture/<split>/<line with _ for , and />.wav`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def export(source: ExportSource, out: Path) -> int:
     for split in source.splits:
         for mixture in source.mixed(split):
             if isinstance(mixture.recipe, NoisyRecipe):
-                raise UsageError("MuSE mixes its list itself and knows no noise; draw one without.")
+                raise UsageError(
+                    "MuSE mixes its lists itself, without noise; draw a list without noise."
+                )
             lines.append(_write(mixture, out))
     write_text(out / LIST, "".join(f"{line}\n" for line in lines))
     return len(lines)
@@ -38,16 +40,16 @@ def export(source: ExportSource, out: Path) -> int:
 
 def _write(mixture: Mixture, out: Path) -> str:
     split, parts = mixture.split, [mixture.split]
-    # Power of what is heard against power of what lies in the file.
+    # Gain of each voice: its power in the mixture over its power in the file.
     gains_db = [_power_db(voice.mixed) - _power_db(voice.sound) for voice in mixture.voices]
     levels_db = [_power_db(voice.mixed) for voice in mixture.voices]
     for voice, level_db in zip(mixture.voices, levels_db, strict=True):
         recipe = voice.recipe
-        place = Path(split, recipe.speaker, recipe.group)
+        folder = Path(split, recipe.speaker, recipe.group)
         relative = level_db - levels_db[0]
         parts += [split, recipe.speaker, f"{recipe.group}/{voice.name}", f"{relative:.10g}"]
-        write_bytes(out / "audio" / place / f"{voice.name}.wav", encode_wav(voice.sound))
-        write_bytes(out / "visual" / place / f"{voice.name}.mp4", encode_mp4(voice.lips))
+        write_bytes(out / "audio" / folder / f"{voice.name}.wav", encode_wav(voice.sound))
+        write_bytes(out / "visual" / folder / f"{voice.name}.mp4", encode_mp4(voice.lips))
     line = ",".join([*parts, f"{len(mixture.sound) / RATE_HZ:g}"])
     total = sum(
         voice.sound * 10 ** ((gain_db - gains_db[0]) / 20)

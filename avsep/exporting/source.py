@@ -1,4 +1,4 @@
-"""What an exporter reads: the samples of a set, and mixtures with their windows cut out."""
+"""What exporters read: the samples of a set, and rendered mixtures with their voices."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ FULL_SCALE = 32768.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MixedVoice:
-    """One voice of a mixture, cut to its window. N samples, F frames.
+    """One voice of a mixture, cut to its window: N samples, F frames.
 
     Attributes:
-        name: of the window: the sample's key, with the first frame where that is not 0.
-        recipe: of the voice.
-        sound: (N,) int16, as it lies in the shards.
-        mixed: (N,) int16, as it is heard in the mixture.
+        name: name of the window: the sample's key, and the first frame if that is not 0.
+        recipe: recipe of the voice.
+        sound: (N,) int16, as in the shards.
+        mixed: (N,) int16, as in the mixture.
         lips: (F, 96, 96) uint8.
     """
 
@@ -48,10 +48,10 @@ class Mixture:
     """A rendered mixture.
 
     Attributes:
-        recipe: of it.
+        recipe: recipe of the mixture.
         split: `train`, `val` or `test`.
-        sound: (N,) int16, exactly the sum of the voices.
-        voices: in the order of the recipe.
+        sound: (N,) int16, exactly the sum of the voices and the noise.
+        voices: voices in the order of the recipe.
     """
 
     recipe: MixtureRecipe
@@ -62,13 +62,13 @@ class Mixture:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSource:
-    """A set of shards and, for forms that hold mixtures, its lists.
+    """A set of shards and, for formats that hold mixtures, its lists.
 
     Attributes:
-        store: the set.
-        mixtures: folder of the lists; None where there are none.
-        train_mixtures: how many mixtures of the training split to draw; they have no list.
-        splits: what to export.
+        store: store of the set.
+        mixtures: folder of the lists, or None.
+        train_mixtures: number of training mixtures to draw, since training has no list.
+        splits: splits to export.
     """
 
     store: ShardStore
@@ -82,7 +82,7 @@ class ExportSource:
         return sorted(rows, key=lambda row: row.key)
 
     def mp4(self, key: str) -> bytes:
-        """The mouths of a sample as grey H.264 of full range."""
+        """The mouth crops of a sample as grey full-range H.264."""
         if self.store.manifest.storage == "compact":
             return self.store.raw(key, "lips.mp4")
         return encode_mp4(self.store.lips(key))
@@ -103,14 +103,14 @@ class ExportSource:
         return [draw.draw(0, index) for index in range(self.train_mixtures)]
 
     def mixed(self, split: str) -> Iterator[Mixture]:
-        """The mixtures of a split, rendered, one in memory at a time."""
+        """Render the mixtures of a split, one at a time."""
         for recipe in self.recipes(split):
             rendered = render(recipe, self.store.audio)
             sources = (rendered.sources * FULL_SCALE).astype("<i2")
             yield Mixture(
                 recipe=recipe,
                 split=split,
-                # In 16 bits the sum must stay the sum, so it is not rounded a second time.
+                # Not rounded a second time, so that the sum stays exact in 16 bits.
                 sound=(rendered.mixture * FULL_SCALE).astype("<i2"),
                 voices=tuple(
                     self._voice(source, recipe.num_samples, mixed)
@@ -136,7 +136,7 @@ def check_two_voices(mixture: Mixture, reader: str) -> None:
     """Pass when a mixture has two voices.
 
     Raises:
-        UsageError: the form has a place for two only.
+        UsageError: the mixture has another number of voices.
     """
     if len(mixture.voices) != 2:
         raise UsageError(

@@ -298,7 +298,7 @@ def test_recipes_come_back_as_they_were(tmp_path):
         ({"num_samples": "32000"}, "must be of type int"),
         ({"scale": 0.0}, "scale"),
         ({"scale": None}, "must be of type float"),
-        ({"mixture_id": "a b"}, "is no id"),
+        ({"mixture_id": "a b"}, "is not an id"),
         ({"sources": []}, "0 voices"),
         ({"colour": 1}, "unknown key"),
         ({"source": {"start": 5}}, "line up"),

@@ -173,7 +173,7 @@ class TestSample:
         [
             ({"audio": np.zeros(639, np.int16)}, "639 samples of sound for 12 frames"),
             ({"lips": np.zeros((11, 96, 96), np.uint8)}, "11 lips, 12 landmarks"),
-            ({"key": "with.dot"}, "is no id"),
+            ({"key": "with.dot"}, "is not an id"),
             ({"key": "clip-b-t0"}, "meta says key is 'clip-a-t0'"),
             ({"audio": np.ones(12 * 640, np.int16)}, "meta says audio_sha256"),
             ({"meta": {}}, "meta lacks audio_sha256"),

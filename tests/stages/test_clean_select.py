@@ -67,7 +67,7 @@ def test_another_selection_checks_nothing_again(annotated, monkeypatch):
 def test_a_score_that_no_clip_has_is_most_likely_misspelt(annotated):
     with pytest.raises(UsageError, match=r"uses asd_confidence, which no clip has"):
         run_stage("clean", annotated, config=replace(HERE, select="asd_confidence > 1"))
-    with pytest.raises(ValueError, match="is no condition"):
+    with pytest.raises(ValueError, match="is not a condition"):
         replace(HERE, select="asd_conf")
 
 
