@@ -1,4 +1,4 @@
-"""Changes to training items. Each draws from the generator that it is given, and from nothing else.
+"""Changes to training items. Each draws random numbers only from the generator it is given.
 
 Lips: one random 88x88 cut and a mirror image, the same for the whole clip, as the field trains its
 mouth encoders, other proportions and another light. Landmarks: other proportions, noise and a small
@@ -26,10 +26,10 @@ EQ_TAIL = 256  # samples that a smooth curve's filter reaches
 def crop_lips(
     lips: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Cut the mouth, (F, 96, 96) to (F, 88, 88); maybe stretch, mirror and light it otherwise.
+    """Cut the mouth, (F, 96, 96) to (F, 88, 88); maybe stretch it, mirror it, change its light.
 
-    All the same for the whole clip. Without `config.crop` the centre is cut, which is what the
-    models do themselves.
+    The change is the same for the whole clip. Without `config.crop` the centre is cut, as the
+    models themselves do.
     """
     top, left = rng.integers(0, MARGIN + 1, size=2) if config.crop else (MARGIN // 2, MARGIN // 2)
     mirrored = rng.random() < config.flip
@@ -49,7 +49,7 @@ def _stretched(
 ) -> NDArray[np.uint8]:
     """Cut 88x88 around the middle of the cut at `corner`, magnified by `zoom` (height, width).
 
-    Between pixels by straight lines; beyond the border the border's pixels go on.
+    Interpolates linearly; beyond the border, the border's pixels are repeated.
     """
     rows, columns = (
         _straight_lines(start + (CROP_SIZE - 1) / 2, factor, side)
@@ -59,7 +59,7 @@ def _stretched(
 
 
 def _straight_lines(middle: float, zoom: float, side: int) -> NDArray[np.float32]:
-    """The matrix (88, side) that takes 88 values of a line of pixels around its `middle`."""
+    """The matrix (88, side) that samples 88 values around the `middle` of a line of pixels."""
     place = np.clip(middle + (np.arange(CROP_SIZE) - (CROP_SIZE - 1) / 2) / zoom, 0, side - 1)
     distance = np.abs(place[:, None] - np.arange(side))
     return np.maximum(0, 1 - distance).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Windows of single clips: what the lip encoder is pretrained on. Pure functions of a number."""
+"""Windows of single clips, for pretraining the lip encoder. Items are functions of a number."""
 
 from __future__ import annotations
 

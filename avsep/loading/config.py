@@ -12,22 +12,22 @@ class AugmentConfig:
     """How training items are changed; all zero and false leaves them as they are.
 
     Attributes:
-        crop: cut 88x88 pixels at a random place instead of the centre.
+        crop: cut 88x88 pixels at a random position instead of the centre.
         flip: probability of a mirror image.
         light: how much the light may change: grey values are raised to a power between exp(-light)
             and exp(light), which turns pale skin into dark and back; teeth stay bright.
         shape: how much the proportions of the face may change, as a share, e.g. 0.1: width, height
-            and depth each by up to so much, and for landmarks the place of each in the face (by a
-            standard deviation of 10 pixels times the share) and how far it moves (by up to twice
-            the share). A face then says less about whose voice it is.
+            and depth each by up to so much; for landmarks also the position of each in the face
+            (by a standard deviation of 10 pixels times the share) and how far it moves (by up to
+            twice the share). A face then says less about whose voice it is.
         shift_frames: largest shift of the landmarks against the sound, in frames.
         noise_px: standard deviation of noise on each landmark coordinate, in pixels of the
             analysis frame.
         level_db: largest change of the level of the whole mixture, up or down.
         eq_db: largest rise or fall of each voice's spectrum, at a few points between which it is
-            smooth: other throats and microphones.
-        formants: largest change of the length of each voice's throat, as a share, e.g. 0.15; see
-            `avsep.loading.formants`.
+            smooth; stands for other vocal tracts and microphones.
+        formants: largest change of the length of each voice's vocal tract, as a share, e.g. 0.15;
+            see `avsep.loading.formants`.
         speed: largest change of the speed of each voice with its video, as a share, e.g. 0.2; see
             `avsep.loading.speed`.
     """

@@ -1,8 +1,8 @@
-"""Voices from longer or shorter throats: formants are moved, pitch and timing stay.
+"""Voices from longer or shorter vocal tracts: formants move, pitch and timing stay.
 
 Playing a clip at another speed (`avsep.loading.speed`) moves pitch and formants together; this
-moves the formants alone, so both become independent, as they are among people. The idea is vocal
-tract length perturbation (Jaitly and Hinton 2013), here on the sound instead of on its features:
+moves the formants alone, so both become independent, as they are among people. This is vocal tract
+length perturbation (Jaitly and Hinton 2013), on the sound instead of on its features:
 each frame's smooth spectral envelope, from its low-order cepstrum, is stretched along frequency.
 """
 
@@ -29,7 +29,7 @@ def move_formants(voice: NDArray[np.float32], factor: float) -> NDArray[np.float
 
     Args:
         voice: (N,) at 16 kHz, in -1..1.
-        factor: above 1 for a shorter throat.
+        factor: above 1 for a shorter vocal tract.
 
     Returns:
         (N,) float32.
@@ -47,18 +47,18 @@ def move_formants(voice: NDArray[np.float32], factor: float) -> NDArray[np.float
 
 @cache
 def _window() -> NDArray[np.float32]:
-    # Its square, hops apart, sums to a constant; the energy is set right at the end.
+    # Its squares, one hop apart, add up to a constant; the energy is restored at the end.
     return np.sqrt(np.hanning(WINDOW + 1)[:-1]).astype(np.float32)
 
 
 def _frequencies() -> NDArray[np.float64]:
-    """Of the bins, in shares of half the sample rate."""
+    """Frequencies of the bins, as shares of half the sample rate."""
     return np.linspace(0, 1, WINDOW // 2 + 1)
 
 
-def _basis_at(positions: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Cosines of all orders at positions, (ORDER, F); beyond the last frequency all is level."""
-    turns = np.arange(1, ORDER + 1)[:, None] * np.minimum(positions, 1.0)
+def _basis_at(frequencies: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Cosines of all orders at some frequencies, (ORDER, F); constant beyond the last frequency."""
+    turns = np.arange(1, ORDER + 1)[:, None] * np.minimum(frequencies, 1.0)
     return np.cos(np.pi * turns).astype(np.float32)
 
 

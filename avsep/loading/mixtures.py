@@ -35,7 +35,7 @@ from avsep.shards.store import ShardStore
 Cue = Literal["lips", "landmarks"]
 Item = dict[str, Any]
 Draw = Callable[[int], MixtureRecipe]
-"""The recipe of a number: the same number gives the same recipe, for ever."""
+"""The recipe for a number; the same number always gives the same recipe."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,10 +78,10 @@ class TrainMixtures(Dataset[Item]):
 
         Args:
             store: the samples.
-            draw: gives recipes.
-            seed: of the augmentation.
-            cues: what the model views at.
-            augment: how items are changed; None for not at all.
+            draw: gives the recipe for a number.
+            seed: seed of the augmentation.
+            cues: the cues that the model sees.
+            augment: how items are changed; None leaves them as they are.
             paired: item 2 i has the first voice of recipe i as target and 2 i + 1 the second, so
                 that a batch shows what difference the video makes; else item i has the first voice
                 of recipe i.
@@ -108,7 +108,7 @@ class TrainMixtures(Dataset[Item]):
         }
 
     def _mix(self, number: int) -> tuple[MixtureRecipe, list[int], list[np.ndarray]]:
-        """What both items of a mixture share, drawn by its number: recipe, speeds, voices."""
+        """What both items of a mixture share: recipe, speeds and voices, drawn by its number."""
         recipe, speeds = self._speeds.change(self._draw(number), number)
         speed_of = {s.key: n for s, n in zip(recipe.sources, speeds, strict=True)}
         sources = render(recipe, lambda key: self._speeds.audio(key, speed_of[key])).sources

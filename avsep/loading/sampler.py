@@ -1,4 +1,4 @@
-"""Which item comes when, and on which rank. Items are numbers; the data sets draw from them."""
+"""The order of the items on each rank. Items are numbers; the data sets make items of them."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class EpochSampler:
 class ListSampler:
     """Batches over a fixed list: all items, the last batch kept, equal counts on every rank.
 
-    Where the list does not divide by the ranks, some ranks take an item that another rank has too;
-    results are filed under the item's number, so nothing counts twice.
+    If the list does not divide by the ranks, some ranks take an item that another rank has too;
+    results are kept by the item's number, so nothing counts twice.
     """
 
     def __init__(self, *, num_items: int, batch: int, rank: int = 0, num_ranks: int = 1) -> None:

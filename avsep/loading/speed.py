@@ -1,7 +1,7 @@
-"""Voices that are played faster or slower, sound and video alike: more speakers than there are.
+"""Speed perturbation: voices played faster or slower, with their video, as further speakers.
 
-Playing a clip at another speed moves pitch and formants as another throat would, so a handful of
-training speakers becomes many. A speed is written as n: n/25 times as long, so 21 plays a clip
+Another speed moves pitch and formants as another vocal tract would, so a handful of training
+speakers becomes many. A speed is written as n: n/25 times as long, so 21 plays a clip
 19 % faster and 30 plays it 17 % slower, and frames and samples stay aligned.
 """
 
@@ -48,13 +48,13 @@ class SpeedPerturbation:
         self._cache = ByteCache(CACHE_BYTES)
 
     def change(self, recipe: MixtureRecipe, number: int) -> tuple[MixtureRecipe, list[int]]:
-        """The mixture with its windows moved to where they are at the drawn speeds, and those.
+        """The mixture with its windows moved to where they lie at the drawn speeds, and the speeds.
 
         A clip that would be too short keeps its speed.
 
         Args:
             recipe: drawn at normal speed.
-            number: of the mixture; the same number draws the same speeds.
+            number: number of the mixture; the same number draws the same speeds.
         """
         rng = np.random.default_rng([self._seed, number, 2])
         frames = recipe.num_samples // SAMPLES_PER_FRAME
@@ -83,17 +83,17 @@ class SpeedPerturbation:
 
 
 def play(audio: NDArray[np.int16], speed: int) -> NDArray[np.int16]:
-    """Sound at a speed: n/25 times as many samples, band-limited, int16."""
+    """Play sound at a speed: n/25 times as many samples, band-limited, int16."""
     played = resample_poly(audio.astype(np.float64), speed, NORMAL)
     return np.clip(np.rint(played), -32768, 32767).astype(np.int16)
 
 
 def frame_positions(first: int, num_frames: int, speed: int) -> NDArray[np.float32]:
-    """Where in the stored clip the frames of a window lie, (num_frames,) in frames.
+    """The positions of a window's frames in the stored clip, (num_frames,) in frames.
 
     Args:
-        first: frame of the window in the played clip.
-        num_frames: of the window.
-        speed: of the clip.
+        first: first frame of the window in the played clip.
+        num_frames: length of the window.
+        speed: speed of the clip.
     """
     return ((first + np.arange(num_frames)) * (NORMAL / speed)).astype(np.float32)

@@ -17,7 +17,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of this project; no code from it is run.
 
     Raises:
-        CheckError: the file is missing, damaged, or another program's.
+        CheckError: the file is missing, damaged, or of another program.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""An average of a model's weights over the steps; it is validated and exported."""
+"""The exponential moving average of a model's weights, which is validated and exported."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class WeightAverage(nn.Module):
     """A copy of a model whose weights follow it slowly: `w <- d w + (1 - d) model`.
 
     The decay rises with the steps, `min(decay, (1 + step) / (10 + step))`, so that the random
-    start is forgotten at once. Buffers (batch norm statistics, codebooks) are copied. As a module
-    of the task it lies in every checkpoint. It stays in eval mode.
+    start soon has no effect. Buffers (batch norm statistics, codebooks) are copied. As a module of
+    the task it is part of every checkpoint. It stays in eval mode.
 
     Attributes:
         module: the averaged copy.
@@ -27,12 +27,12 @@ class WeightAverage(nn.Module):
         self.module = copy.deepcopy(model).requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in eval mode, whatever the task around it does."""
+        """Stay in eval mode, whatever mode the task is in."""
         return super().train(False)
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after optimiser step `step` (the first is 0)."""
+        """Update the average with the weights after optimiser step `step` (the first is 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         moving, fixed = _split(self.module, model)
         if moving:

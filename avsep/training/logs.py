@@ -1,4 +1,4 @@
-"""What a run writes while it trains: lines for people, tables for plots, metrics for DVC."""
+"""What a run writes: lines for people, tables for plots, metrics for DVC."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LINE_EVERY_S = 15.0
 class RunFiles(pl.Callback):
     """Writes `log.csv`, `metrics.json` and DVCLive's plain layout after each validation.
 
-    All are rewritten whole from the task's history, which lies in the checkpoint: a resumed run
-    leaves the same files as an unbroken one. There is no clock in them.
+    All are rewritten from the task's history, which is part of the checkpoint: a resumed run leaves
+    the same files as an unbroken one. They contain no times.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -34,7 +34,7 @@ class RunFiles(pl.Callback):
 
 
 def write_history(directory: Path, history: list[dict[str, float]], monitor: str) -> None:
-    """Write a run's history, one row a validation, and the metrics of the best row."""
+    """Write a run's history, one row per validation, and the metrics of the best row."""
     text = io.StringIO()
     names = list(history[-1])
     writer = csv.writer(text, lineterminator="\n")
@@ -66,7 +66,7 @@ def _rounded(value: float) -> float | None:
 
 
 class ProgressLines(pl.Callback):
-    """Prints a line now and then; for logs and pipes, where a bar would be noise."""
+    """Prints a line every 15 seconds; for logs and pipes, where a bar is of no use."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -97,7 +97,7 @@ class ProgressLines(pl.Callback):
         per_step = (now - self._started) / max(1, done - self._first_step)
         print(
             f"{self._name}: step {done} of {total}, loss {pl_module.last_loss:.3f},"
-            f" {per_step:.3f} s a step, {per_step * (total - done):.0f} s left",
+            f" {per_step:.3f} s per step, {per_step * (total - done):.0f} s left",
             flush=True,
         )
 

@@ -56,5 +56,5 @@ def negative_snr(estimate: Tensor, target: Tensor) -> Tensor:
 
 
 def negative_si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
-    """Return the mean negative SI-SDR over a batch, in dB: a loss that leaves the level free."""
+    """Return the mean negative SI-SDR over a batch, in dB: a loss that leaves the level open."""
     return -si_sdr(estimate, target).mean()

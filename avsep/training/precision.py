@@ -1,4 +1,4 @@
-"""Number formats of the forward pass: which one is used, and which one is faster here."""
+"""Number formats of the forward pass, and which one is faster on this machine."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Precision:
         return torch.autocast(self._device_type, dtype=dtype)
 
     def scale(self, loss: Tensor) -> Tensor:
-        """The loss to go backward from."""
+        """The loss to compute gradients from."""
         return self._scaler.scale(loss)
 
     def unscale(self, optimizer: torch.optim.Optimizer) -> None:
@@ -74,7 +74,7 @@ class Precision:
         return {"name": self.name, "scaler": self._scaler.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take up a checkpoint's state.
+        """Restore a checkpoint's state.
 
         Raises:
             UsageError: the checkpoint was trained in another format.

@@ -23,12 +23,12 @@ def lr_factor(settings: FitSettings, step: int) -> float:
 
 
 class Plateau:
-    """Halves the rate when a score has not risen for some validations.
+    """Halves the learning rate when the score has not risen for some validations.
 
     Attributes:
-        factor: the present factor of the rate.
+        factor: present factor of the learning rate.
         best: best score so far.
-        stale: validations since.
+        stale: number of validations since the best one.
     """
 
     def __init__(self, patience: int) -> None:
@@ -38,7 +38,7 @@ class Plateau:
         self.stale = 0
 
     def update(self, score: float) -> None:
-        """Take the score of a validation; higher is better."""
+        """Record the score of a validation; higher is better."""
         if score > self.best:
             self.best, self.stale = score, 0
             return
@@ -52,5 +52,5 @@ class Plateau:
         return {"factor": self.factor, "best": self.best, "stale": self.stale}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take up a checkpoint's state."""
+        """Restore a checkpoint's state."""
         self.factor, self.best, self.stale = state["factor"], state["best"], state["stale"]

@@ -1,4 +1,4 @@
-"""What the separators' trainings share: how an estimate is scored on validation mixtures."""
+"""What the trainings of separators share: the scores of an estimate on validation mixtures."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class SeparationTask(FitTask):
     monitor = "val_si_sdri"
 
     def estimate(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The wanted voice (batch, samples) at 16 kHz, by stored cues."""
+        """The target voice (batch, samples) at 16 kHz, estimated with the cues of the batch."""
         raise NotImplementedError
 
     def score(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """SI-SDR of the estimate, its improvement over the mixture, and what looking is worth.
+        """SI-SDR of the estimate, its improvement over the mixture, and the use made of the video.
 
         `wrong_si_sdri` compares the same estimate with the other voice. Both voices of a listed
         mixture are items, so its mean is the improvement that the model reaches when it is shown
-        the other speaker's video: far below zero for a model that looks.
+        the other speaker's video: far below zero for a model that uses it.
         """
         estimate = self.estimate(model, batch).float()
         mixture, target, other = batch["mixture"], batch["target"], batch["other"]

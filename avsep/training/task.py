@@ -1,4 +1,4 @@
-"""What every training has in common: one step, the averaged weights, validation by item.
+"""What all trainings share: one step, the averaged weights, validation per item.
 
 Optimisation is manual, for three reasons: a non-finite step must be skipped on all ranks together,
 the random numbers of a step must not depend on what came before it (a resumed run equals an
@@ -25,7 +25,7 @@ Batch = dict[str, Any]
 
 
 class FitTask(pl.LightningModule):
-    """A model in training. Subclasses give `loss` and `score`.
+    """A model in training. Subclasses implement `loss` and `score`.
 
     Attributes:
         model: what is trained.
@@ -34,7 +34,7 @@ class FitTask(pl.LightningModule):
         monitor: the score (higher is better) that picks the best checkpoint.
         steps_done: steps so far, skipped ones included; the position of the run.
         skipped: non-finite steps so far.
-        history: one row a validation: step, learning rate, train loss, scores.
+        history: one row per validation: step, learning rate, train loss, scores.
     """
 
     monitor = "val_si_sdri"
@@ -55,7 +55,7 @@ class FitTask(pl.LightningModule):
         self._sums = np.zeros(2)  # of the losses since the last validation, and their number
         self._scores: dict[str, list[Tensor]] = {}
 
-    # --- what subclasses give
+    # --- what subclasses implement
 
     def loss(self, batch: Batch) -> Tensor:
         """The training loss of a batch, a scalar."""
@@ -74,7 +74,7 @@ class FitTask(pl.LightningModule):
             self.precision = Precision(name, self.device.type)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The optimiser of the parameters that want a gradient."""
+        """The optimiser of the parameters that require a gradient."""
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         settings = self.settings
         if settings.optimizer == "sgd":
@@ -90,7 +90,7 @@ class FitTask(pl.LightningModule):
         assert not isinstance(optimizer, list)
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate()
-        # Dropout and code sampling draw from here; a new seed a step leaves no state to lose.
+        # Dropout and code sampling draw from here; a new seed per step leaves no state to restore.
         torch.manual_seed(step_seed(self._seed, self.steps_done, self.global_rank))
         with self.precision.autocast():
             loss = self.loss(batch)
@@ -121,14 +121,14 @@ class FitTask(pl.LightningModule):
         return torch.nn.utils.clip_grad_norm_(parameters, limit, foreach=True)
 
     def _all_finite(self, loss: Tensor, norm: Tensor) -> bool:
-        """Whether the step is sound on every rank; all ranks get the same answer."""
+        """Whether the step is finite on every rank; all ranks get the same answer."""
         bad = (~(torch.isfinite(loss) & torch.isfinite(norm))).float()
         if self.trainer.world_size > 1:
             bad = self.trainer.strategy.reduce(bad, reduce_op="sum")
         return float(bad) == 0
 
     def _skip(self, loss: Tensor) -> None:
-        # The forward pass may have spoilt batch norm statistics: take the last good ones.
+        # The forward pass may have corrupted the batch norm statistics: restore the last good ones.
         self.average.restore_buffers(self.model)
         if self.precision.searches_scale and torch.isfinite(loss):
             return
@@ -142,11 +142,11 @@ class FitTask(pl.LightningModule):
     # --- validation
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the scores of the last validation."""
+        """Clear the scores of the last validation."""
         self._scores = {}
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        """Score a batch by the averaged weights."""
+        """Score a batch with the averaged weights."""
         with self.precision.autocast():
             scores = self.score(self.average.module, batch)
         rows = {"item": batch["item"], **scores}
@@ -180,7 +180,7 @@ class FitTask(pl.LightningModule):
     # --- checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the position and everything else that Lightning does not know of."""
+        """Add the position and everything else that Lightning does not save."""
         checkpoint["avsep"] = {
             "steps_done": self.steps_done,
             "skipped": self.skipped,
@@ -192,7 +192,7 @@ class FitTask(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the position of a checkpoint.
+        """Restore the position of a checkpoint.
 
         Raises:
             CheckError: the checkpoint belongs to another seed or number of ranks.
@@ -202,7 +202,7 @@ class FitTask(pl.LightningModule):
             raise CheckError(
                 f"the checkpoint was trained with seed {state['seed']} on {state['num_ranks']}"
                 f" rank(s), this run has seed {self._seed} and {self.trainer.world_size};"
-                " remove it to train anew."
+                " remove it to start again."
             )
         self.steps_done, self.skipped = state["steps_done"], state["skipped"]
         self.history = [dict(row) for row in state["history"]]

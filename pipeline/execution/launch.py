@@ -1,4 +1,4 @@
-"""Start a training as a child process, pass on what it says, and never leave it behind.
+"""Start a training as a child process, pass on its output, and never leave it running.
 
 Lightning's own launcher starts further ranks by running the same command line again, which inside
 a flow would start the flow in each rank; so ranks are started by `torch.distributed.run`. Light: no
@@ -28,7 +28,7 @@ class ChildError(Exception):
 
     Attributes:
         code: its exit code; negative for a signal.
-        message: its last words, one line.
+        message: its last message, one line.
     """
 
     def __init__(self, code: int, message: str) -> None:
@@ -46,13 +46,13 @@ def launch(
     """Run `python -m module arguments` on one or several devices and wait for it.
 
     SIGINT and SIGTERM end the child first; should this process be killed, the child notices (see
-    `follow_parent`). The last checkpoint stands in each case.
+    `follow_parent`). The last checkpoint is kept in each case.
 
     Args:
         module: has a `main` that reads `sys.argv` and calls `follow_parent`.
-        arguments: of the module.
-        devices: ranks to start.
-        on_line: gets each line that the child prints.
+        arguments: arguments of the module.
+        devices: number of ranks to start.
+        on_line: called with each line that the child prints.
 
     Raises:
         ChildError: it ended with an error.
@@ -63,7 +63,7 @@ def launch(
         command[2:2] = [
             "torch.distributed.run", "--standalone", "--nproc_per_node", str(devices), "-m",
         ]  # fmt: skip
-        # Several ranks on one CPU: a thread each, and no hints about that and about DDP.
+        # Several ranks on one CPU: one thread each, and no hints about that and about DDP.
         quiet = {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     else:
         quiet = {}
@@ -95,7 +95,7 @@ def launch(
     if code == 130:
         raise KeyboardInterrupt
     if code:
-        raise ChildError(code, _last_words(last, code))
+        raise ChildError(code, _last_message(last, code))
 
 
 def exit_code(work: Callable[[], None]) -> int:
@@ -112,7 +112,7 @@ def exit_code(work: Callable[[], None]) -> int:
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    """Ask the child and all its ranks to end, and kill what does not."""
+    """Ask the child and all its ranks to end, and kill those that do not."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -122,13 +122,13 @@ def _end(child: subprocess.Popen[str]) -> None:
     child.wait()
 
 
-def _last_words(lines: Sequence[str], code: int) -> str:
+def _last_message(lines: Sequence[str], code: int) -> str:
     ours = [line for line in lines if line.startswith("avsep: ")]
     if ours:
         return ours[-1].removeprefix("avsep: ")
-    spoken = [line for line in lines if line.strip()]
+    printed = [line for line in lines if line.strip()]
     reason = f"signal {-code}" if code < 0 else f"exit code {code}"
-    return f"the training process ended with {reason}: {spoken[-1] if spoken else 'no word'}"
+    return f"the training process ended with {reason}: {printed[-1] if printed else 'no output'}"
 
 
 @contextlib.contextmanager

@@ -37,6 +37,12 @@ class SyntheticStore:
                 self._clips[key] = _clip(rng, PITCH_HZ[speaker], num_frames)
                 self.index.append(Row(key, speaker, split, num_frames, f"sha-{key}"))
 
+    def __contains__(self, key):
+        return key in self._clips
+
+    def row(self, key):
+        return next(row for row in self.index if row.key == key)
+
     def audio(self, key):
         return self._clips[key][0]
 

@@ -49,11 +49,11 @@ def test_lines_come_through(trainee):
 
 
 @pytest.mark.parametrize(
-    ("what", "words"),
+    ("what", "message"),
     [("fails", "the lips are missing."), ("crashes", "exit code 1: RuntimeError")],
 )
-def test_the_last_words_of_a_failed_child_are_kept(trainee, what, words):
-    with pytest.raises(ChildError, match=words):
+def test_the_last_message_of_a_failed_child_is_kept(trainee, what, message):
+    with pytest.raises(ChildError, match=message):
         launch("trainee", [what], on_line=lambda _: None)
 
 

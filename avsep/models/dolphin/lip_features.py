@@ -44,13 +44,15 @@ class LipFeatureCache:
         """Prepare an empty cache.
 
         Args:
-            model: computes features; its lip encoder must be frozen.
-            store: has the lips.
+            model: computes the features; its lip encoder must be frozen.
+            store: the store with the lips.
             augment: how views differ.
-            seed: of the views.
-            voices: that training draws from.
-            views: of a training clip besides the stored one; 0 if training sees that one.
-            limit_bytes: of features to keep; beyond, the oldest are computed again when needed.
+            seed: seed of the views.
+            voices: the voices that training draws from.
+            views: number of views of a training clip besides the stored one; 0 if training sees
+                the stored one.
+            limit_bytes: size of the features to keep; beyond it, the oldest are computed again
+                when needed.
         """
         self._encoder, self._size = model.lip_encoder, model.config.lip.image_size
         self._store, self._augment, self._seed = store, augment, seed
@@ -63,12 +65,12 @@ class LipFeatureCache:
 
     @torch.no_grad()
     def at(self, keys: list[str], positions: Tensor, views: Tensor) -> Tensor:
-        """Features at positions of clips, on straight lines between their frames.
+        """Features at positions of clips, interpolated linearly between their frames.
 
         Args:
-            keys: of the samples, one an item.
+            keys: keys of the samples, one per item.
             positions: (B, F) in frames.
-            views: (B,) which view of the clip.
+            views: (B,) number of the view of each clip.
 
         Returns:
             (B, F, D) float32.
@@ -93,8 +95,8 @@ class LipFeatureCache:
     ) -> None:
         """Compute the features of all clips of training now, each on one rank alone.
 
-        Ranks left to themselves would each compute nearly all of them. Does nothing where a run is
-        too short to visit most of them, or where they exceed the limit.
+        Without this, each rank would compute nearly all of them. Does nothing if the run is too
+        short to visit most of them, or if they exceed the limit.
 
         Args:
             visits: training items that are still to come on each rank.

@@ -16,9 +16,9 @@ from avsep.training.task import Batch
 
 
 class VoViTTask(SeparationTask):
-    """VoViT in training, the stage that its variant ends with.
+    """Training of the last stage that a VoViT has.
 
-    Stage 1 by the bounded, weighted loss of its complex mask; a model with an enhancer by the ratio
+    Stage 1 is trained by the bounded, weighted loss of its complex mask; the enhancer by the ratio
     mask of stage 2, on a first stage that is frozen and in eval mode.
     """
 
@@ -49,7 +49,7 @@ def training_mean_face(store: ShardStore, *, max_frames: int = 20_000) -> Tensor
 
     Args:
         store: the samples.
-        max_frames: of landmarks to look at.
+        max_frames: number of landmark frames to average at most.
     """
     rows = usable_rows(store, "train", 1)
     clips = max(1, max_frames // max(row.num_frames for row in rows))
