@@ -1,4 +1,4 @@
-"""How a model separates one stretch of a recording; each family has a subclass."""
+"""How a model separates one window of a recording; each family has a subclass."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from avsep.schema import Cues
 
 
 class ModelAdapter:
-    """A separator of stretches. Subclasses implement `separate`.
+    """A separator of windows. Subclasses implement `separate`.
 
     Attributes:
-        context: frames on either side of a stretch that the model also wants to see.
+        context: frames on either side of a window that the model also wants to see.
         model: the network, in eval mode.
     """
 
@@ -35,7 +35,7 @@ class ModelAdapter:
             sound: (n,) float32 at 16 kHz.
             cues: cues of each face, without batch axis, with up to `context` frames more on each
                 side.
-            before: number of frames of the cues before the stretch.
+            before: number of frames of the cues before the window.
 
         Returns:
             (S, n) float32, at the level of the sound.
@@ -43,7 +43,7 @@ class ModelAdapter:
         mixture = self._on_device(torch.from_numpy(sound)[None].repeat(len(cues), 1))
         with self._cast:
             estimate = self.separate(mixture, cues, before)
-        # A stretch that overflows in a short number format must not become noise at full scale.
+        # A window that overflows in a short number format must not become noise at full scale.
         return torch.nan_to_num(estimate.float(), nan=0.0, posinf=0.0, neginf=0.0).cpu().numpy()
 
     def separate(self, mixture: Tensor, cues: Sequence[Cues], before: int) -> Tensor:

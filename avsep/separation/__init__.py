@@ -1,6 +1,6 @@
-"""Any video in, one clean voice a face out; see docs/separate.md.
+"""From any video to one clean voice per face; see docs/separate.md.
 
-The names here are light to import; PyTorch, OpenCV and the models come with the first use.
+The package is light to import; PyTorch, OpenCV and the models are imported with the first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A loaded model of any family as a separator of stretches."""
+"""A loaded model of any family as a separator of windows."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def adapter_for(model: nn.Module, precision: PrecisionName = "fp32") -> ModelAda
     """The adapter of a loaded model (see `avsep.models.checkpoint.load`).
 
     Raises:
-        CheckError: a model that cannot separate speech by these cues.
-        UsageError: fp16 without a GPU.
+        CheckError: the model does not separate speech.
+        UsageError: fp16 was asked for without a GPU.
     """
     card: dict[str, Any] = model.card  # type: ignore[assignment]
     device = next(model.parameters()).device.type
     if precision == "fp16" and device != "cuda":
-        raise UsageError(f"precision fp16 needs a GPU, not {device}; bf16 runs on both.")
+        raise UsageError(f"precision fp16 needs a GPU, not {device}; use bf16, which runs on both.")
     dtype = torch.bfloat16 if precision == "bf16" else torch.float16
     cast: AbstractContextManager[Any] = (
         nullcontext() if precision == "fp32" else torch.autocast(device, dtype=dtype)
     )
     spec = model_of(card)
     if spec is None or spec.family.adapter is None:
-        raise CheckError(f"a model of the kind {model_name(card)} does not separate talkers.")
+        raise CheckError(f"the model {model_name(card)} does not separate speakers.")
     return spec.family.adapter()(model.eval(), cast)

@@ -1,32 +1,34 @@
-"""Settings of `avsep separate`. Light: the command line reads them."""
+"""Settings of `avsep separate`. Light to import: the command line reads them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from avsep.validation import check_at_least, check_positive, check_range
+
 PrecisionName = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeparateConfig:
-    """How a video is separated. Frames are at 25 a second.
+    """How a video is separated. Frames are at 25 per second.
 
     Attributes:
-        speakers: how many voices; 0 for one a face.
+        speakers: number of voices; 0 for one per face.
         detect_every_n: frames between two runs of the face detector over the whole picture.
-        face_scale: side of the square that is drawn and listed for a face, over the side of the
-            face box. (The mouth itself is cut out by landmarks.)
-        min_face_px: side of the smallest face to look for, in pixels.
-        min_seen_s: a face that is seen for less is no speaker, in seconds.
-        window_s: length of the stretches that the model sees, in seconds.
-        overlap_s: how long neighbouring stretches share, in seconds.
-        fade_s: length of the cross-fade in the middle of what they share, in seconds.
-        hold_s: how long a voice stays as it is while its face is not seen, in seconds.
+        face_scale: side of the square that is drawn and listed for a face, in sides of the face
+            box. (The crop of the mouth does not depend on it.)
+        min_face_px: side of the smallest face to detect, in pixels.
+        min_seen_s: a face that is visible for less is not a speaker, in seconds.
+        window_s: length of the windows that the model sees, in seconds.
+        overlap_s: how much neighbouring windows share, in seconds.
+        fade_s: length of the cross-fade in the middle of the overlap, in seconds.
+        hold_s: how long a voice stays unchanged while its face is away, in seconds.
         away_fade_s: how long it then takes to fade out, in seconds.
-        only: the speakers to write, by number; all when empty.
-        audio_only: no video files.
-        residual: write what is left of the mixture as well.
+        only: numbers of the speakers to write; all of them if empty.
+        audio_only: write no video files.
+        residual: also write the mixture minus the voices.
         precision: number format of the model.
     """
 
@@ -46,25 +48,15 @@ class SeparateConfig:
     precision: PrecisionName = "fp32"
 
     def __post_init__(self) -> None:
-        if self.speakers < 0:
-            raise ValueError(f"speakers is {self.speakers}; it must not be negative.")
-        if self.detect_every_n < 1:
-            raise ValueError(f"detect_every_n is {self.detect_every_n}; it must be at least 1.")
-        if not 0.5 <= self.face_scale <= 10:
-            raise ValueError(f"face_scale is {self.face_scale}; it must be within 0.5..10.")
-        if self.min_face_px < 16:
-            raise ValueError(f"min_face_px is {self.min_face_px}; it must be at least 16.")
-        for name in ("min_seen_s", "hold_s"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative.")
-        if self.away_fade_s <= 0:
-            raise ValueError(f"away_fade_s is {self.away_fade_s}; it must be above 0.")
+        check_at_least(self, 0, "speakers", "min_seen_s", "hold_s")
+        check_at_least(self, 1, "detect_every_n")
+        check_at_least(self, 16, "min_face_px")
+        check_range(self, 0.5, 10, "face_scale")
+        check_positive(self, "away_fade_s", "fade_s")
         if not 0 < self.overlap_s < self.window_s <= 60:
             raise ValueError(
-                f"window {self.window_s} s and overlap {self.overlap_s} s: the overlap must be"
+                f"window_s is {self.window_s} and overlap_s {self.overlap_s}; the overlap must be"
                 " above 0 and shorter than the window, and the window at most 60 s."
             )
-        if self.fade_s <= 0:
-            raise ValueError(f"fade_s is {self.fade_s}; it must be above 0.")
         if any(number < 1 for number in self.only):
-            raise ValueError("speakers are numbered from 1 on.")
+            raise ValueError(f"only is {self.only}; speakers are numbered from 1.")

@@ -1,4 +1,4 @@
-"""Long arrays on disk, read in slices: what keeps memory from growing with a recording.
+"""Long arrays on disk, read in slices, so that memory does not grow with a recording.
 
 Files are read, not mapped: mapped pages would count as memory of the process.
 """
@@ -12,12 +12,12 @@ import numpy as np
 
 
 class DiskArray:
-    """An array that grows along its first axis, in a file of its own.
+    """An array in a file, which grows along its first axis.
 
     Args:
-        path: of the file; made with the first rows.
-        dtype: of the values.
-        row: shape of a row; empty for an array of one dimension.
+        path: path of the file; it is created with the first rows.
+        dtype: type of the values.
+        row: shape of one row; empty for an array of one dimension.
     """
 
     def __init__(self, path: Path, dtype: str, row: Sequence[int] = ()) -> None:
@@ -30,20 +30,20 @@ class DiskArray:
         return self._length
 
     def append(self, rows: np.ndarray) -> None:
-        """Add rows (n, *row) of the array's own type."""
+        """Add rows (n, *row) of the type of the array."""
         if rows.dtype != self._dtype or rows.shape[1:] != self._row:
             raise ValueError(
-                f"rows are {rows.dtype} {rows.shape}, not {self._dtype} {('n', *self._row)}."
+                f"rows are {rows.dtype} {rows.shape}; give {self._dtype} {('n', *self._row)}."
             )
         with self.path.open("ab") as handle:
             handle.write(np.ascontiguousarray(rows).data)
         self._length += len(rows)
 
     def __getitem__(self, span: slice) -> np.ndarray:
-        """(n, *row): a contiguous slice, cut at the ends as for any sequence."""
+        """(n, *row): a contiguous slice, clipped to the ends as for any sequence."""
         start, stop, step = span.indices(self._length)
         if step != 1:
-            raise ValueError("only slices of step 1 are read.")
+            raise ValueError(f"the step is {step}; only slices of step 1 can be read.")
         count = max(0, stop - start)
         if count == 0:
             return np.zeros((0, *self._row), self._dtype)

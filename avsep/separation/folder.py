@@ -1,4 +1,4 @@
-"""The output folder: made aside, put in place whole, or not at all."""
+"""The output folder, written atomically."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ LISTING = "tracks.json"
 def output_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target`; its files move to `target` when the block succeeds.
 
-    A folder that is there keeps what is not ours; the files of an earlier separation, which its
-    `tracks.json` names, are replaced.
+    In an existing folder, the files of an earlier separation (which its `tracks.json` names) are
+    replaced and all others stay.
 
     Raises:
-        UsageError: the place cannot be written to, or is a file.
+        UsageError: `target` cannot be written or is a file.
         CheckError: the disk is full.
     """
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is a file; name a folder for the output.")
-    made = _missing_parents(target)
-    aside = target.parent / f".{target.name}.{uuid.uuid4().hex[:12]}.tmp"
+    new_parents = _missing_parents(target)
+    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:12]}.tmp"
     try:
-        aside.mkdir(parents=True)
+        temporary.mkdir(parents=True)
     except OSError as error:
-        _remove_empty(made)
+        _remove_empty(new_parents)
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from error
     try:
-        yield aside
-        _put_in_place(aside, target)
+        yield temporary
+        _put_in_place(temporary, target)
     except BaseException as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        _remove_empty(made)
+        shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty(new_parents)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise CheckError(f"the disk of {target.parent} is full.") from error
+            raise CheckError(f"the disk of {target.parent} is full; free some space.") from error
         raise
 
 
-def _put_in_place(aside: Path, target: Path) -> None:
+def _put_in_place(temporary: Path, target: Path) -> None:
     if not target.exists():
-        aside.rename(target)
+        temporary.rename(target)
         return
-    new = {path.name for path in aside.iterdir()}
+    new = {path.name for path in temporary.iterdir()}
     stale = _earlier_files(target) - new
-    # The listing goes last: it names files that are there.
+    # The listing comes last, so that the files it names exist.
     for name in sorted(new, key=lambda name: (name == LISTING, name)):
-        (aside / name).replace(target / name)
+        (temporary / name).replace(target / name)
     for name in stale:
         (target / name).unlink(missing_ok=True)
-    aside.rmdir()
+    temporary.rmdir()
 
 
 def _earlier_files(target: Path) -> set[str]:
-    """The files of an earlier separation, by the first line of its listing."""
+    """The names of the files of an earlier separation, from the first line of its listing."""
     try:
         with (target / LISTING).open(encoding="utf-8") as file:
             head = json.loads(file.readline(1 << 16).rstrip().removesuffix("[") + "[]}")
@@ -71,7 +71,7 @@ def _earlier_files(target: Path) -> set[str]:
 
 
 def _missing_parents(target: Path) -> list[Path]:
-    """The folders that will have to be made for the target to have a parent, innermost first."""
+    """The parents of the target that do not exist yet, innermost first."""
     return [parent for parent in target.parents if not parent.exists()]
 
 

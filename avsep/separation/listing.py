@@ -1,4 +1,4 @@
-"""`tracks.json`: who was seen where and when. Written row by row, since it can be long."""
+"""`tracks.json`: where each face was in each frame. Written row by row, since it can be long."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from avsep.separation.speakers import Speaker
 from avsep.separation.videos import scaled_boxes
 
 VERSION = 1
-CHUNK = 50  # frames read at a time
+CHUNK = 50  # frames read from disk at a time
 
 
 def speaker_facts(speaker: Speaker, start_s: float) -> dict[str, Any]:
-    """What is said of a speaker in a few words: number, times, share of frames seen."""
+    """Number of a speaker, times in seconds when the face was visible, share of frames with it."""
     return {
         "speaker": speaker.number,
         "seen_share": round(float((speaker.valid != MISSING).mean()), 4),
@@ -29,7 +29,7 @@ def speaker_facts(speaker: Speaker, start_s: float) -> dict[str, Any]:
 
 
 def recording_facts(recording: Recording) -> dict[str, Any]:
-    """What is said of the recording: sizes and rates."""
+    """Name, sizes and rates of a recording."""
     timeline = recording.timeline
     return {
         "source": recording.name,
@@ -55,12 +55,12 @@ def write_tracks(
     """Write the listing.
 
     Args:
-        path: of the file.
-        recording: what was separated.
-        speakers: found in it.
-        facts: of each speaker.
-        head: of the whole.
-        scale: side of the boxes over the side of the face boxes.
+        path: path of the file.
+        recording: the recording that was separated.
+        speakers: the speakers to list.
+        facts: plain values about each speaker.
+        head: plain values about the separation.
+        scale: side of the listed boxes, in sides of the face boxes.
     """
     text = dump_json({"version": VERSION, **head}, indent=None)
     with path.open("w", encoding="utf-8") as file:
@@ -74,7 +74,7 @@ def write_tracks(
 
 
 def _write_frames(file: TextIO, recording: Recording, speaker: Speaker, scale: float) -> None:
-    """One row a frame in which the face is followed."""
+    """Write one row per frame in which the face is tracked."""
     comma = "\n"
     start_s = recording.timeline.start_s
     for low, high in speaker.spans:

@@ -1,9 +1,9 @@
 """Separation while a recording comes in, with a bounded delay.
 
-A chunk of sound is given out once what follows it is known up to the look-ahead. The delay adds up
-from the chunk itself, the look-ahead of the model, and the frames over which the tracker smooths a
-face. The model sees a whole window each time (Dolphin attends to all of it, VoViT to its clips of
-two seconds), so short chunks cost more: window over chunk times the work of a file.
+A chunk of sound is returned as soon as the look-ahead after it is known. The delay is the sum of
+the chunk, the look-ahead of the model, and the frames over which the tracker smooths a face. The
+model processes a whole window for each chunk (Dolphin attends to all of it, VoViT to its clips of
+two seconds), so the work is that for a file times the window over the chunk.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from avsep.faces.tracking import Tracker
 from avsep.models.adapter import ModelAdapter
 from avsep.schema import FPS, LIPS_SIZE, MISSING, NUM_LANDMARKS, SAMPLES_PER_FRAME, Cues
 from avsep.separation.config import SeparateConfig
+from avsep.separation.cross_fade import fade_in
 from avsep.separation.speakers import gains_of
 from avsep.separation.track_linking import assign
-from avsep.separation.tracking import faces_config
+from avsep.separation.tracking import FaceSpan, faces_config
 
 CHUNK_FRAMES = 10
 AHEAD_FRAMES = 10
@@ -34,11 +35,11 @@ FADE = SAMPLES_PER_FRAME * 2  # samples of the cross-fade into a chunk, within t
 
 @dataclass(frozen=True, eq=False)
 class LiveChunk:
-    """Some sound of one speaker.
+    """Part of the voice of one speaker.
 
     Attributes:
-        speaker: from 1 on, by first appearance.
-        start: first sample of the recording.
+        speaker: number, counted from 1 by first appearance.
+        start: its first sample, counted from the start of the recording.
         samples: (n,) float32 in -1..1.
     """
 
@@ -47,20 +48,9 @@ class LiveChunk:
     samples: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """A track as it was when it was seen last; see `joining.Appearance`."""
-
-    start: int
-    stop: int
-    first_box: np.ndarray
-    last_box: np.ndarray
-    appearance: np.ndarray
-
-
 @dataclass(eq=False)
 class _LiveSpeaker:
-    """A speaker's last frames; what is not known is marked as missing."""
+    """The last frames of a speaker; unknown ones are marked as missing."""
 
     number: int
     base: int  # frame of the first row
@@ -92,7 +82,7 @@ class _LiveSpeaker:
         self.valid[rows] = chunk.valid[skip:]
 
     def cues(self, first: int, stop: int) -> Cues:
-        """What the model sees; a frame that is not known shows the one before it."""
+        """The cues of frames first..stop; an unknown frame repeats the one before it."""
         self._grow(stop)
         rows = np.arange(first - self.base, stop - self.base).clip(min=0)
         known = np.where(self.valid != MISSING, np.arange(len(self.valid)), -1)
@@ -103,8 +93,8 @@ class _LiveSpeaker:
         valid = np.where(np.arange(first, stop) < self.base, MISSING, self.valid[rows])
         return Cues(lips=self.lips[shown], landmarks=self.points[shown], valid=valid)
 
-    def forget(self, before: int) -> None:
-        """Drop frames before a number; the last one that showed the face stands in for them."""
+    def drop(self, before: int) -> None:
+        """Drop the frames before a number, but keep the last one that showed the face."""
         first = min(before - self.base, len(self.valid) - 1)
         if first <= 0:
             return
@@ -129,24 +119,26 @@ class _LiveSpeaker:
 
 
 class LiveSeparator:
-    """Takes frames with their sound, gives the voices of the faces a bounded time later.
+    """Takes frames with their sound and returns the voices of the faces a bounded time later.
 
     Args:
-        adapter: of a loaded model.
-        config: window, fades and tracking.
-        backend: finds faces; one frame at a time.
+        adapter: a loaded model.
+        config: settings of windows, fades and tracking.
+        backend: detects faces, one frame at a time.
 
     Attributes:
-        frames: taken so far.
+        frames: number of frames taken so far.
         busy_s: time spent so far.
 
     Raises:
-        UsageError: a backend that wants several frames at once.
+        UsageError: the backend needs several frames at once.
     """
 
     def __init__(self, adapter: ModelAdapter, config: SeparateConfig, backend: FaceBackend) -> None:
         if backend.window != 1:
-            raise UsageError(f"the face backend {backend.name} works in batches, not live.")
+            raise UsageError(
+                f"the face backend {backend.name} works in batches, not frame by frame."
+            )
         self._adapter, self._config = adapter, config
         faces = faces_config(config)
         self._smoothing = faces.box_window + faces.mouth_window
@@ -157,25 +149,25 @@ class LiveSeparator:
         self._sound = np.zeros(0, np.float32)
         self._sound_base = 0  # sample of the first one kept
         self._speakers: list[_LiveSpeaker] = []
-        self._seen: dict[int, _Seen] = {}  # by track_id
-        self._done = 0  # frames given out
+        self._seen: dict[int, FaceSpan] = {}  # by track_id, up to the last sighting
+        self._done = 0  # frames returned
         self.frames = 0
         self.busy_s = 0.0
 
     @property
     def latency_s(self) -> float:
-        """From a sample that comes in to the voice in it that goes out, at most; without work."""
+        """Longest time from a sample to its voice, in seconds, without the time of the work."""
         return (CHUNK_FRAMES + AHEAD_FRAMES + self._smoothing) / FPS
 
     @property
     def real_time_factor(self) -> float:
-        """Time of work for a second of recording; live is possible below 1."""
+        """Seconds of work per second of recording; live needs less than 1."""
         return self.busy_s * FPS / max(1, self.frames)
 
     def feed(self, frame: np.ndarray, sound: np.ndarray) -> list[LiveChunk]:
-        """Take a frame (H, W, 3) uint8 RGB and its (640,) float32; returns what is ready."""
+        """Take a frame (H, W, 3) uint8 RGB and its sound (640,) float32; return what is ready."""
         if sound.shape != (SAMPLES_PER_FRAME,):
-            raise ValueError(f"a frame comes with {SAMPLES_PER_FRAME} samples, not {sound.shape}.")
+            raise ValueError(f"the sound of a frame is {sound.shape}; give ({SAMPLES_PER_FRAME},).")
         started = time.perf_counter()
         self._queue.append(frame)
         next(self._steps)
@@ -190,7 +182,7 @@ class LiveSeparator:
         return ready
 
     def finish(self) -> list[LiveChunk]:
-        """What is left when no more comes."""
+        """Return the rest once the recording has ended."""
         started = time.perf_counter()
         self._tracker.finish()
         ready: list[LiveChunk] = []
@@ -206,7 +198,7 @@ class LiveSeparator:
     def _remember_tracks(self) -> None:
         for track in self._tracker.active:
             if not track.lost:
-                self._seen[track.track_id] = _Seen(
+                self._seen[track.track_id] = FaceSpan(
                     start=track.start,
                     stop=track.start + len(track),
                     first_box=track.first_box,
@@ -215,19 +207,17 @@ class LiveSeparator:
                 )
 
     def _take(self, chunk: TrackChunk) -> None:
-        """Frames of a track that are settled: they belong to a speaker, old or new."""
+        """Give settled frames of a track to its speaker, known or new."""
         speaker = next((s for s in self._speakers if chunk.track_id in s.track_ids), None)
         if speaker is None:
             speaker = self._speaker_of(chunk)
         speaker.put(chunk)
 
     def _speaker_of(self, chunk: TrackChunk) -> _LiveSpeaker:
-        chains = [
-            [self._seen[track_id] for track_id in speaker.track_ids] for speaker in self._speakers
-        ]
-        chosen = assign([self._seen[chunk.track_id]], chains)
-        if chosen:
-            speaker = self._speakers[chosen[0]]
+        known = [[self._seen[i] for i in speaker.track_ids] for speaker in self._speakers]
+        assigned = assign([self._seen[chunk.track_id]], known)
+        if assigned:
+            speaker = self._speakers[assigned[0]]
         else:
             speaker = _LiveSpeaker.new(len(self._speakers) + 1, chunk.start)
             self._speakers.append(speaker)
@@ -235,7 +225,7 @@ class LiveSeparator:
         return speaker
 
     def _chunk(self, stop: int, known: int) -> list[LiveChunk]:
-        """The voices up to frame `stop`, from a window that ends with frame `known`."""
+        """The voices up to frame `stop`, from a window that ends before frame `known`."""
         first = max(0, known - self._window)
         start = self._done
         sound_first = first * SAMPLES_PER_FRAME
@@ -262,20 +252,19 @@ class LiveSeparator:
         self._done = stop
         oldest = max(0, known - self._window - self._adapter.context - CHUNK_FRAMES)
         for speaker in self._speakers:
-            speaker.forget(oldest)
+            speaker.drop(oldest)
         keep = oldest * SAMPLES_PER_FRAME - self._sound_base
         if keep > 0:
             self._sound, self._sound_base = self._sound[keep:].copy(), self._sound_base + keep
         return chunks
 
     def _settle(self, speaker: _LiveSpeaker, estimate: np.ndarray, stop: int) -> np.ndarray:
-        """The chunk, faded from what the last window said of its beginning."""
+        """The chunk, cross-faded from the estimate that the last window gave of its start."""
         length = (stop - self._done) * SAMPLES_PER_FRAME
         samples = estimate[:length].copy()
         if speaker.tail is not None:
             fade = min(len(speaker.tail), len(samples))
             ramp = (np.arange(fade, dtype=np.float32) + 0.5) / max(fade, 1)
-            old = speaker.tail[:fade]
-            samples[:fade] = old + (samples[:fade] - old) * ramp
+            fade_in(samples, speaker.tail, ramp)
         speaker.tail = estimate[length : length + FADE].copy()
         return samples

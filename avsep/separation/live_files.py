@@ -1,4 +1,4 @@
-"""A file separated as if it came in live: the voices are written as they are settled."""
+"""A file separated like a live stream: each voice is written as soon as it is settled."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from avsep.separation.separator import Separator
 
 @dataclass(frozen=True, kw_only=True)
 class LiveResult:
-    """What came of a file.
+    """The result of a file.
 
     Attributes:
-        voices: the WAV files, one a speaker.
-        latency_s: from a sample that comes in to its voice, without the time of the work.
-        real_time_factor: time of work for a second of recording.
+        voices: the WAV files, one per speaker.
+        latency_s: longest time from a sample to its voice, without the time of the work.
+        real_time_factor: seconds of work per second of recording.
     """
 
     voices: tuple[Path, ...]
@@ -37,11 +37,11 @@ class LiveResult:
 def separate_live(
     separator: Separator, path: Path, target: Path, progress: StepProgress
 ) -> LiveResult:
-    """Feed a file frame by frame; `target` gets `speaker<n>.wav` with all that was settled.
+    """Feed a file frame by frame and write `speaker<n>.wav` into the folder `target`.
 
     Raises:
         UsageError: the output cannot be written.
-        CheckError: no sound, no picture, no face, or damaged content.
+        CheckError: the file has no sound, no picture or no face, or is damaged.
     """
     live = separator.live()
     with output_folder(target) as folder:
@@ -54,7 +54,7 @@ def separate_live(
             voices.fill(total)
             names = voices.names
         if not names:
-            raise CheckError(f"no face is seen in {path.name}, so there is no voice to separate.")
+            raise CheckError(f"no face is visible in {path.name}; voices are separated by faces.")
     return LiveResult(
         voices=tuple(target / name for name in names),
         latency_s=live.latency_s,
@@ -63,7 +63,7 @@ def separate_live(
 
 
 def _run(live: LiveSeparator, path: Path, voices: _Voices, progress: StepProgress) -> int:
-    """Returns the samples of the sound."""
+    """Separate the file; return the number of samples of its sound."""
     from avsep.media.decode import read_frames
     from avsep.media.probe import probe
 
@@ -84,12 +84,12 @@ def _run(live: LiveSeparator, path: Path, voices: _Voices, progress: StepProgres
 
 
 def _frames_of_sound(path: Path) -> Iterator[np.ndarray]:
-    """(640,) float32 a frame; the last may be shorter."""
+    """(640,) float32 per frame; the last one may be shorter."""
     from avsep.media.decode import stream_audio
 
     rest = np.zeros(0, np.int16)
-    for _, piece in stream_audio(path):
-        rest = np.concatenate([rest, piece])
+    for _, samples in stream_audio(path):
+        rest = np.concatenate([rest, samples])
         while len(rest) >= SAMPLES_PER_FRAME:
             yield rest[:SAMPLES_PER_FRAME].astype(np.float32) / 32768
             rest = rest[SAMPLES_PER_FRAME:]
@@ -112,11 +112,11 @@ class _Voices(ExitStack):
     def write(self, chunks: list[LiveChunk]) -> None:
         for chunk in chunks:
             file = self._file(chunk.speaker)
-            _silence(file, chunk.start)  # the face was away, or not there yet
+            _silence(file, chunk.start)  # while the face was away or had not appeared yet
             file.write(chunk.samples)
 
     def fill(self, total: int) -> None:
-        """Make all files as long as the sound."""
+        """Make every file as long as the sound."""
         for file in self._files.values():
             _silence(file, total)
             file.truncate(total)

@@ -1,4 +1,4 @@
-"""What is to be separated: a file or arrays, on one time line, with the sound on disk."""
+"""The recording to separate: a file or arrays on one time line, with the sound on disk."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from avsep.errors import CheckError, ItemError, UsageError, as_command_error
 from avsep.schema import FPS, RATE_HZ, SAMPLES_PER_FRAME
 from avsep.separation.disk_array import DiskArray
 
-# Mono and stereo, and the surround layouts whose centre carries the speech. What three or four
-# channels mean differs from file to file.
+# Mono, stereo, and the surround layouts whose centre channel carries the speech. The meaning of
+# three or four channels differs from file to file.
 CHANNELS = (1, 2, 6, 8)
-_LATE_S = 0.001  # rounding of time stamps
+_LATE_S = 0.001  # time stamps are rounded by up to this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +26,13 @@ class Timeline:
 
     Attributes:
         start_s: when frame 0 shows, in seconds of the file's presentation time.
-        num_frames: that picture and sound together span.
-        first_picture: number of the first frame that has a picture of its own.
-        stop_picture: number of the frame after the last such.
+        num_frames: number of frames that picture and sound span together.
+        first_picture: number of the first frame that has its own picture.
+        stop_picture: number of the frame after the last one that has.
         sound_start: first sample of the sound; a multiple of 640.
-        num_samples: of the sound, at 16 kHz.
-        width: of the pictures, in pixels.
-        height: likewise.
+        num_samples: number of samples of the sound, at 16 kHz.
+        width: width of the pictures, in pixels.
+        height: height of the pictures, in pixels.
     """
 
     start_s: float
@@ -54,8 +54,8 @@ class Recording(Protocol):
     """A recording to separate.
 
     Attributes:
-        name: for people.
-        timeline: see there.
+        name: name for people.
+        timeline: position of pictures and sound.
         mixture: (total_samples,) float32 on disk, silent where there is no sound.
     """
 
@@ -64,7 +64,7 @@ class Recording(Protocol):
     mixture: DiskArray
 
     def pictures(self, first: int, stop: int) -> Iterator[np.ndarray]:
-        """Frames first..stop, (H, W, 3) uint8 RGB; outside of the picture its ends are held."""
+        """Frames first..stop, (H, W, 3) uint8 RGB; the first and last picture are repeated."""
         ...
 
 
@@ -72,13 +72,13 @@ class FileRecording:
     """A media file.
 
     Args:
-        path: of the file.
-        folder: for the sound.
+        path: path of the file.
+        folder: folder for the decoded sound.
 
     Raises:
-        UsageError: the path is an address, a folder, missing or unreadable.
-        CheckError: the file is damaged, or has no picture, no sound, or sound of a layout whose
-            mono sum is anyone's guess.
+        UsageError: the file is missing or unreadable.
+        CheckError: the file is damaged, has no picture or no sound, or its channel layout does not
+            say which channels carry speech.
     """
 
     def __init__(self, path: Path, folder: Path) -> None:
@@ -89,22 +89,22 @@ class FileRecording:
         try:
             info = probe(path)
             if not info.has_video:
-                raise CheckError(f"{path.name} has no picture, so there is no face to go by.")
+                raise CheckError(f"{path.name} has no picture; voices are separated by faces.")
             if not info.has_audio:
                 raise CheckError(f"{path.name} has no sound.")
             if info.channels not in CHANNELS:
                 raise CheckError(
-                    f"the sound of {path.name} has {info.channels} channels, of which it is unclear"
-                    " what to mix; make it mono or stereo first."
+                    f"the sound of {path.name} has {info.channels} channels, and it is unclear"
+                    " which carry speech; convert it to mono or stereo first."
                 )
             self.mixture = DiskArray(folder / "mixture.f32", "float32")
             sound_s = 0.0
             lead = 0
-            for sound_s, piece in stream_audio(path):
+            for sound_s, samples in stream_audio(path):
                 if not len(self.mixture):
                     lead = max(0, round((sound_s - info.video_start_s) * FPS))
                     _append_silence(self.mixture, lead * SAMPLES_PER_FRAME)
-                self.mixture.append(piece.astype(np.float32) / np.float32(32768))
+                self.mixture.append(samples.astype(np.float32) / np.float32(32768))
         except ItemError as error:
             raise as_command_error(path, error) from error
         start_s = sound_s - lead / FPS
@@ -131,7 +131,7 @@ class FileRecording:
         """Frames first..stop; see `Recording`.
 
         Raises:
-            CheckError: too many pictures do not decode.
+            CheckError: too many pictures cannot be decoded.
         """
         from avsep.media.decode import read_frames
 
@@ -144,21 +144,21 @@ class FileRecording:
 
 
 class ArrayRecording:
-    """Arrays: frames (F, H, W, 3) uint8 RGB at 25 a second, and sound (N,) from the same moment.
+    """Arrays: frames at 25 per second, and sound that starts with the first frame.
 
     Args:
-        frames: see above.
+        frames: (F, H, W, 3) uint8 RGB.
         audio: (N,) float32 in -1..1, or int16.
-        rate_hz: of the sound; must be 16000.
-        folder: for the sound.
+        rate_hz: sampling rate of the sound; must be 16000.
+        folder: folder for the sound.
 
     Raises:
-        ValueError: another shape, type or rate, or sound that is not finite.
+        ValueError: a wrong shape, type or rate, or sound that is not finite.
     """
 
     def __init__(self, frames: np.ndarray, audio: np.ndarray, rate_hz: int, folder: Path) -> None:
         if rate_hz != RATE_HZ:
-            raise ValueError(f"the sound has {rate_hz} samples a second; resample to {RATE_HZ}.")
+            raise ValueError(f"the sound has {rate_hz} samples per second; resample to {RATE_HZ}.")
         if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not len(frames):
             raise ValueError(f"frames are {frames.dtype} {frames.shape}; give uint8 (F, H, W, 3).")
         if audio.ndim != 1 or not len(audio):
@@ -166,7 +166,7 @@ class ArrayRecording:
         if audio.dtype == np.int16:
             audio = audio.astype(np.float32) / np.float32(32768)
         if not np.issubdtype(audio.dtype, np.floating) or not np.isfinite(audio).all():
-            raise ValueError(f"the sound ({audio.dtype}) must be finite floats, or int16.")
+            raise ValueError(f"the sound is {audio.dtype}; give finite floats, or int16.")
         self.name, self._frames = "frames", frames
         num_frames = max(len(frames), math.ceil(len(audio) / SAMPLES_PER_FRAME))
         self.timeline = Timeline(
@@ -190,10 +190,10 @@ class ArrayRecording:
 
 
 def checked_path(source: str | Path) -> Path:
-    """The local file that is meant.
+    """The path of a local file that can be read.
 
     Raises:
-        UsageError: an address, a folder, or a file that is missing or cannot be read.
+        UsageError: it is an address or a folder, is missing, or cannot be read.
     """
     text = str(source)
     if "://" in text or text.lower().startswith(("http:", "https:", "rtsp:", "ftp:")):

@@ -1,4 +1,4 @@
-"""What a command or a page asks for: which model, on which device, with which settings."""
+"""Which model, device and settings a command asks for."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from avsep.separation.config import SeparateConfig
 from avsep.settings import build, read_settings
 
 DEFAULT_MODEL = "dolphin"
-DEMO_PARAMETERS = 5_000_000  # all models of the demo size have fewer, all full ones more
+DEMO_PARAMETERS = 5_000_000  # every model of the demo size has fewer, every full one more
 DEMO_NOTE = (
-    "this model was trained on the demo corpus in minutes: it knows synthetic heads and a few"
-    " voices, and is no match for real recordings."
+    "this model was trained on the demo corpus in minutes: it has seen synthetic heads and a few"
+    " voices, and will separate real recordings poorly."
 )
 
 
@@ -24,8 +24,8 @@ class ResolvedModel:
     """A model to load.
 
     Attributes:
-        path: its directory.
-        note: what a person should know of it; may be empty.
+        path: directory of the model, or its .safetensors file.
+        note: a warning for people; may be empty.
     """
 
     path: Path
@@ -33,16 +33,16 @@ class ResolvedModel:
 
 
 def resolve_model(name: str | None, checkpoint: Path | None, root: Path) -> ResolvedModel:
-    """The model that is meant: the one named by path, else the trained one of a project.
+    """The model at a path, else the one that the project trained, else released weights.
 
     Args:
         name: dolphin, vovit or vovit-s1; None for any at `checkpoint`, else dolphin.
         checkpoint: a model directory, its card or its weights.
-        root: the project folder.
+        root: folder of the project.
 
     Raises:
         UsageError: there is no model at the path.
-        CheckError: the model is damaged, of another kind, or none was trained yet.
+        CheckError: the model is damaged, has another name, or there are no weights yet.
     """
     from avsep.models.checkpoint import CARD, SAFETENSORS, TORCH_FILE, read_card
     from avsep.models.registry import model_name
@@ -52,8 +52,9 @@ def resolve_model(name: str | None, checkpoint: Path | None, root: Path) -> Reso
         found = find(name or DEFAULT_MODEL, root)
         if found is None:
             raise CheckError(
-                f"there are no weights of {name or DEFAULT_MODEL}: train them by `make demo`, fetch"
-                " released ones by `avsep weights get`, or name a model with --checkpoint."
+                f"there are no weights of {name or DEFAULT_MODEL}: train them with `make demo`,"
+                " download released ones with `avsep weights get`, or name a model with"
+                " --checkpoint."
             )
         path, card = found.path, found.card
     else:
@@ -63,20 +64,20 @@ def resolve_model(name: str | None, checkpoint: Path | None, root: Path) -> Reso
         path = checkpoint.parent if checkpoint.name in parts else checkpoint
         card = read_card(path)
     if name and model_name(card) != name:
-        raise CheckError(f"{path} holds a {model_name(card)}, not a {name}.")
+        raise CheckError(f"{path} is the model {model_name(card)}, not {name}.")
     return ResolvedModel(path, note_on(card))
 
 
 def note_on(card: Mapping[str, Any]) -> str:
-    """What a person should know of a model, by its card; may be empty."""
+    """A warning for people about a model, by its card; may be empty."""
     return DEMO_NOTE if int(card.get("parameters", 0)) < DEMO_PARAMETERS else ""
 
 
 def resolve_settings(path: Path | None, **options: Any) -> SeparateConfig:
-    """The settings of a file, if one is given, under the options that are not None.
+    """The settings of a file, if one is given, overridden by the options that are not None.
 
     Raises:
-        UsageError: the file is missing or no YAML, or a setting is wrong.
+        UsageError: the file is missing or not YAML, or a setting is wrong.
     """
     values = {} if path is None else read_settings(path)
     given = {name: value for name, value in options.items() if value is not None}
@@ -90,10 +91,10 @@ def resolve_device(device: str, cuda_device: int | None) -> str:
 
     Args:
         device: `auto`, `cpu`, `cuda`, or `cuda:<n>`.
-        cuda_device: number of a GPU, -1 for the CPU; goes before `device`.
+        cuda_device: number of a GPU, -1 for the CPU; overrides `device`.
 
     Raises:
-        UsageError: there is no such device here.
+        UsageError: this machine has no such device.
     """
     import torch
 
@@ -109,6 +110,6 @@ def resolve_device(device: str, cuda_device: int | None) -> str:
     if int(number or 0) >= torch.cuda.device_count():
         raise UsageError(
             f"there is no GPU {number or 0} here ({torch.cuda.device_count()} found);"
-            " --cuda-device -1 takes the CPU."
+            " use the CPU with --cuda-device -1."
         )
     return device

@@ -44,10 +44,10 @@ class SpeakerResult:
     """One speaker of a recording.
 
     Attributes:
-        number: from 1 on, by first appearance, then from left to right.
-        voice: the WAV file, or (N,) float32, an array or a tensor as the sound that was given.
+        number: counted from 1 by first appearance, then from left to right.
+        voice: the WAV file; or (N,) float32, an array or a tensor like the given sound.
         video: the MP4 file, if one was written.
-        facts: when the face was seen, the gain that was needed, and so on; plain values.
+        facts: when the face was visible, the gain of the voice, and so on; plain values.
     """
 
     number: int
@@ -58,13 +58,13 @@ class SpeakerResult:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Separation:
-    """What came of a recording.
+    """The result of a recording.
 
     Attributes:
-        speakers: in order.
-        residual: the mixture less all voices, as the voices come; None if not asked for.
-        facts: of the recording; plain values.
-        folder: where the files are; None for arrays.
+        speakers: the speakers by number.
+        residual: the mixture minus all voices, in the form of the voices; None if not asked for.
+        facts: plain values about the recording.
+        folder: folder of the files; None for arrays.
     """
 
     speakers: tuple[SpeakerResult, ...]
@@ -73,7 +73,7 @@ class Separation:
     folder: Path | None
 
     def summary(self) -> dict[str, Any]:
-        """All facts as plain values, without the rows of frames."""
+        """All facts as plain values, without the rows per frame."""
         return {**self.facts, "speakers": [speaker.facts for speaker in self.speakers]}
 
 
@@ -81,9 +81,9 @@ class Separator:
     """Separates the voices of the faces in videos of any length.
 
     Args:
-        model: as `avsep.models.checkpoint.load` gives it, with its card.
-        config: see its fields.
-        backend: finds faces; the embedded one if None.
+        model: a model with its card, as `avsep.models.checkpoint.load` returns it.
+        config: settings; the defaults if None.
+        backend: detects faces; the one that comes with avsep if None.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Separator:
         """Load a model directory (`card.json` and weights).
 
         Raises:
-            CheckError: missing, damaged, or a model that cannot separate talkers.
+            CheckError: the model is missing, damaged, or does not separate speech.
         """
         return cls(checkpoint.load(Path(path), device), config)
 
@@ -134,18 +134,18 @@ class Separator:
 
         Args:
             source: a video file; or (frames, audio, rate) with frames (F, H, W, 3) uint8 RGB at 25
-                a second, audio (N,) float in -1..1 from the same moment, and rate 16000.
-            output: folder for the files of a file; `<stem>_output` beside it if None.
+                per second, audio (N,) float in -1..1 that starts with them, and rate 16000.
+            output: folder of the results of a file; `<stem>_output` beside it if None.
             progress: shows each step; see `avsep.progress.show_progress`.
 
         Raises:
-            UsageError: the file is none, or the output cannot be written.
-            CheckError: no face, no sound, damaged content, a full disk.
-            ValueError: arrays of another shape, type or rate.
+            UsageError: the file cannot be read, or the output cannot be written.
+            CheckError: there is no face or no sound, the file is damaged, or the disk is full.
+            ValueError: arrays of a wrong shape, type or rate.
         """
         if isinstance(source, tuple):
             if output is not None:
-                raise ValueError("arrays come back as arrays; leave output out.")
+                raise ValueError("arrays are returned as arrays; leave output out.")
             return self._separate_arrays(*source, progress=progress)
         path = checked_path(source)
         target = Path(output) if output is not None else path.with_name(f"{path.stem}_output")
@@ -253,7 +253,7 @@ def _like(given: Any, values: np.ndarray) -> np.ndarray | Tensor:
 
 
 def _moved(made: Separation, folder: Path, target: Path) -> Separation:
-    """The same with the paths that its files have now."""
+    """The result with the paths that its files have now."""
 
     def place(path: Any) -> Any:
         return target / path.relative_to(folder) if isinstance(path, Path) else path

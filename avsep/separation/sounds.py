@@ -1,4 +1,4 @@
-"""The voices as sound files, at the level of the input, and what is left of the mixture."""
+"""Voices as sound files at the level of the input, and the mixture minus the voices."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from avsep.separation.recording import Timeline
 
 BLOCK = RATE_HZ  # samples handled at a time
 FULL_SCALE = 32768
-HIGHEST = (FULL_SCALE - 1) / FULL_SCALE  # of 16-bit sound
+HIGHEST = (FULL_SCALE - 1) / FULL_SCALE  # largest sample of 16-bit sound
 
 
 @dataclass(frozen=True, eq=False)
 class Pcm:
-    """Samples of an array on disk as 16-bit numbers, as the WAV file has them.
+    """Samples of an array on disk as the 16-bit numbers that the WAV file has.
 
     Attributes:
         samples: (n,) float32.
-        gain: that brings the peak to full scale at most.
+        gain: factor that keeps the peak within full scale.
     """
 
     samples: DiskArray
@@ -38,13 +38,13 @@ class Pcm:
 
 
 def leveled(voice: DiskArray) -> Pcm:
-    """A voice at its own level, or as much softer as its peak needs to fit."""
+    """A voice at its own level, attenuated as a whole if its peak exceeds full scale."""
     peak = max((float(np.abs(voice[a:b]).max()) for a, b in _blocks(0, len(voice))), default=0.0)
     return Pcm(voice, min(1.0, HIGHEST / peak) if peak > 0 else 1.0)
 
 
 def write_voice(path: Path, voice: Pcm, timeline: Timeline) -> None:
-    """Write the span of the sound as mono 16-bit WAV."""
+    """Write a voice as mono 16-bit WAV, as long as the sound of the recording."""
     import soundfile
 
     first = timeline.sound_start
@@ -56,9 +56,9 @@ def write_voice(path: Path, voice: Pcm, timeline: Timeline) -> None:
 def write_residual(
     path: Path, mixture: DiskArray, voices: Sequence[Pcm], timeline: Timeline
 ) -> None:
-    """Write the mixture less the voices as they were written, as mono float WAV.
+    """Write the mixture minus the voices as they were written, as mono float WAV.
 
-    Floats, since the difference may exceed full scale where an estimate is wrong.
+    Floats, because the difference may exceed full scale where an estimate is wrong.
     """
     import soundfile
 

@@ -1,4 +1,4 @@
-"""A speaker on the time line of the recording: what the model sees, and when."""
+"""Speakers on the time line of a recording: what the model sees of each, and when."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ BOX_MARGIN = 1.5  # side of the analysis square over the side of the face box
 class Speaker:
     """One face over the whole recording, F frames.
 
-    Where the face is not seen its last frame is held (before it first appears, the first one) and
-    marked as missing: the models take that as a mouth that does not move.
+    While the face is away, its last frame is repeated (before it first appears, the first one) and
+    marked as missing; the models treat that as a mouth that does not move.
 
     Attributes:
-        number: from 1 on.
+        number: counted from 1.
         valid: (F,) uint8, see `avsep.schema.Landmarks`.
         score: (F,) float16, confidence of the landmarks; 0 where there are none.
     """
 
-    def __init__(self, number: int, chain: SpeakerTrack, num_frames: int) -> None:
+    def __init__(self, number: int, track: SpeakerTrack, num_frames: int) -> None:
         self.number = number
         self.valid = np.full(num_frames, MISSING, np.uint8)
         self.score = np.zeros(num_frames, np.float16)
-        self._tracklets = chain.tracklets
+        self._tracklets = track.tracklets
         self._which = np.zeros(num_frames, np.int32)  # tracklet shown in each frame
-        self._place = np.zeros(num_frames, np.int32)  # and frame within it
+        self._place = np.zeros(num_frames, np.int32)  # and the frame of that tracklet
         for index, tracklet in enumerate(self._tracklets):
             span = slice(tracklet.start, tracklet.stop)
             self.valid[span], self.score[span] = tracklet.valid, tracklet.score
@@ -45,7 +45,7 @@ class Speaker:
 
     @property
     def spans(self) -> list[tuple[int, int]]:
-        """First frame and frame after the last of each stretch in which the face is followed."""
+        """First frame and frame after the last of each span in which the face is tracked."""
         edges = np.flatnonzero(np.diff(np.concatenate([[0], self.valid != MISSING, [0]])))
         return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
@@ -55,8 +55,8 @@ class Speaker:
         for tracklet, places in self._runs(first, stop):
             low = int(places[0])
             local = slice(low, int(places[-1]) + 1)
-            lips.append(tracklet.stored.lips[local][places - low])
-            points.append(tracklet.stored.points[local][places - low].astype(np.float32))
+            lips.append(tracklet.arrays.lips[local][places - low])
+            points.append(tracklet.arrays.points[local][places - low].astype(np.float32))
         return Cues(
             lips=np.concatenate(lips),
             landmarks=np.concatenate(points),
@@ -66,12 +66,12 @@ class Speaker:
     def squares(self, first: int, stop: int) -> np.ndarray:
         """(n, 3) float32: left, top and side of the face box, in source pixels.
 
-        The box is the one the landmarks fill, smoothed; where the face is not seen it is held.
+        It is the smoothed bounding square of the landmarks, repeated while the face is away.
         """
         found = []
         for tracklet, places in self._runs(first, stop):
             low = int(places[0])
-            found.append(tracklet.stored.squares[low : int(places[-1]) + 1][places - low])
+            found.append(tracklet.arrays.squares[low : int(places[-1]) + 1][places - low])
         squares = np.concatenate(found)
         side = squares[:, 2] / BOX_MARGIN
         return np.stack(
@@ -89,8 +89,8 @@ class Speaker:
         for tracklet, places in self._runs(first, stop):
             low = int(places[0])
             local = slice(low, int(places[-1]) + 1)
-            squares = tracklet.stored.squares[local][places - low]
-            points = tracklet.stored.points[local][places - low].astype(np.float32)[:, :, :2]
+            squares = tracklet.arrays.squares[local][places - low]
+            points = tracklet.arrays.points[local][places - low].astype(np.float32)[:, :, :2]
             step = squares[:, 2] / ANALYSIS_SIZE
             found.append((points + 0.5) * step[:, None, None] + squares[:, None, :2] - 0.5)
         return np.concatenate(found)
@@ -107,14 +107,14 @@ class Speaker:
 
 
 def gains_of(valid: np.ndarray, config: SeparateConfig) -> np.ndarray:
-    """How much of a voice is kept in each frame: less the longer its face is away.
+    """The gain of a voice in each frame: it falls the longer the face is away.
 
     Args:
         valid: (F,) uint8, see `avsep.schema.Landmarks`.
-        config: how long a voice stays, and how long it fades.
+        config: how long a voice is held, and how long it fades.
 
     Returns:
-        (F,) float32 in 0..1; all 0 where the face is never seen.
+        (F,) float32 in 0..1; all 0 if the face is never visible.
     """
     seen = np.flatnonzero(valid != MISSING)
     if not len(seen):
@@ -133,26 +133,26 @@ def find_speakers(
     """The speakers of a recording, by first appearance, then from left to right.
 
     Raises:
-        CheckError: there is no face, or there are fewer than wanted.
+        CheckError: there is no face, or fewer faces than asked for.
     """
-    chains = [c for c in link_tracklets(tracklets) if c.seen_frames >= config.min_seen_s * FPS]
-    if not chains:
+    tracks = [t for t in link_tracklets(tracklets) if t.seen_frames >= config.min_seen_s * FPS]
+    if not tracks:
         raise CheckError(
-            f"no face is seen for {config.min_seen_s:g} s in {name}, so there is no voice to"
-            " separate by one."
+            f"no face is visible for {config.min_seen_s:g} s in {name}; the voices are separated by"
+            " the faces of the speakers."
         )
-    if config.speakers > len(chains):
+    if config.speakers > len(tracks):
         raise CheckError(
-            f"{config.speakers} speakers are wanted, but {len(chains)} face(s) were found in"
-            f" {name}; ask for fewer, or leave --speakers out."
+            f"{config.speakers} speakers were asked for, but {len(tracks)} face(s) found in {name};"
+            " ask for fewer, or leave --speakers out."
         )
     if config.speakers:
-        longest = sorted(chains, key=lambda chain: -chain.seen_frames)[: config.speakers]
-        chains = [chain for chain in chains if chain in longest]
-    speakers = [Speaker(n, chain, timeline.num_frames) for n, chain in enumerate(chains, start=1)]
+        longest = sorted(tracks, key=lambda track: -track.seen_frames)[: config.speakers]
+        tracks = [track for track in tracks if track in longest]
+    speakers = [Speaker(n, track, timeline.num_frames) for n, track in enumerate(tracks, start=1)]
     if missing := sorted(set(config.only) - {speaker.number for speaker in speakers}):
         raise CheckError(
             f"there is no speaker {', '.join(map(str, missing))} in {name};"
-            f" the faces found are 1 to {len(speakers)}."
+            f" choose from 1 to {len(speakers)}."
         )
     return [s for s in speakers if not config.only or s.number in config.only]

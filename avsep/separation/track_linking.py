@@ -1,55 +1,30 @@
-"""Tracklets of one face joined into a speaker, by place and appearance; split when in doubt.
+"""Tracklets of one face linked into a speaker, by place and appearance; kept apart when in doubt.
 
-Two speakers that are one person cost a file too many; one speaker that is two persons is a swap.
-The appearance is that of `avsep.faces.appearance`: face, hair and what is behind them, which a
-camera shows again when it is cut back to.
+An extra speaker costs a file, but two people in one file would be a swap. The appearance (see
+`avsep.faces.appearance`) covers the face, the hair and what is behind them: a camera that cuts
+back shows them again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from avsep.schema import FPS
-from avsep.separation.tracking import Tracklet
+from avsep.separation.tracking import FaceSpan, Tracklet
 
-# Likeness (correlation, -1..1) of two tracklets of one person. Between different people it is 0.2
-# in the median and 0.46 in one of twenty.
+# Least likeness (correlation, -1..1) of two tracklets of one person. Between different people its
+# median is 0.2, and one pair in twenty reaches 0.46.
 SAME_APPEARANCE = 0.7
-SAME_APPEARANCE_IN_PLACE = 0.5  # where the face was last as well
+SAME_APPEARANCE_IN_PLACE = 0.5  # where the face is also in its last place
 MARGIN = 0.15  # by which the best speaker must beat the next one
-PLACE_SHARE = 0.5  # of its side that a face may have moved to be in its place
-SIZE_RATIO = 1.3  # by which it may have grown or shrunk
-PLACE_FRAMES = 10 * FPS  # a place is remembered for this long
-REMEMBERED = 12  # tracklets of a speaker whose appearance is compared
-TOGETHER = 10  # frames within which tracklets count as starting together, after a cut say
-
-
-class Appearance(Protocol):
-    """A face that was followed for a while, as far as joining goes; see `following.Tracklet`."""
-
-    @property
-    def start(self) -> int:
-        """First frame."""
-
-    @property
-    def stop(self) -> int:
-        """Frame after the last."""
-
-    @property
-    def first_box(self) -> np.ndarray:
-        """(3,) centre x, centre y and side at first."""
-
-    @property
-    def last_box(self) -> np.ndarray:
-        """(3,) likewise, at last."""
-
-    @property
-    def appearance(self) -> np.ndarray:
-        """(2, 432) at first and at last."""
+PLACE_SHARE = 0.5  # how far a face in the same place may have moved, in sides of its box
+SIZE_RATIO = 1.3  # how much it may have grown or shrunk
+PLACE_FRAMES = 10 * FPS  # how long a place is remembered
+REMEMBERED = 12  # last tracklets of a speaker whose appearance is compared
+TOGETHER = 10  # tracklets that start within this many frames start together, as after a cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,61 +35,68 @@ class SpeakerTrack:
 
     @property
     def seen_frames(self) -> int:
-        """Frames in which the face was followed."""
+        """Number of frames in which the face was tracked."""
         return sum(len(tracklet.valid) for tracklet in self.tracklets)
 
 
 def link_tracklets(tracklets: Sequence[Tracklet]) -> list[SpeakerTrack]:
-    """Join tracklets (by first frame) into chains, by first appearance, then left to right."""
-    chains: list[list[Tracklet]] = []
+    """Link tracklets into speakers, sorted by first second, then from left to right."""
+    speakers: list[list[Tracklet]] = []
     waiting = sorted(tracklets, key=lambda tracklet: tracklet.start)
     while waiting:
         end = min(waiting[0].start + TOGETHER, waiting[0].stop)
         group = [tracklet for tracklet in waiting if tracklet.start < end]
         waiting = waiting[len(group) :]
-        chosen = assign(group, chains)
+        speaker_of = assign(group, speakers)
         for number, tracklet in enumerate(group):
-            if number in chosen:
-                chains[chosen[number]].append(tracklet)
+            if number in speaker_of:
+                speakers[speaker_of[number]].append(tracklet)
             else:
-                chains.append([tracklet])
-    made = [SpeakerTrack(tuple(chain)) for chain in chains]
+                speakers.append([tracklet])
+    tracks = [SpeakerTrack(tuple(speaker)) for speaker in speakers]
     return sorted(
-        made, key=lambda c: (c.tracklets[0].start // FPS, float(c.tracklets[0].first_box[0]))
+        tracks, key=lambda t: (t.tracklets[0].start // FPS, float(t.tracklets[0].first_box[0]))
     )
 
 
-def assign(group: Sequence[Appearance], chains: Sequence[Sequence[Appearance]]) -> dict[int, int]:
-    """Which tracklet of a group goes on which chain; each chain is taken once."""
-    if not chains:
+def assign(group: Sequence[FaceSpan], speakers: Sequence[Sequence[FaceSpan]]) -> dict[int, int]:
+    """The speaker that each tracklet of a group belongs to, where there is no doubt.
+
+    Args:
+        group: tracklets that start together, so they are different faces.
+        speakers: the earlier tracklets of each speaker, in order.
+
+    Returns:
+        Number of the speaker by number of the tracklet; each speaker occurs at most once.
+    """
+    if not speakers:
         return {}
-    table = np.array([[likeness(chain, tracklet) for chain in chains] for tracklet in group])
-    wanted = []
-    for number, tracklet in enumerate(group):
+    table = np.array([[likeness(speaker, span) for speaker in speakers] for span in group])
+    candidates = []
+    for number, span in enumerate(group):
         best = int(table[number].argmax())
-        others = np.delete(table[number], best)
-        # Another tracklet of the group that fits as well puts the choice in doubt, too.
-        rivals = np.delete(table[:, best], number)
-        doubt = max(others.max(initial=-1.0), rivals.max(initial=-1.0))
-        chain = chains[best]
-        limit = SAME_APPEARANCE_IN_PLACE if in_place(chain[-1], tracklet) else SAME_APPEARANCE
-        free = chain[-1].stop <= tracklet.start
-        if free and table[number, best] >= max(limit, doubt + MARGIN):
-            wanted.append((float(table[number, best]), number, best))
-    chosen: dict[int, int] = {}
-    for _, number, best in sorted(wanted, reverse=True):
-        if best not in chosen.values():
-            chosen[number] = best
-    return chosen
+        other_speakers = np.delete(table[number], best)
+        # Another tracklet of the group that fits as well makes the choice doubtful, too.
+        other_spans = np.delete(table[:, best], number)
+        second = max(other_speakers.max(initial=-1.0), other_spans.max(initial=-1.0))
+        last = speakers[best][-1]
+        limit = SAME_APPEARANCE_IN_PLACE if in_place(last, span) else SAME_APPEARANCE
+        if last.stop <= span.start and table[number, best] >= max(limit, second + MARGIN):
+            candidates.append((float(table[number, best]), number, best))
+    assigned: dict[int, int] = {}
+    for _, number, best in sorted(candidates, reverse=True):
+        if best not in assigned.values():
+            assigned[number] = best
+    return assigned
 
 
-def likeness(chain: Sequence[Appearance], tracklet: Appearance) -> float:
-    """How alike a tracklet is to the most similar of a chain's last ones, -1..1."""
-    return max(float((f.appearance @ tracklet.appearance.T).max()) for f in chain[-REMEMBERED:])
+def likeness(speaker: Sequence[FaceSpan], span: FaceSpan) -> float:
+    """The highest correlation of a tracklet with the last ones of a speaker, -1..1."""
+    return max(float((s.appearance @ span.appearance.T).max()) for s in speaker[-REMEMBERED:])
 
 
-def in_place(before: Appearance, after: Appearance) -> bool:
-    """Whether a face starts about where, and as large as, another one was last."""
+def in_place(before: FaceSpan, after: FaceSpan) -> bool:
+    """Whether a face starts about where another one was last, soon after and as large."""
     ratio = float(after.first_box[2] / before.last_box[2])
     distance = float(np.hypot(*(after.first_box[:2] - before.last_box[:2])))
     return (

@@ -1,4 +1,4 @@
-"""The faces of a recording, followed in one pass, with their mouths and landmarks on disk."""
+"""The faces of a recording, tracked in one pass, with their mouths and landmarks on disk."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from avsep.separation.config import SeparateConfig
 from avsep.separation.disk_array import DiskArray
 from avsep.separation.recording import Recording
 
-MIN_TRACKLET_FRAMES = 10  # shorter sightings are no part of a speaker
+MIN_TRACKLET_FRAMES = 10  # a shorter track does not become part of a speaker
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
-    """What is on disk of a track.
+class FaceArrays:
+    """The arrays of a face, T frames, on disk.
 
     Attributes:
-        lips: (T, 96, 96) uint8.
-        points: (T, 68, 3) float16, in the analysis frame.
-        squares: (T, 3) float32, the analysis squares in source pixels: left, top, side.
+        lips: (T, 96, 96) uint8, crops of the mouth.
+        points: (T, 68, 3) float16, landmarks in the analysis square.
+        squares: (T, 3) float32, left, top and side of the analysis squares, in source pixels.
     """
 
     lips: DiskArray
@@ -36,7 +36,7 @@ class Stored:
     squares: DiskArray
 
     @classmethod
-    def of(cls, folder: Path, track_id: int) -> Stored:
+    def of(cls, folder: Path, track_id: int) -> FaceArrays:
         """The arrays of a new track."""
         return cls(
             DiskArray(folder / f"lips{track_id}.u8", "uint8", (LIPS_SIZE, LIPS_SIZE)),
@@ -57,31 +57,39 @@ class Stored:
 
 
 @dataclass(frozen=True, eq=False)
-class Tracklet:
-    """A face followed without a break.
+class FaceSpan:
+    """Where a face was while it was tracked without a break, and how it appeared.
 
     Attributes:
-        start: its first frame on the time line.
-        first_box: (3,) centre x, centre y and side of the face there, in source pixels.
-        last_box: likewise, where it was seen last.
-        appearance: (2, 432) what it looked like at first and at last.
-        valid: (T,) uint8, see `avsep.schema.Landmarks`.
-        score: (T,) float16.
-        stored: the rest.
+        start: first frame on the time line.
+        stop: frame after the last.
+        first_box: (3,) centre x, centre y and side of the face in its first frame, in source
+            pixels.
+        last_box: (3,) the same for the frame in which the face was last visible.
+        appearance: (2, 432) appearance of the face at first and at last, see
+            `avsep.faces.appearance`.
     """
 
     start: int
+    stop: int
     first_box: np.ndarray
     last_box: np.ndarray
     appearance: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Tracklet(FaceSpan):
+    """A face that was tracked without a break, T frames.
+
+    Attributes:
+        valid: (T,) uint8, see `avsep.schema.Landmarks`.
+        score: (T,) float16, confidence of the landmarks.
+        arrays: mouths and landmarks.
+    """
+
     valid: np.ndarray
     score: np.ndarray
-    stored: Stored
-
-    @property
-    def stop(self) -> int:
-        """Frame after the last."""
-        return self.start + len(self.valid)
+    arrays: FaceArrays
 
 
 def faces_config(config: SeparateConfig) -> FacesConfig:
@@ -100,13 +108,13 @@ def track_faces(
     folder: Path,
     progress: StepProgress,
 ) -> list[Tracklet]:
-    """Follow every face of a recording; by first frame, then from left to right."""
-    stored: dict[int, Stored] = {}
+    """Track every face of a recording; sorted by first frame, then from left to right."""
+    arrays: dict[int, FaceArrays] = {}
 
     def keep(chunk: TrackChunk) -> None:
-        if chunk.track_id not in stored:
-            stored[chunk.track_id] = Stored.of(folder, chunk.track_id)
-        stored[chunk.track_id].append(chunk)
+        if chunk.track_id not in arrays:
+            arrays[chunk.track_id] = FaceArrays.of(folder, chunk.track_id)
+        arrays[chunk.track_id].append(chunk)
 
     timeline = recording.timeline
     tracker = Tracker(faces_config(config), backend, StepTimer(), keep)
@@ -115,18 +123,19 @@ def track_faces(
         for _ in tracker.steps(frames):
             advance(1)
     kept = tracker.finish().kept
-    for track_id in stored.keys() - {track.track_id for track in kept}:
-        stored[track_id].remove()
-    return [_tracklet(track, timeline.first_picture, stored[track.track_id]) for track in kept]
+    for track_id in arrays.keys() - {track.track_id for track in kept}:
+        arrays[track_id].remove()
+    return [_tracklet(track, timeline.first_picture, arrays[track.track_id]) for track in kept]
 
 
-def _tracklet(track: FinishedTrack, offset: int, stored: Stored) -> Tracklet:
+def _tracklet(track: FinishedTrack, offset: int, arrays: FaceArrays) -> Tracklet:
     return Tracklet(
         start=track.start + offset,
+        stop=track.start + offset + len(track.valid),
         first_box=track.first_box,
         last_box=track.last_box,
         appearance=track.appearance,
         valid=track.valid,
         score=track.score,
-        stored=stored,
+        arrays=arrays,
     )

@@ -1,4 +1,4 @@
-"""The videos of a separation: each speaker framed with the own voice, and an overview of all."""
+"""The videos of a separation: one per speaker with their voice, and an overview of all."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from avsep.separation.recording import Recording
 from avsep.separation.sounds import Pcm
 from avsep.separation.speakers import Speaker
 
-MAX_SIDE = 1280  # of the pictures written
-CHUNK = 50  # frames whose boxes are read at a time
-# Told apart by people who see colours differently as well (Okabe and Ito).
+MAX_SIDE = 1280  # longer side of the pictures written, in pixels
+CHUNK = 50  # frames whose boxes are read from disk at a time
+# Distinct for colour-blind people too (Okabe and Ito).
 COLOURS = (
     (230, 159, 0),
     (86, 180, 233),
@@ -32,7 +32,7 @@ AWAY = (128, 128, 128)
 
 
 def video_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height of the pictures written: even, the longer side at most `MAX_SIDE`."""
+    """Width and height of the pictures written: even numbers, at most `MAX_SIDE`."""
     scale = min(1.0, MAX_SIDE / max(width, height))
     even = [max(2, round(side * scale / 2) * 2) for side in (width, height)]
     return even[0], even[1]
@@ -49,11 +49,11 @@ def write_videos(
     """Write `speaker<n>.mp4` and `overview.mp4` in one pass; returns their paths.
 
     Args:
-        folder: where to.
-        recording: the pictures, and the mixture that the overview sounds with.
-        speakers: to draw.
-        voices: of the speakers.
-        scale: side of the squares drawn over the side of the face boxes.
+        folder: folder of the files.
+        recording: the pictures, and the mixture, which is the sound of the overview.
+        speakers: the speakers to draw.
+        voices: the voice of each speaker.
+        scale: side of the squares drawn, in sides of the face boxes.
         progress: shows the step; see `avsep.progress.show_progress`.
     """
     timeline = recording.timeline
@@ -66,8 +66,8 @@ def write_videos(
             stack.enter_context(open_mp4(path, sound))
             for path, sound in zip(paths, sounds, strict=True)
         ]
-        # Encoders leave Python's lock alone: each file has a thread, and its pictures stay in order
-        # because one is waited for before the next is given. Entered last, so ended first.
+        # Encoders release Python's lock, so each file has a thread. Its pictures stay in order: the
+        # next one waits for the one before. The pool is entered last, so it ends first.
         pool = stack.enter_context(ThreadPoolExecutor(len(writers)))
         boxes: list[np.ndarray] = []
         pending: list[Future[None]] = []
@@ -99,7 +99,7 @@ def write_videos(
 
 
 def scaled_boxes(squares: np.ndarray, scale: float) -> np.ndarray:
-    """Squares (n, 3) of left, top, side, made larger about their centres."""
+    """Squares (n, 3) of left, top and side, enlarged about their centres."""
     grown = squares[:, 2:] * scale
     return np.concatenate([squares[:, :2] + (squares[:, 2:] - grown) / 2, grown], axis=1)
 
@@ -111,7 +111,7 @@ def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _frame(canvas: np.ndarray, box: np.ndarray, number: int, seen: bool) -> None:
-    """Draw the square of a speaker; grey and thin where the face is away."""
+    """Draw the square of a speaker; grey and thin while the face is away."""
     left, top, side = (round(float(value)) for value in box)
     colour = COLOURS[(number - 1) % len(COLOURS)] if seen else AWAY
     thick = max(1, canvas.shape[0] // 240) if seen else 1

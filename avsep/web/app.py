@@ -1,4 +1,4 @@
-"""The page and its requests. For this machine alone: loopback, one user, no accounts."""
+"""The page and its requests. For this machine only: loopback, one user, no accounts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATIC = Path(__file__).parent / "static"
 PAGES = {"": "page.html", "page.css": "page.css", "page.js": "page.js"}
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv")
 DEFAULT_MAX_BYTES = 1 << 30
-OWN_HEADER = "x-avsep"  # a header that no foreign page can send without asking first
+OWN_HEADER = "x-avsep"  # pages of other sites cannot send it without asking first
 _FILE = re.compile(r"(speaker\d+\.(wav|mp4|png)|overview\.mp4|tracks\.json|residual\.wav)")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
@@ -48,9 +48,9 @@ def create_app(
 
     Args:
         separator: a loaded model.
-        max_bytes: of an upload.
-        note: what a person should know of the model.
-        folder: for the files; a temporary one if None.
+        max_bytes: size of the largest upload.
+        note: a warning about the model, for people.
+        folder: folder for the files; that of the system for temporary files if None.
     """
     jobs = Jobs(separator, folder)
 
@@ -73,21 +73,22 @@ def create_app(
             return _problem(403, "this request does not come from the page.")
         title = Path(request.query_params.get("name", "")).name[:200]
         if Path(title).suffix.lower() not in SUFFIXES:
-            return _problem(415, f"a video file is wanted: {', '.join(SUFFIXES)}.")
+            wanted = ", ".join(SUFFIXES)
+            return _problem(415, f"this is not a video file; its name must end in {wanted}.")
         promised = request.headers.get("content-length", "")
         if promised.isdecimal() and int(promised) > max_bytes:
             return _too_large(max_bytes)
         try:
             job = jobs.new(title)
         except BusyError:
-            return _problem(429, "too many videos wait already; try again later.")
+            return _problem(429, "too many videos are waiting; try again later.")
         try:
             if not await _receive(request, job.video, max_bytes):
                 jobs.remove(job)
                 return _too_large(max_bytes)
         except (ClientDisconnect, OSError):
             jobs.remove(job)
-            return _problem(400, "the upload broke off.")
+            return _problem(400, "the upload was interrupted.")
         jobs.start(job)
         return JSONResponse({"job": job.name}, status_code=201)
 
@@ -118,7 +119,7 @@ def create_app(
             Route("/", page),
             Route("/{name}", page),
         ],
-        # A page of another host whose name is made to lead here is turned away.
+        # Refuses a page of another host whose name was made to point here (DNS rebinding).
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"]),
             Middleware(BaseHTTPMiddleware, dispatch=_with_headers),
@@ -136,7 +137,7 @@ async def _with_headers(
 
 
 async def _receive(request: Request, path: Path, max_bytes: int) -> bool:
-    """Write the body to a file; False when it is too large."""
+    """Write the body of a request to a file; False if it is too large."""
     count = 0
     with path.open("wb") as file:
         async for chunk in request.stream():
@@ -159,7 +160,7 @@ def _too_large(max_bytes: int) -> Response:
 
 
 def _gone() -> Response:
-    return _problem(404, "this is not there, or not any more.")
+    return _problem(404, "this does not exist, or no longer.")
 
 
 def _problem(code: int, sentence: str) -> Response:

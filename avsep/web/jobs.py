@@ -1,4 +1,4 @@
-"""The separations that a page has asked for: one at a time, their files removed after a while."""
+"""The separations that a page asked for: one at a time, and their files are removed later."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from avsep.separation import Separator
 
 MAX_WAITING = 4
-KEEP_S = 30 * 60.0  # after which the files of a finished job are removed
+KEEP_S = 30 * 60.0  # files of a finished job are removed after this long without a request
 
 
 class BusyError(Exception):
-    """Too many jobs wait already."""
+    """Too many jobs are waiting."""
 
 
 class _CancelledError(Exception):
@@ -38,16 +38,17 @@ class Job:
     """One video.
 
     Attributes:
-        name: unique, cannot be guessed.
-        title: of the file, for people.
-        folder: that holds the video and the output.
+        name: unique name that cannot be guessed.
+        title: name of the file, for people.
+        folder: folder of the video and the output.
         state: `waiting`, `running`, `done`, `failed` or `cancelled`.
-        step: what is being done.
-        done: how far the step is.
-        total: of the step.
-        message: one sentence when it failed.
-        facts: of the separation when it is done.
-        touched: when it was asked about last, by the monotonic clock.
+        step: title of the current step.
+        done: number of items of the step that have ended.
+        total: number of items of the step.
+        message: one sentence if it failed.
+        facts: summary of the separation once it is done.
+        touched: time of the last request for it, by the monotonic clock.
+        cancelled: whether it should end at its next step.
     """
 
     name: str
@@ -73,7 +74,7 @@ class Job:
         return self.folder / "output"
 
     def values(self) -> dict[str, Any]:
-        """What the page may know."""
+        """The values that the page shows."""
         return {
             "state": self.state,
             "title": self.title,
@@ -86,11 +87,11 @@ class Job:
 
 
 class Jobs:
-    """Runs jobs in a thread of its own, in the order they came.
+    """Runs jobs in a separate thread, in the order they came.
 
     Args:
         separator: a loaded model.
-        parent: folder for the files; a temporary one if None.
+        parent: folder for the files; that of the system for temporary files if None.
     """
 
     def __init__(self, separator: Separator, parent: Path | None = None) -> None:
@@ -103,10 +104,10 @@ class Jobs:
         self._thread.start()
 
     def new(self, title: str) -> Job:
-        """A job whose video is still to be written; `start` follows, or `remove`.
+        """Make a job whose video is not written yet; call `start` or `remove` afterwards.
 
         Raises:
-            BusyError: too many jobs wait already.
+            BusyError: too many jobs are waiting.
         """
         self.sweep()
         with self._lock:
@@ -120,18 +121,18 @@ class Jobs:
             return job
 
     def start(self, job: Job) -> None:
-        """Put a job with its video into the row."""
+        """Queue a job whose video is written."""
         self._waiting.put(job)
 
     def get(self, name: str) -> Job | None:
-        """A job by name."""
+        """The job of a name; None if there is none."""
         job = self._jobs.get(name)
         if job is not None:
             job.touched = time.monotonic()
         return job
 
     def remove(self, job: Job) -> None:
-        """Forget a job and its files; one that runs ends at its next step."""
+        """Remove a job and its files; a running one ends at its next step."""
         job.cancelled = True
         with self._lock:
             self._jobs.pop(job.name, None)
@@ -139,7 +140,7 @@ class Jobs:
             shutil.rmtree(job.folder, ignore_errors=True)
 
     def sweep(self, keep_s: float = KEEP_S) -> None:
-        """Remove what nobody has asked about for a while."""
+        """Remove finished jobs without a request for `keep_s` seconds."""
         limit = time.monotonic() - keep_s
         ended = ("done", "failed")
         for job in [j for j in self._jobs.values() if j.state in ended and j.touched < limit]:
@@ -179,11 +180,11 @@ class Jobs:
                 assert isinstance(speaker.voice, Path)
                 write_spectrogram(speaker.voice, speaker.voice.with_suffix(".png"))
             job.facts = made.summary()
-            job.video.unlink()  # the results show all that is needed
+            job.video.unlink()  # the page shows only the results
             job.state = "done"
         except _CancelledError:
             job.state = "cancelled"
         except AvsepError as error:
             job.state, job.message = "failed", str(error)
-        except Exception as error:  # the page must hear of it; the thread goes on
+        except Exception as error:  # the page must show it, and the thread must go on
             job.state, job.message = "failed", f"something went wrong: {type(error).__name__}."

@@ -1,4 +1,4 @@
-"""The released weights that can be fetched by name."""
+"""The released weights that can be downloaded by name."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Part:
     """A file of a release.
 
     Attributes:
-        name: of the file.
-        url: folder that holds it.
-        sha256: that it must have; empty where the authors publish none: then the first download is
-            recorded, and later ones must equal it.
+        name: name of the file.
+        url: address of the folder that holds it.
+        sha256: expected hash; empty where the authors publish none: then that of the first
+            download is recorded, and later ones must equal it.
     """
 
     name: str

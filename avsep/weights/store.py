@@ -1,4 +1,4 @@
-"""Where weights are: in the runs of a project, and in a folder of the user."""
+"""The weights on this machine: in the runs of a project, and in a folder of the user."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from avsep.models.registry import MODELS
 from avsep.weights.catalogue import release
 from avsep.workspace import Workspace
 
-SOURCES = "sources.json"  # sha256 of all that was ever fetched, by name and part
+SOURCES = "sources.json"  # sha256 of every file that was ever downloaded, by model and role
 
 
 @dataclass(frozen=True)
 class Found:
-    """Weights that are here.
+    """Weights on this machine.
 
     Attributes:
         name: dolphin, vovit or vovit-s1.
-        path: for `checkpoint.load`.
-        kind: `trained` in the project, or `released`.
-        card: see `checkpoint`.
+        path: path to give to `checkpoint.load`.
+        kind: `trained` by the project, or `released` by its authors.
+        card: its card, see `avsep.models.checkpoint`.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Found:
 
 
 def store_folder() -> Path:
-    """`AVSEP_WEIGHTS`, else a folder of the user's data."""
+    """The folder of released weights: `AVSEP_WEIGHTS`, else one in the data of the user."""
     if named := os.environ.get("AVSEP_WEIGHTS"):
         return Path(named)
     data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
@@ -46,12 +46,12 @@ def store_folder() -> Path:
 
 
 def installed(root: Path, store: Path | None = None) -> list[Found]:
-    """All weights that are here, those of the project first; damaged ones are left out."""
+    """All weights on this machine, by name; damaged ones are left out."""
     return [found for name in MODELS for found in _of_name(name, root, store or store_folder())]
 
 
 def find(name: str, root: Path, store: Path | None = None) -> Found | None:
-    """The weights of a name: the project's own, else released ones; None if there are none."""
+    """The weights of a name: those the project trained, else released ones, else None."""
     return next(_of_name(name, root, store or store_folder()), None)
 
 
@@ -72,23 +72,23 @@ def get(
     base: str = "",
     advance: Callable[[int], None] = lambda _bytes: None,
 ) -> Found:
-    """Fetch released weights and make them a model of this project.
+    """Download released weights and turn them into a model of this project.
 
     Args:
-        name: of the release.
-        store: folder for it.
-        base: address of a folder with the same files, in place of the authors' own.
-        advance: takes the number of bytes that have just come.
+        name: name of the release.
+        store: folder of released weights.
+        base: address of another folder with the same files; that of the authors if empty.
+        advance: called with the number of bytes that have just arrived.
 
     Raises:
-        CheckError: no connection, or a file that is not what it was, or no such weights.
-        UsageError: an unknown name, or an address that is not allowed.
+        CheckError: a file cannot be downloaded, has changed, or does not hold such weights.
+        UsageError: the name is unknown, or the address is not allowed.
     """
     wanted = release(name)
     path = store / f"{name}.safetensors"
     store.mkdir(parents=True, exist_ok=True)
     known = _known(store)
-    # Beside the store, so that a large file is never copied from one disk to another.
+    # In the store, so that a large file is never copied from one disk to another.
     with tempfile.TemporaryDirectory(prefix=".get-", dir=store) as folder:
         files = {}
         for role, part in wanted.parts.items():

@@ -74,7 +74,7 @@ def quad(path: Path) -> Path:
 def bad_inputs(folder: Path) -> dict[str, tuple[str, int]]:
     """What is given, and the exit code."""
     (folder / "folder").mkdir()
-    (folder / "text.mp4").write_text("this is no video")
+    (folder / "text.mp4").write_text("this is not a video")
     (folder / "empty.mp4").touch()
     whole = talk(folder / "whole.mp4", audio_codec="aac").read_bytes()
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
@@ -130,7 +130,7 @@ def test_the_published_options_work(avsep, tmp_path, face):
     assert "trained on the demo corpus" in err
 
 
-def test_a_file_of_settings_is_read_and_options_go_before_it(avsep, tmp_path, face):
+def test_a_file_of_settings_is_read_and_options_override_it(avsep, tmp_path, face):
     video = talk(tmp_path / "talk.mkv")
     (tmp_path / "mine.yaml").write_text("audio_only: true\nface_scale: 3.0\n")
     config = ("--config", tmp_path / "mine.yaml", "--face-scale", "1.0", "--json")
@@ -157,7 +157,7 @@ def test_a_file_of_settings_is_read_and_options_go_before_it(avsep, tmp_path, fa
         (("--precision", "fp16"), 2, "fp16"),
     ],
 )
-def test_wrong_wishes_are_named(avsep, tmp_path, face, options, code, words):
+def test_wrong_options_are_named(avsep, tmp_path, face, options, code, words):
     video = talk(tmp_path / "talk.mkv")
     found, _, err = avsep(video, "-o", tmp_path / "out", *options)
     assert (found, words in err) == (code, True), err

@@ -1,4 +1,4 @@
-"""Arrays in, voices out: levels, lengths, seams, fades; on drawn faces and an echoing model."""
+"""From arrays to voices: levels, lengths, seams, fades; with drawn faces and an echoing model."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_voice_is_faded_where_its_face_is_away():
     assert edge < 0.01  # no step in the gain
 
 
-def test_a_stretch_without_a_face_costs_no_forward_pass():
+def test_a_window_without_a_face_costs_no_forward_pass():
     def poses(index):
         return [Pose(0, 90, 110, 80)] if index < 50 else []
 
@@ -81,7 +81,7 @@ def test_a_stretch_without_a_face_costs_no_forward_pass():
     assert max(frames for _, frames in model.shown) <= 25 + 2 * 10 + 1
 
 
-def test_speakers_are_those_seen_longest():
+def test_speakers_are_those_visible_longest():
     def poses(index):
         late = [Pose(1, 230, 120, 70)] if index >= 60 else []
         return [Pose(0, 90, 110, 80), *late]
@@ -94,13 +94,13 @@ def test_speakers_are_those_seen_longest():
     assert [speaker.number for speaker in only.speakers] == [2]
 
 
-def test_wishes_that_cannot_be_met_are_named():
+def test_settings_that_do_not_fit_the_recording_are_named():
     frames, audio = pictures(two, 30), noise(19_200)
-    with pytest.raises(CheckError, match="3 speakers are wanted, but 2"):
+    with pytest.raises(CheckError, match="3 speakers were asked for, but 2"):
         separate(frames, audio, SeparateConfig(speakers=3))
     with pytest.raises(CheckError, match="no speaker 7"):
         separate(frames, audio, SeparateConfig(only=(7,)))
-    with pytest.raises(CheckError, match="no face is seen"):
+    with pytest.raises(CheckError, match="no face is visible"):
         separate(pictures(lambda _: [], 30), audio)
 
 
@@ -113,7 +113,7 @@ def test_wishes_that_cannot_be_met_are_named():
         ({"frames": np.zeros((30, 8, 8, 3), np.float32)}, "uint8"),
     ],
 )
-def test_arrays_of_another_kind_are_refused(change, match):
+def test_arrays_of_a_wrong_kind_are_refused(change, match):
     given = {"frames": pictures(two, 30), "audio": noise(19_200), "rate": RATE_HZ} | change
     separator = Separator(Echo(), SHORT, ColourBackend())
     with pytest.raises(ValueError, match=match):

@@ -14,9 +14,10 @@ from avsep.progress import hidden_progress
 from avsep.schema import Cues
 from avsep.separation import SeparateConfig
 from avsep.separation.adapters import adapter_for
+from avsep.separation.cross_fade import CrossFader
 from avsep.separation.disk_array import DiskArray
 from avsep.separation.recording import ArrayRecording
-from avsep.separation.windows import CrossFader, separate_recording, window_spans
+from avsep.separation.windows import separate_recording, window_spans
 from tests.support.dolphin_rule import rule_audio, tiny_dolphin
 from tests.support.echo import RATE_HZ, Echo, noise
 
@@ -211,7 +212,7 @@ def test_what_lies_outside_the_fade_is_not_used():
     assert (np.diff(joined[0]) >= 0).all()
 
 
-def test_vovit_sees_the_very_stretch():
+def test_vovit_sees_exactly_the_window():
     from tests.support.vovit_tiny import moving_face, tiny_model
 
     model = tiny_model()

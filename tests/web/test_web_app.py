@@ -75,7 +75,7 @@ def test_a_video_becomes_voices_and_all_of_it_can_be_removed(client, video, tmp_
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_file_that_is_no_video_is_one_sentence(client):
+def test_a_file_that_is_not_a_video_is_one_sentence(client):
     job = client.post("/jobs?name=a.mp4", content=b"nonsense", headers=OWN).json()["job"]
     values = wait(client, job)
     assert values["state"] == "failed"
@@ -92,7 +92,7 @@ def test_a_file_that_is_no_video_is_one_sentence(client):
         ("a.mp4", 10, {}, 403),
     ],
 )
-def test_what_is_no_upload_is_refused(client, name, size, headers, code, tmp_path):
+def test_a_bad_upload_is_refused(client, name, size, headers, code, tmp_path):
     answer = client.post(f"/jobs?name={name}", content=b"0" * size, headers=headers)
     assert answer.status_code == code
     assert answer.json()["message"].endswith(".")
@@ -113,7 +113,7 @@ def test_only_results_are_served(client, video, name):
     assert client.get(f"/jobs/{job}/{name}").status_code == 404
 
 
-def test_pages_carry_a_policy_and_foreign_hosts_are_turned_away(client):
+def test_pages_carry_a_policy_and_foreign_hosts_are_refused(client):
     answer = client.get("/")
     assert answer.status_code == 200
     assert "default-src 'none'" in answer.headers["content-security-policy"]

@@ -35,7 +35,7 @@ def importer(monkeypatch):
     monkeypatch.setattr("avsep.models.dolphin.released.import_dolphin", convert)
 
 
-def test_fetched_weights_are_found_and_a_changed_file_is_refused(server, tmp_path, importer):
+def test_downloaded_weights_are_found_and_a_changed_file_is_refused(server, tmp_path, importer):
     store, root = tmp_path / "store", tmp_path / "project"
     server.files["model.safetensors"] = b"first"
     made = get("dolphin", store, base=server.base)
@@ -51,7 +51,7 @@ def test_fetched_weights_are_found_and_a_changed_file_is_refused(server, tmp_pat
     ]
 
 
-def test_weights_of_the_project_go_before_released_ones(server, tmp_path, importer):
+def test_weights_of_the_project_come_before_released_ones(server, tmp_path, importer):
     server.files["model.safetensors"] = b"first"
     get("dolphin", tmp_path / "store", base=server.base)
     run = tmp_path / "data" / "runs" / "dolphin"
@@ -73,7 +73,7 @@ def avsep(monkeypatch, capsys, tmp_path):
     return run
 
 
-def test_nothing_is_fetched_without_consent(avsep, server, importer, monkeypatch):
+def test_nothing_is_downloaded_without_consent(avsep, server, importer, monkeypatch):
     monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: PTH123, SIM115
     code, _, err = avsep("get", "dolphin", "--from", server.base)
     assert code == 2

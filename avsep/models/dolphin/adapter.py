@@ -1,4 +1,4 @@
-"""Dolphin as a separator of stretches."""
+"""Dolphin as a separator of windows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from avsep.schema import SAMPLES_PER_FRAME, Cues
 
 
 class DolphinAdapter(ModelAdapter):
-    """The lip encoder sees some frames beyond the stretch."""
+    """The lip encoder sees some frames beyond the window."""
 
     context = LIP_CONTEXT
 

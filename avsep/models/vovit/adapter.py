@@ -1,4 +1,4 @@
-"""VoViT as a separator of stretches."""
+"""VoViT as a separator of windows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from avsep.schema import SAMPLES_PER_FRAME, Cues
 
 
 class VoViTAdapter(ModelAdapter):
-    """The model cuts a stretch into its own clips of two seconds and joins them."""
+    """The model cuts a window into its own clips of two seconds and joins them."""
 
     def separate(self, mixture: Tensor, cues: Sequence[Cues], before: int) -> Tensor:
         """See `ModelAdapter`."""

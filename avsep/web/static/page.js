@@ -28,10 +28,10 @@ function send(file) {
   request.open("POST", `jobs?name=${encodeURIComponent(file.name)}`);
   for (const [key, value] of Object.entries(headers)) request.setRequestHeader(key, value);
   request.upload.onprogress = (event) => progress(event.loaded, event.total, "");
-  request.onerror = () => fail("The upload broke off.");
+  request.onerror = () => fail("The upload was interrupted.");
   request.onload = () => {
     let answer = {};
-    try { answer = JSON.parse(request.responseText); } catch { /* said below */ }
+    try { answer = JSON.parse(request.responseText); } catch { /* reported below */ }
     if (request.status !== 201) {
       fail(answer.message || `The server answers ${request.status}.`);
       return;
@@ -57,7 +57,7 @@ async function poll(name) {
       answer = await response.json();
       if (!response.ok) { fail(answer.message); return; }
     } catch {
-      fail("The server does not answer any more.");
+      fail("The server no longer answers.");
       return;
     }
     if (answer.state === "done") { results(name, answer); return; }
@@ -78,7 +78,7 @@ function results(name, answer) {
     const file = `${base}speaker${facts.speaker}`;
     part.querySelector("h3").textContent = `Speaker ${facts.speaker}`;
     part.querySelector(".seen").textContent =
-      `seen ${Math.round(100 * facts.seen_share)} % of the time`;
+      `visible ${Math.round(100 * facts.seen_share)} % of the time`;
     part.querySelector("video").src = `${file}.mp4`;
     part.querySelector("audio").src = `${file}.wav`;
     const picture = part.querySelector("img");
