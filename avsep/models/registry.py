@@ -33,7 +33,7 @@ class Family:
         name: `family` of the cards of its models.
         config: class of the network's config.
         network: class of the network; it is made from a config.
-        adapter: class that separates a stretch of a recording, see `ModelAdapter`; None for a
+        adapter: class that separates a window of a recording, see `ModelAdapter`; None for a
             family that separates nothing.
         import_release: function that makes a model of the authors' files (by role), an output path
             and a variant; None if there are none.
