@@ -197,3 +197,16 @@ def test_sir_without_the_other_voices_is_refused():
     voice = torch.from_numpy(speech_like(1))
     with pytest.raises(ValueError, match="SIR needs the other voices"):
         signal_scores(voice + 0.01, voice, ("sir",))
+
+
+def test_estoi_is_the_same_whatever_random_numbers_were_drawn_before():
+    """pystoi adds noise from numpy's global generator, which is left as it was."""
+    target = speech_like(2)
+    noise = np.random.default_rng(0).standard_normal(len(target)).astype(np.float32)
+    np.random.seed(1)
+    first = perceptual(target + 0.1 * noise, target)[0]["estoi"]
+    after = np.random.rand()
+    np.random.seed(2)
+    assert perceptual(target + 0.1 * noise, target)[0]["estoi"] == first
+    np.random.seed(1)
+    assert np.random.rand() == after
