@@ -56,6 +56,7 @@ def avsep(*arguments: str) -> None:
 
 def run_to_shards(project: Path, profile: str, **settings) -> Workspace:
     shutil.copytree(ROOT / "profiles", project / "profiles")
+    (project / "params.yaml").touch()  # what makes a folder a project
     avsep("profile", "use", profile, "--root", str(project))
     params = yaml.safe_load((project / "params.yaml").read_text())
     params["download"][profile] |= settings
