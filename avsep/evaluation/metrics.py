@@ -6,7 +6,8 @@ in float32 a quiet recording would get a lower score than a loud one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -68,6 +69,21 @@ def si_snr(estimate: Tensor, target: Tensor) -> Tensor:
     return scale_invariant_signal_noise_ratio(estimate.double(), target.double())
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Solve linear systems on one thread.
+
+    After `torch.set_num_threads(2)` or more, PyTorch 2.13 with MKL solves a batch of systems of 256
+    and more equations wrongly, mostly but not always with an error.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def sdr(estimate: Tensor, target: Tensor, filter_length: int = FILTER_LENGTH) -> Tensor:
     """Signal-to-distortion ratio in the sense of BSS-eval (one source, 512 taps), in dB.
 
@@ -80,9 +96,10 @@ def sdr(estimate: Tensor, target: Tensor, filter_length: int = FILTER_LENGTH) ->
         (...) float64; NaN if the equations are singular.
     """
     try:
-        return signal_distortion_ratio(
-            estimate.double(), target.double(), filter_length=filter_length
-        )
+        with _one_thread():
+            return signal_distortion_ratio(
+                estimate.double(), target.double(), filter_length=filter_length
+            )
     except torch.linalg.LinAlgError:
         if estimate.dim() == 1:
             return torch.tensor(torch.nan, dtype=torch.float64)
@@ -117,9 +134,10 @@ def sir(
     voices = torch.cat([target[None], others]).double()
     estimates = estimate.double().expand_as(voices)
     try:
-        _, ratios, _ = bss_eval_sources(
-            voices, estimates, filter_length=filter_length, compute_permutation=False
-        )
+        with _one_thread():
+            _, ratios, _ = bss_eval_sources(
+                voices, estimates, filter_length=filter_length, compute_permutation=False
+            )
     except torch.linalg.LinAlgError:
         return torch.tensor(torch.nan, dtype=torch.float64)
     return ratios[0]

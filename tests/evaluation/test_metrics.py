@@ -193,6 +193,21 @@ def test_sir_agrees_with_mir_eval_and_measures_only_the_other_voice():
     assert float(sir(worse, *given[1:])) < float(sir(*given)) - 8
 
 
+def test_scores_do_not_depend_on_the_number_of_threads():
+    targets = torch.from_numpy(np.stack([speech_like(1), speech_like(2)]))
+    estimates = targets + 0.01 * torch.randn(targets.shape, generator=torch.manual_seed(0))
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            one = sir(estimates[0], targets[0], targets[1:])
+            found.append([*sdr(estimates, targets).tolist(), float(one)])
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
+
+
 def test_sir_without_the_other_voices_is_refused():
     voice = torch.from_numpy(speech_like(1))
     with pytest.raises(ValueError, match="SIR needs the other voices"):
