@@ -114,7 +114,7 @@ def load(path: Path, device: str | torch.device = "cpu", *, family: str = "") ->
     Args:
         path: the directory, its card, or the weights file beside the card.
         device: where to.
-        family: refuse any other family; empty for no wish.
+        family: refuse any other family; empty accepts any.
 
     Raises:
         CheckError: a file is missing, damaged, or does not fit its card.

@@ -100,7 +100,7 @@ def test_the_code_of_an_earlier_version_is_read_and_its_videos_can_be_tried_agai
     with sqlite3.connect(ledger.path) as connection:
         connection.execute("UPDATE sources SET reason = 'parked'")
     assert ledger.sources("download")["v"].reason is Reason.UNRECOGNISED
-    assert ledger.forgive_sources("download", [Reason.UNRECOGNISED]) == 1
+    assert ledger.reset_failed_sources("download", [Reason.UNRECOGNISED]) == 1
     again = ledger.sources("download")["v"]
     assert (again.state, again.attempts) == (None, 0)
     with pytest.raises(ValueError, match="is not a valid Reason"):

@@ -86,12 +86,12 @@ def read_mean_face(path: Path) -> Tensor:
         ValueError: missing, or not 68 numbered rows of three finite numbers.
     """
     if not path.is_file() or path.stat().st_size > MAX_FACE_BYTES:
-        raise ValueError(f"{path} is no table of a mean face: missing, or far too large.")
+        raise ValueError(f"{path} is not a table of a mean face: it is missing or far too large.")
     try:
         rows = [line.split("\t") for line in path.read_text("utf-8").splitlines()[1:] if line]
         numbers = [[float(cell) for cell in row] for row in rows]
-    except ValueError as error:  # no text, or a cell that is no number
-        raise ValueError(f"{path} is no table of numbers: {error}.") from error
+    except ValueError as error:  # not text, or a cell that is not a number
+        raise ValueError(f"{path} is not a table of numbers: {error}.") from error
     face = [row[1:] for row in numbers]
     if [row[0] for row in numbers if row] != list(range(68)) or {len(row) for row in face} != {3}:
         raise ValueError(f"{path} must have the columns index, x, y, z and the rows 0 to 67.")
@@ -103,7 +103,7 @@ def _face_table(path: Path) -> Path:
     try:
         face = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise CheckError(f"{path.name} is no array: {error}.") from error
+        raise CheckError(f"{path.name} is not an array: {error}.") from error
     if face.shape == (3, 68):
         face = face.T
     if face.shape != (68, 3):
