@@ -1,6 +1,14 @@
-"""What all tests share."""
+"""What all tests share: threads per worker, and the order of the files."""
+
+import os
 
 import pytest
+
+# Each worker of pytest-xdist gets its share of the cores, before PyTorch is imported: with all
+# cores for every worker, threads wait for each other and tests take several times as long.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    cores = len(os.sched_getaffinity(0))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // workers)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
