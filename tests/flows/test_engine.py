@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import LIMIT_S, all_end
+
 ROOT = Path(__file__).parents[2]
 SPEAKERS = "{clips_per_speaker: 1, train: [0, 1], val: [4], test: [5, 6]}"
 
@@ -30,19 +32,12 @@ def _children(pid: int) -> list[int]:
     return [int(c) for task in tasks.iterdir() for c in (task / "children").read_text().split()]
 
 
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 @pytest.mark.slow
 def test_a_flow_that_is_asked_to_end_leaves_nothing_behind_and_goes_on_next_time(tmp_path: Path):
     (tmp_path / "params.yaml").write_text(f"download: {{demo: {SPEAKERS}}}\n")
     raw = tmp_path / "data" / "raw"
     first = _start(tmp_path)
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + LIMIT_S
     while not list(raw.rglob("demo-*.mp4")) and time.monotonic() < deadline:
         assert first.poll() is None, first.communicate()[0]
         time.sleep(0.1)
@@ -50,15 +45,13 @@ def test_a_flow_that_is_asked_to_end_leaves_nothing_behind_and_goes_on_next_time
     workers = _children(first.pid)
     assert workers
     first.send_signal(signal.SIGTERM)
-    output = first.communicate(timeout=60)[0]
+    output = first.communicate(timeout=LIMIT_S)[0]
     assert first.returncode != 0, output
-    while any(map(_runs, workers)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(map(_runs, workers))
+    assert all_end(workers)
     assert not (tmp_path / "data" / "raw.parquet").exists()
 
     second = _start(tmp_path)
-    output = second.communicate(timeout=240)[0]
+    output = second.communicate(timeout=LIMIT_S)[0]
     assert second.returncode == 0, output
     assert "download: 5 done" in output
     assert done_before.items() <= {p: p.stat().st_mtime_ns for p in raw.rglob("demo-*.mp4")}.items()

@@ -6,7 +6,6 @@ import importlib
 import inspect
 import logging
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from avsep.outcome import Outcome
 from avsep.workspace import Workspace
 from flows import dvc
 from pipeline.execution.ledger import Ledger
+from tests.support.processes import all_end
 
 ROOT = Path(__file__).parents[2]
 FAKE = """#!/bin/bash
@@ -41,13 +41,6 @@ def workspace(tmp_path, monkeypatch):
     return Workspace(tmp_path)
 
 
-def runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def test_what_dvc_says_is_kept_and_its_failure_is_a_sentence(workspace):
     assert dvc.run_dvc(workspace, "repro", "mix") == ["said repro mix"]
     with pytest.raises(CheckError, match=r"`dvc fail` failed with 3: one / it broke"):
@@ -66,10 +59,7 @@ def test_a_flow_that_is_interrupted_ends_dvc_and_its_stages(workspace, monkeypat
     monkeypatch.setattr(dvc, "get_run_logger", lambda: Interrupted("test"))
     with pytest.raises(KeyboardInterrupt):
         dvc.run_dvc(workspace, "hang")
-    deadline = time.monotonic() + 20
-    while runs(seen[0]) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not runs(seen[0])
+    assert all_end(seen)
 
 
 def test_two_scheduled_runs_never_work_at_once(workspace):

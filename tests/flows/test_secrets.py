@@ -63,7 +63,7 @@ def project_of(root: Path, copy: Path) -> Path:
 
 def wait_for_the_server(state: Path) -> None:
     """It ends soon after its last flow; then its database is whole."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while (state / "server.json").exists() and time.monotonic() < deadline:
         time.sleep(0.2)
     time.sleep(0.5)

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 import yaml
@@ -17,6 +18,7 @@ from avsep.errors import CheckError, UsageError
 from avsep.models import checkpoint
 from pipeline.config import load_config
 from pipeline.stages import train
+from tests.support.processes import LIMIT_S, all_end
 from tests.support.stage_run import run_stage
 from tests.support.synthetic_workspace import make_workspace
 
@@ -131,12 +133,14 @@ def test_a_killed_stage_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
         env={**os.environ, "PYTHONPATH": root},
     )
     last = space.work("train") / "vovit-s1" / "last.ckpt"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LIMIT_S
     while not last.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
+    trainings = [child.pid for child in psutil.Process(parent.pid).children(recursive=True)]
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    time.sleep(1.2)  # the child notices within half a second
+    assert trainings
+    assert all_end(trainings)  # they notice that their parent is gone
     done = last.stat().st_mtime_ns
     report = run_stage("train", space, config=config)
     assert report.facts["steps"] == 8
