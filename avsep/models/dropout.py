@@ -1,8 +1,8 @@
-"""Dropout, and attention with it, without the price that PyTorch's has on the CPU.
+"""Dropout, and attention with dropout, that are faster than PyTorch's on the CPU.
 
-There the library draws each element from one thread, some 7 ns of it, which was over a fifth of a
-training step; and its attention with dropout guards every row against being masked wholly. Here
-one 64-bit draw decides over four elements, and no row is ever masked.
+The library's dropout draws every element in one thread, about 7 ns each, which was more than a
+fifth of a training step. Here one 64-bit draw decides for four elements. The library's attention
+with dropout also guards against fully masked rows, which never occur here.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_STEPS = 1 << 16  # a 16-bit number decides over an element
+_STEPS = 1 << 16  # a 16-bit number decides for each element
 
 
 def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
     """Zero each element with a probability and scale the others by 1 / (1 - probability).
 
-    On the CPU the probability is rounded to a multiple of 2^-16, and the scale is of the rounded
-    one, so that the mean stays. Draws come from PyTorch's default generator.
+    On the CPU the probability is rounded to a multiple of 2^-16. The scale follows the rounded
+    probability, so that the mean is kept. Draws come from PyTorch's default generator.
 
     Args:
-        x: of any shape.
+        x: a tensor of any shape.
         probability: at least 0 and below 1.
-        training: nothing happens without.
+        training: whether to drop anything; otherwise `x` is returned.
     """
     if not training or probability == 0.0:
         return x
@@ -40,14 +40,14 @@ def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
 def attend(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, probability: float
 ) -> Tensor:
-    """Attention with dropout on its weights: query (..., T, d), key and value (..., S, d).
+    """Attention with dropout on its weights, (..., T, d).
 
     Args:
-        query: scaled here by d^-0.5.
-        key: as the library's function takes it.
-        value: the same.
-        bias: finite numbers that are added to the scores, (..., T, S).
-        probability: of dropout; 0 outside of training.
+        query: (..., T, d), scaled here by d^-0.5.
+        key: (..., S, d).
+        value: (..., S, d).
+        bias: (..., T, S), finite numbers that are added to the scores.
+        probability: dropout probability; 0 outside training.
     """
     if probability == 0.0 or query.device.type != "cpu" or torch.compiler.is_compiling():
         return F.scaled_dot_product_attention(

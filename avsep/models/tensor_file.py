@@ -1,4 +1,4 @@
-"""Tensors by name from a file of others, of which nothing is run."""
+"""Read named tensors from a file, without running any code in it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` file, or of a torch file that holds tensors only.
+    """The tensors of a `.safetensors` file, or of a torch file that holds only tensors.
 
     A torch file may hold the state dict itself, or a dict with one under `state_dict`.
 
     Raises:
-        ValueError: missing, damaged, or anything else in it; one sentence.
+        ValueError: the file is missing, damaged, or holds anything but tensors.
     """
     if not path.is_file():
-        raise ValueError(f"{path} is missing or no file.")
+        raise ValueError(f"{path} is missing or not a file.")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -31,13 +31,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # the readers' own errors have no common base
         raise ValueError(
-            f"{path} cannot be read as weights: it is damaged, or holds more than tensors"
-            " (code in a file is never run)."
+            f"{path} cannot be read as weights: it is damaged or holds more than tensors"
+            " (code in a file is never run); download it again."
         ) from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
         loaded = loaded["state_dict"]
     if not isinstance(loaded, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
     ):
-        raise ValueError(f"{path} holds no state dict of tensors.")
+        raise ValueError(f"{path} does not hold a state dict of tensors.")
     return dict(loaded)

@@ -38,7 +38,7 @@ def model():
     return dolphin.draw_active_weights(Dolphin(SMALL_DOLPHIN)).eval()
 
 
-def test_dense_and_default_stand_side_by_side(small):
+def test_dense_and_default_are_compared(small):
     settings = dolphin.DolphinBench(
         seconds=(0.4, 0.8), runs=2, warm_ups=0, threads=1, dense_up_to_s=0.5
     )
@@ -87,7 +87,7 @@ def test_attention_is_counted_on_the_cpu_too():
     assert counted_macs(lambda: attend(query, query, query, attn_mask=mask)) == 2 * 2 * 30 * 30 * 8
 
 
-def test_awake_weights_let_heat_matter(model):
+def test_active_weights_let_heat_matter(model):
     inputs = dolphin.random_inputs(dolphin.DolphinBench(), 0.8)
     with torch.no_grad():
         before = model(*inputs)

@@ -136,7 +136,7 @@ def test_code_usage_counts_and_weighs():
     assert perplexity == pytest.approx(2.0)
 
 
-def test_log_mel_targets_are_one_vector_a_video_frame():
+def test_log_mel_targets_are_one_vector_per_video_frame():
     time = torch.arange(16000) / 16000
     low, high = torch.sin(2 * torch.pi * 300 * time), torch.sin(2 * torch.pi * 4000 * time)
     audio = torch.cat([low[:8320], high[8320:]])[None]

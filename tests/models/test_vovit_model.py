@@ -373,5 +373,5 @@ def test_damaged_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="cannot be read as weights"):
         load_official(path, variant="speech-s1")
     torch.save({"epoch": 3}, path)
-    with pytest.raises(ValueError, match="no state dict"):
+    with pytest.raises(ValueError, match="not hold a state dict"):
         load_official(path, variant="speech-s1")
