@@ -24,6 +24,7 @@ class Outcome:
             could not be tried.
         source: id of the video that the item is part of, or empty.
         sha256: sha256 of the file that was made, or empty.
+        path: path of the file that the item comes from, or empty.
     """
 
     item: str
@@ -34,6 +35,7 @@ class Outcome:
     attempts: int = field(default=1, compare=False)
     source: str = field(default="", compare=False)
     sha256: str = field(default="", compare=False)
+    path: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if (self.reason is None) != (self.state is State.DONE):

@@ -84,7 +84,7 @@ def ledger_rows(workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def metric_rows(workspace: Workspace) -> list[dict[str, Any]]:
-    """The figures of each evaluated model, for a table artifact."""
+    """The headline figures of each evaluated model, for a table artifact."""
     rows = []
     for path in sorted((workspace.data / "evaluations").glob("*/metrics.json")):
         rows += [

@@ -70,7 +70,7 @@ def _signals_interrupt() -> Iterator[None]:
 
 
 def _exit(sentence: str, code: int) -> NoReturn:
-    print(f"avsep: {_printable(sentence)}", file=sys.stderr)
+    print(f"avsep: {printable(sentence)}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -83,7 +83,7 @@ def _sentence(error: Any) -> str:
     return f"{message} See `{context.command_path} --help`." if context else message
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """One line without control characters: the terminal must not obey an argument."""
     line = " ".join(part.strip() for part in text.splitlines())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -9,9 +9,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from avsep.evaluation.results import ResultRow, write_results
-from avsep.evaluation.summary import summarise
+from avsep.evaluation.summary import headline, summarise
 from avsep.files import write_json, write_text
 
+METRICS_FULL = "metrics_full.json"
 PLOT_FIELDS = ("mixture_id", "target", "condition", "pair", "si_snr_mixture", "si_snri", "sdri")
 
 
@@ -23,7 +24,10 @@ def publish(
     seed: int,
     samples: int,
 ) -> None:
-    """Write `results.parquet`, `metrics.json` (DVC metrics) and `plots/si_snri.csv` (DVC plots).
+    """Write the results, their summary, and what DVC shows of them.
+
+    The files are `results.parquet`, `metrics_full.json` (every figure with its interval),
+    `metrics.json` (DVC metrics: the headline of the full one) and `plots/si_snri.csv` (DVC plots).
 
     Args:
         directory: folder of this evaluation.
@@ -35,7 +39,8 @@ def publish(
     ordered = sorted(rows, key=lambda row: row.order)
     write_results(directory / "results.parquet", ordered)
     figures = summarise(ordered, heard_groups=heard_groups, seed=seed, samples=samples)
-    write_json(directory / "metrics.json", figures)
+    write_json(directory / METRICS_FULL, figures)
+    write_json(directory / "metrics.json", headline(figures))
     write_text(directory / "plots" / "si_snri.csv", _plot_csv(ordered))
 
 

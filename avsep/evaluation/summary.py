@@ -1,8 +1,8 @@
-"""Summarise the results of one model: the nested numbers of `metrics.json`."""
+"""Summarise the results of one model: the nested numbers of `metrics_full.json`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from avsep.evaluation.bootstrap import Estimate, bootstrap_generator, clustered_mean
@@ -17,6 +17,32 @@ METRICS = (
     *("pesq_mixture", "stoi_mixture", "estoi_mixture"),
 )
 GROUP_METRICS = ("si_snri", "sdri", "pesq", "stoi")
+
+
+# The numbers of `metrics.json`, which `dvc metrics show` prints in one row per model: the name, the
+# condition, and the metric.
+HEADLINE = (
+    ("si_snri", Condition.OWN, "si_snri"),
+    ("sdri", Condition.OWN, "sdri"),
+    ("pesq", Condition.OWN, "pesq"),
+    ("stoi", Condition.OWN, "stoi"),
+    ("si_snri_other_video", Condition.OTHER, "si_snri"),
+    ("si_snri_no_video", Condition.NONE, "si_snri"),
+)
+
+
+def headline(figures: Mapping[str, Any]) -> dict[str, float]:
+    """The means of the six headline numbers; one that was not measured is left out.
+
+    Args:
+        figures: what `summarise` returns.
+    """
+    overall = figures["overall"]
+    return {
+        name: round(overall[condition][metric]["mean"], 4)
+        for name, condition, metric in HEADLINE
+        if metric in overall.get(condition, {})
+    }
 
 
 def summarise(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from avsep.errors import CheckError
+from avsep.evaluation.publish import METRICS_FULL
 from avsep.evaluation.results import ResultRow, read_results
 from avsep.files import read_json
 from avsep.models.registry import MODELS
@@ -24,7 +25,7 @@ class ModelResults:
 
     Attributes:
         name: name of the model, e.g. `vovit-s1`.
-        metrics: content of `metrics.json`; None if the model was not evaluated.
+        metrics: content of `metrics_full.json`; None if the model was not evaluated.
         rows: rows of `results.parquet`.
         cost: content of `cost.json`; None if the cost was not measured.
         card: card of the checkpoint; None if the model was not trained.
@@ -71,7 +72,7 @@ def gather_model(workspace: Workspace, name: str) -> ModelResults:
         CheckError: a file is damaged.
     """
     evaluation, run = workspace.evaluation(name), workspace.run(name)
-    metrics = _json_if_there(evaluation / "metrics.json")
+    metrics = _json_if_there(evaluation / METRICS_FULL)
     cost = _json_if_there(evaluation / "cost.json")
     card = _json_if_there(run / "card.json")
     cost_problem = ""

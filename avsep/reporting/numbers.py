@@ -1,4 +1,4 @@
-"""Format the figures of `metrics.json`: a mean, and its interval if there is one."""
+"""Format the figures of `metrics_full.json`: a mean, and its interval if there is one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def figure_at(metrics: Mapping[str, Any] | None, *path: str) -> Mapping[str, Any
 
 
 def figure_text(figure: Mapping[str, Any] | None, decimals: int) -> FigureText:
-    """A figure of `metrics.json` as text; a dash if there is none."""
+    """A figure of `metrics_full.json` as text; a dash if there is none."""
     if figure is None:
         return NO_FIGURE
     excluded = int(figure.get("excluded", 0))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avsep.cli.entry import printable
 from avsep.cli.options import Root
 from avsep.errors import FAILURE_KINDS, CheckError, Reason, State
 from avsep.outcome import SourceRow
@@ -75,16 +76,45 @@ def failures(
     kind: Class = "",
     root: Root = None,
 ) -> None:
-    """Name the items that failed or were dropped, and why, one a line."""
+    """Name the items that failed or were dropped, why, and their source files, one per line."""
+    from pipeline.execution.clip_history import clip_of, source_paths
+
     names = [find_stage(stage).name] if stage else list(STAGES)
-    ledger = _ledger(root)
+    workspace = find_project(root)
+    ledger = Ledger.existing(workspace.ledger)
+    sources = source_paths(workspace, ledger)
     wanted = set(failures_of(kind)) if kind else set(Reason)
     for name in names:
         for outcome in ledger.outcomes(name).values():
             if outcome.state is not State.DONE and outcome.reason in wanted:
-                typer.echo(
-                    f"{name}\t{outcome.item}\t{outcome.state}\t{outcome.reason}\t{outcome.message}"
-                )
+                columns = [name, outcome.item, outcome.state, outcome.reason, outcome.message]
+                if source := sources.get(clip_of(outcome.item)):
+                    columns.append(source)
+                typer.echo("\t".join(printable(str(column)) for column in columns))
+
+
+@ledger_app.command()
+def show(
+    clip: Annotated[
+        str,
+        typer.Argument(help="The id of a clip, or the path of its file (or the end of the path)."),
+    ],
+    root: Root = None,
+) -> None:
+    """Say what became of one clip in every stage, why, and where its files are."""
+    from pipeline.execution.clip_history import clip_history, find_clip
+
+    workspace = find_project(root)
+    ledger = Ledger.existing(workspace.ledger)
+    history = clip_history(find_clip(clip, workspace, ledger), workspace, ledger)
+    typer.echo(history.clip_id)
+    for name, value in {"source": history.source or "unknown", **history.facts}.items():
+        typer.echo(f"  {name}: {printable(value)}")
+    for entry in history.entries:
+        typer.echo(f"{entry.stage}: {entry.item}: {entry.state}")
+        for line in (entry.why, entry.file):
+            if line:
+                typer.echo(f"  {printable(line)}")
 
 
 @ledger_app.command("retry")

@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS items (
     updated_at REAL NOT NULL,
     source TEXT NOT NULL DEFAULT '',
     sha256 TEXT NOT NULL DEFAULT '',
+    path TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (stage, item)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sources (
@@ -44,7 +45,7 @@ CREATE TABLE IF NOT EXISTS sources (
 ) WITHOUT ROWID;
 """
 # Columns that a ledger of an earlier version lacks.
-_ADDED = {"items": ("source", "sha256")}
+_ADDED = {"items": ("source", "sha256", "path")}
 
 
 class Ledger:
@@ -111,6 +112,7 @@ class Ledger:
                 now,
                 outcome.source,
                 outcome.sha256,
+                outcome.path,
             )
             for outcome in outcomes
         ]
@@ -118,13 +120,14 @@ class Ledger:
             connection.executemany(
                 "INSERT INTO items"
                 " (stage, item, state, reason, message, attempts, seconds, updated_at,"
-                " source, sha256)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " source, sha256, path)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (stage, item) DO UPDATE SET state=excluded.state,"
                 " reason=excluded.reason, message=excluded.message, seconds=excluded.seconds,"
                 " updated_at=excluded.updated_at, attempts=items.attempts + excluded.attempts,"
                 # What an earlier run knew of an item that is as it was stays known.
                 " source=COALESCE(NULLIF(excluded.source, ''), items.source),"
+                " path=COALESCE(NULLIF(excluded.path, ''), items.path),"
                 " sha256=CASE WHEN excluded.state = 'done' AND excluded.sha256 = ''"
                 " THEN items.sha256 ELSE excluded.sha256 END",
                 rows,
@@ -134,7 +137,8 @@ class Ledger:
         """All outcomes of a stage, by item."""
         with self._connect() as connection:
             rows = connection.execute(
-                "SELECT item, state, reason, message, seconds, attempts, source, sha256"
+                "SELECT item, state, reason, message, seconds, attempts, source, sha256,"
+                " path"
                 " FROM items WHERE stage = ?"
                 " ORDER BY item",
                 (stage,),
@@ -149,6 +153,7 @@ class Ledger:
                 attempts=row["attempts"],
                 source=row["source"],
                 sha256=row["sha256"],
+                path=row["path"],
             )
             for row in rows
         }

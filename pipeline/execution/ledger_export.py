@@ -24,6 +24,7 @@ class ItemRecord:
     seconds: float
     source: str
     sha256: str
+    path: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ def export_ledger(ledger: Ledger, folder: Path) -> list[Path]:
                 seconds=outcome.seconds,
                 source=outcome.source,
                 sha256=outcome.sha256,
+                path=outcome.path,
             )
             for outcome in ledger.outcomes(stage).values()
         ]

@@ -7,6 +7,7 @@ between runs: a file that is there and right is not made again.
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -100,6 +101,7 @@ def work(
         outcomes.append(_outcome(clip, result))
         progress(1)
     journal.rewrite(clips, infos)
+    outcomes = [replace(o, path=_source_path(clips[o.item])) for o in outcomes]
     outcomes.sort(key=lambda outcome: outcome.item)
     write_marker(workspace, NAME, batch, outcomes)
     return outcomes
@@ -170,6 +172,11 @@ def _outcome(clip: SourceClip, result: FileInfo | ItemError) -> Outcome:
         ended = Outcome.ended(clip.clip_id, result.reason, result.message)
         return replace(ended, attempts=result.attempts, source=clip.video)
     return replace(Outcome.done(clip.clip_id), source=clip.video, sha256=result.sha256)
+
+
+def _source_path(clip: SourceClip) -> str:
+    """Where a clip comes from, as text that a database takes: a name need not be UTF-8."""
+    return os.fsencode(clip.source).decode("utf-8", "backslashreplace")
 
 
 def _by_id(batch: Batch) -> dict[str, SourceClip]:

@@ -104,12 +104,12 @@ def finish(
     batches: Sequence[Batch],
     outcomes: Sequence[Outcome],
 ) -> StageReport:
-    """Publish `results.parquet`, `metrics.json`, `plots/`, `examples/` and `cost.json`.
+    """Publish the results, both files of metrics, `plots/`, `examples/` and `cost.json`.
 
     Raises:
         CheckError: not one mixture could be evaluated.
     """
-    from avsep.evaluation.publish import publish
+    from avsep.evaluation.publish import METRICS_FULL, publish
     from avsep.evaluation.results import read_results
     from avsep.shards.index import read_index
 
@@ -126,7 +126,7 @@ def finish(
                 link_or_copy(path, out / "examples" / mixture_id / path.name)
     if config.cost:
         link_or_copy(_cost_path(config, workspace), out / "cost.json")
-    facts = _facts(config, read_json(out / "metrics.json"))
+    facts = _facts(config, read_json(out / METRICS_FULL))
     return StageReport(stage=NAME, counts=Counts.of(outcomes), facts=facts)
 
 

@@ -16,6 +16,7 @@ from avsep.evaluation import cost, scoring
 from avsep.evaluation.items import build_item
 from avsep.evaluation.problems import Problem
 from avsep.evaluation.results import read_results
+from avsep.evaluation.summary import HEADLINE
 from avsep.evaluation.unprocessed import read_unprocessed, write_unprocessed
 from avsep.mixing.recipes import read_recipes, write_recipes
 from avsep.models import checkpoint
@@ -37,7 +38,7 @@ FAST = EvaluateConfig(
     cost=False,
     batch=4,
 )
-DETERMINISTIC = ("results.parquet", "metrics.json", "plots/si_snri.csv")
+DETERMINISTIC = ("results.parquet", "metrics.json", "metrics_full.json", "plots/si_snri.csv")
 
 
 @pytest.fixture(autouse=True)
@@ -83,8 +84,15 @@ def test_every_voice_of_every_mixture_is_evaluated_under_every_condition(publish
     assert report.facts["SI-SNRi"].endswith(" dB")
 
 
-def test_metrics_separate_voices_that_are_not_in_training(published):
+def test_dvc_shows_six_numbers_per_model(published):
     metrics = json.loads((published[0] / "metrics.json").read_text())
+    assert all(isinstance(value, float) for value in metrics.values())
+    assert set(metrics) <= {name for name, _, _ in HEADLINE}
+    assert len(HEADLINE) == 6
+
+
+def test_metrics_separate_voices_that_are_not_in_training(published):
+    metrics = json.loads((published[0] / "metrics_full.json").read_text())
     assert set(metrics["by_group"]["heard"]) == {"voice-0"}
     assert set(metrics["by_group"]["unheard"]) == {"voice-1", "voice-2"}
     assert metrics["mixtures"] == 7

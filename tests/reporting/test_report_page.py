@@ -120,9 +120,9 @@ def test_without_soundfile_the_sounds_stay_wav(full_workspace, monkeypatch):
     assert sound_uri(path).startswith("data:audio/wav;base64,UklGR")
 
 
-def test_the_page_shows_the_figures_of_metrics_json(page, full_workspace):
+def test_the_page_shows_the_figures_of_the_evaluation(page, full_workspace):
     for model in LEVELS:
-        metrics = json.loads((full_workspace.evaluation(model) / "metrics.json").read_text())
+        metrics = json.loads((full_workspace.evaluation(model) / "metrics_full.json").read_text())
         for condition in ("own", "other", "none"):
             figure = metrics["overall"][condition]["si_snri"]
             assert number(figure["mean"], 2) in page.words
@@ -176,7 +176,7 @@ def test_one_missing_model_does_not_hide_the_others(tmp_path):
     page = Page(render(workspace))
     assert "not evaluated yet; run `avsep run evaluate --model vovit`" in page.words
     assert len(page.all("audio")) == 2 * (1 + 2 * (1 + 3))
-    metrics = json.loads((workspace.evaluation("dolphin") / "metrics.json").read_text())
+    metrics = json.loads((workspace.evaluation("dolphin") / "metrics_full.json").read_text())
     assert number(metrics["overall"]["own"]["si_snri"]["mean"], 2) in page.words
 
 
@@ -214,8 +214,8 @@ def test_damaged_inputs_are_named(tmp_path):
     write_text(example / "mixture.wav", "no sound")
     with pytest.raises(CheckError, match=r"mixture\.wav is damaged"):
         render(workspace)
-    write_text(workspace.evaluation("vovit") / "metrics.json", "{")
-    with pytest.raises(CheckError, match=r"metrics\.json is damaged"):
+    write_text(workspace.evaluation("vovit") / "metrics_full.json", "{")
+    with pytest.raises(CheckError, match=r"metrics_full\.json is damaged"):
         render(workspace)
     write_text(tmp_path / "log.csv", "step,loss\n1,abc\n")
     with pytest.raises(CheckError, match="loss is 'abc'"):
@@ -242,7 +242,7 @@ def test_the_terminal_table_has_a_row_for_each_model(full_workspace, tmp_path):
 
     full = text(full_workspace)
     assert "14 mixtures, 4 speakers" in full
-    metrics = json.loads((full_workspace.evaluation("vovit") / "metrics.json").read_text())
+    metrics = json.loads((full_workspace.evaluation("vovit") / "metrics_full.json").read_text())
     assert number(metrics["overall"]["own"]["si_snri"]["mean"], 2) in full
     assert number(metrics["overall"]["other"]["si_snri"]["mean"], 2) in full
     assert "not evaluated yet" in text(Workspace(tmp_path))

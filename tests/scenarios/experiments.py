@@ -47,7 +47,7 @@ def main() -> None:
         run(lab, "dvc", "exp", "run", "-n", "higher", "-S", f"{fit}.lr=0.01")
         print(run(lab, "dvc", "params", "diff", "short", "higher", "--md"))
         told = run(lab, "dvc", "metrics", "diff", "short", "higher", "--md").splitlines()
-        print("\n".join([*told[:2], *(row for row in told if "overall.own" in row)]))
+        print("\n".join([*told[:2], *(row for row in told if arguments.model in row)]))
         print(run(lab, "dvc", "exp", "list", "--name-only"))
         run(lab, "dvc", "plots", "diff", "HEAD", "short", "higher", "-o", "plots")
         page = (lab / "plots" / "index.html").read_text("utf-8")
