@@ -20,15 +20,13 @@ from avsep.faces.geometry import face_boxes
 from avsep.faces.lookahead import Lookahead
 from avsep.faces.matching import duplicate_tracks, is_near, same_face
 from avsep.faces.mouth_cropper import BLOCK
+from avsep.faces.search_schedule import SearchSchedule
 from avsep.faces.timing import StepTimer
 from avsep.faces.track import FaceTrack, FinishedTrack, Sighting, TrackChunk
 
 STEP_SHARE = 0.5  # most that a face may move per frame, relative to its side
 RESUME_SHARE = 1.0  # most that a face may move while it is lost, relative to its side
 SEARCH_SCALE = 3.0  # side of the part searched for a lost face, relative to the side of its box
-THOROUGH_EVERY = 4  # every so many detector runs also find much smaller faces
-QUICK_SHARE = 0.6  # smallest face of the other runs, relative to the smallest tracked face
-EAGER = 4  # the detector runs this many times as often while no face is seen
 
 
 @dataclass
@@ -78,8 +76,6 @@ class Tracker:
         self._cuts = CutDetector(config.cut_distance)
         self._active: list[FaceTrack] = []
         self._next_track_id = 0
-        self._searches = 0
-        self._last_search = -config.detect_every
         self._result = Tracks()
 
     @property
@@ -108,6 +104,7 @@ class Tracker:
         for frame in self._ahead:
             if not result.num_frames:
                 result.height, result.width = frame.shape[:2]
+                self._schedule = SearchSchedule(self._config, result.width, result.height)
             if frame.shape != (result.height, result.width, 3) or frame.dtype != np.uint8:
                 raise ValueError(
                     f"frame {result.num_frames} is {frame.dtype} {frame.shape}, not uint8"
@@ -135,10 +132,13 @@ class Tracker:
         seen = self._update_tracks(frame)
         split = len(self._active) < active
         lost = [track for track in self._active if track not in seen]
-        pause = self._config.detect_every if seen else self._config.detect_every // EAGER
-        if cut or split or index - self._last_search >= max(1, pause):
-            self._last_search = index
-            found = self._detect(frame, seen)
+        sides = [float(sighting.box[2]) for sighting in seen.values()]
+        smallest = self._schedule.smallest_face(
+            index, min(sides, default=None), changed=cut or split
+        )
+        if smallest is not None:
+            with self._timer.step("detect"):
+                found = self._backend.detect(frame, smallest)
         else:
             found = [face for track in lost for face in self._search(frame, track)]
         self._add_detections(index, frame, found, seen)
@@ -210,16 +210,6 @@ class Tracker:
             ):
                 return track
         return None
-
-    def _detect(self, frame: np.ndarray, seen: dict[FaceTrack, Sighting]) -> list[Detection]:
-        """Detections in the whole picture; only every fourth run also looks for small new faces."""
-        smallest = self._config.min_face_px
-        if seen and self._searches % THOROUGH_EVERY:
-            tracked = min(float(sighting.box[2]) for sighting in seen.values())
-            smallest = max(smallest, int(QUICK_SHARE * tracked))
-        self._searches += 1
-        with self._timer.step("detect"):
-            return self._backend.detect(frame, smallest)
 
     def _search(self, frame: np.ndarray, track: FaceTrack) -> list[Detection]:
         """Detections around the last place of a lost face."""
