@@ -130,6 +130,15 @@ class UsageError(AvsepError):
     exit_code = 2
 
 
+def printable(text: str) -> str:
+    """A text as one line without control characters, which a terminal would obey.
+
+    What has no encoding, as the bytes of a file name that is not UTF-8, is escaped too.
+    """
+    line = " ".join(part.strip() for part in text.splitlines())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
 def as_command_error(path: Path, error: ItemError) -> CheckError | UsageError:
     """The error that ends a command for the error of the one file that it works on."""
     sentence = error.message if path.name in error.message else f"{path.name}: {error.message}"

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 HASH_CHUNK_BYTES = 1 << 20
+MAX_NAME_BYTES = 255  # of a file or folder, on most file systems
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @contextlib.contextmanager
@@ -27,8 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Nothing is left behind if the body raises. A reader sees the old file or the complete new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix is kept, because several libraries choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:12]}.tmp{path.suffix}")
+    temporary = temporary_sibling(path)
     try:
         yield temporary
         with temporary.open("rb") as handle:
@@ -37,6 +39,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def temporary_sibling(path: Path) -> Path:
+    """A unique hidden path beside `path`, whose name fits wherever the name of `path` does.
+
+    The suffix is kept, because several libraries choose the format by it.
+    """
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= 16 else ""
+    rest = f".{uuid.uuid4().hex[:12]}.tmp{suffix}"
+    stem = shortened(path.stem, MAX_NAME_BYTES - len(os.fsencode(rest)) - 1)
+    return path.with_name(f".{stem}{rest}")
+
+
+def shortened(name: str, max_bytes: int) -> str:
+    """The start of a file name in at most `max_bytes`; a longer name also loses broken bytes."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= max_bytes else encoded[:max_bytes].decode("utf-8", "ignore")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -51,8 +70,12 @@ def write_text(path: Path, content: str) -> None:
 
 
 def dump_json(value: Any, *, indent: int | None = 1) -> str:
-    """JSON with sorted keys and no NaN, the same text for the same value."""
-    return json.dumps(value, sort_keys=True, indent=indent, allow_nan=False, ensure_ascii=False)
+    """JSON with sorted keys and no NaN, the same text for the same value.
+
+    The bytes of a file name that is not UTF-8 are escaped, so that the text always has an encoding.
+    """
+    text = json.dumps(value, sort_keys=True, indent=indent, allow_nan=False, ensure_ascii=False)
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -86,7 +109,8 @@ def read_jsonl(path: Path) -> list[Any]:
         CheckError: the file is missing or a line is damaged.
     """
     try:
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
+        # Not `splitlines`: a text in the values may hold U+2028 and other line breaks.
+        return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
     except FileNotFoundError as error:
         raise CheckError(f"{path} is missing.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -112,7 +136,7 @@ def read_journal(path: Path) -> list[Any]:
         One value per line; none where there is no file.
     """
     values = []
-    for line in path.read_bytes().splitlines() if path.exists() else []:
+    for line in path.read_bytes().split(b"\n") if path.exists() else []:
         with contextlib.suppress(ValueError):
             values.append(json.loads(line))
     return values
@@ -154,7 +178,7 @@ def sha256_file(path: Path) -> str:
 
 def sha256_text(text: str) -> str:
     """The sha256 of UTF-8 text, as 64 hexadecimal digits."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def settings_hash(*values: Any) -> str:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -64,3 +65,24 @@ def test_the_hash_of_sources_is_of_the_named_folders_alone():
     one = files.sources_sha256("models/dolphin")
     assert one == files.sources_sha256("models/dolphin")
     assert len({one, files.sources_sha256("models/vovit"), files.sources_sha256()}) == 3
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".mp4", "é" * 120 + ".parquet", "a." + "b" * 253])
+def test_a_name_that_fits_the_disk_can_be_written_atomically(tmp_path: Path, name: str):
+    files.write_text(tmp_path / name, "kept")
+    with files.atomic_path(tmp_path / name) as temporary:
+        assert temporary.suffix in (Path(name).suffix, ".tmp")
+        temporary.write_text("new")
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {name: "new"}
+
+
+def test_json_holds_names_that_are_not_utf8_and_texts_with_other_line_breaks(tmp_path: Path):
+    values = [os.fsdecode(b"caf\xe9"), "a\u2028b\u2029c\x85d\x0b\x0c\x1ce\r\nf", "\ud800 g"]
+    files.write_json(tmp_path / "x.json", values)
+    files.write_jsonl(tmp_path / "x.jsonl", values)
+    for value in values:
+        files.append_jsonl(tmp_path / "journal.jsonl", value)
+    assert files.read_json(tmp_path / "x.json") == values
+    assert files.read_jsonl(tmp_path / "x.jsonl") == values
+    assert files.read_journal(tmp_path / "journal.jsonl") == values
+    assert len(files.settings_hash(values)) == 16

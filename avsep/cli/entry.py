@@ -6,6 +6,7 @@ was answered with no, 2 wrong use, 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ from typing import Any, NoReturn
 import typer
 
 from avsep.cli.app import app
-from avsep.errors import AvsepError
+from avsep.errors import AvsepError, printable
 
 INTERRUPTED = 130
 # Typer contains its own copy of click from 0.29 on; its exceptions differ from those of click.
@@ -28,6 +29,9 @@ _ClickError: Any = next(
 
 def main() -> None:
     """Run the command that the arguments of the process name, and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name may have bytes without a character
+            stream.reconfigure(errors="backslashreplace")
     try:
         with _signals_interrupt():
             # Not standalone: typer would print errors in its own form.
@@ -81,9 +85,3 @@ def _sentence(error: Any) -> str:
         message += "."
     context = getattr(error, "ctx", None)
     return f"{message} See `{context.command_path} --help`." if context else message
-
-
-def printable(text: str) -> str:
-    """One line without control characters: the terminal must not obey an argument."""
-    line = " ".join(part.strip() for part in text.splitlines())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -117,9 +117,10 @@ def separate(
 def _stream(separator: Separator, path: Path, output: Path | None, *, as_json: bool) -> None:
     from avsep.files import dump_json
     from avsep.progress import show_progress
+    from avsep.separation.folder import default_output
     from avsep.separation.live_files import separate_live
 
-    target = output or path.with_name(f"{path.stem}_output")
+    target = output or default_output(path)
     made = separate_live(separator, path, target, show_progress)
     if as_json:
         facts = {

@@ -17,6 +17,8 @@ from avsep.errors import ItemError, Reason
 MAX_BYTES = 4 << 20
 MAX_ROWS = 1_000_000
 
+_LINE_BREAK = re.compile(r"\r\n?|\n")
+_CELL = re.compile(r"[^ \t]+")
 _NUMBER = re.compile(r"\s*([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)")
 # Header keys that become scores. Only the number counts: the header may have `17.8(0)`.
 _SCORES = {
@@ -94,7 +96,8 @@ def parse_annotation(content: bytes, name: str) -> AnnotationFile:
             f"{name} has {len(content)} bytes; at most {MAX_BYTES} are accepted.",
         )
     try:
-        lines = content.decode("utf-8-sig").splitlines()
+        # Not `splitlines`: a transcript may hold U+2028 and other line breaks.
+        lines = _LINE_BREAK.split(content.decode("utf-8-sig"))
         return _parse(lines[: MAX_ROWS + 1])
     except (UnicodeDecodeError, ValueError) as error:
         raise ItemError(Reason.BAD_ANNOTATION, f"{name}: {error}") from error
@@ -106,7 +109,7 @@ def _parse(lines: list[str]) -> AnnotationFile:
     words: list[list[str]] = []
     block: list[list[str]] | None = None
     for number, line in enumerate(lines, 1):
-        cells = line.split()
+        cells = _CELL.findall(line)
         if not cells:
             block = None
         elif cells[0] == "FRAME":

@@ -31,7 +31,7 @@ def read_checksums(path: Path) -> dict[str, str]:
         UsageError: the file cannot be read, or a line is wrong.
     """
     found = {}
-    for number, line in enumerate(read_list(path, MAX_LIST_BYTES).splitlines(), 1):
+    for number, line in enumerate(read_list(path, MAX_LIST_BYTES).split("\n"), 1):
         if not line.strip():
             continue
         if (match := _LINE.fullmatch(line.strip())) is None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from avsep.corpora.config import FolderConfig
 from avsep.corpora.corpus import Corpus
-from avsep.corpora.ids import short_hash, slug, split_of
+from avsep.corpora.ids import one_spelling, short_hash, slug, split_of
 from avsep.corpora.source_clip import FileInfo, SourceClip
 from avsep.corpora.source_files import files_below, fingerprint_of, link
 from avsep.corpora.speaker_list import SpeakerEntry, read_speaker_list
@@ -59,7 +61,7 @@ class Folder(Corpus):
         config = self.config
         files = sorted(f for f in files_below(root) if Path(f).suffix.lower() in EXTENSIONS)
         if config.csv:
-            entries = read_speaker_list(root, config.csv, EXTENSIONS)
+            entries = _on_disk(read_speaker_list(root, config.csv, EXTENSIONS), files)
             unnamed = sorted(set(files) - entries.keys())
             if unnamed and not config.only_listed:
                 raise UsageError(
@@ -96,9 +98,20 @@ class Folder(Corpus):
         )
 
 
+def _on_disk(entries: dict[str, SpeakerEntry], files: Sequence[str]) -> dict[str, SpeakerEntry]:
+    """The entries by the paths on disk, where the list spells a path in another Unicode form."""
+    found = set(files)
+    spelled = {unicodedata.normalize("NFC", file): file for file in files}
+    by_file: dict[str, SpeakerEntry] = {}
+    for name, entry in entries.items():
+        file = name if name in found else spelled.get(unicodedata.normalize("NFC", name), name)
+        by_file.setdefault(file, entry)
+    return by_file
+
+
 def _speaker_name(file: str) -> str:
     path = Path(file)
-    return path.parts[0] if len(path.parts) > 1 else path.stem
+    return one_spelling(path.parts[0] if len(path.parts) > 1 else path.stem)
 
 
 def _unique_id(name: str) -> str:

@@ -18,6 +18,16 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", plain).strip("-")[:SLUG_LIMIT] or "x"
 
 
+def one_spelling(name: str) -> str:
+    """A name without what the eye does not see, so that one speaker is not taken for two.
+
+    Composed characters (NFC), no marks such as right-to-left or zero-width ones, and no spaces
+    around; a name of nothing else stays.
+    """
+    seen = (c for c in unicodedata.normalize("NFC", name) if unicodedata.category(c) != "Cf")
+    return "".join(seen).strip() or name
+
+
 def short_hash(name: str) -> str:
     """Eight hexadecimal digits of a name.
 

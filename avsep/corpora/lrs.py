@@ -72,7 +72,7 @@ def read_entries(path: Path, pattern: re.Pattern[str]) -> list[Entry]:
             repeats another.
     """
     entries: dict[Entry, None] = {}
-    for number, line in enumerate(read_list(path, MAX_LIST_BYTES).splitlines(), 1):
+    for number, line in enumerate(read_list(path, MAX_LIST_BYTES).split("\n"), 1):
         words = line.split()
         if not words:
             continue

@@ -37,7 +37,7 @@ def fingerprint_of(path: Path) -> str:
     """Size and time of a file as text, which changes when the file does; empty if it is missing."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: the path contains a NUL
         return ""
     return f"{status.st_size}-{status.st_mtime_ns}"
 

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from avsep.corpora.source_files import read_list
+from avsep.corpora.ids import one_spelling
+from avsep.corpora.source_files import fingerprint_of, read_list
 from avsep.errors import UsageError
 from avsep.schema import SPLITS
 
@@ -55,14 +56,14 @@ def read_speaker_list(
     path = root / name
     try:
         lines = io.StringIO(read_list(path, MAX_BYTES), newline="")
-        entries = dict(_entries(lines, path, extensions))
+        entries = dict(_entries(lines, root, path, extensions))
     except csv.Error as error:
         raise UsageError(f"{path} is not a csv file: {error}.") from error
     return _spread_splits(entries, path)
 
 
 def _entries(
-    lines: Iterator[str], path: Path, extensions: Collection[str]
+    lines: Iterator[str], root: Path, path: Path, extensions: Collection[str]
 ) -> Iterator[tuple[str, SpeakerEntry]]:
     reader = csv.DictReader(lines, strict=True)
     columns = [str(column).strip().lower() for column in reader.fieldnames or ()]
@@ -78,8 +79,12 @@ def _entries(
         where = f"line {reader.line_num} of {path}"
         if None in row:
             raise UsageError(f"{where} has more fields than columns.")
-        values = {key: (value or "").strip() for key, value in row.items()}
-        file = _check_file(values.pop("file"), where, extensions)
+        file = row["file"] or ""
+        # A path may begin or end with a space.
+        if file != file.strip() and not fingerprint_of(root / file):
+            file = file.strip()
+        file = _check_file(file, where, extensions)
+        values = {key: (value or "").strip() for key, value in row.items() if key != "file"}
         if file in seen:
             raise UsageError(f"{where} names {file} a second time.")
         seen.add(file)
@@ -88,7 +93,7 @@ def _entries(
 
 def _check_file(file: str, where: str, extensions: Collection[str]) -> str:
     path = PurePosixPath(file)
-    if not file or path.is_absolute() or ".." in path.parts:
+    if not file or path.is_absolute() or ".." in path.parts or "\0" in file:
         raise UsageError(f"{where} has the file {file!r}; give a path inside the folder.")
     if path.suffix.lower() not in extensions:
         raise UsageError(
@@ -107,10 +112,10 @@ def _parse_row(values: dict[str, str], where: str) -> SpeakerEntry:
     if split and split not in SPLITS:
         raise UsageError(f"{where} has the split {split!r}; it may be {', '.join(SPLITS)}.")
     return SpeakerEntry(
-        speaker=values["speaker"],
+        speaker=one_spelling(values["speaker"]),
         gender=gender,
         split=split,
-        group=values.get("group", ""),
+        group=one_spelling(values.get("group", "")),
         text=values.get("text", ""),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -46,7 +47,7 @@ def noise_files(folder: Path, split: str) -> list[Path]:
     parity = int(split == "test")
     own = [
         p for p in files
-        if hashlib.sha256(p.relative_to(folder).as_posix().encode()).digest()[0] % 2 == parity
+        if hashlib.sha256(os.fsencode(p.relative_to(folder))).digest()[0] % 2 == parity
     ]  # fmt: skip
     return own if 0 < len(own) < len(files) else files
 
@@ -153,7 +154,7 @@ def _read(path: Path) -> np.ndarray:
     import soxr
 
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             frames = int(min(file.frames, MAX_FILE_S * file.samplerate))
             sound = file.read(frames, dtype="float64", always_2d=True).mean(axis=1)
             rate_hz = file.samplerate

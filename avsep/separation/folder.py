@@ -5,14 +5,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from avsep.errors import CheckError, UsageError
+from avsep.files import MAX_NAME_BYTES, sha256_text, shortened, temporary_sibling
 
 LISTING = "tracks.json"
+
+
+def default_output(video: Path) -> Path:
+    """The folder `<stem>_output` beside a video; a stem that leaves no room for it is shortened."""
+    ending = "_output"
+    if len(os.fsencode(video.stem)) > MAX_NAME_BYTES - len(ending):
+        ending = f"-{sha256_text(video.stem)[:8]}{ending}"  # two long names may start alike
+    return video.with_name(shortened(video.stem, MAX_NAME_BYTES - len(ending)) + ending)
 
 
 @contextlib.contextmanager
@@ -29,7 +38,7 @@ def output_folder(target: Path) -> Iterator[Path]:
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is a file; name a folder for the output.")
     new_parents = _missing_parents(target)
-    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:12]}.tmp"
+    temporary = temporary_sibling(target)
     try:
         temporary.mkdir(parents=True)
     except OSError as error:

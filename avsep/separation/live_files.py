@@ -17,6 +17,7 @@ from avsep.schema import FPS, RATE_HZ, SAMPLES_PER_FRAME
 from avsep.separation.folder import output_folder
 from avsep.separation.live import LiveChunk, LiveSeparator
 from avsep.separation.separator import Separator
+from avsep.separation.sounds import open_wav
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,13 +123,9 @@ class _Voices(ExitStack):
             file.truncate(total)
 
     def _file(self, number: int) -> Any:
-        import soundfile
-
         if number not in self._files:
             path = self._folder / f"speaker{number}.wav"
-            self._files[number] = self.enter_context(
-                soundfile.SoundFile(path, "w", RATE_HZ, 1, subtype="PCM_16", format="WAV")
-            )
+            self._files[number] = self.enter_context(open_wav(path, "PCM_16"))
         return self._files[number]
 
 

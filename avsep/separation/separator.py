@@ -20,7 +20,7 @@ from avsep.progress import StepProgress, hidden_progress
 from avsep.separation.adapters import adapter_for
 from avsep.separation.config import SeparateConfig
 from avsep.separation.disk_array import DiskArray
-from avsep.separation.folder import LISTING, output_folder
+from avsep.separation.folder import LISTING, default_output, output_folder
 from avsep.separation.listing import recording_facts, speaker_facts, write_tracks
 from avsep.separation.live import LiveSeparator
 from avsep.separation.recording import (
@@ -148,7 +148,7 @@ class Separator:
                 raise ValueError("arrays are returned as arrays; leave output out.")
             return self._separate_arrays(*source, progress=progress)
         path = checked_path(source)
-        target = Path(output) if output is not None else path.with_name(f"{path.stem}_output")
+        target = Path(output) if output is not None else default_output(path)
         with output_folder(target) as folder:
             made = self._separate_file(path, folder, progress)
         return _moved(made, folder, target)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from avsep.schema import RATE_HZ
 from avsep.separation.disk_array import DiskArray
 from avsep.separation.recording import Timeline
+
+if TYPE_CHECKING:
+    import soundfile
 
 BLOCK = RATE_HZ  # samples handled at a time
 FULL_SCALE = 32768
@@ -43,12 +48,19 @@ def leveled(voice: DiskArray) -> Pcm:
     return Pcm(voice, min(1.0, HIGHEST / peak) if peak > 0 else 1.0)
 
 
-def write_voice(path: Path, voice: Pcm, timeline: Timeline) -> None:
-    """Write a voice as mono 16-bit WAV, as long as the sound of the recording."""
+def open_wav(path: Path, subtype: str) -> soundfile.SoundFile:
+    """Open a mono WAV file for writing; `subtype` is `PCM_16` or `FLOAT`."""
     import soundfile
 
+    # As bytes, since a name need not be UTF-8.
+    name = os.fsencode(path)
+    return soundfile.SoundFile(name, "w", RATE_HZ, 1, subtype=subtype, format="WAV")
+
+
+def write_voice(path: Path, voice: Pcm, timeline: Timeline) -> None:
+    """Write a voice as mono 16-bit WAV, as long as the sound of the recording."""
     first = timeline.sound_start
-    with soundfile.SoundFile(path, "w", RATE_HZ, 1, subtype="PCM_16", format="WAV") as file:
+    with open_wav(path, "PCM_16") as file:
         for start, stop in _blocks(first, first + timeline.num_samples):
             file.write(voice[start:stop])
 
@@ -60,10 +72,8 @@ def write_residual(
 
     Floats, because the difference may exceed full scale where an estimate is wrong.
     """
-    import soundfile
-
     first = timeline.sound_start
-    with soundfile.SoundFile(path, "w", RATE_HZ, 1, subtype="FLOAT", format="WAV") as file:
+    with open_wav(path, "FLOAT") as file:
         for start, stop in _blocks(first, first + timeline.num_samples):
             rest = mixture[start:stop].astype(np.float64)
             for voice in voices:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avsep.cli.entry import printable
 from avsep.cli.options import Root
-from avsep.errors import FAILURE_KINDS, CheckError, Reason, State
+from avsep.errors import FAILURE_KINDS, CheckError, Reason, State, printable
 from avsep.outcome import SourceRow
 from avsep.workspace import find_project
 from pipeline.config import find_stage

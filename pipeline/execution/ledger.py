@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from avsep.errors import CheckError, Reason, State
+from avsep.errors import CheckError, Reason, State, printable
 from avsep.outcome import Counts, Outcome, SourceRow
 
 PENDING = "pending"  # of a video that is to be tried again
@@ -106,11 +106,11 @@ class Ledger:
                 outcome.item,
                 str(outcome.state),
                 str(outcome.reason or ""),
-                outcome.message[:MESSAGE_LIMIT],
+                printable(outcome.message)[:MESSAGE_LIMIT],
                 outcome.attempts,
                 outcome.seconds,
                 now,
-                outcome.source,
+                printable(outcome.source),
                 outcome.sha256,
                 outcome.path,
             )
@@ -180,7 +180,7 @@ class Ledger:
             row.source,
             str(row.state or PENDING),
             str(row.reason or ""),
-            row.message[:MESSAGE_LIMIT],
+            printable(row.message)[:MESSAGE_LIMIT],
             row.attempts,
             row.tool,
             json.dumps(row.facts, sort_keys=True),

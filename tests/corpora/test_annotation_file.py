@@ -71,3 +71,12 @@ def test_a_file_that_is_not_text_or_too_large_is_refused():
         with pytest.raises(ItemError) as caught:
             parse_annotation(content, "x")
         assert caught.value.reason is Reason.BAD_ANNOTATION
+
+
+def test_a_transcript_keeps_its_odd_spaces_and_line_breaks():
+    file = parse(
+        "Text: A\u2028B\x85C\u00a0D\x0cE\r\nConf: 5\r\n\r\nWORD START END ASDSCORE\r\n"
+        "A\u2028B 0.1 0.2 5\r\nC\u00a0D 0.2 0.3 5\r\n"
+    )
+    assert file.text == "A\u2028B\x85C\u00a0D\x0cE"
+    assert [word for word, *_ in file.words] == ["A\u2028B", "C\u00a0D"]

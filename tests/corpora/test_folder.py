@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -188,3 +189,49 @@ def test_only_broken_links_and_pipes_fail(videos, tmp_path):
             reasons[file] = error.reason
     assert reasons == {"gone.mp4": Reason.FILE_MISSING, "pipe.mp4": Reason.UNREADABLE}
     assert len(list(raw.glob("folder/*"))) == 5
+
+
+NAMES = [
+    os.fsdecode(b"caf\xe9.mp4"),
+    "e\u0301.mp4", "\u00e9.mp4", "a\u2028b\x85c.mp4", "tab\there\n.mp4",
+    "\x1b[31mred.mp4", "\u202eltr.mp4", "Case.mp4", "case.mp4", " space .mp4", "-rf.mp4", "CON.mp4",
+    "a:b?c*.mp4", "x" * 251 + ".mp4", "\u7d75" * 83 + ".mp4", "...mp4", "%s{0}.mp4", "'\".mp4",
+]  # fmt: skip
+
+
+def test_every_file_name_becomes_a_clip_of_its_own(tmp_path):
+    root = tmp_path / "videos"
+    for name in NAMES:
+        put(root / "ann" / name, "x")
+    names = [name for name in NAMES if not name.startswith(".")]
+    found = list_clips(root)
+    assert sorted(Path(clip.source).name for clip in found) == sorted(names)
+    assert len({clip.path.lower() for clip in found}) == len(names)
+    for clip in found:
+        link(clip, tmp_path / "raw")
+        assert (tmp_path / "raw" / clip.path).read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    "other", ["Jose\u0301", "Jos\u00e9\u200f", "\u200bJos\u00e9", "Jos\u00e9 "]
+)
+def test_one_speaker_spelt_in_two_ways_is_one_speaker(tmp_path, other):
+    root = tmp_path / "videos"
+    put(root / "Jos\u00e9/one.mp4")
+    put(root / other / "two.mp4")
+    found = list_clips(root, val_share=0.5, test_share=0.5)
+    assert len(found) == 2
+    assert len({(clip.speaker, clip.group, clip.split) for clip in found}) == 1
+
+
+def test_a_csv_names_files_in_another_unicode_form_and_with_spaces_around(tmp_path):
+    root = tmp_path / "videos"
+    put(root / "Jose\u0301.mp4")
+    put(root / " b.mp4 .mp4")
+    put(root / "s.csv", "file,speaker\nJos\u00e9.mp4,Jos\u00e9\n b.mp4 .mp4,Jose\u0301\n")
+    found = by_source(root, list_clips(root, csv="s.csv"))
+    assert sorted(found) == [" b.mp4 .mp4", "Jose\u0301.mp4"]
+    assert len({clip.speaker for clip in found.values()}) == 1
+    put(root / "s.csv", "file,speaker\nnul\0.mp4,a\n")
+    with pytest.raises(UsageError, match="inside the folder"):
+        list_clips(root, csv="s.csv")

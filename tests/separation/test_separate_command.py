@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -162,3 +163,14 @@ def test_wrong_options_are_named(avsep, tmp_path, face, options, code, words):
     found, _, err = avsep(video, "-o", tmp_path / "out", *options)
     assert (found, words in err) == (code, True), err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_name_that_is_not_utf8_is_printed(avsep, face, tmp_path):
+    name = os.fsdecode(b"caf\xe9\n.mp4")
+    make_clip(tmp_path / name, pictures=still_pictures(30), audio=speech_like(1.2))
+    code, out, _ = avsep(f"./{name}", "--audio-only")
+    assert code == 0
+    assert "speaker1.wav" in out
+    code, _, err = avsep(os.fsdecode(b"none\xff.mp4"))
+    assert code == 2
+    assert "does not exist" in err

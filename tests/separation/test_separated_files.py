@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import soundfile
 from avsep.errors import CheckError, UsageError
 from avsep.media.decode import read_audio, read_frames
 from avsep.media.probe import probe
+from avsep.progress import hidden_progress
 from avsep.separation import SeparateConfig, Separator
+from avsep.separation.folder import default_output
+from avsep.separation.live_files import separate_live
 from tests.support.clip_maker import click_audio, click_time, make_clip
 from tests.support.echo import Echo, FixedBackend, noise, still_pictures
 
@@ -201,3 +205,23 @@ def test_pictures_before_the_sound_are_kept_and_the_sound_is_not_padded(tmp_path
     assert soundfile.info(made.speakers[0].voice).frames == 16_000
     video = probe(made.folder / "overview.mp4")
     assert video.num_pictures == 50
+
+
+@pytest.mark.parametrize(
+    "name", [os.fsdecode(b"caf\xe9"), "a\u2028b", "x" * 250, "\u7d75" * 83, "CON"], ids=ascii
+)
+def test_a_file_of_any_name_is_separated_into_a_folder_beside_it(video, name):
+    video = video.rename(video.with_name(f"{name}.mkv"))
+    made = separator(residual=True).separate(video)
+    assert made.folder.parent == video.parent
+    assert made.folder.name.startswith(name[:60])
+    assert made.folder.name.endswith("_output")
+    tracks = json.loads((made.folder / "tracks.json").read_text("utf-8"))
+    assert tracks["source"] == video.name
+    assert set(tracks["files"]) == {path.name for path in made.folder.iterdir()}
+    assert separate_live(separator(), video, made.folder, hidden_progress).voices
+
+
+def test_two_long_names_that_start_alike_have_two_folders(video):
+    first, second = (video.with_name("x" * 250 + letter) for letter in "ab")
+    assert default_output(first) != default_output(second)

@@ -1,3 +1,4 @@
+import os
 import shutil
 from dataclasses import replace
 
@@ -240,3 +241,16 @@ def test_many_files_are_spread_over_batches_that_stay_when_a_file_is_added(works
 def test_wrong_settings_are_refused_with_a_sentence(values, sentence):
     with pytest.raises(UsageError, match=sentence):
         build(DownloadConfig, values, "download")
+
+
+def test_a_name_that_is_not_utf8_is_downloaded_and_failures_name_it(workspace, tmp_path):
+    root = tmp_path / "videos"
+    (root / "ann").mkdir(parents=True)
+    (root / "ann" / os.fsdecode(b"caf\xe9.mp4")).write_text("x")
+    (root / "ann" / os.fsdecode(b"\xff\x1b[2Jgone\n.mp4")).symlink_to(root / "nowhere")
+    counts = run_stage("download", workspace, config=of_folder(root, max_failed_share=0.5)).counts
+    assert (counts.done, counts.failed) == (1, {str(Reason.FILE_MISSING): 1})
+    run_stage("download", workspace, config=of_folder(root, max_failed_share=0.5))
+    [gone] = [o for o in Ledger(workspace.ledger).outcomes("download").values() if o.reason]
+    assert "gone" in gone.message
+    assert gone.message.isprintable()
