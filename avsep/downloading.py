@@ -39,15 +39,20 @@ def download(
     path: Path,
     *,
     sha256: str = "",
+    recorded: str = "",
     max_bytes: int = MAX_BYTES,
     advance: Advance = lambda _bytes: None,
 ) -> str:
     """Download a file in one try; returns its sha256.
 
+    A file whose server states its sha256, as Hugging Face does, must have it.
+
     Args:
         url: an https address; http is allowed for this machine only.
         path: where to write the file. It appears only when the whole, right file has arrived.
         sha256: the hash that the file must have; empty for any.
+        recorded: the hash of an earlier download, which the file must have where the server states
+            none; empty for any.
         max_bytes: a larger file is refused.
         advance: see `Advance`.
 
@@ -58,9 +63,10 @@ def download(
     """
     check_address(url)
     digest = hashlib.sha256()
+    redirects = _SafeRedirects(same_host=False)
     try:
         with (
-            make_opener().open(url, timeout=TIMEOUT_S) as answer,
+            _opener(ssl.create_default_context(), redirects).open(url, timeout=TIMEOUT_S) as answer,
             atomic_path(path) as temporary,
             temporary.open("wb") as handle,
         ):
@@ -74,8 +80,12 @@ def download(
             if total is not None and count != total:
                 raise CheckError(f"{url} broke off after {count} of {total} bytes; try again.")
             found = digest.hexdigest()
-            if sha256 and found != sha256:
-                raise CheckError(f"{url} is not the expected file: sha256 {found}, not {sha256}.")
+            stated = _stated_sha256(answer.headers) or redirects.stated_sha256
+            for expected in (sha256, stated or recorded):
+                if expected and found != expected:
+                    raise CheckError(
+                        f"{url} is not the expected file: sha256 {found}, not {expected}."
+                    )
     except urllib.error.HTTPError as error:
         raise CheckError(f"{url} is not there: the server answers {error.code}.") from error
     except (OSError, http.client.HTTPException) as error:
@@ -168,16 +178,25 @@ def make_opener(
             context.load_verify_locations(cafile=str(ca_file))
         except (OSError, ssl.SSLError) as error:
             raise UsageError(f"{ca_file} does not hold a certificate: {error}.") from error
-    return urllib.request.build_opener(
-        urllib.request.HTTPSHandler(context=context), _SafeRedirects(same_host=same_host)
-    )
+    return _opener(context, _SafeRedirects(same_host=same_host))
+
+
+def _opener(
+    context: ssl.SSLContext, redirects: urllib.request.HTTPRedirectHandler
+) -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), redirects)
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to https addresses only, and to the same host only where asked to."""
+    """Follows redirects to https addresses only, and to the same host only where asked to.
+
+    Attributes:
+        stated_sha256: the hash of the file as the redirecting server states it, or empty.
+    """
 
     def __init__(self, *, same_host: bool) -> None:
         self._same_host = same_host
+        self.stated_sha256 = ""
 
     def redirect_request(
         self,
@@ -188,6 +207,8 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         headers: Any,
         newurl: str,
     ) -> urllib.request.Request | None:
+        # The hub states the hash where it redirects to the storage, which does not.
+        self.stated_sha256 = self.stated_sha256 or _stated_sha256(headers)
         here, there = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
         if self._same_host and (here.scheme, here.netloc) != (there.scheme, there.netloc):
             raise CheckError(
@@ -269,6 +290,20 @@ def _receive(
 def _content_length(answer: Any) -> int | None:
     text = answer.headers.get("Content-Length", "")
     return int(text) if text.isdecimal() else None
+
+
+def _stated_sha256(headers: Any) -> str:
+    """The sha256 of a large file in the headers of the Hugging Face Hub; empty where none is.
+
+    `X-Linked-ETag` names the file in the large-file storage. A plain `ETag` is the sha256 only
+    where it has that length and the server is a hub, which names the commit.
+    """
+    names = ["X-Linked-ETag", *(["ETag"] if headers.get("X-Repo-Commit") else [])]
+    for name in names:
+        tag = headers.get(name, "").strip().removeprefix("W/").strip('"').lower()
+        if re.fullmatch(r"[0-9a-f]{64}", tag):
+            return tag
+    return ""
 
 
 def _total_of_range(answer: Any, have: int) -> int:

@@ -38,12 +38,17 @@ Model = Annotated[
     typer.Option(
         callback=known_model,
         metavar=f"[{'|'.join(MODELS)}]",
-        help="The kind of model; dolphin if left out.",
+        help="The kind of model; any if left out.",
     ),
 ]
-Checkpoint = Annotated[
-    Path | None,
-    typer.Option(help="A model folder; the trained or downloaded model if left out."),
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        "--checkpoint",
+        help="A name of `avsep weights list`, or a model folder or file; if left out: a full-size"
+        " model of the project, released weights, or its demo model, whichever is there first.",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avsep.cli.options import AsJson, Checkpoint, Device, Model, Root, project_root
+from avsep.cli.options import AsJson, Device, Model, Root, Weights, project_root
 from avsep.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def separate(
         Path | None, typer.Option(help="A YAML file with these settings; options override it.")
     ] = None,
     model: Model = None,
-    checkpoint: Checkpoint = None,
+    weights: Weights = None,
     device: Device = "auto",
     precision: Annotated[
         Precision | None, typer.Option(help="Number format of the model [fp32].")
@@ -93,9 +93,9 @@ def separate(
         audio_only=audio_only or None,
         residual=residual or None,
     )
-    resolved = resolve_model(model, checkpoint, project_root(root))
-    if resolved.note:
-        print(f"avsep: {resolved.note}", file=sys.stderr)
+    resolved = resolve_model(model, weights, project_root(root))
+    for sentence in filter(None, (resolved.choice, resolved.note)):
+        print(f"avsep: {sentence}", file=sys.stderr)
     from avsep.separation import Separator
 
     separator = Separator.load(resolved.path, resolve_device(device, cuda_device), settings)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from avsep.cli.options import Checkpoint, Device, Model, Root, project_root
+from avsep.cli.options import Device, Model, Root, Weights, project_root
 from avsep.errors import CheckError, UsageError
 
 HOST = "127.0.0.1"  # only this machine: the page has no accounts
@@ -15,7 +15,7 @@ HOST = "127.0.0.1"  # only this machine: the page has no accounts
 def web(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 7860,
     model: Model = None,
-    checkpoint: Checkpoint = None,
+    weights: Weights = None,
     device: Device = "auto",
     max_upload_mb: Annotated[
         int, typer.Option(min=1, help="Size of the largest video, in MB.")
@@ -35,7 +35,9 @@ def web(
         raise UsageError(
             f"the page needs the package {error.name}: pip install 'avsep[web]'."
         ) from error
-    resolved = resolve_model(model, checkpoint, project_root(root))
+    resolved = resolve_model(model, weights, project_root(root))
+    if resolved.choice:
+        typer.echo(f"avsep: {resolved.choice}", err=True)
     from avsep.separation import SeparateConfig, Separator
 
     separator = Separator.load(

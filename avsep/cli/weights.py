@@ -18,8 +18,15 @@ import_app = typer.Typer(
 )
 weights_app.add_typer(import_app, name="import")
 
+Name = Annotated[
+    str | None,
+    typer.Option("--name", help="Name for `--weights`; that of the model if left out."),
+]
 Out = Annotated[
-    Path, typer.Option("--out", help="The .safetensors file to write; its card goes beside it.")
+    Path | None,
+    typer.Option(
+        "--out", help="A .safetensors file to write instead of the place of `weights list`."
+    ),
 ]
 
 
@@ -31,27 +38,38 @@ class Variant(StrEnum):
     SINGING = "singing"
 
 
+_VOVIT_NAMES = {
+    Variant.SPEECH: "vovit",
+    Variant.SPEECH_S1: "vovit-s1",
+    Variant.SINGING: "vovit-singing",
+}
+
+
 @weights_app.command("list")
 def list_weights(root: Root = None) -> None:
-    """List the weights on this machine, and those that can be downloaded."""
+    """List the weights on this machine, preferred ones first, and those to download."""
     from rich.console import Console
     from rich.table import Table
 
-    from avsep.separation.resolve_model import note_on
+    from avsep.separation.resolve_model import note_on, spelt
     from avsep.weights.catalogue import RELEASES
-    from avsep.weights.store import installed
+    from avsep.weights.store import installed, store_folder
 
     found = installed(project_root(root))
-    table = Table("name", "kind", "parameters", "where", "what to know")
+    table = Table("--weights", "model", "kind", "parameters", "what to know")
     for weights in found:
         count = f"{int(weights.card.get('parameters', 0)):,}"
-        note = note_on(weights.card)
-        table.add_row(weights.name, weights.kind, count, str(weights.path), note)
-    here = {weights.name for weights in found if weights.kind == "released"}
+        here = spelt(weights)
+        table.add_row(here, weights.model, weights.kind, count, note_on(weights.card))
+    names = {weights.name for weights in found if weights.kind == "released"}
     for name, release in RELEASES.items():
-        if name not in here:
-            table.add_row(name, "to fetch", "", f"avsep weights get {name}", release.title)
+        if name not in names:
+            how = f"{release.title}: avsep weights get {name}"
+            table.add_row(name, name, "to fetch", "", how)
     Console().print(table)
+    typer.echo(f"Released weights are in {store_folder()}.")
+    if found:
+        typer.echo(f"`avsep separate` uses {spelt(found[0])} unless --weights names others.")
 
 
 @weights_app.command("get")
@@ -79,6 +97,7 @@ def get_weights(
     with show_progress(f"bytes of {name}", 0) as advance:
         found = get(name, store_folder(), base=base, advance=advance)
     typer.echo(f"{found.path}: {found.card['parameters']:,} parameters")
+    typer.echo(f"Use them: avsep separate VIDEO --weights {found.name}")
     for source in found.card["source"]:
         typer.echo(f"{source['part']}\t{source['name']}\tsha256 {source['sha256']}")
 
@@ -86,18 +105,19 @@ def get_weights(
 @import_app.command("dolphin")
 def import_dolphin(
     source: Annotated[Path, typer.Argument(help="model.safetensors, or a torch file.")],
-    out: Out,
+    name: Name = None,
+    out: Out = None,
 ) -> None:
     """Check a released Dolphin checkpoint and write it as a model with a card."""
     from avsep.models.dolphin import released
 
-    _report(out, released.import_dolphin(source, out))
+    path = _target(name, out, "dolphin")
+    _report(path, released.import_dolphin(source, path), stored=out is None)
 
 
 @import_app.command("vovit")
 def import_vovit(
     stage1: Annotated[Path, typer.Argument(help="The file of the first stage.")],
-    out: Out,
     enhancer: Annotated[
         Path | None, typer.Argument(help="The file of the second stage; for speech only.")
     ] = None,
@@ -106,6 +126,8 @@ def import_vovit(
         Path | None,
         typer.Option("--mean-face", help="The official mean face: a TSV file of index x y z."),
     ] = None,
+    name: Name = None,
+    out: Out = None,
 ) -> None:
     """Check released VoViT checkpoints and write them as one model with a card."""
     from avsep.models.vovit import released
@@ -116,12 +138,23 @@ def import_vovit(
         raise UsageError(f"the variant {variant} has no enhancer; leave its file out.")
     if variant == "singing" and mean_face is not None:
         raise UsageError("the variant singing uses no mean face; leave --mean-face out.")
-    card = released.import_vovit(stage1, enhancer, out, variant=variant.value, mean_face=mean_face)
+    path = _target(name, out, _VOVIT_NAMES[variant])
+    card = released.import_vovit(stage1, enhancer, path, variant=variant.value, mean_face=mean_face)
     if isinstance(card.get("mean_face"), str):
         typer.echo(f"Mean face: {card['mean_face']}", err=True)
-    _report(out, card)
+    _report(path, card, stored=out is None)
 
 
-def _report(out: Path, card: dict[str, Any]) -> None:
+def _target(name: str | None, out: Path | None, default: str) -> Path:
+    """Where imported weights are written: a place of the store, or a file that is named."""
+    from avsep.weights.store import path_in_store
+
+    if name is not None and out is not None:
+        raise UsageError("--name and --out name two places; leave one of them out.")
+    return out or path_in_store(name or default)
+
+
+def _report(out: Path, card: dict[str, Any], *, stored: bool) -> None:
     typer.echo(f"{out}: {card['parameters']:,} parameters, sha256 {card['sha256']}")
     typer.echo(f"{out.with_suffix('.json')}: the card. Licence of the weights: {card['licence']}")
+    typer.echo(f"Use it: avsep separate VIDEO --weights {out.stem if stored else out}")

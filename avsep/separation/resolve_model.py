@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avsep.errors import CheckError, UsageError
 from avsep.separation.config import SeparateConfig
 from avsep.settings import build, read_settings
 
+if TYPE_CHECKING:
+    from avsep.weights.store import Found
+
 DEFAULT_MODEL = "dolphin"
-DEMO_PARAMETERS = 5_000_000  # every model of the demo size has fewer, every full one more
 DEMO_NOTE = (
     "this model was trained on the demo corpus in minutes: it has seen synthetic heads and a few"
     " voices, and will separate real recordings poorly."
@@ -26,51 +28,96 @@ class ResolvedModel:
     Attributes:
         path: directory of the model, or its .safetensors file.
         note: a warning for people; may be empty.
+        choice: what was chosen from several weights, in one sentence; empty where none was.
     """
 
     path: Path
     note: str
+    choice: str = ""
 
 
-def resolve_model(name: str | None, checkpoint: Path | None, root: Path) -> ResolvedModel:
-    """The model at a path, else the one that the project trained, else released weights.
+def resolve_model(name: str | None, weights: str | Path | None, root: Path) -> ResolvedModel:
+    """The model to use: the weights that are named, else the preferred ones on this machine.
 
     Args:
-        name: dolphin, vovit or vovit-s1; None for any at `checkpoint`, else dolphin.
-        checkpoint: a model directory, its card or its weights.
+        name: dolphin, vovit or vovit-s1; None for any.
+        weights: a name of `avsep weights list`, a model directory, its card or its weights; None
+            for the first in the order of `avsep.weights.store.installed`.
         root: folder of the project.
 
     Raises:
-        UsageError: there is no model at the path.
-        CheckError: the model is damaged, has another name, or there are no weights yet.
+        UsageError: there are no weights of the name, or no model at the path.
+        CheckError: the model is damaged, is not the one of the name, or there are no weights yet.
     """
-    from avsep.models.checkpoint import CARD, SAFETENSORS, TORCH_FILE, read_card
     from avsep.models.registry import model_name
-    from avsep.weights.store import find
+    from avsep.weights.store import candidates
 
-    if checkpoint is None:
-        found = find(name or DEFAULT_MODEL, root)
-        if found is None:
+    choice = ""
+    card: Mapping[str, Any]
+    if weights is None:
+        found = candidates(name, root)
+        if not found:
             raise CheckError(
                 f"there are no weights of {name or DEFAULT_MODEL}: train them with `make demo`,"
                 " download released ones with `avsep weights get`, or name a model with"
-                " --checkpoint."
+                " --weights."
             )
-        path, card = found.path, found.card
+        path, card = found[0].path, found[0].card
+        choice = _choice(found)
     else:
-        if not checkpoint.exists():
-            raise UsageError(f"{checkpoint} does not exist; name a model folder.")
-        parts = (CARD, SAFETENSORS, TORCH_FILE)  # of a model directory
-        path = checkpoint.parent if checkpoint.name in parts else checkpoint
-        card = read_card(path)
+        path, card = _named(weights, root)
     if name and model_name(card) != name:
         raise CheckError(f"{path} is the model {model_name(card)}, not {name}.")
-    return ResolvedModel(path, note_on(card))
+    return ResolvedModel(path, note_on(card), choice)
+
+
+def _named(weights: str | Path, root: Path) -> tuple[Path, Mapping[str, Any]]:
+    """Path and card of weights that are named; a name is looked up before a path."""
+    from avsep.models.checkpoint import CARD, SAFETENSORS, TORCH_FILE, read_card
+    from avsep.weights.catalogue import RELEASES
+    from avsep.weights.store import find
+
+    text = str(weights)
+    if isinstance(weights, str) and (found := find(text, root)):
+        return found.path, found.card
+    path = Path(weights)
+    if not path.exists():
+        cure = (
+            f"download it with `avsep weights get {text}`"
+            if text in RELEASES
+            else "name weights of `avsep weights list`, or a model folder"
+        )
+        raise UsageError(f"{text} does not exist; {cure}.")
+    parts = (CARD, SAFETENSORS, TORCH_FILE)  # of a model directory
+    path = path.parent if path.name in parts else path
+    return path, read_card(path)
+
+
+def _choice(found: Sequence[Found]) -> str:
+    """Which of several weights are used, and how to use others."""
+    if len(found) < 2:
+        return ""
+    first, *others = found
+    listed = ", ".join(dict.fromkeys(spelt(one) for one in others))
+    return f"using {_described(first)}; --weights takes others: {listed}."
+
+
+def _described(one: Found) -> str:
+    if one.kind == "trained":
+        return f"the {one.model} that this project trained ({one.path})"
+    return f"the imported weights {one.name} ({one.path})"
+
+
+def spelt(one: Found) -> str:
+    """What to give to `--weights` to get exactly these."""
+    return one.name if one.kind == "released" else str(one.path)
 
 
 def note_on(card: Mapping[str, Any]) -> str:
     """A warning for people about a model, by its card; may be empty."""
-    return DEMO_NOTE if int(card.get("parameters", 0)) < DEMO_PARAMETERS else ""
+    from avsep.weights.store import is_small
+
+    return DEMO_NOTE if is_small(card) else ""
 
 
 def resolve_settings(path: Path | None, **options: Any) -> SeparateConfig:

@@ -22,8 +22,8 @@ class Part:
     Attributes:
         name: name of the file.
         url: address of the folder that holds it.
-        sha256: expected hash; empty where the authors publish none: then that of the first
-            download is recorded, and later ones must equal it.
+        sha256: expected hash; empty where the authors publish none: then the one that the server
+            states counts, else that of the first download, which is recorded.
     """
 
     name: str

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from avsep.downloading import download
-from avsep.errors import CheckError
+from avsep.errors import CheckError, UsageError
 from avsep.files import read_json, write_json
 from avsep.models import checkpoint
-from avsep.models.registry import MODELS
+from avsep.models.registry import MODELS, model_name
 from avsep.weights.catalogue import release
 from avsep.workspace import Workspace
 
+TRAINED, RELEASED = "trained", "released"
+DEMO_PARAMETERS = 5_000_000  # every model of the demo size has fewer, every full one more
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SOURCES = "sources.json"  # sha256 of every file that was ever downloaded, by model and role
 
 
@@ -25,13 +29,15 @@ class Found:
     """Weights on this machine.
 
     Attributes:
-        name: dolphin, vovit or vovit-s1.
+        name: name to give to `--weights`.
+        model: dolphin, vovit or vovit-s1.
         path: path to give to `checkpoint.load`.
-        kind: `trained` by the project, or `released` by its authors.
+        kind: `TRAINED` by the project, or `RELEASED`: downloaded or imported.
         card: its card, see `avsep.models.checkpoint`.
     """
 
     name: str
+    model: str
     path: Path
     kind: str
     card: dict[str, Any]
@@ -46,23 +52,76 @@ def store_folder() -> Path:
 
 
 def installed(root: Path, store: Path | None = None) -> list[Found]:
-    """All weights on this machine, by name; damaged ones are left out."""
-    return [found for name in MODELS for found in _of_name(name, root, store or store_folder())]
+    """All weights on this machine, in the order in which they are preferred; no damaged ones.
+
+    The order is: models of full size that the project trained, released weights, then small models
+    that the project trained (those of the demo). Within each: dolphin, vovit, vovit-s1, others; the
+    weights that have the name of their model come first.
+    """
+    models = list(MODELS)
+
+    def order(one: Found) -> tuple[int, int, bool, str]:
+        place = models.index(one.model) if one.model in models else len(models)
+        return _tier(one), place, one.name != one.model, one.name
+
+    return sorted([*_trained(root), *_released(store or store_folder())], key=order)
+
+
+def candidates(model: str | None, root: Path, store: Path | None = None) -> list[Found]:
+    """The weights of a model, or of any that separates speech if None; ordered as `installed`."""
+    models = MODELS if model is None else (model,)
+    return [one for one in installed(root, store) if one.model in models]
 
 
 def find(name: str, root: Path, store: Path | None = None) -> Found | None:
-    """The weights of a name: those the project trained, else released ones, else None."""
-    return next(_of_name(name, root, store or store_folder()), None)
+    """The weights of a name: those in the store, else those that the project trained, else None."""
+    named = [one for one in installed(root, store) if one.name == name]
+    return next((one for one in named if one.kind == RELEASED), next(iter(named), None))
 
 
-def _of_name(name: str, root: Path, store: Path) -> Iterator[Found]:
-    places = {"trained": Workspace(root).run(name), "released": store / f"{name}.safetensors"}
-    for kind, path in places.items():
+def is_small(card: Mapping[str, Any]) -> bool:
+    """Whether a model has the size of the demo's, by its card."""
+    return int(card.get("parameters", 0)) < DEMO_PARAMETERS
+
+
+def path_in_store(name: str, store: Path | None = None) -> Path:
+    """The file of imported or downloaded weights.
+
+    Raises:
+        UsageError: the name cannot be that of a file.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot name weights: use 1 to 64 letters, digits, dots, - and _, and begin"
+            " with a letter or a digit."
+        )
+    return (store or store_folder()) / f"{name}.safetensors"
+
+
+def _tier(found: Found) -> int:
+    if found.kind == RELEASED:
+        return 1
+    return 2 if is_small(found.card) else 0
+
+
+def _trained(root: Path) -> Iterator[Found]:
+    for name in MODELS:
+        path = Workspace(root).run(name)
         if path.exists():
-            try:
-                yield Found(name, path, kind, checkpoint.read_card(path))
-            except CheckError:
-                continue
+            yield from _read(name, path, TRAINED)
+
+
+def _released(store: Path) -> Iterator[Found]:
+    for path in sorted(store.glob("*.safetensors")):
+        yield from _read(path.stem, path, RELEASED)
+
+
+def _read(name: str, path: Path, kind: str) -> Iterator[Found]:
+    try:
+        card = checkpoint.read_card(path)
+    except CheckError:
+        return
+    yield Found(name, model_name(card), path, kind, card)
 
 
 def get(
@@ -73,6 +132,9 @@ def get(
     advance: Callable[[int], None] = lambda _bytes: None,
 ) -> Found:
     """Download released weights and turn them into a model of this project.
+
+    A file must have the sha256 of the catalogue, and the one that its server states, else that of
+    the first download.
 
     Args:
         name: name of the release.
@@ -85,7 +147,7 @@ def get(
         UsageError: the name is unknown, or the address is not allowed.
     """
     wanted = release(name)
-    path = store / f"{name}.safetensors"
+    path = path_in_store(name, store)
     store.mkdir(parents=True, exist_ok=True)
     known = _known(store)
     # In the store, so that a large file is never copied from one disk to another.
@@ -94,8 +156,10 @@ def get(
         for role, part in wanted.parts.items():
             url = f"{(base or part.url).rstrip('/')}/{part.name}"
             files[role] = Path(folder) / part.name
-            expected = part.sha256 or known.get(f"{name}/{role}", {}).get("sha256", "")
-            found = download(url, files[role], sha256=expected, advance=advance)
+            recorded = known.get(f"{name}/{role}", {}).get("sha256", "")
+            found = download(
+                url, files[role], sha256=part.sha256, recorded=recorded, advance=advance
+            )
             known[f"{name}/{role}"] = {"url": url, "sha256": found}
         made = Path(folder) / path.name
         spec = MODELS[name]
@@ -104,7 +168,7 @@ def get(
         made.replace(path)
         made.with_suffix(".json").replace(path.with_suffix(".json"))
     write_json(store / SOURCES, known)
-    return Found(name, path, "released", card)
+    return Found(name, model_name(card), path, RELEASED, card)
 
 
 def _known(store: Path) -> dict[str, Any]:

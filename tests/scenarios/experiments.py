@@ -16,6 +16,8 @@ from pathlib import Path
 
 from steps import commit, copy_finished, run, say
 
+from avsep.evaluation.summary import HEADLINE
+
 
 def main() -> None:
     """Run the scenario."""
@@ -42,6 +44,12 @@ def main() -> None:
         say(
             "`dvc metrics diff` tells what changed",
             any(arguments.model in Path(path).parts for path in changed),
+        )
+
+        shown = json.loads(run(lab, "dvc", "metrics", "show", "--json"))[""]["data"]
+        say(
+            "`dvc metrics show` has six numbers per model",
+            all(len(file["data"]) == len(HEADLINE) for file in shown.values()),
         )
 
         run(lab, "dvc", "exp", "run", "-n", "higher", "-S", f"{fit}.lr=0.01")

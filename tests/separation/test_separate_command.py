@@ -33,6 +33,7 @@ def trained(tmp_path_factory) -> Path:
 @pytest.fixture
 def avsep(monkeypatch, capsys, trained, tmp_path):
     """Run the command; gives the exit code, stdout and stderr."""
+    monkeypatch.setenv("AVSEP_WEIGHTS", str(tmp_path / "no-weights"))
 
     def run(*arguments: str) -> tuple[int, str, str]:
         words = ["avsep", "separate", *map(str, arguments), "--root", str(trained)]
@@ -154,6 +155,8 @@ def test_a_file_of_settings_is_read_and_options_override_it(avsep, tmp_path, fac
         (("--cuda-device", "7"), 2, "no GPU 7"),
         (("--model", "vovit"), 1, "make demo"),
         (("--checkpoint", "nowhere"), 2, "does not exist"),
+        (("--weights", "nowhere"), 2, "avsep weights list"),
+        (("--weights", "vovit"), 2, "avsep weights get vovit"),
         (("--speakers", "3"), 1, "3 speakers"),
         (("--precision", "fp16"), 2, "fp16"),
     ],

@@ -12,6 +12,7 @@ class FileServer(HTTPServer):
     Attributes:
         files: content by name; other names are answered with 404.
         moved: address to redirect to, by name.
+        headers: further headers of the answer, by name.
         extra: number added to the length that the server announces.
         asked: the names asked for, in order.
     """
@@ -20,6 +21,7 @@ class FileServer(HTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, bytes] = {}
         self.moved: dict[str, str] = {}
+        self.headers: dict[str, dict[str, str]] = {}
         self.extra = 0
         self.asked: list[str] = []
 
@@ -38,13 +40,19 @@ class _Handler(BaseHTTPRequestHandler):
         if name in server.moved:
             self.send_response(302)
             self.send_header("Location", server.moved[name])
+            self._send_extra_headers(name)
             self.end_headers()
             return
         content = server.files.get(name)
         self.send_response(200 if content is not None else 404)
         self.send_header("Content-Length", str(len(content or b"") + server.extra))
+        self._send_extra_headers(name)
         self.end_headers()
         self.wfile.write(content or b"")
+
+    def _send_extra_headers(self, name: str) -> None:
+        for key, value in self.server.headers.get(name, {}).items():
+            self.send_header(key, value)
 
     def log_message(self, *_args) -> None:
         pass

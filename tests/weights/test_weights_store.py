@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterator
 
 import pytest
 
 from avsep.cli import main
-from avsep.errors import CheckError
+from avsep.errors import CheckError, UsageError
+from avsep.files import read_json, write_json
 from avsep.models import checkpoint
 from avsep.models.dolphin.config import DolphinConfig
 from avsep.models.dolphin.model import Dolphin
 from avsep.models.released import described
-from avsep.weights.store import find, get, installed
+from avsep.models.vovit.model import VoViT
+from avsep.separation.resolve_model import resolve_model
+from avsep.weights.store import candidates, find, get, installed
 from tests.support.file_server import FileServer, serving_files
+from tests.support.vovit_tiny import tiny_config
 
 
 @pytest.fixture
@@ -51,13 +56,113 @@ def test_downloaded_weights_are_found_and_a_changed_file_is_refused(server, tmp_
     ]
 
 
-def test_weights_of_the_project_come_before_released_ones(server, tmp_path, importer):
-    server.files["model.safetensors"] = b"first"
-    get("dolphin", tmp_path / "store", base=server.base)
-    run = tmp_path / "data" / "runs" / "dolphin"
+def train(root, *, parameters: int) -> None:
+    """Put a trained model into a project; its card says how large it is."""
+    run = root / "data" / "runs" / "dolphin"
     checkpoint.save(Dolphin(DolphinConfig.demo()), run, {"family": "dolphin"})
-    assert find("dolphin", tmp_path, tmp_path / "store").kind == "trained"
-    assert find("vovit", tmp_path, tmp_path / "store") is None
+    card = read_json(run / checkpoint.CARD)
+    write_json(run / checkpoint.CARD, {**card, "parameters": parameters})
+
+
+def test_a_full_model_of_the_project_then_released_weights_then_its_demo_model(
+    server, tmp_path, importer
+):
+    store = tmp_path / "store"
+    server.files["model.safetensors"] = b"first"
+    get("dolphin", store, base=server.base)
+    train(tmp_path, parameters=7_000_448)
+    assert [one.kind for one in candidates(None, tmp_path, store)] == ["trained", "released"]
+    train(tmp_path, parameters=130_000)
+    assert [one.kind for one in candidates(None, tmp_path, store)] == ["released", "trained"]
+    assert candidates("vovit", tmp_path, store) == []
+    assert find("dolphin", tmp_path, store).kind == "released"  # a name means the store first
+    assert find("vovit", tmp_path, store) is None
+
+
+def test_the_choice_is_said_and_weights_are_taken_by_name_or_path(
+    server, tmp_path, importer, monkeypatch
+):
+    monkeypatch.setenv("AVSEP_WEIGHTS", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    train(tmp_path, parameters=130_000)
+    run = tmp_path / "data" / "runs" / "dolphin"
+    alone = resolve_model(None, None, tmp_path)
+    assert (alone.path, alone.choice) == (run, "")
+    assert resolve_model(None, "dolphin", tmp_path).path == run
+    with pytest.raises(UsageError, match="avsep weights get vovit"):
+        resolve_model(None, "vovit", tmp_path)
+
+    server.files["model.safetensors"] = b"first"
+    made = get("dolphin", tmp_path / "store", base=server.base)
+    both = resolve_model(None, None, tmp_path)
+    assert both.path == made.path
+    assert str(made.path) in both.choice
+    assert f"--weights takes others: {run}." in both.choice
+    assert resolve_model(None, "dolphin", tmp_path).path == made.path
+    for named in (run, str(run), "data/runs/dolphin", run / "card.json"):
+        assert resolve_model(None, named, tmp_path).path.resolve() == run
+    with pytest.raises(CheckError, match="is the model dolphin, not vovit"):
+        resolve_model("vovit", "dolphin", tmp_path)
+
+
+def test_released_weights_of_another_model_come_before_a_demo_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("AVSEP_WEIGHTS", str(tmp_path / "store"))
+    train(tmp_path, parameters=130_000)
+    small = tiny_config("speech-s1")
+    path = tmp_path / "store" / "mine.safetensors"
+    checkpoint.save_file(VoViT(small), path, {"family": "vovit"})
+    assert resolve_model(None, None, tmp_path).path == path
+    assert resolve_model("dolphin", None, tmp_path).path.name == "dolphin"
+    assert resolve_model(None, "mine", tmp_path).path == path
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("redirected", [False, True])
+def test_the_sha256_that_the_hub_states_counts_over_the_first_download(
+    server, tmp_path, importer, redirected
+):
+    store = tmp_path / "store"
+    server.files["model.safetensors"] = b"first"
+    get("dolphin", store, base=server.base)
+    stored = "store/blob" if redirected else "model.safetensors"
+    if redirected:  # the hub states the hash, and its storage an ETag of another kind
+        server.moved["model.safetensors"] = f"{server.base}/{stored}"
+        server.headers[stored] = {"ETag": f'"{"0" * 64}"'}
+    server.files[stored] = b"second"
+    server.headers["model.safetensors"] = {"X-Linked-ETag": f'"{sha256(b"second")}"'}
+    get("dolphin", store, base=server.base)
+    known = read_json(store / "sources.json")["dolphin/model"]
+    assert known["sha256"] == sha256(b"second")
+
+    server.files[stored] = b"second, cut"
+    with pytest.raises(CheckError, match=sha256(b"second")):
+        get("dolphin", store, base=server.base)
+    assert read_json(store / "sources.json")["dolphin/model"] == known
+
+
+@pytest.mark.parametrize(
+    ("headers", "counts"),
+    [
+        ({"ETag": f'"{"0" * 64}"'}, False),  # of any server: it may be a hash of something else
+        ({"ETag": f'"{"0" * 64}"', "X-Repo-Commit": "abc"}, True),
+        ({"ETag": f'W/"{"0" * 64}"', "X-Repo-Commit": "abc"}, True),
+        ({"ETag": f'"{"0" * 40}"', "X-Repo-Commit": "abc"}, False),  # a small file: a git hash
+        ({"X-Linked-Etag": "0" * 64}, True),
+        ({"X-Linked-Etag": f'"{"0" * 40}"'}, False),
+    ],
+)
+def test_only_a_tag_that_is_a_sha256_counts(server, tmp_path, importer, headers, counts):
+    server.files["model.safetensors"] = b"first"
+    server.headers["model.safetensors"] = headers
+    if counts:
+        with pytest.raises(CheckError, match="is not the expected file"):
+            get("dolphin", tmp_path, base=server.base)
+        assert list(tmp_path.iterdir()) == []
+    else:
+        get("dolphin", tmp_path, base=server.base)
 
 
 @pytest.fixture
@@ -91,6 +196,26 @@ def test_get_with_consent_and_list(avsep, server, importer):
     assert code == 0
     assert "released" in out
     assert "to fetch" in out
+    assert "uses dolphin unless --weights names others" in out
+
+
+def test_imported_weights_go_where_the_list_looks(avsep, importer, tmp_path):
+    source = tmp_path / "model.safetensors"
+    source.write_bytes(b"first")
+    code, out, err = avsep("import", "dolphin", str(source), "--name", "mine")
+    assert code == 0, err
+    assert "--weights mine" in out
+    assert (tmp_path / "store" / "mine.safetensors").is_file()
+    _, out, _ = avsep("list")
+    assert "mine" in out
+    code, _, err = avsep("import", "dolphin", str(source), "--name", "mine")
+    assert (code, "is there already" in err) == (2, True)
+    code, _, err = avsep("import", "dolphin", str(source), "--name", "../mine")
+    assert (code, "cannot name weights" in err) == (2, True)
+    code, _, err = avsep("import", "dolphin", str(source), "--name", "a", "--out", "b.safetensors")
+    assert (code, "two places" in err) == (2, True)
+    assert avsep("import", "dolphin", str(source))[0] == 0
+    assert (tmp_path / "store" / "dolphin.safetensors").is_file()
 
 
 def test_an_unknown_name_is_named(avsep):
