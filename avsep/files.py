@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 HASH_CHUNK_BYTES = 1 << 20
 MAX_NAME_BYTES = 255  # of a file or folder, on most file systems
+# At the root of a disk, and often readable by the system only.
+_SYSTEM_FOLDERS = frozenset({"lost+found", "$RECYCLE.BIN", "System Volume Information"})
+_SPECIAL_FOLDERS = ("/proc/", "/sys/", "/dev/")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -196,6 +199,72 @@ def sources_sha256(*folders: str) -> str:
     for path in sorted(path for folder in folders for path in (here / folder).rglob("*.py")):
         digest.update(f"{path.relative_to(here)} {sha256_file(path)}\n".encode())
     return digest.hexdigest()
+
+
+def files_below(root: Path, *, hidden: bool = False, inside: bool = False) -> Iterator[str]:
+    """Relative paths of all files below a folder, in a fixed order.
+
+    Links to folders are followed once. Hidden folders, and those of the system, are left out.
+
+    Args:
+        root: the folder.
+        hidden: yield hidden files too.
+        inside: refuse links that lead out of the folder.
+
+    Raises:
+        CheckError: a folder cannot be listed, so files would be missing in silence; or a link leads
+            nowhere, out of the folder, or to a device.
+    """
+    seen: set[tuple[int, int]] = set()
+    top = os.path.realpath(root)
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        folder = root / below
+        try:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in seen:  # a link back to a folder we have walked
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as entries:
+                found = [(entry, entry.is_dir()) for entry in entries]
+        except OSError as error:
+            where = error.filename or folder
+            raise CheckError(
+                f"{where} cannot be read: {error.strerror}; its files would be missing without a"
+                " word. Make it readable, or move it away."
+            ) from error
+        folders = []
+        for entry, is_folder in sorted(found, key=lambda one: one[0].name):
+            name = f"{below}/{entry.name}" if below else entry.name
+            is_hidden = entry.name.startswith(".")
+            if is_hidden and (is_folder or not hidden):
+                continue
+            if entry.is_symlink():
+                _check_link(Path(entry.path), top, inside=inside)
+            if not is_folder:
+                yield name
+            elif entry.name not in _SYSTEM_FOLDERS:
+                folders.append(name)
+        waiting += reversed(folders)
+
+
+def _check_link(link: Path, top: str, *, inside: bool) -> None:
+    target = os.path.realpath(link)
+    in_memory = target.startswith("/dev/shm/")  # noqa: S108  (a disk in memory holds files)
+    if target.startswith(_SPECIAL_FOLDERS) and not in_memory:
+        raise CheckError(f"{link} leads to {target}, which holds no files; remove the link.")
+    if inside and os.path.commonpath([top, target]) != top:
+        raise CheckError(
+            f"{link} leads to {target}, out of {top}; move the files into the folder, or set"
+            " follow_links to true if you trust the link."
+        )
+    # A link with a suffix names a file, which is missed when it is used.
+    if not link.suffix and not link.exists():
+        raise CheckError(
+            f"{link} leads to {target}, which is not there; is a disk not mounted? Otherwise remove"
+            " the link."
+        )
 
 
 def link_or_copy(source: Path, target: Path) -> None:

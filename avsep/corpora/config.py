@@ -19,6 +19,7 @@ class FolderConfig:
         csv: path of a csv file, relative to `root`, with the columns file and speaker and the
             optional columns gender, split, group and text. Empty: the folders name the speakers.
         only_listed: leave out the videos that the csv does not name; otherwise they are an error.
+        follow_links: follow links that lead out of the folder; otherwise they are an error.
         val_share: share of the groups (of the speakers, if the csv names no groups) in the
             validation split. A hash of the name decides, so a group keeps its split when others
             are added; with few groups a split may be empty.
@@ -30,6 +31,7 @@ class FolderConfig:
     root: str = ""
     csv: str = ""
     only_listed: bool = False
+    follow_links: bool = False
     val_share: float = 0.1
     test_share: float = 0.1
     licence: str = ""

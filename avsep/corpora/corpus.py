@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -51,6 +52,10 @@ class Corpus(ABC):
         """Whether the raw file of a clip is still there as the journal says."""
         return is_linked(clip, self.workspace.raw)
 
+    def left_out(self) -> str:
+        """Files of the corpus that are not clips, in words; empty if there are none."""
+        return ""
+
     def check_root(self, value: str) -> Path:
         """The folder that the setting `root` names, as an absolute path.
 
@@ -59,7 +64,7 @@ class Corpus(ABC):
         """
         setting = f"download.{self.name}.root"
         root = (self.workspace.root / Path(value).expanduser()).resolve()
-        if not value or not root.is_dir():
+        if not value or not os.path.isdir(root):  # noqa: PTH112  (`Path.is_dir` may raise)
             raise UsageError(
                 f"{setting} is {value!r}, which is not a folder; set it to the folder with your"
                 " videos."

@@ -10,7 +10,7 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -19,9 +19,10 @@ from avsep.corpora.config import FolderConfig
 from avsep.corpora.corpus import Corpus
 from avsep.corpora.ids import one_spelling, short_hash, slug, split_of
 from avsep.corpora.source_clip import FileInfo, SourceClip
-from avsep.corpora.source_files import files_below, fingerprint_of, link
+from avsep.corpora.source_files import fingerprint_of, link
 from avsep.corpora.speaker_list import SpeakerEntry, read_speaker_list
 from avsep.errors import CheckError, UsageError
+from avsep.files import files_below
 
 EXTENSIONS = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg"})
 
@@ -42,11 +43,12 @@ class Folder(Corpus):
 
         Raises:
             UsageError: the folder does not exist, has no videos, or the csv does not match it.
-            CheckError: two files have the same id.
+            CheckError: two files have the same id, or a part of the folder cannot be read.
         """
         root = self.check_root(self.config.root)
         clips = [self._clip(root, file, entry) for file, entry in self._entries(root).items()]
         clips.sort(key=lambda clip: clip.clip_id)
+        self._check_emptied(root, {clip.source for clip in clips})
         counts = Counter(clip.clip_id for clip in clips)
         if repeated := [clip_id for clip_id, count in counts.items() if count > 1]:
             raise CheckError(f"two files of {root} have the id {repeated[0]}; rename one of them.")
@@ -56,10 +58,48 @@ class Folder(Corpus):
         """Link one video."""
         return link(clip, self.workspace.raw)
 
+    def left_out(self) -> str:
+        """Files that are not clips, in words: `2 hidden video(s), 3 other file(s) (.txt 3)`."""
+        files = list(self._files(self.check_root(self.config.root), hidden=True))
+        hidden = sum(Path(file).name.startswith(".") and _is_video(file) for file in files)
+        others = Counter(
+            Path(file).suffix.lower() or "no suffix"
+            for file in files
+            if not _is_video(file) and file != self.config.csv and Path(file).name[0] != "."
+        )
+        words = [f"{hidden} hidden video(s)"] if hidden else []
+        if others:
+            kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(others.items()))
+            words.append(f"{others.total()} other file(s) ({kinds})")
+        if self.config.only_listed:
+            videos = {file for file in files if _is_video(file) and Path(file).name[0] != "."}
+            if unlisted := len(videos - self._entries(self.check_root(self.config.root)).keys()):
+                words.append(f"{unlisted} video(s) that {self.config.csv} does not name")
+        return ", ".join(words)
+
+    def _files(self, root: Path, *, hidden: bool = False) -> Iterator[str]:
+        return files_below(root, hidden=hidden, inside=not self.config.follow_links)
+
+    def _check_emptied(self, root: Path, sources: Collection[str]) -> None:
+        """Pass unless a folder that had clips is empty now, as that of an unmounted disk is.
+
+        Raises:
+            CheckError: names the folder.
+        """
+        linked = (self.workspace.raw / self.name).glob("*")
+        before = {path.readlink() for path in linked if path.is_symlink()}
+        for source in sorted(path for path in before if str(path) not in sources):
+            folder = next(parent for parent in source.parents if parent.is_dir())
+            if folder.is_relative_to(root) and not any(folder.iterdir()):
+                raise CheckError(
+                    f"{folder} is empty, and videos of the last run came from it; is a disk not"
+                    " mounted? Otherwise remove the folder."
+                )
+
     def _entries(self, root: Path) -> dict[str, SpeakerEntry]:
         """What is known about each video, by its path in the folder."""
         config = self.config
-        files = sorted(f for f in files_below(root) if Path(f).suffix.lower() in EXTENSIONS)
+        files = sorted(file for file in self._files(root) if _is_video(file))
         if config.csv:
             entries = _on_disk(read_speaker_list(root, config.csv, EXTENSIONS), files)
             unnamed = sorted(set(files) - entries.keys())
@@ -96,6 +136,10 @@ class Folder(Corpus):
             source=str(source),
             fingerprint=fingerprint_of(source),
         )
+
+
+def _is_video(file: str) -> bool:
+    return Path(file).suffix.lower() in EXTENSIONS
 
 
 def _on_disk(entries: dict[str, SpeakerEntry], files: Sequence[str]) -> dict[str, SpeakerEntry]:

@@ -19,8 +19,8 @@ from avsep.corpora.config import Lrs3Config
 from avsep.corpora.corpus import Corpus
 from avsep.corpora.ids import split_of
 from avsep.corpora.source_clip import FileInfo, SourceClip
-from avsep.corpora.source_files import files_below
 from avsep.errors import UsageError
+from avsep.files import files_below
 
 # Clips per part, as published; the test part has two releases.
 COUNTS = {"pretrain": (118_516,), "trainval": (31_982,), "test": (1_321, 1_452)}

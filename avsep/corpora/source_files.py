@@ -6,31 +6,12 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from avsep.corpora.source_clip import FileInfo, SourceClip
 from avsep.errors import ItemError, Reason, UsageError
 from avsep.files import atomic_path, sha256_file
-
-
-def files_below(root: Path) -> Iterator[str]:
-    """Relative paths of all files below a folder, in a fixed order.
-
-    Links to folders are followed once; hidden files and folders are left out.
-    """
-    seen: set[tuple[int, int]] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in seen:  # a link back to a folder we have walked
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        below = os.path.relpath(folder, root)
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield name if below == "." else f"{below}/{name}"
 
 
 def fingerprint_of(path: Path) -> str:

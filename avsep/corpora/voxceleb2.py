@@ -23,7 +23,6 @@ from avsep.corpora.corpus import Corpus
 from avsep.corpora.ids import hash_fraction, short_hash, split_of
 from avsep.corpora.source_clip import Annotation, FileInfo, SourceClip
 from avsep.corpora.source_files import (
-    files_below,
     fingerprint_of,
     is_linked,
     link,
@@ -34,6 +33,7 @@ from avsep.corpora.vox2_meta import Person, read_vox2_meta
 from avsep.corpora.youtube.config import YouTubeConfig
 from avsep.corpora.youtube.session import download_videos
 from avsep.errors import CheckError, ItemError, Reason, UsageError
+from avsep.files import files_below
 from avsep.grouping import connected_groups
 from avsep.outcome import SourceLog
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from avsep.errors import CheckError
-from avsep.files import write_bytes
+from avsep.files import files_below, write_bytes
 from avsep.media.pcm import encode_flac, pcm_sha256
 from avsep.mixing.config import NoiseConfig
 from avsep.mixing.hash_random import HashRandom
@@ -39,9 +39,10 @@ def noise_files(folder: Path, split: str) -> list[Path]:
     """The files of a folder that a split may use, sorted by name.
 
     Raises:
-        CheckError: the folder has no sound files.
+        CheckError: the folder has no sound files, or a part of it cannot be read.
     """
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SOUNDS and p.is_file())
+    found = (folder / file for file in files_below(folder))
+    files = sorted(p for p in found if p.suffix.lower() in SOUNDS and p.is_file())
     if not files:
         raise CheckError(f"{folder} holds no noise: it has no {', '.join(sorted(SOUNDS))} file.")
     parity = int(split == "test")

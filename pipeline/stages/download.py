@@ -52,7 +52,10 @@ def plan(config: DownloadConfig, workspace: Workspace) -> list[Batch]:
         CheckError: the copy of the corpus is damaged or incomplete.
     """
     _corpus.cache_clear()  # the corpus may have grown
-    found = sorted(_corpus(config, workspace).list_clips(), key=lambda clip: clip.clip_id)
+    try:
+        found = sorted(_corpus(config, workspace).list_clips(), key=lambda clip: clip.clip_id)
+    except OSError as error:
+        raise CheckError(f"{error.filename} cannot be read: {error.strerror}.") from error
     by_batch: dict[str, list[SourceClip]] = defaultdict(list)
     for clip, name in zip(found, _batch_names(found), strict=True):
         by_batch[name].append(clip)
@@ -134,6 +137,7 @@ def finish(
     _remove_stale_clips(workspace.raw / config.corpus, {workspace.raw / row.path for row in rows})
     write_rows(workspace.raw_table, rows, RawClip)
     splits = Counter(row.split for row in rows)
+    left_out = _corpus(config, workspace).left_out()
     return StageReport(
         stage=NAME,
         counts=Counts.of(outcomes),
@@ -141,6 +145,7 @@ def finish(
             "speakers": len({row.speaker for row in rows}),
             "megabytes": round(sum(row.size_bytes for row in rows) / 1e6, 1),
             **{split: splits[split] for split in SPLITS},
+            **({"left out": left_out} if left_out else {}),
         },
     )
 

@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from avsep.corpora.config import FolderConfig
 from avsep.corpora.folder import Folder
 from avsep.corpora.ids import slug, split_of
 from avsep.corpora.source_files import link
-from avsep.errors import ItemError, Reason, UsageError
+from avsep.errors import CheckError, ItemError, Reason, UsageError
 from avsep.settings import build
 from avsep.workspace import Workspace
 
@@ -172,7 +173,7 @@ def test_links_to_folders_are_followed_once(videos):
     (videos.parent / "else").mkdir()
     put(videos.parent / "else/far.mp4")
     (videos / "cara").symlink_to(videos.parent / "else")
-    found = by_source(videos, list_clips(videos))
+    found = by_source(videos, list_clips(videos, follow_links=True))
     assert len(found) == 6
     assert found["cara/far.mp4"].speaker == "folder-cara"
 
@@ -182,7 +183,7 @@ def test_only_broken_links_and_pipes_fail(videos, tmp_path):
     os.mkfifo(videos / "pipe.mp4")
     raw = tmp_path / "raw"
     reasons = {}
-    for file, clip in by_source(videos, list_clips(videos)).items():
+    for file, clip in by_source(videos, list_clips(videos, follow_links=True)).items():
         try:
             link(clip, raw)
         except ItemError as error:
@@ -235,3 +236,46 @@ def test_a_csv_names_files_in_another_unicode_form_and_with_spaces_around(tmp_pa
     put(root / "s.csv", "file,speaker\nnul\0.mp4,a\n")
     with pytest.raises(UsageError, match="inside the folder"):
         list_clips(root, csv="s.csv")
+
+
+def test_a_folder_that_cannot_be_read_stops_the_listing(videos, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "talk":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(CheckError, match="Bob B/talk cannot be read: Input/output error"):
+        list_clips(videos)
+
+
+def test_links_that_lead_nowhere_or_out_are_refused_and_system_folders_left_out(videos, tmp_path):
+    (videos / "lost+found").mkdir()
+    put(videos / "lost+found/x.mp4")
+    (videos / "sub").symlink_to(videos / "ann")
+    assert len(list_clips(videos)) == 5
+    for target, sentence in (
+        (videos / "nowhere", "cara leads to .*nowhere, which is not there"),
+        (tmp_path, "cara leads to .*, out of"),
+        (Path("/proc/self"), "cara leads to /proc/"),
+    ):
+        (videos / "cara").symlink_to(target)
+        with pytest.raises(CheckError, match=sentence):
+            list_clips(videos)
+        (videos / "cara").unlink()
+    (videos / "loop").symlink_to(videos / "loop")
+    with pytest.raises(CheckError, match="loop"):
+        list_clips(videos)
+
+
+def test_files_that_are_not_clips_are_counted(videos):
+    put(videos / "ann/._one.mp4")
+    put(videos / "clip.TS")
+    put(videos / "s.csv", "file,speaker\nsolo.avi,a\n")
+    config = FolderConfig(root=str(videos), csv="s.csv", only_listed=True)
+    corpus = Folder(config=config, workspace=Workspace(videos.parent / "project"), seed=0)
+    assert corpus.left_out() == (
+        "2 hidden video(s), 2 other file(s) (.ts 1, .txt 1), 4 video(s) that s.csv does not name"
+    )

@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 from dataclasses import replace
@@ -163,7 +164,8 @@ def test_a_folder_is_linked_and_its_speakers_are_kept(workspace, videos):
 
 def test_missing_files_of_a_folder_fail_and_work_once_they_are_back(workspace, videos, tmp_path):
     (videos / "ann/gone.mp4").symlink_to(tmp_path / "later.mp4")
-    config = of_folder(videos, max_failed_share=0.5)
+    folder = FolderConfig(root=str(videos), follow_links=True)
+    config = replace(of_folder(videos, max_failed_share=0.5), folder=folder)
     report = run_stage("download", workspace, config=config)
     assert report.counts.failed == {str(Reason.FILE_MISSING): 1}
     assert len(table(workspace)) == 4
@@ -254,3 +256,31 @@ def test_a_name_that_is_not_utf8_is_downloaded_and_failures_name_it(workspace, t
     [gone] = [o for o in Ledger(workspace.ledger).outcomes("download").values() if o.reason]
     assert "gone" in gone.message
     assert gone.message.isprintable()
+
+
+def test_a_set_does_not_shrink_when_a_disk_is_not_mounted(workspace, videos):
+    (videos / "nas/cid").mkdir(parents=True)
+    (videos / "nas/cid/one.mp4").write_text("x")
+    assert run_stage("download", workspace, config=of_folder(videos)).counts.done == 5
+    shutil.rmtree(videos / "nas/cid")
+    with pytest.raises(CheckError, match=r"nas is empty, .* not mounted"):
+        run_stage("download", workspace, config=of_folder(videos))
+    assert len(table(workspace)) == 5
+    (videos / "nas").rmdir()
+    assert run_stage("download", workspace, config=of_folder(videos)).counts.done == 4
+
+
+def test_files_that_are_left_out_are_said(workspace, videos):
+    (videos / "ann/.two.mp4").write_text("x")
+    (videos / "notes.txt").write_text("x")
+    report = run_stage("download", workspace, config=of_folder(videos))
+    assert report.facts["left out"] == "1 hidden video(s), 1 other file(s) (.txt 1)"
+
+
+def test_a_root_that_cannot_be_entered_is_a_sentence(workspace, videos, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(videos))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(CheckError, match="cannot be read: Permission denied"):
+        run_stage("download", workspace, config=of_folder(videos))
