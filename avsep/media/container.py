@@ -6,22 +6,18 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from avsep.errors import ItemError, Reason
 
 if TYPE_CHECKING:
     import av
     from av.audio.stream import AudioStream
-    from av.codec.context import CodecContext
     from av.container import InputContainer
     from av.packet import Packet
-    from av.stream import Stream
     from av.video.stream import VideoStream
 
-MAX_SIDE = 8192  # pixels
 MAX_DURATION_S = 4 * 3600.0
 MAX_STREAMS = 64
 MAX_BAD_SHARE = 0.05  # share of packets that cannot be decoded, above which a stream is damaged
@@ -30,6 +26,9 @@ MIN_BAD = 2  # so many bad packets never make a stream damaged, however short it
 # Containers with the media inside. Playlists and scripts (hls, concat, dash, sdp) are left out on
 # purpose: they make FFmpeg open other files.
 FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,dv"
+
+# Formats whose time stamps may start again, so that FFmpeg's estimate of the duration means little.
+RESTARTING = ("mpegts", "mpeg", "ogg")
 
 _OPTIONS = {
     "protocol_whitelist": "file",
@@ -57,10 +56,11 @@ def open_local(path: Path) -> Iterator[InputContainer]:
     except av.FFmpegError as error:
         raise ItemError(Reason.UNDECODABLE, f"{path.name} cannot be opened: {error}.") from error
     with container:
-        if container.duration is not None and container.duration > MAX_DURATION_S * av.time_base:
+        duration = None if container.format.name in RESTARTING else container.duration
+        if duration is not None and duration > MAX_DURATION_S * av.time_base:
             raise ItemError(
                 Reason.TOO_LONG,
-                f"it lasts {container.duration / av.time_base:.0f} s; at most"
+                f"it lasts {duration / av.time_base:.0f} s; at most"
                 f" {MAX_DURATION_S:.0f} s are allowed.",
             )
         yield container
@@ -76,80 +76,6 @@ def _check_readable(path: Path) -> None:
         raise ItemError(Reason.FILE_MISSING, f"{path.name} is missing.") from error
     except OSError as error:
         raise ItemError(Reason.UNREADABLE, f"{path.name}: {error.strerror}.") from error
-
-
-def video_stream(container: InputContainer) -> VideoStream | None:
-    """The main video stream, set to decode in one thread; None when there is none.
-
-    Raises:
-        ItemError: its codec is unknown, or its pictures are larger than `MAX_SIDE`.
-    """
-    from av.stream import Disposition
-
-    streams = [s for s in container.streams.video if Disposition.attached_pic not in s.disposition]
-    if not streams:
-        return None
-    best = container.streams.best("video")
-    stream = best if best in streams else streams[0]
-    _codec(stream, "video")
-    context = stream.codec_context
-    if max(context.width, context.height) > MAX_SIDE:
-        raise ItemError(
-            Reason.UNDECODABLE,
-            f"its pictures are {context.width}x{context.height}; at most {MAX_SIDE} are allowed.",
-        )
-    return stream
-
-
-def audio_stream(container: InputContainer) -> AudioStream | None:
-    """The main audio stream; None when there is none.
-
-    Raises:
-        ItemError: its codec is unknown.
-    """
-    if not container.streams.audio:
-        return None
-    stream = container.streams.best("audio") or container.streams.audio[0]
-    _codec(stream, "sound")
-    return cast("AudioStream", stream)
-
-
-@contextmanager
-def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file for its video.
-
-    Raises:
-        ItemError: see `open_local` and `video_stream`; or the file has no video.
-    """
-    with open_local(path) as container:
-        stream = video_stream(container)
-        if stream is None:
-            raise ItemError(Reason.NO_VIDEO, "it has no video.")
-        yield container, stream
-
-
-@contextmanager
-def open_audio(path: Path) -> Iterator[tuple[InputContainer, AudioStream]]:
-    """Open a file for its sound.
-
-    Raises:
-        ItemError: see `open_local` and `audio_stream`; or the file has no sound.
-    """
-    with open_local(path) as container:
-        stream = audio_stream(container)
-        if stream is None:
-            raise ItemError(Reason.NO_AUDIO, "it has no sound.")
-        yield container, stream
-
-
-def _codec(stream: Stream, what: str) -> None:
-    """Limit the threads and the picture size of a stream's decoder."""
-    context: CodecContext | None = getattr(stream, "codec_context", None)
-    if context is None:
-        raise ItemError(Reason.UNDECODABLE, f"FFmpeg does not know the codec of its {what}.")
-    # One thread is faster on small pictures, and the process pool already uses every core.
-    context.thread_count = 1
-    context.options = {"max_pixels": str(MAX_SIDE * MAX_SIDE)}
 
 
 @dataclass
@@ -206,58 +132,8 @@ def decode_packet(packet: Packet, count: PacketCount) -> list[av.VideoFrame | av
     return frames  # type: ignore[return-value]
 
 
-def decoded_frames(
-    container: InputContainer, stream: AudioStream | VideoStream, count: PacketCount
-) -> Iterator[tuple[Packet, Any]]:
-    """The frames of a stream in file order, each with the packet that completes it."""
-    for packet in packets(container, [stream]):
-        for frame in decode_packet(packet, count):
-            yield packet, frame
-
-
 def frame_time_s(frame: av.VideoFrame | av.AudioFrame) -> float | None:
     """When a frame is presented, in seconds; None where the file does not tell."""
     if frame.pts is None or frame.time_base is None:
         return None
     return float(frame.pts * frame.time_base)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Geometry:
-    """How to display stored pictures: scale them to square pixels, then rotate.
-
-    Attributes:
-        width: width of the scaled picture before the rotation, in pixels.
-        height: height of the scaled picture before the rotation, in pixels.
-        rotation: 0, 90, 180 or 270 degrees counter-clockwise.
-    """
-
-    width: int
-    height: int
-    rotation: int
-
-    @property
-    def displayed(self) -> tuple[int, int]:
-        """Width and height as displayed, in pixels."""
-        turned = self.rotation in (90, 270)
-        return (self.height, self.width) if turned else (self.width, self.height)
-
-
-def geometry(stream: VideoStream, frame: av.VideoFrame) -> Geometry:
-    """The geometry of a stream, from its first picture.
-
-    Raises:
-        ItemError: the picture is larger than `MAX_SIDE`.
-    """
-    width = frame.width
-    aspect = stream.sample_aspect_ratio
-    # Values outside are errors of the writer; real anamorphic pictures are within these limits.
-    if aspect and aspect != 1 and Fraction(1, 3) <= aspect <= 3:
-        width = round(width * aspect)
-    if max(width, frame.height) > MAX_SIDE:
-        raise ItemError(
-            Reason.UNDECODABLE,
-            f"its pictures are {width}x{frame.height}; at most {MAX_SIDE} are allowed.",
-        )
-    rotation = round(frame.rotation / 90) * 90 % 360
-    return Geometry(width=width, height=frame.height, rotation=rotation)

@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from avsep.errors import ItemError, Reason
-from avsep.media.container import (
-    MAX_DURATION_S,
-    Geometry,
-    PacketCount,
-    decoded_frames,
-    frame_time_s,
-    geometry,
-    open_audio,
-    open_video,
-)
+from avsep.media.container import MAX_DURATION_S, PacketCount, frame_time_s
+from avsep.media.geometry import Geometry, geometry
+from avsep.media.streams import open_audio, open_video
 from avsep.schema import FPS, RATE_HZ
 
 if TYPE_CHECKING:
@@ -176,8 +169,8 @@ def _sound_blocks(path: Path, count: PacketCount) -> Iterator[tuple[float, int, 
     """Decoded sound in order: time in seconds, rate in Hz, (samples,) float32 mono."""
     end_s: float | None = None
     first_rate_hz = 0
-    with open_audio(path) as (container, stream):
-        for packet, frame in decoded_frames(container, stream, count):
+    with open_audio(path) as track:
+        for packet, frame in track.frames(count):
             block = _mono(frame)
             stamp_s = frame_time_s(frame)
             time_s = (end_s or 0.0) if stamp_s is None else stamp_s
@@ -304,9 +297,10 @@ def _shown_pictures(path: Path, count: PacketCount) -> Iterator[tuple[float, _Pi
     reformatter, shape = VideoReformatter(), None
     held: _Picture | None = None
     last_s = -np.inf
-    with open_video(path) as (container, stream):
+    with open_video(path) as track:
+        stream = track.stream
         step_s = float(1 / stream.average_rate) if stream.average_rate else 1 / FPS
-        for _, frame in decoded_frames(container, stream, count):
+        for _, frame in track.frames(count):
             stamp_s = frame_time_s(frame)
             if stamp_s is None:
                 stamp_s = last_s + step_s if held is not None else 0.0

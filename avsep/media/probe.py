@@ -8,18 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avsep.errors import ItemError, Reason
-from avsep.media.container import (
-    MAX_DURATION_S,
-    Geometry,
-    PacketCount,
-    audio_stream,
-    decode_packet,
-    frame_time_s,
-    geometry,
-    open_local,
-    packets,
-    video_stream,
-)
+from avsep.media.container import PacketCount, decode_packet, frame_time_s, open_local
+from avsep.media.geometry import Geometry, geometry
+from avsep.media.streams import joined_packets, set_up
+from avsep.media.survey import survey
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -99,12 +91,15 @@ def probe(path: Path) -> MediaInfo:
         ItemError: the file is missing, unreadable, not a media file, too large or too long, or
             nothing of a stream can be decoded.
     """
+    found = survey(path)
     with open_local(path) as container:
-        video, audio = video_stream(container), audio_stream(container)
+        video = None if found.video is None else set_up(container, found.video)
+        audio = None if found.audio is None else set_up(container, found.audio)
         scans: dict[int, _Scan] = {
             stream.index: _Scan() for stream in (video, audio) if stream is not None
         }
-        for packet in packets(container, [s for s in (video, audio) if s is not None]):
+        streams = [stream for stream in (video, audio) if stream is not None]
+        for packet in joined_packets(container, streams, found):
             scans[packet.stream.index].add(packet, video if packet.stream is video else None)
         pictures = scans[video.index] if video else _Scan()
         sound = scans[audio.index] if audio else _Scan()
@@ -140,10 +135,6 @@ class _Scan:
             self.end_s = max(self.end_s, time_s + float((packet.duration or 0) * packet.time_base))
             if packet.is_keyframe:
                 self.key_times_s.append(time_s)
-            if self.end_s - self.start_s > MAX_DURATION_S:
-                raise ItemError(
-                    Reason.TOO_LONG, f"it lasts more than {MAX_DURATION_S:.0f} s of presentation."
-                )
         if self.first_s is None:
             self._decode(packet, video)
 

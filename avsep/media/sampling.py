@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from avsep.media.container import PacketCount, decoded_frames, frame_time_s, open_video
+from avsep.media.container import PacketCount, frame_time_s
+from avsep.media.streams import open_video
 
 _EARLY_S = 0.02  # how far a picture may be before its moment
 
@@ -41,9 +42,9 @@ def sample_grey(
     inside = sum(times_s[0] <= time_s <= times_s[-1] for time_s in key_times_s)
     count = PacketCount()
     pictures: list[np.ndarray] = []
-    with open_video(path) as (container, stream):
-        stream.codec_context.skip_frame = "NONKEY" if inside >= len(times_s) else "NONREF"
-        for _, frame in decoded_frames(container, stream, count):
+    with open_video(path) as track:
+        track.stream.codec_context.skip_frame = "NONKEY" if inside >= len(times_s) else "NONREF"
+        for _, frame in track.frames(count):
             time_s = frame_time_s(frame)
             if time_s is None or time_s < times_s[len(pictures)] - _EARLY_S:
                 continue

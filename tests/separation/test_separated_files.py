@@ -225,3 +225,33 @@ def test_a_file_of_any_name_is_separated_into_a_folder_beside_it(video, name):
 def test_two_long_names_that_start_alike_have_two_folders(video):
     first, second = (video.with_name("x" * 250 + letter) for letter in "ab")
     assert default_output(first) != default_output(second)
+
+
+def test_recording_whose_stamps_start_again_is_separated_whole(tmp_path):
+    parts = [
+        make_clip(
+            tmp_path / f"{number}.ts",
+            pictures=still_pictures(50),
+            audio=pcm(96_000),
+            rate_hz=48_000,
+        )
+        for number in range(2)
+    ]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    made = separator().separate(joined)
+    assert made.facts["num_samples"] / 16_000 == pytest.approx(4.0, abs=0.3)
+    assert probe(made.speakers[0].video).video_end_s == pytest.approx(4.0, abs=0.3)
+
+
+def test_recording_of_which_only_a_part_can_be_read_is_refused(tmp_path):
+    parts = [
+        make_clip(tmp_path / f"{number}.flv", pictures=still_pictures(50), audio=pcm(32_000),
+                  rate_hz=16_000)
+        for number in range(2)
+    ]  # fmt: skip
+    joined = tmp_path / "joined.flv"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with pytest.raises(CheckError, match="only the first"):
+        separator().separate(joined)
+    assert not (tmp_path / "joined_output").exists()

@@ -1,0 +1,126 @@
+"""Survey a media file once: which streams to use, and how its parts make one time line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avsep.errors import ItemError, Reason
+from avsep.media.container import MAX_DURATION_S, open_local, packets
+from avsep.media.joints import Shifts, StreamScan, join
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.stream import Stream
+
+# Formats that are read from the first byte to the last, without an index at the end.
+_SEQUENTIAL = ("mpegts", "mpeg", "flv", "matroska,webm")
+_MAX_UNREAD_SHARE = 0.1  # of the bytes at the end of such a file
+_KEPT = 64  # surveys that a process remembers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What must be known of a file before any part of it can be decoded.
+
+    Attributes:
+        video: index of the video stream to use; None when there is none.
+        audio: index of the audio stream to use; None when there is none.
+        shifts: what to add to the time stamps of each stream, by its index.
+    """
+
+    video: int | None
+    audio: int | None
+    shifts: dict[int, Shifts] = field(default_factory=dict)
+
+
+def survey(path: Path) -> Survey:
+    """Survey a file; the result is remembered as long as the file does not change.
+
+    Raises:
+        ItemError: see `open_local`; the codec of every sound or video is unknown; the stamps of
+            one stream break where those of the other go on; or it is too long.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return _survey(path, 0, 0)  # which says what is wrong
+    return _survey(path.absolute(), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=_KEPT)
+def _survey(path: Path, mtime_ns: int, size: int) -> Survey:
+    with open_local(path) as container:
+        video, audio = _video(container), _audio(container)
+        chosen: list[Any] = [stream for stream in (video, audio) if stream is not None]
+        scans = {stream.index: StreamScan(stream.index, _noun(stream)) for stream in chosen}
+        read = 0  # bytes of the file
+        for place, packet in enumerate(packets(container, chosen)):
+            read = max(read, (packet.pos or 0) + packet.size)
+            scan = scans[packet.stream.index]
+            scan.add(packet, place, [other for other in scans.values() if other is not scan])
+        if chosen and container.format.name in _SEQUENTIAL:
+            _check_rest(path, read)
+        shifts = join(list(scans.values()))
+        for scan in scans.values():
+            _check_length(scan, shifts.get(scan.index, Shifts()))
+        return Survey(
+            video=None if video is None else video.index,
+            audio=None if audio is None else audio.index,
+            shifts=shifts,
+        )
+
+
+def _check_rest(path: Path, read: int) -> None:
+    """Refuse a file of which FFmpeg only reads the first part: what follows is another file.
+
+    Recorders that reserve their file leave zeros at its end, which are no loss.
+    """
+    size = path.stat().st_size
+    if size - read <= _MAX_UNREAD_SHARE * size:
+        return
+    with path.open("rb") as file:
+        file.seek(read)
+        rest = file.read(1 << 16)
+    if rest.count(0) > 0.99 * len(rest):
+        return
+    raise ItemError(
+        Reason.UNDECODABLE,
+        f"only the first {read / size:.0%} of it can be read; what follows is in other streams or"
+        " another file.",
+    )
+
+
+def _check_length(scan: StreamScan, shifts: Shifts) -> None:
+    if scan.runs and scan.length_s(shifts) > MAX_DURATION_S:
+        raise ItemError(
+            Reason.TOO_LONG, f"it lasts more than {MAX_DURATION_S:.0f} s of presentation."
+        )
+
+
+def _noun(stream: Stream) -> str:
+    return "video" if stream.type == "video" else "sound"
+
+
+def _video(container: InputContainer) -> Stream | None:
+    from av.stream import Disposition
+
+    streams = [s for s in container.streams.video if Disposition.attached_pic not in s.disposition]
+    return _best(container, streams, "video")
+
+
+def _audio(container: InputContainer) -> Stream | None:
+    return _best(container, list(container.streams.audio), "sound")
+
+
+def _best(container: InputContainer, streams: list[Any], what: str) -> Stream | None:
+    """FFmpeg's choice among the streams that can be decoded; None when there are no streams."""
+    if not streams:
+        return None
+    known = [stream for stream in streams if getattr(stream, "codec_context", None) is not None]
+    if not known:
+        raise ItemError(Reason.UNDECODABLE, f"FFmpeg does not know the codec of its {what}.")
+    best = container.streams.best("video" if what == "video" else "audio")
+    return best if best in known else known[0]
