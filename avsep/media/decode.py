@@ -169,6 +169,8 @@ def _sound_blocks(path: Path, count: PacketCount) -> Iterator[tuple[float, int, 
     """Decoded sound in order: time in seconds, rate in Hz, (samples,) float32 mono."""
     end_s: float | None = None
     first_rate_hz = 0
+    held: tuple[float, int, np.ndarray] | None = None
+    length: int | None = None  # of the sound in the last packet, in samples
     with open_audio(path) as track:
         for packet, frame in track.frames(count):
             block = _mono(frame)
@@ -181,12 +183,18 @@ def _sound_blocks(path: Path, count: PacketCount) -> Iterator[tuple[float, int, 
                     Reason.UNDECODABLE,
                     f"the rate of its sound changes from {first_rate_hz} to {rate_hz} Hz.",
                 )
-            # The duration in an MP4 tells how much of the last packet is sound and not padding.
+            if held is not None:
+                yield held
+            held, length = (time_s, rate_hz, block), None
             if packet.time_base == Fraction(1, rate_hz) and packet.pts == frame.pts:
-                block = block[: packet.duration or None]
-            yield time_s, rate_hz, block
+                length = packet.duration or None
             end_s = time_s + len(block) / rate_hz
-    if end_s is None:
+    if held is not None:
+        # The duration in an MP4 tells how much of the last packet is sound and not padding. Earlier
+        # ones may be rounded (remuxed from a container of milliseconds) and mean nothing.
+        time_s, rate_hz, block = held
+        yield time_s, rate_hz, block[:length]
+    else:
         count.check("sound")
         raise ItemError(Reason.NO_AUDIO, "its sound is empty.")
 

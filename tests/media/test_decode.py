@@ -345,3 +345,39 @@ def test_nonsense_spans_are_refused(tmp_path):
         with pytest.raises(ValueError, match="span"):
             list(read_frames(path, start_s, frames))
     assert list(read_frames(path, 0.0, 0)) == []
+
+
+def rounded_durations(source, target, *, cut_last: int = 0) -> None:
+    """Copy a clip with its sound's packets rounded to milliseconds, as a remux of an MKV has."""
+    with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
+        streams = {s.index: writer.add_stream_from_template(s) for s in reader.streams}
+        packets = [packet for packet in reader.demux() if packet.dts is not None]
+        for index, packet in enumerate(packets):
+            if packet.stream.type == "audio":
+                rate_hz = packet.stream.rate
+                start = packet.pts * packet.time_base
+                packet.pts = packet.dts = round(start * 1000) * rate_hz // 1000
+                packet.duration = round(packet.duration / rate_hz * 1000) * rate_hz // 1000
+                packet.duration -= cut_last * (index == len(packets) - 1)
+            packet.stream = streams[packet.stream.index]
+            writer.mux(packet)
+
+
+@pytest.mark.parametrize("rate_hz", [48_000, 44_100, 16_000])
+def test_durations_of_packets_in_the_middle_are_not_trusted(tmp_path, rate_hz):
+    audio = (8_000 * np.sin(np.arange(2 * rate_hz) * 0.2)).astype(np.int16)[:, None]
+    path = make_clip(tmp_path / "a.mp4", audio=audio, rate_hz=rate_hz)
+    rounded_durations(path, tmp_path / "b.mp4")
+    exact, rounded = (read_audio(tmp_path / name, 0.0, 30_000) for name in ("a.mp4", "b.mp4"))
+    assert np.abs(exact.astype(int) - rounded)[400:].max() <= 2
+
+
+def test_duration_of_the_last_packet_ends_the_sound(tmp_path):
+    audio = (8_000 * np.sin(np.arange(20_480) * 0.2)).astype(np.int16)[:, None]
+    path = make_clip(tmp_path / "a.mp4", audio=audio)
+    rounded_durations(path, tmp_path / "b.mp4", cut_last=600)
+    whole, cut = (
+        np.flatnonzero(np.abs(read_audio(tmp_path / name, 0.0, 32_000).astype(int)) > 500)[-1]
+        for name in ("a.mp4", "b.mp4")
+    )
+    assert whole - cut == pytest.approx(600, abs=30)
