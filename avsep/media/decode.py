@@ -295,7 +295,10 @@ class _Picture:
             format="rgb24",
             interpolation=int(exact),
         )
-        return np.ascontiguousarray(np.rot90(scaled.to_ndarray(), self._shape.rotation // 90))
+        pixels = scaled.to_ndarray()
+        if self._shape.mirrored:
+            pixels = pixels[:, ::-1]
+        return np.ascontiguousarray(np.rot90(pixels, self._shape.rotation // 90))
 
 
 def _shown_pictures(path: Path, count: PacketCount) -> Iterator[tuple[float, _Picture]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avsep.errors import ItemError, Reason
 
@@ -17,17 +19,19 @@ MAX_SIDE = 8192  # pixels
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """How to display stored pictures: scale them to square pixels, then rotate.
+    """How to display stored pictures: scale them to square pixels, mirror them, then rotate.
 
     Attributes:
         width: width of the scaled picture before the rotation, in pixels.
         height: height of the scaled picture before the rotation, in pixels.
         rotation: 0, 90, 180 or 270 degrees counter-clockwise.
+        mirrored: whether left and right are swapped before the rotation.
     """
 
     width: int
     height: int
     rotation: int
+    mirrored: bool = False
 
     @property
     def displayed(self) -> tuple[int, int]:
@@ -52,5 +56,21 @@ def geometry(stream: VideoStream, frame: av.VideoFrame) -> Geometry:
             Reason.UNDECODABLE,
             f"its pictures are {width}x{frame.height}; at most {MAX_SIDE} are allowed.",
         )
-    rotation = round(frame.rotation / 90) * 90 % 360
-    return Geometry(width=width, height=frame.height, rotation=rotation)
+    rotation, mirrored = _orientation(frame)
+    return Geometry(width=width, height=frame.height, rotation=rotation, mirrored=mirrored)
+
+
+def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
+    """Degrees counter-clockwise, and whether the picture is mirrored first."""
+    from av.sidedata.sidedata import Type
+
+    side_data: Any = frame.side_data  # its stub has the keys of the type wrong
+    data = side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return 0, False
+    # A point (x, y) is shown at (a x + c y, b x + d y), y downwards, in units of 1/65536.
+    a, b, _, c, d = struct.unpack("=5i", bytes(data)[:20])
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, b = -a, -b
+    return round(math.degrees(math.atan2(-b, a)) / 90) * 90 % 360, mirrored
