@@ -16,6 +16,7 @@ class Thresholds:
         min_duration_s: shortest span that sound and video share, in seconds.
         max_duration_s: longest such span, in seconds; it bounds the memory per clip.
         max_apart_s: longest time at the start or end with only sound or only video, in seconds.
+            What both share is used in any case; lower it to drop clips whose streams differ.
         silence_dbfs: RMS level in dBFS below which a clip is silent.
         min_fps: frames per second below which lips cannot be tracked.
         num_pictures: number of frames, spread over the clip, that are sampled for the next two.
@@ -27,7 +28,7 @@ class Thresholds:
 
     min_duration_s: float = 1.0
     max_duration_s: float = 300.0
-    max_apart_s: float = 0.5
+    max_apart_s: float = 300.0
     silence_dbfs: float = -60.0
     min_fps: float = 10.0
     num_pictures: int = 8

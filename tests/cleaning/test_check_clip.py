@@ -47,9 +47,9 @@ SIGHT = {"pictures": moving_pictures(50)}
         (Reason.NO_VIDEO, SOUND, {}),
         (Reason.TOO_SHORT, SIGHT | SOUND, {"min_duration_s": 2.5}),
         (Reason.TOO_LONG, SIGHT | SOUND, {"max_duration_s": 1.5}),
-        (Reason.LENGTHS_APART, SIGHT | {"audio": speech_like(1.2)}, {}),
-        (Reason.LENGTHS_APART, SIGHT | SOUND | {"audio_delay_s": 0.7}, {}),
-        (Reason.TOO_SHORT, SIGHT | SOUND | {"audio_delay_s": 5.0}, {"max_apart_s": 9.0}),
+        (Reason.LENGTHS_APART, SIGHT | {"audio": speech_like(1.2)}, {"max_apart_s": 0.5}),
+        (Reason.LENGTHS_APART, SIGHT | SOUND | {"audio_delay_s": 0.7}, {"max_apart_s": 0.5}),
+        (Reason.TOO_SHORT, SIGHT | SOUND | {"audio_delay_s": 5.0}, {}),
         (Reason.SILENT, SIGHT | {"audio": np.zeros((32_000, 1), np.int16)}, {}),
         (Reason.SILENT, SIGHT | SOUND, {"silence_dbfs": -15.0}),
         (Reason.BLACK, SOUND | {"pictures": [np.zeros((64, 64, 3), np.uint8)] * 50}, {}),
@@ -63,6 +63,25 @@ def test_hard_rejections_have_their_reason(tmp_path, reason, content, thresholds
     assert check.clip.reason == reason
     assert check.clip.message.endswith(".")
     assert check.sound_sha256 == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "start_s", "end_s"),
+    [
+        ({"video_delay_s": 0.8}, 0.8, 4.0),  # the picture starts late
+        ({"audio_delay_s": 0.8}, 0.8, 4.0),
+        ({"audio": speech_like(2.5)}, 0.0, 2.5),  # the sound ends early
+        ({"pictures": moving_pictures(40)}, 0.0, 1.6),
+        ({"video_delay_s": 2.0, "audio": speech_like(3.5)}, 2.0, 3.5),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_streams_of_unequal_length_give_what_they_share(tmp_path, changes, start_s, end_s, suffix):
+    content = {"pictures": moving_pictures(100), "audio": speech_like(4.0)} | changes
+    clip = checked(make_clip(tmp_path / f"a{suffix}", **content)).clip
+    assert clip.kept, clip.message
+    assert clip.start_s == pytest.approx(start_s, abs=0.07)
+    assert clip.end_s == pytest.approx(end_s, abs=0.07)
 
 
 def test_still_picture_is_frozen_at_any_quality(tmp_path):
