@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avsep.errors import ItemError, Reason
-from avsep.media.container import MAX_DURATION_S, open_local, packets
+from avsep.media.container import (
+    MAX_DURATION_S,
+    PacketCount,
+    decode_packet,
+    open_local,
+    packets,
+)
 from avsep.media.joints import Shifts, StreamScan, join
 
 if TYPE_CHECKING:
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
 # Formats that are read from the first byte to the last, without an index at the end.
 _SEQUENTIAL = ("mpegts", "mpeg", "flv", "matroska,webm")
 _MAX_UNREAD_SHARE = 0.1  # of the bytes at the end of such a file
+_TRIED_PACKETS = 100  # per stream, where there are several to choose from
 _KEPT = 64  # surveys that a process remembers
 
 
@@ -53,7 +60,7 @@ def survey(path: Path) -> Survey:
 @lru_cache(maxsize=_KEPT)
 def _survey(path: Path, mtime_ns: int, size: int) -> Survey:
     with open_local(path) as container:
-        video, audio = _video(container), _audio(container)
+        video, audio = _video(path, container), _audio(path, container)
         chosen: list[Any] = [stream for stream in (video, audio) if stream is not None]
         scans = {stream.index: StreamScan(stream.index, _noun(stream)) for stream in chosen}
         read = 0  # bytes of the file
@@ -104,23 +111,58 @@ def _noun(stream: Stream) -> str:
     return "video" if stream.type == "video" else "sound"
 
 
-def _video(container: InputContainer) -> Stream | None:
+def _video(path: Path, container: InputContainer) -> Stream | None:
     from av.stream import Disposition
 
     streams = [s for s in container.streams.video if Disposition.attached_pic not in s.disposition]
-    return _best(container, streams, "video")
+    return _best(path, container, streams, "video")
 
 
-def _audio(container: InputContainer) -> Stream | None:
-    return _best(container, list(container.streams.audio), "sound")
+def _audio(path: Path, container: InputContainer) -> Stream | None:
+    return _best(path, container, list(container.streams.audio), "sound")
 
 
-def _best(container: InputContainer, streams: list[Any], what: str) -> Stream | None:
-    """FFmpeg's choice among the streams that can be decoded; None when there are no streams."""
+def _best(path: Path, container: InputContainer, streams: list[Any], what: str) -> Stream | None:
+    """FFmpeg's choice among the streams that can be decoded; None when there are no streams.
+
+    Phones write a second track of a codec that only they know, often with the higher bit rate.
+    """
+    from av.stream import Disposition
+
     if not streams:
         return None
     known = [stream for stream in streams if getattr(stream, "codec_context", None) is not None]
     if not known:
         raise ItemError(Reason.UNDECODABLE, f"FFmpeg does not know the codec of its {what}.")
     best = container.streams.best("video" if what == "video" else "audio")
-    return best if best in known else known[0]
+    known.sort(
+        key=lambda stream: (
+            stream is not best,
+            Disposition.default not in stream.disposition,
+            -(stream.codec_context.bit_rate or 0),
+            stream.index,
+        )
+    )
+    if len(known) > 1:
+        decodable = _decodable(path, [stream.index for stream in known])
+        known = [stream for stream in known if stream.index in decodable] or known
+    return known[0]
+
+
+def _decodable(path: Path, indices: list[int]) -> set[int]:
+    """Which streams give a frame early on."""
+    found: set[int] = set()
+    tried = dict.fromkeys(indices, 0)
+    with open_local(path) as container:
+        streams: list[Any] = [container.streams[index] for index in indices]
+        for packet in packets(container, streams):
+            index = packet.stream.index
+            if index in found or tried[index] >= _TRIED_PACKETS:
+                continue
+            tried[index] += 1
+            count = PacketCount()
+            if decode_packet(packet, count) and not count.bad:
+                found.add(index)
+            if len(found) == len(indices):
+                break
+    return found

@@ -9,7 +9,13 @@ from avsep.media import container as containers
 from avsep.media.decode import read_audio, read_frames
 from avsep.media.probe import probe
 from avsep.media.sampling import sample_grey, spread_times
-from tests.support.clip_maker import click_audio, flash_pictures, make_clip, numbered_pictures
+from tests.support.clip_maker import (
+    click_audio,
+    click_time,
+    flash_pictures,
+    make_clip,
+    numbered_pictures,
+)
 
 
 def reason_of(path) -> Reason:
@@ -190,3 +196,69 @@ def test_sampled_pictures_are_those_of_their_moments(tmp_path, gop):
     # At most a few pictures later than asked for, where only some are decoded.
     expected = np.array([60, 100, 140, 180, 220])
     assert ((found >= expected - 6) & (found <= expected + 18)).all(), found
+
+
+def two_tracks(tmp_path, *, unknown: tuple[bytes, bytes] | None, best: str) -> tuple:
+    """A clip with a plain first track and a second one with a higher bit rate.
+
+    The second one gets another codec tag, which nobody knows, or nonsense for packets.
+    """
+    path = tmp_path / f"{best}.mp4"
+    with av.open(str(path), "w") as writer:
+        pictures = [writer.add_stream("libx264", rate=25) for _ in range(1 + (best == "video"))]
+        sounds = [
+            writer.add_stream("aac", rate=48_000, layout="mono")
+            for _ in range(1 + (best == "audio"))
+        ]
+        for stream in [*pictures, *sounds]:
+            stream.disposition = av.stream.Disposition.default  # as phones do
+        for number, stream in enumerate(pictures):
+            stream.width = stream.height = 64 * (1 + number)
+            stream.pix_fmt = "yuv420p"
+        for number, stream in enumerate(sounds):
+            stream.codec_context.bit_rate = 64_000 * (1 + 3 * number)
+        for stream in pictures:
+            rng = np.random.default_rng(0)
+            for _ in range(50):
+                noise = rng.integers(0, 255, (stream.height, stream.width, 3), dtype=np.uint8)
+                writer.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+            writer.mux(stream.encode(None))
+        for stream in sounds:
+            sound = click_audio(2.0, 1.0, 48_000).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(sound, format="s16", layout="mono")
+            frame.sample_rate = 48_000
+            writer.mux([*stream.encode(frame), *stream.encode(None)])
+    content = bytearray(path.read_bytes())
+    if unknown is not None:
+        place = content.rindex(unknown[0])
+        content[place : place + 4] = unknown[1]
+    else:
+        with av.open(str(path)) as container:
+            stream = container.streams.get({best: 1})[0]
+            places = [(p.pos, p.size) for p in container.demux(stream) if p.size]
+        for place, size in places:
+            content[place : place + size] = bytes([0xA5]) * size
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("best", "unknown"),
+    [
+        ("audio", (b"mp4a", b"apac")),
+        ("audio", None),
+        ("video", (b"avc1", b"zzzz")),
+        ("video", None),
+    ],
+)
+def test_track_that_can_be_decoded_is_chosen(tmp_path, best, unknown):
+    path = two_tracks(tmp_path, best=best, unknown=unknown)
+    info = probe(path)
+    assert (info.has_video, info.has_audio, info.width) == (True, True, 64)
+    assert len(list(read_frames(path, 0.0, 40))) == 40
+    assert click_time(read_audio(path, info.start_s, 32_000)) == pytest.approx(1.0, abs=0.05)
+
+
+def test_better_track_wins_where_both_can_be_decoded(tmp_path):
+    path = two_tracks(tmp_path, best="video", unknown=(b"avc1", b"avc1"))
+    assert probe(path).width == 128
