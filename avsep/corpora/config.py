@@ -22,7 +22,8 @@ class FolderConfig:
         follow_links: follow links that lead out of the folder; otherwise they are an error.
         val_share: share of the groups (of the speakers, if the csv names no groups) in the
             validation split. A hash of the name decides, so a group keeps its split when others
-            are added; with few groups a split may be empty.
+            are added. Only where that leaves a split without two groups do groups move; with fewer
+            than six, the clips of a speaker are divided over the splits.
         test_share: share of the groups in the test split, decided in the same way.
         licence: SPDX id or a short text, stored with every clip.
         redistributable: whether the licence allows to pass the clips on.

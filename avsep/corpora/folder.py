@@ -17,7 +17,8 @@ from typing import ClassVar
 
 from avsep.corpora.config import FolderConfig
 from avsep.corpora.corpus import Corpus
-from avsep.corpora.ids import one_spelling, short_hash, slug, split_of
+from avsep.corpora.folder_splits import draw_splits, group_of
+from avsep.corpora.ids import one_spelling, short_hash, slug
 from avsep.corpora.source_clip import FileInfo, SourceClip
 from avsep.corpora.source_files import fingerprint_of, link
 from avsep.corpora.speaker_list import SpeakerEntry, read_speaker_list
@@ -46,7 +47,9 @@ class Folder(Corpus):
             CheckError: two files have the same id, or a part of the folder cannot be read.
         """
         root = self.check_root(self.config.root)
-        clips = [self._clip(root, file, entry) for file, entry in self._entries(root).items()]
+        config, entries = self.config, self._entries(root)
+        splits = draw_splits(entries, self.seed, config.val_share, config.test_share)
+        clips = [self._clip(root, file, entry, splits[file]) for file, entry in entries.items()]
         clips.sort(key=lambda clip: clip.clip_id)
         self._check_emptied(root, {clip.source for clip in clips})
         counts = Counter(clip.clip_id for clip in clips)
@@ -117,18 +120,16 @@ class Folder(Corpus):
             )
         return entries
 
-    def _clip(self, root: Path, file: str, entry: SpeakerEntry) -> SourceClip:
+    def _clip(self, root: Path, file: str, entry: SpeakerEntry, split: str) -> SourceClip:
         config, source, path = self.config, root / file, Path(file)
         clip_id = f"{self.name}-{slug(entry.speaker)}-{slug(path.stem)}-{short_hash(file)}"
-        group = entry.group or entry.speaker
-        drawn = split_of(group, self.seed, config.val_share, config.test_share)
         return SourceClip(
             clip_id=clip_id,
             corpus=self.name,
             speaker=_unique_id(entry.speaker),
-            group=_unique_id(group),
+            group=_unique_id(group_of(entry)),
             gender=entry.gender,
-            split=entry.split or drawn,
+            split=split,
             path=f"{self.name}/{clip_id}{path.suffix.lower()}",
             licence=config.licence,
             redistributable=config.redistributable,

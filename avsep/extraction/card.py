@@ -8,6 +8,7 @@ from pathlib import Path
 
 from avsep.errors import State
 from avsep.files import write_text
+from avsep.grouping import shared_speakers_note
 from avsep.markdown import markdown_table
 from avsep.outcome import Outcome
 from avsep.schema import FPS, SPLITS, Clip
@@ -53,6 +54,8 @@ def _lines(
         ("split", "samples", "hours", "speakers", "groups", "female", "male", "unknown"),
         [_split_row(split, [row for row in rows if row.split == split]) for split in SPLITS],
     )
+    if note := shared_speakers_note((row.speaker, row.split) for row in rows):
+        yield from ("", f"**Note:** {note}.")
     doubtful = sum(row.multi_voice for row in rows)
     yield from ("", f"{doubtful} samples may hold more than one voice (`multi_voice`).", "")
     yield from _table(

@@ -77,7 +77,8 @@ def usable_rows(store: ShardStore, split: str, num_frames: int) -> Sequence[Inde
     ]
     if not rows:
         raise CheckError(
-            f"the shards hold no {split} clip of one voice with {num_frames} frames or more."
+            f"the shards hold no {split} clip of one voice with {num_frames} frames or"
+            " more; add speakers, or choose shorter windows."
         )
     return rows
 

@@ -110,8 +110,8 @@ def check_splits(
             raise CheckError(
                 f"the split {split} has {len(table.voices)} usable samples of"
                 f" {len(table.speakers)} speaker(s), and no two of them can be mixed: a pair needs"
-                " two speakers and two groups. Add speakers, shorten the mixtures"
-                f" (mix.{split}_seconds), lower mix.min_activity, or set"
+                " two speakers and two groups. Add speakers (six, or two with three clips each),"
+                f" shorten the mixtures (mix.{split}_seconds), lower mix.min_activity, or set"
                 " mix.require_all_splits to false; `avsep ledger failures mix` says why samples"
                 " were left out."
             )

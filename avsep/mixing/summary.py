@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from avsep.grouping import shared_speakers_note
 from avsep.mixing.protocols import relative_db
 from avsep.mixing.splits import shared_between_splits
 from avsep.mixing.voices import VoiceTable
@@ -49,7 +50,8 @@ def summarise_list(recipes: Sequence[MixtureRecipe]) -> dict[str, Any]:
 
 
 def report_facts(
-    tables: Mapping[str, VoiceTable], lists: Mapping[str, Sequence[MixtureRecipe]]
+    tables: Mapping[str, VoiceTable],
+    lists: Mapping[str, Sequence[MixtureRecipe]],
 ) -> dict[str, str | int | float]:
     """A few figures for the terminal."""
     facts: dict[str, str | int | float] = {
@@ -62,6 +64,10 @@ def report_facts(
         facts["without any pair to mix"] = ", ".join(empty)
     if shared := shared_between_splits(tables)["groups"]:
         facts["groups in several splits"] = len(shared)
+    if note := shared_speakers_note(
+        (voice.speaker, split) for split, table in tables.items() for voice in table.voices
+    ):
+        facts["WARNING"] = note
     return facts
 
 

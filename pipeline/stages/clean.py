@@ -174,9 +174,14 @@ def finish(
     write_rows(folder / "clips.parquet", clips, Clip)
     report = drop_report(clips)
     write_json(folder / "drops.json", report)
+    counts = Counts.of(ended.values())
+    if not counts.done:
+        raise CheckError(
+            f"clean: no clip is kept ({counts}); `avsep ledger failures clean` says why."
+        )
     return StageReport(
         stage=NAME,
-        counts=Counts.of(ended.values()),
+        counts=counts,
         facts={
             "hours kept": round(report["kept"]["hours"], 3),
             "hours in": round(report["total"]["hours"], 3),

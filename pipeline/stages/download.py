@@ -21,6 +21,7 @@ from avsep.corpora.journal import Journal
 from avsep.corpora.source_clip import FileInfo, SourceClip
 from avsep.errors import CheckError, ItemError, State
 from avsep.files import settings_hash, sha256_text
+from avsep.grouping import shared_speakers_note
 from avsep.outcome import Counts, Outcome
 from avsep.progress import Progress
 from avsep.schema import SPLITS, RawClip
@@ -137,7 +138,10 @@ def finish(
     _remove_stale_clips(workspace.raw / config.corpus, {workspace.raw / row.path for row in rows})
     write_rows(workspace.raw_table, rows, RawClip)
     splits = Counter(row.split for row in rows)
-    left_out = _corpus(config, workspace).left_out()
+    notes = {
+        "left out": _corpus(config, workspace).left_out(),
+        "WARNING": shared_speakers_note((row.speaker, row.split) for row in rows),
+    }
     return StageReport(
         stage=NAME,
         counts=Counts.of(outcomes),
@@ -145,7 +149,7 @@ def finish(
             "speakers": len({row.speaker for row in rows}),
             "megabytes": round(sum(row.size_bytes for row in rows) / 1e6, 1),
             **{split: splits[split] for split in SPLITS},
-            **({"left out": left_out} if left_out else {}),
+            **{name: note for name, note in notes.items() if note},
         },
     )
 

@@ -15,7 +15,7 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-from avsep.errors import ItemError
+from avsep.errors import CheckError, ItemError
 from avsep.extraction.card import write_card
 from avsep.extraction.clip_job import ClipJob, extract_clip
 from avsep.extraction.config import ExtractionConfig
@@ -129,6 +129,11 @@ def finish(
             entries.append(entry)
             link_or_copy(_paths(workspace, batch.name)[0], out / entry.name)
             rows += rows_of_shard(out / entry.name)
+    if not rows:
+        raise CheckError(
+            f"extract: no clip gives a sample ({Counts.of(outcomes)}); `avsep ledger failures"
+            " extract` says why."
+        )
     write_index(out, rows)
     manifest = write_manifest(
         out,

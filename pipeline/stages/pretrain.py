@@ -39,9 +39,15 @@ def plan(config: PretrainConfig, workspace: Workspace) -> list[Batch]:
     """One batch with one item.
 
     Raises:
-        CheckError: the shards are missing.
+        CheckError: the shards are missing, or have no clip to train or to validate by.
     """
+    from avsep.loading.clips import usable_rows
+    from avsep.shards.store import ShardStore
+
     inputs = require({workspace.shards / "manifest.json": "extract"})
+    store = ShardStore(workspace.shards)
+    for split in ("train", "val"):
+        usable_rows(store, split, config.lipcoder.fit.num_frames)
     settings = settings_hash(
         as_values(config),
         {path.name: sha256_file(path) for path in inputs},

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 
-from avsep.errors import UsageError
+from avsep.errors import CheckError, UsageError
 from avsep.files import settings_hash, sha256_file, sources_sha256
 from avsep.models.registry import LIPCODER, MODELS, ModelSpec
 from avsep.outcome import Outcome
@@ -72,10 +72,14 @@ def plan(config: TrainSettings, workspace: Workspace) -> list[Batch]:
 
     Raises:
         UsageError: no model is named.
-        CheckError: an input is missing.
+        CheckError: an input is missing, or there is nothing to train or to validate by.
     """
     if not config.model:
         raise UsageError(f"train needs a model: {', '.join(MODELS)}.")
+    from avsep.mixing.training import read_training
+    from avsep.schema import SAMPLES_PER_FRAME
+    from avsep.shards.store import ShardStore
+
     spec = MODELS[config.model]
     inputs = {
         workspace.shards / "manifest.json": "extract",
@@ -85,12 +89,24 @@ def plan(config: TrainSettings, workspace: Workspace) -> list[Batch]:
     for needed in spec.needs:
         command = "pretrain" if needed == LIPCODER.name else f"train --model {needed}"
         inputs[_folder(workspace, needed) / "card.json"] = command
+    paths = require(inputs)
+    if not (workspace.mixtures / "val.jsonl").stat().st_size:
+        raise CheckError(
+            f"{workspace.mixtures / 'val.jsonl'} has no mixtures; training needs some to choose its"
+            " checkpoint by. Set mix.require_all_splits to true; `avsep run mix` then says what is"
+            " missing."
+        )
+    read_training(
+        workspace.mixtures / "train.json",
+        ShardStore(workspace.shards).audio,
+        num_samples=config.of_model.fit.num_frames * SAMPLES_PER_FRAME,
+    )
     sections = {_field_name(name) for name in MODELS}
     settings = settings_hash(
         as_values(config.of_model),
         # The sections of the other models change nothing here.
         {name: value for name, value in as_values(config).items() if name not in sections},
-        {path.name: sha256_file(path) for path in require(inputs)},
+        {path.name: sha256_file(path) for path in paths},
         sources_sha256(f"models/{spec.family.name}", "training", "loading"),
     )
     return [Batch(name=config.model, items=(config.model,), settings=settings)]

@@ -253,3 +253,10 @@ def test_config_reads_from_params_and_refuses_nonsense():
     ):
         with pytest.raises(UsageError, match=word):
             build(CleanConfig, values, "clean")
+
+
+def test_a_run_that_keeps_no_clip_stops_and_says_why(workspace):
+    config = CleanConfig(workers=0, min_duration_s=100.0, max_failed_share=1.0)
+    with pytest.raises(CheckError, match=r"no clip is kept \(0 done, .*too_short"):
+        run_stage("clean", workspace, config=config)
+    assert {clip.kept for clip in table(workspace).values()} == {False}

@@ -284,3 +284,13 @@ def test_a_root_that_cannot_be_entered_is_a_sentence(workspace, videos, monkeypa
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(CheckError, match="cannot be read: Permission denied"):
         run_stage("download", workspace, config=of_folder(videos))
+
+
+def test_two_speakers_are_divided_clip_by_clip_and_it_says_so(workspace, tmp_path):
+    for n in range(6):
+        path = tmp_path / f"videos/{'ann' if n % 2 else 'bob'}/{n}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{n}")
+    report = run_stage("download", workspace, config=of_folder(tmp_path / "videos"))
+    assert [report.facts[split] for split in ("train", "val", "test")] == [2, 2, 2]
+    assert "2 of 2 speakers are in several splits" in report.sentence()

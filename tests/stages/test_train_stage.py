@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import json
 import os
 import signal
 import subprocess
@@ -174,3 +175,14 @@ def test_a_model_must_be_named():
         train.plan(train.TrainConfig(), None)
     with pytest.raises(ValueError, match="model is 'unet'"):
         train.TrainConfig(model="unet")
+
+
+def test_an_empty_list_stops_before_the_training_with_one_sentence(workspace, tmp_path):
+    space = make_workspace(tmp_path)
+    for file in ("val.jsonl", "train.json"):
+        whole = (space.mixtures / file).read_text()
+        empty = "" if file == "val.jsonl" else json.dumps({**json.loads(whole), "voices": []})
+        (space.mixtures / file).write_text(empty)
+        with pytest.raises(CheckError, match=r"has no mixtures|give no mixture"):
+            train.plan(config_of(workspace, "vovit-s1"), space)
+        (space.mixtures / file).write_text(whole)
