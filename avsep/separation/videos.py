@@ -111,13 +111,16 @@ def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _frame(canvas: np.ndarray, box: np.ndarray, number: int, seen: bool) -> None:
-    """Draw the square of a speaker; grey and thin while the face is away."""
+    """Draw the square of a speaker; grey and thin, and with the reason, while the face is away."""
     left, top, side = (round(float(value)) for value in box)
     colour = COLOURS[(number - 1) % len(COLOURS)] if seen else AWAY
     thick = max(1, canvas.shape[0] // 240) if seen else 1
     cv2.rectangle(canvas, (left, top), (left + side, top + side), colour, thick, cv2.LINE_AA)
     size = max(0.4, canvas.shape[0] / 900)
-    place = (max(2, left + 4), max(round(24 * size), top - round(6 * size)))
-    cv2.putText(
-        canvas, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA
+    text = str(number) if seen else f"{number}: face not in view"
+    width = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, thick)[0][0]
+    place = (
+        max(2, min(left + 4, canvas.shape[1] - width - 2)),
+        max(round(24 * size), top - round(6 * size)),
     )
+    cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from avsep.web.jobs import BusyError, Job, Jobs
+from avsep.web.jobs import FULL, KEEP_S, BusyError, Job, Jobs, is_full
 
 if TYPE_CHECKING:
     from avsep.separation import Separator
@@ -64,8 +65,16 @@ def create_app(
         return FileResponse(STATIC / name) if name else _problem(404, "there is no such page.")
 
     async def about(_request: Request) -> Response:
+        settings = separator.config
         return JSONResponse(
-            {"model": separator.name, "note": note, "max_bytes": max_bytes, "suffixes": SUFFIXES}
+            {
+                "model": separator.name,
+                "note": note,
+                "max_bytes": max_bytes,
+                "suffixes": SUFFIXES,
+                "keep_s": KEEP_S,
+                "silent_after_s": settings.hold_s + settings.away_fade_s,
+            }
         )
 
     async def upload(request: Request) -> Response:
@@ -73,28 +82,44 @@ def create_app(
             return _problem(403, "this request does not come from the page.")
         title = Path(request.query_params.get("name", "")).name[:200]
         if Path(title).suffix.lower() not in SUFFIXES:
+            await _discard(request, max_bytes)
             wanted = ", ".join(SUFFIXES)
-            return _problem(415, f"this is not a video file; its name must end in {wanted}.")
+            return _problem(
+                415, f"{title or 'this'} is not a video file; its name must end in {wanted}."
+            )
         promised = request.headers.get("content-length", "")
         if promised.isdecimal() and int(promised) > max_bytes:
-            return _too_large(max_bytes)
+            return _too_large(title, max_bytes)
+        if promised.isdecimal() and int(promised) > jobs.free_bytes():
+            await _discard(request, max_bytes)
+            return _problem(507, f"{title} does not fit: {FULL}")
         try:
             job = jobs.new(title)
         except BusyError:
-            return _problem(429, "too many videos are waiting; try again later.")
+            await _discard(request, max_bytes)
+            return _problem(429, f"{title} has to wait: too many videos are waiting already.")
+        except OSError as error:
+            return _not_written(title, error)
         try:
-            if not await _receive(request, job.video, max_bytes):
+            if not await _receive(request, job, max_bytes):
                 jobs.remove(job)
-                return _too_large(max_bytes)
-        except (ClientDisconnect, OSError):
+                return _too_large(title, max_bytes)
+        except ClientDisconnect:
             jobs.remove(job)
-            return _problem(400, "the upload was interrupted.")
+            return _problem(400, f"the upload of {title} was interrupted.")
+        except OSError as error:
+            jobs.remove(job)
+            await _discard(request, max_bytes)
+            return _not_written(title, error)
+        except BaseException:  # the server ends
+            jobs.remove(job)
+            raise
         jobs.start(job)
         return JSONResponse({"job": job.name}, status_code=201)
 
     async def status(request: Request) -> Response:
         job = jobs.get(request.path_params["job"])
-        return JSONResponse(job.values()) if job else _gone()
+        return JSONResponse(job.values() | {"ahead": jobs.ahead(job)}) if job else _gone()
 
     async def remove(request: Request) -> Response:
         if OWN_HEADER not in request.headers:
@@ -136,16 +161,27 @@ async def _with_headers(
     return response
 
 
-async def _receive(request: Request, path: Path, max_bytes: int) -> bool:
-    """Write the body of a request to a file; False if it is too large."""
+async def _receive(request: Request, job: Job, max_bytes: int) -> bool:
+    """Write the body of a request as the video of a job; False if it is too large."""
     count = 0
-    with path.open("wb") as file:
+    with job.video.open("wb") as file:
         async for chunk in request.stream():
             count += len(chunk)
             if count > max_bytes:
                 return False
             file.write(chunk)
+            job.touched = time.monotonic()
     return True
+
+
+async def _discard(request: Request, max_bytes: int) -> None:
+    """Read the rest of a body: a browser that is still sending does not read the answer."""
+    count = 0
+    with suppress(ClientDisconnect, RuntimeError):  # the body may have been read in part
+        async for chunk in request.stream():
+            count += len(chunk)
+            if count > max_bytes:
+                return
 
 
 def _result(job: Job, name: str) -> Response:
@@ -155,8 +191,14 @@ def _result(job: Job, name: str) -> Response:
     return FileResponse(path, filename=name, content_disposition_type="inline")
 
 
-def _too_large(max_bytes: int) -> Response:
-    return _problem(413, f"the video is larger than {max_bytes >> 20} MB.")
+def _too_large(title: str, max_bytes: int) -> Response:
+    return _problem(413, f"{title} is larger than {max_bytes >> 20} MB.")
+
+
+def _not_written(title: str, error: OSError) -> Response:
+    if is_full(error):
+        return _problem(507, f"{title} does not fit: {FULL}")
+    return _problem(500, f"{title} cannot be written: {error.strerror or type(error).__name__}.")
 
 
 def _gone() -> Response:

@@ -15,7 +15,7 @@ from avsep.errors import CheckError, UsageError
 from avsep.media.decode import read_audio, read_frames
 from avsep.media.probe import probe
 from avsep.progress import hidden_progress
-from avsep.separation import SeparateConfig, Separator
+from avsep.separation import SeparateConfig, Separator, videos
 from avsep.separation.folder import default_output
 from avsep.separation.live_files import separate_live
 from tests.support.clip_maker import click_audio, click_time, make_clip
@@ -255,3 +255,15 @@ def test_recording_of_which_only_a_part_can_be_read_is_refused(tmp_path):
     with pytest.raises(CheckError, match="only the first"):
         separator().separate(joined)
     assert not (tmp_path / "joined_output").exists()
+
+
+@pytest.mark.parametrize("left", [0, 150, 300])
+def test_the_picture_says_that_a_face_is_not_in_view(left):
+    drawn = {}
+    for seen in (True, False):
+        canvas = np.zeros((240, 320, 3), np.uint8)
+        videos._frame(canvas, np.array([left, 100.0, 60.0]), 2, seen)
+        drawn[seen] = np.flatnonzero(canvas[70:99].any(axis=(0, 2)))
+    assert np.ptp(drawn[True]) < 30  # the number alone
+    assert np.ptp(drawn[False]) > 80  # with the reason
+    assert drawn[False].max() < 319  # all of it in the picture
