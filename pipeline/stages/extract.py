@@ -118,7 +118,11 @@ def finish(
     batches: Sequence[Batch],
     outcomes: Sequence[Outcome],
 ) -> StageReport:
-    """Publish the shards with their index, manifest and card; remove files that are not planned."""
+    """Publish the shards with their index, manifest and card; remove files that are not planned.
+
+    Raises:
+        CheckError: the set has no sample.
+    """
     entries, rows = [], []
     out = fresh_directory(workspace.shards)
     for batch in batches:
@@ -129,11 +133,6 @@ def finish(
             entries.append(entry)
             link_or_copy(_paths(workspace, batch.name)[0], out / entry.name)
             rows += rows_of_shard(out / entry.name)
-    if not rows:
-        raise CheckError(
-            f"extract: no clip gives a sample ({Counts.of(outcomes)}); `avsep ledger failures"
-            " extract` says why."
-        )
     write_index(out, rows)
     manifest = write_manifest(
         out,
@@ -154,6 +153,11 @@ def finish(
     write_plan(workspace.shard_plan, places)
     planned = [path for batch in batches for path in _paths(workspace, batch.name)[:2]]
     remove_stale_files(workspace, NAME, batches, planned, "*")
+    if not rows:
+        raise CheckError(
+            f"extract: no clip gives a sample ({Counts.of(outcomes)}); `avsep ledger failures"
+            " extract` says why."
+        )
     return StageReport(
         stage=NAME,
         counts=Counts.of(outcomes),

@@ -320,19 +320,21 @@ def test_two_faces_give_two_samples_and_both_may_contain_two_voices(project):
     assert store.meta("test-both-t0")["multi_voice_reasons"] == [AT_ONCE]
 
 
-def test_a_set_of_dropped_clips_only_is_empty_and_valid(project):
+def test_a_set_of_dropped_clips_only_is_empty_and_valid_and_stops_the_run(project):
     workspace = project("wall")
-    report = run_stage("extract", workspace, config=HERE)
-    assert report.facts["shards"] == 0
+    with pytest.raises(CheckError, match=r"no clip gives a sample .*no_face 1"):
+        run_stage("extract", workspace, config=HERE)
+    assert list(workspace.shards.glob("*.tar")) == []
     assert verify_set(workspace.shards) == []
     assert len(ShardStore(workspace.shards)) == 0
 
 
-def test_a_set_without_any_kept_clip_is_empty_and_valid(project, raw):
+def test_a_set_without_any_kept_clip_is_empty_and_valid_and_stops_the_run(project, raw):
     workspace = project("one")
     rejected = replace(clip_row(raw, "one"), kept=False, reason="silent")
     write_rows(workspace.clips / "clips.parquet", [rejected])
-    assert run_stage("extract", workspace, config=HERE).counts.total == 0
+    with pytest.raises(CheckError, match="no clip gives a sample"):
+        run_stage("extract", workspace, config=HERE)
     assert verify_set(workspace.shards) == []
 
 
