@@ -51,6 +51,7 @@ def examine(workspace: Workspace, config: Mapping[str, Any]) -> Iterator[Line]:
     yield _ffmpeg(needed=youtube)
     yield from _packages(extract.backend, youtube, config["clean"].speech)
     yield _runtime(needed=youtube)
+    yield _solver(needed=youtube)
     yield _disk(workspace.root)
     yield _gpu(needed=str(extract.backend_options.get("device", "")).startswith("cuda"))
     yield _weights(extract)
@@ -109,6 +110,15 @@ def _runtime(*, needed: bool) -> Line:
         return ", ".join(found)
 
     return _checked("js runtime", needed, look)
+
+
+def _solver(*, needed: bool) -> Line:
+    def look() -> str:
+        from avsep.corpora.youtube.ytdlp import solver_version
+
+        return f"yt-dlp-ejs {solver_version()}"
+
+    return _checked("yt solver", needed, look)
 
 
 def _disk(root: Path) -> Line:

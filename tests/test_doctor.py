@@ -19,6 +19,7 @@ def test_the_demo_runs_here_and_each_thing_has_one_line(tmp_path):
         "ffmpeg",
         "packages",
         "js runtime",
+        "yt solver",
         "disk",
         "gpu",
         "weights",
@@ -45,6 +46,11 @@ def test_what_the_settings_need_and_the_machine_lacks_is_missing_not_absent(tmp_
     found = lines(tmp_path, values)
     for name in ("js runtime", "ffmpeg", "corpus", "weights", "server"):
         assert found[name].startswith("missing"), name
+    assert found["yt solver"].startswith("ok yt-dlp-ejs")
+    monkeypatch.setattr("yt_dlp.dependencies.yt_dlp_ejs", None)
+    solver = lines(tmp_path, values)["yt solver"]
+    assert solver.startswith("missing")
+    assert "pip install yt-dlp-ejs==" in solver
     assert "no-such-ffmpeg" in found["ffmpeg"]
 
 

@@ -283,3 +283,21 @@ def test_the_square_is_padded_where_the_face_leaves_the_picture():
     assert (corner[33:, 33:] == 200).all()
     pixels = square(picture, (0, 0, 360, 360), QUICK, in_pixels=True)
     assert (pixels == whole).all()
+
+
+def test_yt_dlp_finds_the_solver_of_challenges_with_our_options_and_no_network(tmp_path):
+    yt_dlp = pytest.importorskip("yt_dlp")
+    from yt_dlp.extractor.youtube import YoutubeIE
+    from yt_dlp.extractor.youtube.jsc._builtin import ejs, node
+    from yt_dlp.extractor.youtube.pot._director import YoutubeIEContentProviderLogger
+
+    options = ytdlp._options(tmp_path, YouTubeConfig(), ytdlp.Site(), ytdlp._Log(), tmp_path, [])
+    assert options["cachedir"] is False
+    assert not options.get("remote_components")
+    with yt_dlp.YoutubeDL(options) as downloader:
+        extractor = YoutubeIE(downloader)
+        log = YoutubeIEContentProviderLogger(extractor, "jsc")
+        solver = node.NodeJCP(extractor, log, {})
+        for kind in ejs.ScriptType:
+            assert solver._get_script(kind).source is ejs.ScriptSource.PYPACKAGE
+    assert ytdlp.solver_version()

@@ -241,10 +241,13 @@ def download_videos(
         timeout_s: most time for one video, in seconds.
 
     Raises:
-        UsageError: the file of cookies cannot be read, or there is no JavaScript runtime.
+        UsageError: the file of cookies cannot be read, or there is no JavaScript runtime or
+            no package that solves YouTube's challenges.
         CheckError: yt-dlp no longer understands the site, or the disk is full.
     """
     ytdlp.read_cookies()  # so that an unreadable file ends the run before the first download
+    if SITE.extractors == ("youtube",):
+        ytdlp.solver_version()
     if SITE.extractors == ("youtube",) and not ytdlp.installed_runtimes():
         raise UsageError(
             "yt-dlp needs a JavaScript runtime for YouTube, and none is installed; install deno, or"

@@ -247,6 +247,24 @@ def installed_runtimes() -> list[str]:
     return [name for name in JS_RUNTIMES if shutil.which(_PROGRAMS.get(name, name))]
 
 
+def solver_version() -> str:
+    """The version of the package that solves YouTube's challenges, which yt-dlp may not download.
+
+    Raises:
+        UsageError: it is missing, or it is not of the version that yt-dlp accepts.
+    """
+    from yt_dlp.dependencies import yt_dlp_ejs
+    from yt_dlp.extractor.youtube.jsc._builtin.vendor import VERSION
+
+    found = yt_dlp_ejs.version if yt_dlp_ejs else "missing"
+    if found.split(".")[:2] != VERSION.split(".")[:2]:
+        raise UsageError(
+            f"yt-dlp-ejs, which solves YouTube's challenges, is {found}; yt-dlp needs {VERSION}:"
+            f" `pip install yt-dlp-ejs=={VERSION}`"
+        )
+    return str(found)
+
+
 def read_cookies() -> str | None:
     """The cookies in the file that the environment variable names; None if it names none.
 
