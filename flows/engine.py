@@ -1,4 +1,4 @@
-"""How a stage becomes a Prefect flow: one task a batch, retries, progress, a summary artifact."""
+"""How a stage becomes a Prefect flow: one task per batch, retries, progress, a summary artifact."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -30,7 +29,7 @@ from avsep.processes import interrupt_items
 from avsep.progress import Progress, no_progress, show_progress
 from avsep.workspace import PARAMS, Workspace
 from flows.runners import engine, task_runner
-from pipeline.config import load_configs
+from pipeline.config import for_model, load_configs
 from pipeline.execution.stage import Batch, StageReport, run_stage
 from pipeline.stages import STAGES
 
@@ -93,9 +92,7 @@ def _run(stage: str, root: str, model: str) -> StageReport:
     far = engine() != "local"
     workspace = Workspace(Path(root).resolve())
     # All of it, so that a mistake in a later section does not show after hours of work.
-    config = load_configs(workspace.root / PARAMS)[stage]
-    if model:
-        config = replace(config, model=model)
+    config = for_model(STAGES[stage], load_configs(workspace.root / PARAMS)[stage], model)
 
     @contextlib.contextmanager
     def progress(title: str, total: int) -> Iterator[Progress]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from avsep.errors import AvsepError
+from avsep.models.registry import MODELS
 from avsep.workspace import Workspace
 from flows.engine import stage_flow
 from flows.server import api_url
@@ -28,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m flows.stages", description=__doc__)
     parser.add_argument("stage", choices=list(STAGES))
     parser.add_argument("--root", default=".", help="the project folder")
-    parser.add_argument("--model", default="", help="for train and evaluate")
+    parser.add_argument("--model", default="", choices=list(MODELS), help="for train and evaluate")
     given = parser.parse_args()
     if STAGES[given.stage].per_model != bool(given.model):
         verb = "needs" if STAGES[given.stage].per_model else "takes no"

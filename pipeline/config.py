@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from avsep.errors import UsageError
+from avsep.models.registry import MODELS
 from avsep.settings import build, read_settings
 from avsep.workspace import PARAMS
 from pipeline.execution.stage import Stage
@@ -60,3 +62,21 @@ def load_config(path: Path, stage: str) -> Any:
     """
     found = find_stage(stage)
     return build(found.config, read_params(path).get(stage) or {}, stage)
+
+
+def for_model(stage: Stage, config: Any, model: str) -> Any:
+    """The config of a stage for the model that the command line names; empty for none.
+
+    Raises:
+        UsageError: the stage needs a model, there is no such model, or the stage takes none.
+    """
+    if not stage.per_model:
+        if model:
+            raise UsageError(f"the stage {stage.name} takes no --model.")
+        return config
+    names = ", ".join(MODELS)
+    if not model:
+        raise UsageError(f"{stage.name} needs a model; name one with --model: {names}.")
+    if model not in MODELS:
+        raise UsageError(f"--model is {model!r}; it may be {names}.")
+    return replace(config, model=model)

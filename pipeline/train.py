@@ -9,16 +9,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from avsep.errors import UsageError
 from avsep.files import read_json
 from avsep.processes import follow_parent
 from avsep.settings import as_values, build
 from avsep.workspace import PARAMS, Workspace
-from pipeline.config import load_config
+from pipeline.config import for_model, load_config
 from pipeline.execution.launch import exit_code
 from pipeline.execution.training_run import prepare_directory
 from pipeline.stages import STAGES, pretrain, train
@@ -49,11 +47,7 @@ def _train(given: argparse.Namespace) -> None:
         config = build(stage.config, read_json(given.config)["config"], stage.name)
         directory = given.config.parent
     else:
-        config = load_config(workspace.root / PARAMS, stage.name)
-        if stage.per_model:
-            if not given.model:
-                raise UsageError("name a model with --model.")
-            config = replace(config, model=given.model)
+        config = for_model(stage, load_config(workspace.root / PARAMS, stage.name), given.model)
         (batch,) = stage.plan(config, workspace)
         directory = workspace.work(stage.name) / batch.name
         prepare_directory(directory, batch.settings, as_values(config))

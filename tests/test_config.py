@@ -1,4 +1,5 @@
 import dataclasses
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -8,7 +9,8 @@ import pytest
 from avsep.errors import UsageError
 from avsep.settings import as_values, build
 from avsep.training.config import FitSettings
-from pipeline.config import load_config, load_configs, read_params
+from pipeline.config import for_model, load_config, load_configs, read_params
+from pipeline.stages import STAGES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,3 +103,23 @@ def test_full_size_brings_its_training_and_what_is_set_wins():
     assert small.dolphin.fit.steps == FitSettings().steps
     with pytest.raises(UsageError, match=r"train\.dolphin\.fit has the unknown key\(s\) stepps"):
         build(type(train), {"dolphin": {"size": "full", "fit": {"stepps": 1}}}, "train")
+
+
+@pytest.mark.parametrize(
+    ("stage", "model", "sentence"),
+    [
+        ("train", "", "train needs a model; name one with --model: dolphin, vovit-s1, vovit."),
+        ("train", "whale", "--model is 'whale'; it may be dolphin, vovit-s1, vovit."),
+        ("clean", "dolphin", "the stage clean takes no --model."),
+    ],
+)
+def test_a_model_is_named_exactly_where_a_stage_needs_one(stage, model, sentence):
+    with pytest.raises(UsageError) as caught:
+        for_model(STAGES[stage], STAGES[stage].config(), model)
+    assert str(caught.value) == sentence
+    assert for_model(STAGES["train"], STAGES["train"].config(), "vovit").model == "vovit"
+
+
+def test_every_config_can_be_sent_to_another_process():
+    for stage in STAGES.values():
+        assert pickle.loads(pickle.dumps(stage.config())) == stage.config()

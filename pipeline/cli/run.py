@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from avsep.cli.options import Root
-from avsep.errors import UsageError
 from avsep.models.registry import MODELS
 from avsep.progress import show_progress
 from avsep.workspace import PARAMS, find_project
-from pipeline.config import find_stage, load_configs
+from pipeline.config import find_stage, for_model, load_configs
 from pipeline.execution.markers import retry
 from pipeline.execution.stage import run_stage
 from pipeline.stages import STAGES
@@ -29,13 +27,7 @@ def run(
     """Run one stage here, without Prefect and DVC."""
     found = find_stage(stage)
     workspace = find_project(root)
-    config = load_configs(workspace.root / PARAMS)[stage]
-    if found.per_model:
-        if not model:
-            raise UsageError(f"`avsep run {stage}` needs --model: {', '.join(MODELS)}.")
-        config = replace(config, model=model)
-    elif model:
-        raise UsageError(f"the stage {stage} has no --model.")
+    config = for_model(found, load_configs(workspace.root / PARAMS)[stage], model)
     if retry_failed:
         retry(stage, workspace)
     typer.echo(run_stage(found, config, workspace, progress=show_progress).sentence())

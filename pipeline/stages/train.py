@@ -56,7 +56,12 @@ def config_class(models: Mapping[str, ModelSpec]) -> type[TrainSettings]:
         for name, spec in models.items()
     ]
     return make_dataclass(
-        "TrainConfig", sections, bases=(TrainSettings,), frozen=True, kw_only=True
+        "TrainConfig",
+        sections,
+        bases=(TrainSettings,),
+        namespace={"__module__": __name__},  # so that it can be pickled
+        frozen=True,
+        kw_only=True,
     )
 
 
