@@ -30,11 +30,6 @@ class Change:
     changed: tuple[str, ...]
 
     @property
-    def is_none(self) -> bool:
-        """Whether both sets are the same."""
-        return not (self.removed or self.added or self.changed)
-
-    @property
     def is_growth(self) -> bool:
         """Whether the new set contains all of the old one unchanged."""
         return not (self.removed or self.changed)

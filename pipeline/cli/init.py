@@ -60,4 +60,4 @@ def _without_code(stages: dict[str, Any]) -> str:
 
 
 def _is_code(dependency: str) -> bool:
-    return dependency.startswith(("avsep/", "pipeline/", "${item.code}"))
+    return dependency.startswith(("avsep/", "pipeline/"))

@@ -15,7 +15,6 @@ from avsep.faces.backends import Detection, Region
 from avsep.faces.backends.task_file import interpreter
 
 SIZE = 128  # side of the model's input, in pixels
-NUM_ANCHORS = 896
 MIN_SCORE = 0.5
 MIN_IOU = 0.3  # boxes that overlap more show the same face
 REGION_SCALE = 1.5  # side of the landmark region relative to the side of the box

@@ -18,7 +18,6 @@ HOP = 160  # samples: 10 ms, four hops per video frame
 WINDOW = 400  # samples: 25 ms
 _FFT = 512
 _FLOOR = 1e-6  # 60 dB below the loudest band
-LOG_MEL_SIZE = MELS * SAMPLES_PER_FRAME // HOP  # 104
 
 
 def log_mel_targets(audio: Tensor) -> Tensor:
