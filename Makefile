@@ -46,7 +46,7 @@ install: $(VENV)/.pipeline ## make the virtual environment and install what the 
 install-dev: $(VENV)/.dev ## the same with what development needs
 
 demo: install ## build the demo corpus, train and evaluate all models, show the table
-	@test -e .git || { echo "avsep: this is no git checkout, which DVC needs; clone the project." >&2; exit 1; }
+	@test -e .git || { echo "avsep: this is not a git checkout, which DVC needs; clone the project." >&2; exit 1; }
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 	@$(BIN)/avsep results
 	@echo "The page: $(CURDIR)/data/report/index.html"

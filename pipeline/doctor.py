@@ -26,7 +26,7 @@ class Line:
     """One thing that was looked at.
 
     Attributes:
-        name: of it.
+        name: name of the thing.
         state: `ok`; `missing`, and the settings need it; `absent`, and they do not.
         detail: a few words.
     """
@@ -172,7 +172,7 @@ def _corpus(download: Any, workspace: Workspace) -> Line:
         root = Path(getattr(download, download.corpus).root).expanduser()
         path = (workspace.root / root).resolve()
         if not path.is_dir():
-            raise UsageError(f"download.{download.corpus}.root {path} is no folder")
+            raise UsageError(f"download.{download.corpus}.root {path} is not a folder")
         return f"{download.corpus} in {path}"
 
     return _checked("corpus", True, look)

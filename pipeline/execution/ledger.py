@@ -238,7 +238,7 @@ class Ledger:
         Args:
             stage: its name.
             items: what it still works on.
-            model: where a stage runs once a model, only the items `<model>` and `<model>:...` are
+            model: where a stage runs once per model, only the items `<model>` and `<model>:...` are
                 looked at, so that one model's run leaves the others' rows alone.
         """
         wanted = set(items)
