@@ -103,7 +103,7 @@ class Clip(RawClip):
     Attributes:
         kept: whether `extract` takes it.
         reason: code of the reason why it is not kept; empty when kept.
-        message: the reason in one sentence; empty when kept.
+        message: the reason in one sentence; or a remark on a clip that is kept.
         start_s: start of the span that both streams cover, in seconds of presentation time.
         end_s: end of that span.
         width: width of the picture as displayed (after rotation), in pixels.

@@ -55,8 +55,16 @@ def check_clip(raw: RawClip, folder: Path, thresholds: Thresholds) -> ClipCheck:
             **vars(raw), kept=False, reason=str(error.reason), message=error.message, **facts
         )
         return ClipCheck(clip=clip)
-    clip = Clip(**vars(raw), kept=True, **facts)
+    clip = Clip(**vars(raw), kept=True, message=_remark(path), **facts)
     return ClipCheck(clip=clip, sound_sha256=sound_sha256, fingerprint=packed)
+
+
+def _remark(path: Path) -> str:
+    """What to know of a clip that is kept."""
+    from avsep.media.mono import single_channel
+
+    only = single_channel(path)
+    return "" if only is None else f"its channels cancel out; only channel {only + 1} is used."
 
 
 def _examine(path: Path, thresholds: Thresholds, facts: dict[str, Any]) -> tuple[str, str]:

@@ -103,6 +103,8 @@ def separate(
         _stream(separator, path, output, as_json=as_json)
         return
     made = separator.separate(path, output, show_progress)
+    for sentence in made.facts.get("notes", ()):
+        print(f"avsep: {sentence}", file=sys.stderr)
     if as_json:
         typer.echo(dump_json(made.summary()))
         return

@@ -12,6 +12,7 @@ import numpy as np
 from avsep.errors import ItemError, Reason
 from avsep.media.container import MAX_DURATION_S, PacketCount, frame_time_s
 from avsep.media.geometry import Geometry, geometry
+from avsep.media.mono import mix_to_mono, single_channel
 from avsep.media.streams import open_audio, open_video
 from avsep.schema import FPS, RATE_HZ
 
@@ -27,10 +28,6 @@ _MARGIN_S = 1
 _JITTER_S = 0.010
 # A picture exactly half way between two of ours (at 50 per second) belongs to the later one.
 _TIE_S = 0.001
-
-# Weights of the channels in the mono sum, before they are scaled to add up to one.
-_CHANNEL_WEIGHTS = {"FC": 1.0, "LFE": 0.0, "FL": 0.7071, "FR": 0.7071}
-_OTHER_CHANNEL_WEIGHT = 0.5
 
 
 def read_audio(path: Path, start_s: float, num_samples: int) -> np.ndarray:
@@ -172,8 +169,9 @@ def _sound_blocks(path: Path, count: PacketCount) -> Iterator[tuple[float, int, 
     held: tuple[float, int, np.ndarray] | None = None
     length: int | None = None  # of the sound in the last packet, in samples
     with open_audio(path) as track:
+        only = single_channel(path)
         for packet, frame in track.frames(count):
-            block = _mono(frame)
+            block = mix_to_mono(frame, only)
             stamp_s = frame_time_s(frame)
             time_s = (end_s or 0.0) if stamp_s is None else stamp_s
             rate_hz = frame.sample_rate
@@ -197,30 +195,6 @@ def _sound_blocks(path: Path, count: PacketCount) -> Iterator[tuple[float, int, 
     else:
         count.check("sound")
         raise ItemError(Reason.NO_AUDIO, "its sound is empty.")
-
-
-def _mono(frame: av.AudioFrame) -> np.ndarray:
-    """The weighted mean of the channels, (samples,) float32 in -1..1."""
-    values = frame.to_ndarray()
-    names = [channel.name for channel in frame.layout.channels]
-    if not frame.format.is_planar:
-        values = values.reshape(-1, len(names)).T
-    samples = _as_float(values)
-    if len(names) == 1:
-        return samples[0]
-    if len(names) == 2:
-        return (samples[0] + samples[1]) * np.float32(0.5)
-    weights = np.array([_CHANNEL_WEIGHTS.get(n, _OTHER_CHANNEL_WEIGHT) for n in names], np.float32)
-    return (weights / weights.sum()) @ samples
-
-
-def _as_float(values: np.ndarray) -> np.ndarray:
-    if values.dtype == np.uint8:
-        return (values.astype(np.float32) - 128) / 128
-    if np.issubdtype(values.dtype, np.integer):
-        return (values / np.float64(-np.iinfo(values.dtype).min)).astype(np.float32)
-    # A damaged float stream can contain anything; FFmpeg also clips when it converts to integers.
-    return np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
 
 
 def _place(buffer: np.ndarray, position: int, block: np.ndarray) -> None:

@@ -31,7 +31,8 @@ def speaker_facts(speaker: Speaker, start_s: float) -> dict[str, Any]:
 def recording_facts(recording: Recording) -> dict[str, Any]:
     """Name, sizes and rates of a recording."""
     timeline = recording.timeline
-    return {
+    notes = {"notes": list(recording.notes)} if recording.notes else {}
+    return notes | {
         "source": recording.name,
         "start_s": round(timeline.start_s, 6),
         "fps": FPS,

@@ -16,6 +16,7 @@ from avsep.progress import StepProgress
 from avsep.schema import FPS, RATE_HZ, SAMPLES_PER_FRAME
 from avsep.separation.folder import output_folder
 from avsep.separation.live import LiveChunk, LiveSeparator
+from avsep.separation.recording import check_not_silent
 from avsep.separation.separator import Separator
 from avsep.separation.sounds import open_wav
 
@@ -72,15 +73,17 @@ def _run(live: LiveSeparator, path: Path, voices: _Voices, progress: StepProgres
     if not info.has_video or not info.has_audio:
         raise CheckError(f"{path.name} needs both a picture and sound.")
     count = math.ceil((info.audio_end_s - info.audio_start_s) * FPS)
-    total = 0
+    total, peak = 0, 0.0
     with progress("separate live", count) as advance:
         frames = read_frames(path, info.audio_start_s, count + FPS)
         for frame, sound in zip(frames, _frames_of_sound(path), strict=False):
             total += len(sound)
+            peak = max(peak, float(np.abs(sound).max(initial=0)))
             padded = np.pad(sound, (0, SAMPLES_PER_FRAME - len(sound)))
             voices.write(live.feed(frame, padded))
             advance(1)
         voices.write(live.finish())
+    check_not_silent(path, peak)
     return total
 
 

@@ -17,6 +17,7 @@ from avsep.separation.disk_array import DiskArray
 # Mono, stereo, and the surround layouts whose centre channel carries the speech. The meaning of
 # three or four channels differs from file to file.
 CHANNELS = (1, 2, 6, 8)
+SILENT_PEAK = 10 ** (-70 / 20)  # relative to full scale
 _LATE_S = 0.001  # time stamps are rounded by up to this
 
 
@@ -57,11 +58,13 @@ class Recording(Protocol):
         name: name for people.
         timeline: position of pictures and sound.
         mixture: (total_samples,) float32 on disk, silent where there is no sound.
+        notes: what a user should know of the recording, one sentence each.
     """
 
     name: str
     timeline: Timeline
     mixture: DiskArray
+    notes: tuple[str, ...]
 
     def pictures(self, first: int, stop: int) -> Iterator[np.ndarray]:
         """Frames first..stop, (H, W, 3) uint8 RGB; the first and last picture are repeated."""
@@ -83,6 +86,7 @@ class FileRecording:
 
     def __init__(self, path: Path, folder: Path) -> None:
         from avsep.media.decode import stream_audio
+        from avsep.media.mono import single_channel
         from avsep.media.probe import probe
 
         self.name, self._path = path.name, path
@@ -98,13 +102,15 @@ class FileRecording:
                     " which carry speech; convert it to mono or stereo first."
                 )
             self.mixture = DiskArray(folder / "mixture.f32", "float32")
-            sound_s = 0.0
+            sound_s = peak = 0.0
             lead = 0
             for sound_s, samples in stream_audio(path):
                 if not len(self.mixture):
                     lead = max(0, round((sound_s - info.video_start_s) * FPS))
                     _append_silence(self.mixture, lead * SAMPLES_PER_FRAME)
                 self.mixture.append(samples.astype(np.float32) / np.float32(32768))
+                peak = max(peak, peak_of(samples))
+            only = single_channel(path)
         except ItemError as error:
             raise as_command_error(path, error) from error
         start_s = sound_s - lead / FPS
@@ -112,6 +118,8 @@ class FileRecording:
         num_samples = len(self.mixture) - sound_start
         if num_samples < 1:
             raise CheckError(f"the sound of {path.name} is empty.")
+        check_not_silent(path, peak)
+        self.notes: tuple[str, ...] = () if only is None else (channel_note(path, only),)
         pictures = math.ceil((info.video_end_s - start_s - _LATE_S) * FPS - 0.5)
         num_frames = max(1, pictures, math.ceil(len(self.mixture) / SAMPLES_PER_FRAME))
         first = math.floor((info.video_start_s - start_s + _LATE_S) * FPS)
@@ -168,6 +176,7 @@ class ArrayRecording:
         if not np.issubdtype(audio.dtype, np.floating) or not np.isfinite(audio).all():
             raise ValueError(f"the sound is {audio.dtype}; give finite floats, or int16.")
         self.name, self._frames = "frames", frames
+        self.notes: tuple[str, ...] = ()
         num_frames = max(len(frames), math.ceil(len(audio) / SAMPLES_PER_FRAME))
         self.timeline = Timeline(
             start_s=0.0,
@@ -187,6 +196,25 @@ class ArrayRecording:
         """Frames first..stop; see `Recording`."""
         for index in range(first, stop):
             yield self._frames[min(index, len(self._frames) - 1)]
+
+
+def peak_of(samples: np.ndarray) -> float:
+    """The largest magnitude in a block of int16 samples, relative to full scale."""
+    return float(np.abs(samples.astype(np.int32)).max(initial=0)) / 32768
+
+
+def check_not_silent(path: Path, peak: float) -> None:
+    """Raise a CheckError when nothing in a sound is louder than `SILENT_PEAK`."""
+    if peak < SILENT_PEAK:
+        raise CheckError(f"the sound of {path.name} is silent, so there is no voice to separate.")
+
+
+def channel_note(path: Path, only: int) -> str:
+    """What to tell about a sound of which one channel is used."""
+    return (
+        f"the channels of {path.name} cancel out when they are mixed; only channel {only + 1} is"
+        " used."
+    )
 
 
 def checked_path(source: str | Path) -> Path:

@@ -65,6 +65,15 @@ def test_hard_rejections_have_their_reason(tmp_path, reason, content, thresholds
     assert check.sound_sha256 == ""
 
 
+def test_channels_in_opposite_phase_are_kept_with_a_remark(tmp_path):
+    audio = speech_like(2.0)
+    path = make_clip(tmp_path / "a.mp4", audio=np.concatenate([audio, -audio], axis=1), **SIGHT)
+    clip = checked(path).clip
+    assert clip.kept
+    assert "only channel 1" in clip.message
+    assert clip.level_dbfs > -30
+
+
 @pytest.mark.parametrize(
     ("changes", "start_s", "end_s"),
     [

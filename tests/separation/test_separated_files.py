@@ -267,3 +267,30 @@ def test_the_picture_says_that_a_face_is_not_in_view(left):
     assert np.ptp(drawn[True]) < 30  # the number alone
     assert np.ptp(drawn[False]) > 80  # with the reason
     assert drawn[False].max() < 319  # all of it in the picture
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_silent_sound_is_refused(tmp_path, channels):
+    path = make_clip(
+        tmp_path / "a.mkv",
+        pictures=still_pictures(50),
+        audio=np.zeros((32_000, channels), np.int16),
+    )
+    with pytest.raises(CheckError, match="is silent"):
+        separator().separate(path)
+    with pytest.raises(CheckError, match="is silent"):
+        separate_live(separator(), path, tmp_path / "live", hidden_progress)
+
+
+def test_channels_in_opposite_phase_are_separated_and_it_is_said(tmp_path):
+    audio = pcm(32_000)
+    path = make_clip(
+        tmp_path / "a.mkv",
+        pictures=still_pictures(50),
+        audio=np.concatenate([audio, -audio], axis=1),
+        audio_codec="pcm_s16le",
+    )
+    made = separator().separate(path)
+    assert "only channel 1" in made.facts["notes"][0]
+    voice, _ = soundfile.read(made.speakers[0].voice, dtype="int16")
+    assert np.abs(voice[6_400:25_600] - audio[6_400:25_600, 0]).max() <= 2

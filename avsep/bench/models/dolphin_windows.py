@@ -41,6 +41,7 @@ class _NoiseRecording:
     """A recording of noise, with the sound on disk and without pictures."""
 
     name = "noise"
+    notes: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, num_frames: int) -> None:
         self.timeline = Timeline(
