@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import urllib.parse
@@ -15,9 +14,11 @@ from typing import Any, Literal
 
 from avsep.errors import AvsepError, UsageError
 from avsep.workspace import Workspace
+from pipeline.disk import size_text
+from pipeline.plan import plan_project
+from pipeline.rates import SHARD_BYTES
 
-MIN_FREE_GB = 5.0
-GB_PER_HOUR = 0.145  # of finished shards, of faces like VoxCeleb2's: see docs/data.md
+MIN_FREE_BYTES = 5e9
 CONNECT_TIMEOUT_S = 5.0
 
 
@@ -52,7 +53,7 @@ def examine(workspace: Workspace, config: Mapping[str, Any]) -> Iterator[Line]:
     yield from _packages(extract.backend, youtube, config["clean"].speech)
     yield _runtime(needed=youtube)
     yield _solver(needed=youtube)
-    yield _disk(workspace.root)
+    yield _disk(config, workspace)
     yield _gpu(needed=str(extract.backend_options.get("device", "")).startswith("cuda"))
     yield _weights(extract)
     yield _libegl()
@@ -121,11 +122,22 @@ def _solver(*, needed: bool) -> Line:
     return _checked("yt solver", needed, look)
 
 
-def _disk(root: Path) -> Line:
-    free_gb = shutil.disk_usage(root).free / 1e9
-    hours = free_gb / GB_PER_HOUR
-    detail = f"{free_gb:.0f} GB free, room for shards of about {hours:,.0f} h"
-    return Line("disk", "ok" if free_gb >= MIN_FREE_GB else "missing", detail)
+def _disk(config: Mapping[str, Any], workspace: Workspace) -> Line:
+    """Free space against what all stages of the settings take."""
+    found = plan_project(config, workspace)
+    detail = f"{size_text(found.free_bytes)} free"
+    if found.unsized:
+        hours = found.free_bytes / SHARD_BYTES[config["extract"].storage].value / 3600
+        detail += (
+            f", room for shards of about {hours:,.0f} h; what {', '.join(found.unsized)} will take"
+            " is not known"
+        )
+    if found.needed_bytes > found.free_bytes:
+        needed = f"{size_text(found.needed_bytes)} more are needed for these settings"
+        return Line("disk", "missing", f"{detail}; {needed} (`avsep plan` has each stage)")
+    if not found.unsized:
+        detail += f", {size_text(found.needed_bytes)} more are needed for these settings"
+    return Line("disk", "ok" if found.free_bytes >= MIN_FREE_BYTES else "missing", detail)
 
 
 def _gpu(*, needed: bool) -> Line:

@@ -27,6 +27,7 @@ RUN_BY = {
     "avsep init": "tests/execution/test_init.py",
     "avsep inspect": "tests/test_docs_commands.py",
     "avsep ledger": "tests/execution/test_ledger_commands.py",
+    "avsep plan": "tests/execution/test_project_plan.py",
     "avsep profile use": "tests/corpora/test_miniature_corpora.py",
     "avsep results": "tests/reporting/test_report_page.py",
     "avsep run": "tests/corpora/test_miniature_corpora.py",

@@ -65,7 +65,7 @@ def test_shards_are_read_and_verified_without_the_checkout(site, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("command", ["run", "ledger", "profile", "doctor", "up", "down"])
+@pytest.mark.parametrize("command", ["run", "ledger", "profile", "plan", "doctor", "up", "down"])
 def test_a_command_of_a_project_says_what_it_needs(site, tmp_path, command):
     done = avsep(site, tmp_path, command, "extract", "--root", "x")
     assert done.returncode == 2

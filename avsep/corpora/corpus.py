@@ -15,6 +15,25 @@ from avsep.errors import ItemError, UsageError
 from avsep.processes import map_items
 from avsep.workspace import Workspace
 
+NUM_EXAMPLES = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSize:
+    """How much a corpus holds, as far as it is known before a clip is brought.
+
+    Attributes:
+        clips: number of clips.
+        videos: number of videos that the clips are part of; 0 if they name none.
+        archive_bytes: size of the clips in archives, unpacked; 0 if there are no archives.
+        examples: paths of some clips on the disk, spread evenly over the corpus.
+    """
+
+    clips: int
+    videos: int = 0
+    archive_bytes: int = 0
+    examples: tuple[Path, ...] = ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus(ABC):
@@ -33,6 +52,20 @@ class Corpus(ABC):
     @abstractmethod
     def list_clips(self) -> list[SourceClip]:
         """All clips of the corpus, sorted by clip id."""
+
+    def size(self) -> CorpusSize:
+        """How much the corpus holds; brings and changes nothing.
+
+        Raises:
+            AvsepError: the corpus cannot be listed, see `list_clips`.
+        """
+        clips = self.list_clips()
+        return CorpusSize(
+            clips=len(clips),
+            videos=len({clip.video for clip in clips} - {""}),
+            archive_bytes=sum(clip.member.size_bytes for clip in clips if clip.member),
+            examples=examples(Path(c.source) for c in clips if c.source and not c.member),
+        )
 
     @abstractmethod
     def fetch(self, clip: SourceClip) -> FileInfo:
@@ -76,3 +109,9 @@ class Corpus(ABC):
                 " keep your videos in another folder."
             )
         return root
+
+
+def examples(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Some of the paths, spread evenly over all of them."""
+    listed = list(paths)
+    return tuple(listed[:: max(1, len(listed) // NUM_EXAMPLES)][:NUM_EXAMPLES])

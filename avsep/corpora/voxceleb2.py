@@ -19,7 +19,7 @@ from avsep.corpora.annotation_file import AnnotationFile, parse_annotation
 from avsep.corpora.archives import Archive, Member, find_archives, list_members, read_member
 from avsep.corpora.checksums import VOXCELEB2_MD5, check_archives
 from avsep.corpora.config import VoxCeleb2Config
-from avsep.corpora.corpus import Corpus
+from avsep.corpora.corpus import Corpus, CorpusSize, examples
 from avsep.corpora.ids import hash_fraction, short_hash, split_of
 from avsep.corpora.source_clip import Annotation, FileInfo, SourceClip
 from avsep.corpora.source_files import (
@@ -115,21 +115,7 @@ class VoxCeleb2(Corpus):
             UsageError: the folder does not exist or has no clips.
             CheckError: a clip is there twice, or a speaker is unknown.
         """
-        needed = "txt" if self.config.route == "youtube" else "mp4"
-        utterances = self._find_utterances()
-        people = self._read_people({speaker for speaker, _, _ in utterances})
-        utterances = {
-            key: utterance
-            for key, utterance in utterances.items()
-            if needed in utterance and people[key[0]].part in self.config.parts
-        }
-        chosen = self._choose_speakers({speaker for speaker, _, _ in utterances}, people)
-        utterances = {key: value for key, value in utterances.items() if key[0] in chosen}
-        if not utterances:
-            raise UsageError(
-                f"{self.root} has no files of VoxCeleb2 named idNNNNN/<video>/NNNNN.{needed} in the"
-                f" part(s) {', '.join(self.config.parts)}."
-            )
+        utterances, people = self._chosen_utterances()
         groups = _groups(utterances, people)
         lower_case = Counter("/".join(key).lower() for key in utterances)
         clips = []
@@ -137,6 +123,18 @@ class VoxCeleb2(Corpus):
             unique = lower_case["/".join(key).lower()] == 1
             clips.append(self._clip(key, utterance, people[key[0]], groups[key[0]], unique=unique))
         return sorted(clips, key=lambda clip: clip.clip_id)
+
+    def size(self) -> CorpusSize:
+        """How much the copy holds, without a look at each of a million files."""
+        utterances, _ = self._chosen_utterances()
+        files = [files["mp4"] for _, files in sorted(utterances.items()) if "mp4" in files]
+        by_route = files if self.config.route != "youtube" else []
+        return CorpusSize(
+            clips=len(utterances),
+            videos=len({video for _, video, _ in utterances}),
+            archive_bytes=sum(file.member.size_bytes for file in by_route if file.member),
+            examples=examples(Path(file.path) for file in by_route if not file.member),
+        )
 
     def fetch(self, clip: SourceClip) -> FileInfo:
         """Bring one clip into the folder of raw clips."""
@@ -222,6 +220,30 @@ class VoxCeleb2(Corpus):
             if suffix not in files or files[suffix].member is not None:
                 files[suffix] = found
         return dict(utterances)
+
+    def _chosen_utterances(self) -> tuple[dict[Key, dict[str, _Found]], dict[str, Person]]:
+        """The utterances of the chosen parts and speakers, and all speakers.
+
+        Raises:
+            UsageError: the folder does not exist or has no clips.
+            CheckError: a clip is there twice, or a speaker is unknown.
+        """
+        needed = "txt" if self.config.route == "youtube" else "mp4"
+        utterances = self._find_utterances()
+        people = self._read_people({speaker for speaker, _, _ in utterances})
+        utterances = {
+            key: utterance
+            for key, utterance in utterances.items()
+            if needed in utterance and people[key[0]].part in self.config.parts
+        }
+        chosen = self._choose_speakers({speaker for speaker, _, _ in utterances}, people)
+        utterances = {key: value for key, value in utterances.items() if key[0] in chosen}
+        if not utterances:
+            raise UsageError(
+                f"{self.root} has no files of VoxCeleb2 named idNNNNN/<video>/NNNNN.{needed} in the"
+                f" part(s) {', '.join(self.config.parts)}."
+            )
+        return utterances, people
 
     def _read_people(self, speakers: set[str]) -> dict[str, Person]:
         """Gender and part of each speaker.

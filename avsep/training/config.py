@@ -15,6 +15,7 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 OptimizerName = Literal["adam", "adamw", "sgd"]
 SizeName = Literal["demo", "full"]
 
+STEP_TIMES = ".step_times.json"  # how long the steps of a run take; stays in its work folder
 TENSORBOARD = "tensorboard"  # folder of its event files in the work folder of a run
 
 

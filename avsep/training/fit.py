@@ -26,6 +26,7 @@ from avsep.training.config import TENSORBOARD, FitSettings, RunSettings
 from avsep.training.logs import ProgressLines, RunFiles
 from avsep.training.precision import Precision, PrecisionChoice, time_precisions
 from avsep.training.process import pick_device, rank_and_ranks, ranks_here
+from avsep.training.step_times import StepTimes
 from avsep.training.task import Batch, FitTask
 
 
@@ -145,7 +146,7 @@ def _callbacks(task: FitTask, directory: Path, name: str) -> list[pl.Callback]:
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    callbacks: list[pl.Callback] = [RunFiles(directory), checkpoints]
+    callbacks: list[pl.Callback] = [RunFiles(directory), StepTimes(directory), checkpoints]
     callbacks.append(RichProgressBar() if sys.stdout.isatty() else ProgressLines(name))
     if settings.patience:
         callbacks.append(

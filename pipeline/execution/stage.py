@@ -17,6 +17,7 @@ from avsep.errors import CheckError
 from avsep.outcome import Counts, Outcome
 from avsep.progress import Progress, StepProgress, hidden_progress
 from avsep.workspace import Workspace
+from pipeline.disk import check_space
 from pipeline.execution.ledger import Ledger
 
 
@@ -107,10 +108,12 @@ def run_stage(
         submit: sends batches elsewhere; None works on them here, one after the other.
 
     Raises:
-        CheckError: too many items failed, or the stage itself cannot go on.
+        CheckError: the disk cannot hold the result, too many items failed, or the stage itself
+            cannot go on.
     """
     started = time.monotonic()
     batches = stage.plan(config, workspace)
+    check_space(stage.name, config, workspace, batches)
     outcomes: list[Outcome] = []
     title = f"{stage.name} {config.model}" if stage.per_model else stage.name
     with progress(title, sum(len(batch.items) for batch in batches)) as advance:

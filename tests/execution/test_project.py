@@ -34,6 +34,7 @@ def nowhere(tmp_path, monkeypatch) -> Path:
         ("profile", "list"),
         ("profile", "use", "demo"),
         ("doctor",),
+        ("plan",),
         ("up",),
         ("down",),
     ],

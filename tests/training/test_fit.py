@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from avsep.errors import CheckError
+from avsep.files import read_json
 from avsep.training.checkpoints import BEST, LAST, load_best_average, read_checkpoint
+from avsep.training.config import STEP_TIMES
 from pipeline.execution.launch import launch
 from tests.support.toy_fit import make_task, run
 
@@ -144,3 +146,14 @@ def test_two_processes_take_equal_steps_and_end_with_equal_weights(tmp_path, mon
         assert torch.equal(one["model"][name], other["model"][name]), name
         assert torch.equal(one["average"][name], other["average"][name]), name
     assert one["history"] == other["history"]
+
+
+def test_a_run_keeps_the_time_of_its_steps_in_the_work_folder(tmp_path):
+    run(tmp_path)
+    times = read_json(tmp_path / STEP_TIMES)
+    assert times["steps"] == 12
+    assert times["seconds_per_step"] > 0
+    assert (times["device"], times["devices"], times["item_seconds"]) == ("cpu", 1, 8.0)
+    before = (tmp_path / STEP_TIMES).read_bytes()
+    run(tmp_path)  # finished: no step, so no time
+    assert (tmp_path / STEP_TIMES).read_bytes() == before

@@ -1,0 +1,65 @@
+"""How long the steps of a run take on this machine, for `avsep plan`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from avsep.files import write_json
+from avsep.training.config import STEP_TIMES
+from avsep.training.task import FitTask
+
+WRITE_EVERY_S = 60.0
+
+
+class StepTimes(pl.Callback):
+    """Writes the mean time of a step, validations included, every minute and at the end.
+
+    The file stays in the work folder: what a run publishes contains no times.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._first_step = 0
+        self._started = self._written = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        assert isinstance(pl_module, FitTask)
+        self._first_step = pl_module.steps_done
+        self._started = self._written = time.monotonic()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Write the time now and then."""
+        if time.monotonic() - self._written >= WRITE_EVERY_S:
+            self._write(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the time of the whole run."""
+        self._write(trainer, pl_module)
+
+    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, FitTask)
+        self._written = time.monotonic()
+        steps = pl_module.steps_done - self._first_step
+        if not trainer.is_global_zero or steps < 1:
+            return
+        settings = pl_module.settings
+        times = {
+            "steps": steps,
+            "seconds_per_step": (self._written - self._started) / steps,
+            "device": pl_module.device.type,
+            "devices": trainer.world_size,
+            "item_seconds": settings.batch * settings.seconds,
+        }
+        write_json(self._directory / STEP_TIMES, times)
