@@ -1,4 +1,4 @@
-"""The closed list of reasons why an item leaves the pipeline, and the exception types."""
+"""The closed list of reasons why an item is dropped or fails, and the exception types."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def _stoi(estimate: Tensor, target: Tensor, *, extended: bool) -> float | Proble
 @contextlib.contextmanager
 def _seeded_numpy() -> Iterator[None]:
     """Give the same noise to each call: pystoi's ESTOI adds some from numpy's global generator."""
-    before = np.random.get_state()  # noqa: NPY002: what pystoi uses
+    before = np.random.get_state()  # the generator that pystoi uses
     np.random.seed(0)
     try:
         yield

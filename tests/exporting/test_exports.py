@@ -184,7 +184,7 @@ def test_a_second_export_is_the_same_byte_for_byte(exported, workspace, tmp_path
         assert (tmp_path / "out" / path.relative_to(once)).read_bytes() == path.read_bytes()
 
 
-def test_bad_wishes_get_a_sentence(workspace, tmp_path):
+def test_wrong_options_get_a_sentence(workspace, tmp_path):
     def error(*words: str, root: Path = workspace.root) -> Exception:
         return CliRunner().invoke(app, ["export", *words, "--root", str(root)]).exception
 

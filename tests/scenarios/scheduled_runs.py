@@ -139,7 +139,7 @@ def wait_for(what: str, seconds: float, condition) -> None:
 
 
 @contextlib.contextmanager
-def station(folder: Path) -> Iterator[str]:
+def local_server(folder: Path) -> Iterator[str]:
     """`avsep up`, and `avsep down` at the end; the URL of the API."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -226,7 +226,7 @@ def main() -> None:
         set_steps(lab, 2)
         run(lab, "dvc", "remote", "add", "-d", "store", str(lab.parent / "remote"))
         commit(lab, "a project without data")
-        with station(lab) as api:
+        with local_server(lab) as api:
             grow(lab, api, raw)
             set_steps(lab, 1_000_000)
             cancel(lab, api, "reproduce/weekly", when=("pipeline.train pretrain",))

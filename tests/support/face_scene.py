@@ -59,8 +59,8 @@ def draw(picture: np.ndarray, poses: Sequence[Pose]) -> np.ndarray:
     for pose in poses:
         left, top = round(pose.x - pose.side / 2), round(pose.y - pose.side / 2)
         side = round(pose.side)
-        looks = np.random.default_rng(100 + pose.who).integers(0, 255, (4, 4, 3)).astype(np.uint8)
-        face = _keyed(cv2.resize(looks, (side, side)), KEY + pose.who)
+        picture = np.random.default_rng(100 + pose.who).integers(0, 255, (4, 4, 3)).astype(np.uint8)
+        face = _keyed(cv2.resize(picture, (side, side)), KEY + pose.who)
         rows = slice(max(0, top), max(0, top + side))
         columns = slice(max(0, left), max(0, left + side))
         shown = frame[rows, columns].shape
