@@ -80,10 +80,14 @@ def _check_readable(path: Path) -> None:
 
 @dataclass
 class PacketCount:
-    """How many packets of a stream were read, and how many of them could not be decoded."""
+    """How many packets of a stream were read, and how many of them could not be decoded.
+
+    Those before the first key picture do not count: a recording may begin between two.
+    """
 
     total: int = 0
     bad: int = 0
+    started: bool = False
 
     @property
     def damaged(self) -> bool:
@@ -122,13 +126,14 @@ def decode_packet(packet: Packet, count: PacketCount) -> list[av.VideoFrame | av
     """The frames that a packet completes; none for a bad packet, which is only counted."""
     import av
 
-    count.total += packet.size > 0  # the last, empty packet only flushes the decoder
+    count.started |= packet.is_keyframe
+    count.total += count.started and packet.size > 0  # the last, empty one flushes the decoder
     try:
         frames = packet.decode()
     except av.FFmpegError:
-        count.bad += 1
+        count.bad += count.started
         return []
-    count.bad += any(frame.is_corrupt for frame in frames)
+    count.bad += count.started and any(frame.is_corrupt for frame in frames)
     return frames  # type: ignore[return-value]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from avsep.errors import ItemError, Reason
-from avsep.media.container import MAX_DURATION_S, PacketCount, frame_time_s
+from avsep.media.container import MAX_DURATION_S, PacketCount, decode_packet, frame_time_s
 from avsep.media.geometry import Geometry, geometry
 from avsep.media.mono import mix_to_mono, single_channel
 from avsep.media.streams import open_audio, open_video
@@ -18,6 +19,7 @@ from avsep.schema import FPS, RATE_HZ
 
 if TYPE_CHECKING:
     import av
+    from av.packet import Packet
     from av.video.reformatter import VideoReformatter
 
 # Sound is also read beyond both ends of the span, so that the resampling filter starts and ends on
@@ -28,6 +30,9 @@ _MARGIN_S = 1
 _JITTER_S = 0.010
 # A picture exactly half way between two of ours (at 50 per second) belongs to the later one.
 _TIE_S = 0.001
+# So long a damaged picture is replaced by the one before it; longer, and lips would stand still.
+_LONGEST_HOLD_S = 0.2
+_GREY = 128
 
 
 def read_audio(path: Path, start_s: float, num_samples: int) -> np.ndarray:
@@ -117,7 +122,8 @@ def read_frames(path: Path, start_s: float, num_frames: int) -> Iterator[np.ndar
     Picture i is the one shown at `start_s` + i / 25: the latest whose time is at most half a frame
     later, so that a source with 25 pictures per second gives each of them once, whatever its
     offset. The first and last pictures are repeated beyond the ends of the video, and a missing or
-    damaged picture is replaced by the one before it. A repeated picture is yielded as the same
+    damaged picture is replaced by the one before it; where more than 0.2 s cannot be decoded, the
+    pictures are grey. A repeated picture is yielded as the same
     array: do not write to it.
 
     Args:
@@ -275,27 +281,75 @@ class _Picture:
         return np.ascontiguousarray(np.rot90(pixels, self._shape.rotation // 90))
 
 
-def _shown_pictures(path: Path, count: PacketCount) -> Iterator[tuple[float, _Picture]]:
-    """The pictures in order, each with the time until which it is shown; the last one forever."""
+def _blank(shape: Geometry) -> Callable[[], np.ndarray]:
+    """The picture that stands for a stretch that is lost: grey, so that no face is seen in it."""
+    width, height = shape.displayed
+    return lambda: np.full((height, width, 3), _GREY, np.uint8)
+
+
+class _Awaited:
+    """The times of pictures that packets announced and that have not been decoded yet."""
+
+    def __init__(self) -> None:
+        self._times_s: list[float] = []
+
+    def announce(self, packet: Packet) -> None:
+        if packet.pts is not None and packet.time_base and packet.size and not packet.is_discard:
+            heapq.heappush(self._times_s, float(packet.pts * packet.time_base))
+
+    def rest(self, last_s: float) -> tuple[float, float]:
+        """When the first and the last of the pictures after the last decoded one were due."""
+        late_s = [time_s for time_s in self._times_s if time_s > last_s]
+        return min(late_s, default=last_s), max(late_s, default=last_s)
+
+    def lost_before(self, time_s: float, last_s: float) -> float:
+        """When the first picture between two decoded ones was due; `time_s` where none was."""
+        first_s = time_s
+        while self._times_s and self._times_s[0] <= time_s:
+            due_s = heapq.heappop(self._times_s)
+            if due_s > last_s:
+                first_s = min(first_s, due_s)
+        return first_s
+
+
+def _shown_pictures(
+    path: Path, count: PacketCount
+) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
+    """The pictures in order, each with the time until which it is shown; the last one forever.
+
+    Where several pictures in a row cannot be decoded, a blank one is shown.
+    """
     from av.video.reformatter import VideoReformatter
 
     reformatter, shape = VideoReformatter(), None
     held: _Picture | None = None
     last_s = -np.inf
+    awaited = _Awaited()
     with open_video(path) as track:
         stream = track.stream
         step_s = float(1 / stream.average_rate) if stream.average_rate else 1 / FPS
-        for _, frame in track.frames(count):
-            stamp_s = frame_time_s(frame)
-            if stamp_s is None:
-                stamp_s = last_s + step_s if held is not None else 0.0
-            if stamp_s <= last_s:  # damaged stamps: time does not go back
-                continue
-            if held is not None:
-                yield stamp_s, held
-            shape = shape or geometry(stream, frame)
-            held, last_s = _Picture(frame, reformatter, shape), stamp_s
-        if held is None:
+        for packet in track.packets():
+            awaited.announce(packet)
+            for frame in decode_packet(packet, count):
+                stamp_s = frame_time_s(frame)
+                if stamp_s is None:
+                    stamp_s = last_s + step_s if held is not None else 0.0
+                if stamp_s <= last_s:  # damaged stamps: time does not go back
+                    continue
+                lost_s = awaited.lost_before(stamp_s, last_s)
+                if held is not None and shape is not None:
+                    if stamp_s - lost_s > _LONGEST_HOLD_S:
+                        yield lost_s, held
+                        yield stamp_s, _blank(shape)
+                    else:
+                        yield stamp_s, held
+                shape = shape or geometry(stream, frame)  # type: ignore[arg-type]
+                held, last_s = _Picture(frame, reformatter, shape), stamp_s  # type: ignore[arg-type]
+        if held is None or shape is None:
             count.check("video")
             raise ItemError(Reason.UNDECODABLE, "none of its pictures can be decoded.")
+        lost_s, end_s = awaited.rest(last_s)
+        if end_s - lost_s > _LONGEST_HOLD_S:
+            yield lost_s, held
+            yield np.inf, _blank(shape)
         yield np.inf, held

@@ -30,7 +30,7 @@ class MediaInfo:
         rotation: rotation for display, 0, 90, 180 or 270 degrees counter-clockwise.
         fps: average number of pictures per second.
         num_pictures: number of packets in the video stream.
-        video_start_s: time of the first picture.
+        video_start_s: time of the first picture that can be decoded.
         video_end_s: end of the last picture.
         key_times_s: times of the key pictures, sorted.
         audio_start_s: time of the first sample.
@@ -165,7 +165,8 @@ def _picture_facts(scan: _Scan, codec: str) -> dict[str, Any]:
         "rotation": scan.geometry.rotation,
         "fps": scan.num_packets / duration_s if duration_s > 0 else 0.0,
         "num_pictures": scan.num_packets,
-        "video_start_s": scan.start_s,
+        # A recording may begin between key pictures, with packets that give no picture.
+        "video_start_s": max(scan.start_s, scan.first_s),
         "video_end_s": scan.end_s,
         "key_times_s": tuple(sorted(scan.key_times_s)),
         "video_codec": codec,

@@ -33,9 +33,13 @@ class OpenTrack:
     stream: Any
     found: Survey
 
+    def packets(self) -> Iterator[Packet]:
+        """The packets of the stream in file order, with stamps on the joined time line."""
+        return joined_packets(self.container, [self.stream], self.found)
+
     def frames(self, count: PacketCount) -> Iterator[tuple[Packet, Any]]:
         """The frames of the stream in file order, each with the packet that completes it."""
-        for packet in joined_packets(self.container, [self.stream], self.found):
+        for packet in self.packets():
             for frame in decode_packet(packet, count):
                 yield packet, frame
 

@@ -483,3 +483,64 @@ def test_surround_sound_with_a_centre_is_mixed(tmp_path):
     ):
         path = make_clip(tmp_path / f"{name}.mov", audio=sound, audio_codec="pcm_s16le")
         assert single_channel(path) == expected, name
+
+
+def without_packets(source, target, drop) -> None:
+    """Copy a clip without the video packets, by their number, for which `drop` is true."""
+    with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
+        streams = {s.index: writer.add_stream_from_template(s) for s in reader.streams}
+        number = 0
+        for packet in reader.demux():
+            if packet.dts is None:
+                continue
+            if packet.stream.type == "video":
+                number += 1
+                if drop(number - 1):
+                    continue
+            packet.stream = streams[packet.stream.index]
+            writer.mux(packet)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [("ts", "libx264"), ("mkv", "libx264"), ("mkv", "libvpx"), ("ts", "mpeg2video")],
+)
+def test_recording_that_begins_between_key_pictures_starts_at_the_first_one(
+    tmp_path, suffix, codec
+):
+    options = {"g": "25", "keyint_min": "25", "sc_threshold": "0", "bf": "0"}
+    whole = make_clip(
+        tmp_path / f"a.{suffix}",
+        pictures=numbered_pictures(100),
+        audio=click_audio(4.0, 2.0, 48_000),
+        rate_hz=48_000,
+        video_codec=codec,
+        video_options=options if codec != "libvpx" else {"g": "25", "keyint_min": "25"},
+    )
+    path = tmp_path / f"b.{suffix}"
+    without_packets(whole, path, lambda number: number < 8)
+    start_s = probe(whole).video_start_s
+    key = next(
+        round((time_s - start_s) * 25)
+        for time_s in probe(whole).key_times_s
+        if time_s > start_s + 0.3
+    )
+    assert key in (12, 25)
+    info = probe(path)
+    assert info.video_start_s - start_s == pytest.approx(key / 25, abs=0.05)
+    assert info.start_s == info.video_start_s
+    assert numbers_of(list(read_frames(path, info.start_s, 50))) == list(range(key, key + 50))
+
+
+def test_stretch_that_cannot_be_decoded_is_grey(tmp_path):
+    path = make_clip(
+        tmp_path / "a.mp4",
+        pictures=numbered_pictures(250),
+        video_options=NO_B_FRAMES | {"g": "1"},
+    )
+    damage_packets(path, "video", [*range(40, 50), 100, *range(249, 250)])
+    frames = list(read_frames(path, 0.0, 250))
+    grey = [index for index, frame in enumerate(frames) if (frame == 128).all()]
+    assert grey == list(range(40, 50))
+    assert numbers_of(frames[99:102]) == [99, 99, 101]
+    assert numbers_of(frames[248:]) == [248, 248]
