@@ -63,6 +63,16 @@ def separate(
         list[int] | None,
         typer.Option("--only", "--keep", min=1, help="Write only this speaker; may be repeated."),
     ] = None,
+    max_faces: Annotated[
+        int | None, typer.Option(min=1, help="Most faces tracked at a time; all if left out.")
+    ] = None,
+    min_face_px: Annotated[
+        int | None, typer.Option(min=16, help="Side of the smallest face, in pixels [32].")
+    ] = None,
+    keep_still: Annotated[
+        bool,
+        typer.Option("--keep-still", help="A face that never moves (a photograph) is a speaker."),
+    ] = False,
     audio_only: Annotated[bool, typer.Option("--audio-only", help="Write no video files.")] = False,
     residual: Annotated[
         bool, typer.Option("--residual", help="Also write the mixture minus the voices.")
@@ -90,6 +100,9 @@ def separate(
         window_s=window,
         overlap_s=overlap,
         only=tuple(only) if only else None,
+        max_faces=max_faces,
+        min_face_px=min_face_px,
+        keep_still=keep_still or None,
         audio_only=audio_only or None,
         residual=residual or None,
     )

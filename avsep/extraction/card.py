@@ -22,6 +22,7 @@ def write_card(
     rows: Sequence[IndexRow],
     clips: Sequence[Clip],
     outcomes: Sequence[Outcome],
+    faces_left_out: Mapping[str, int],
 ) -> Path:
     """Write `card.md` beside the shards; the same set gives the same text.
 
@@ -31,9 +32,10 @@ def write_card(
         rows: rows of the set's index.
         clips: all clips that `clean` checked.
         outcomes: outcomes of `extract`, one per kept clip.
+        faces_left_out: number of faces that were left out, by reason.
     """
     path = directory / CARD_NAME
-    write_text(path, "\n".join(_lines(manifest, rows, clips, outcomes)) + "\n")
+    write_text(path, "\n".join(_lines(manifest, rows, clips, outcomes, faces_left_out)) + "\n")
     return path
 
 
@@ -42,6 +44,7 @@ def _lines(
     rows: Sequence[IndexRow],
     clips: Sequence[Clip],
     outcomes: Sequence[Outcome],
+    faces_left_out: Mapping[str, int],
 ) -> Iterable[str]:
     yield from ("# Data card", "")
     yield (
@@ -74,6 +77,8 @@ def _lines(
     yield from _table(("corpus", "licence", "may be passed on", "samples"), _licences(rows, clips))
     yield from ("", "## What was left out", "")
     yield from _table(("stage", "reason", "clips"), _left_out(clips, outcomes))
+    for reason, number in sorted(faces_left_out.items()):
+        yield from ("", f"Faces beside these that were left out as `{reason}`: {number}.")
     yield from ("", "## Made with", "")
     yield from _table(("tool", "version"), sorted(manifest.tools.items()))
     yield from ("", "## Hashes", "", f"Settings `{manifest.settings}`; sha256 of", "")

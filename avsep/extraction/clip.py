@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
     from avsep.faces.backends import FaceBackend
     from avsep.faces.extraction import FaceTrackSample
     from avsep.faces.timing import StepTimer
+    from avsep.faces.tracking import Tracks
 
 SCORE_DIGITS = 5  # decimals of a stored score
+# Why faces are left out: more than `max_faces` at the same time, or smaller than `min_face_px`.
+OVER_LIMIT, TOO_SMALL = "over_limit", "too_small"
 
 
 def num_frames_of(clip: Clip) -> int:
@@ -40,7 +44,11 @@ def num_frames_of(clip: Clip) -> int:
 
 
 def encoded_samples(
-    path: Path, clip: Clip, config: ExtractionConfig, timer: StepTimer | None = None
+    path: Path,
+    clip: Clip,
+    config: ExtractionConfig,
+    timer: StepTimer | None = None,
+    left_out: Counter[str] | None = None,
 ) -> list[tuple[str, dict[str, bytes], int]]:
     """The samples of a clip as (key, members, number of frames), sorted by key.
 
@@ -49,6 +57,7 @@ def encoded_samples(
         clip: row of `clips.parquet`.
         config: settings of the extraction.
         timer: adds up the time per step.
+        left_out: gets the number of faces that were left out, by reason, see `OVER_LIMIT`.
 
     Raises:
         ItemError: the clip shows no face for long enough, or the file cannot be decoded.
@@ -56,7 +65,7 @@ def encoded_samples(
     from avsep.faces.timing import StepTimer
 
     timer = timer or StepTimer()
-    samples = clip_samples(path, clip, config, timer)
+    samples = clip_samples(path, clip, config, timer, left_out)
     encoded = []
     for sample in samples:
         with timer.step("encode"):
@@ -66,7 +75,11 @@ def encoded_samples(
 
 
 def clip_samples(
-    path: Path, clip: Clip, config: ExtractionConfig, timer: StepTimer
+    path: Path,
+    clip: Clip,
+    config: ExtractionConfig,
+    timer: StepTimer,
+    left_out: Counter[str] | None = None,
 ) -> list[Sample]:
     """The samples of a clip, one per face track; see `encoded_samples` for arguments and errors."""
     from avsep.extraction.multi_voice import voice_doubts
@@ -91,24 +104,36 @@ def clip_samples(
     else:
         backend = loaded_backend(config)
     tracks = track_faces(frames, config.faces, backend, timer)
+    if left_out is not None:
+        left_out.update({OVER_LIMIT: tracks.over_limit, TOO_SMALL: len(tracks.too_small)})
     if not tracks.kept:
-        raise no_sample(tracks.spans, num_frames, needed)
+        raise no_sample(tracks, needed)
     samples = track_samples(tracks)
     shared_frames = max(s.scores["other_face_share"] * s.num_frames for s in samples)
     doubts = voice_doubts([s.span for s in samples], shared_frames, audio)
-    shared = {**clip_facts(clip), **faces_facts(config), "multi_voice": bool(doubts)}
+    shared = {
+        **clip_facts(clip),
+        **faces_facts(config, tracks.most_at_once),
+        "multi_voice": bool(doubts),
+    }
     shared["multi_voice_reasons"] = doubts
     return [_sample(number, track, audio, shared) for number, track in enumerate(samples)]
 
 
-def no_sample(spans: Sequence[tuple[int, int]], num_frames: int, needed: int) -> ItemError:
+def no_sample(tracks: Tracks, needed: int) -> ItemError:
     """Why a clip gives no sample.
 
     Args:
-        spans: first frame and frame after the last of each face track, all of them too short.
-        num_frames: number of frames in the clip.
+        tracks: the face tracks of the clip, all of them too short.
         needed: number of frames that the shortest sample has.
     """
+    spans, num_frames = tracks.spans, tracks.num_frames
+    if not spans and tracks.too_small:
+        return ItemError(
+            Reason.NO_FACE,
+            f"the largest face is about {tracks.too_small[0]:.0f} pixels wide, which is too small;"
+            " lower extract.faces.min_face_px to use it.",
+        )
     if not spans:
         return ItemError(Reason.NO_FACE, f"none of the {num_frames} frames shows a face.")
     seen = sum(stop - first for first, stop in spans)

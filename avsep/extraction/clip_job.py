@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +45,11 @@ def extract_clip(job: ClipJob) -> ClipRecord:
     started = time.monotonic()
     clip = job.clip
     samples, reason, message = [], "", ""
+    left_out: Counter[str] = Counter()
     try:
-        samples = encoded_samples(check_raw_file(clip, job.raw), clip, job.config)
+        samples = encoded_samples(
+            check_raw_file(clip, job.raw), clip, job.config, left_out=left_out
+        )
     except ItemError as error:
         if error.reason.state is State.FAILED:
             raise
@@ -56,6 +60,7 @@ def extract_clip(job: ClipJob) -> ClipRecord:
         reason=reason,
         message=message,
         samples=tuple((key, num_frames) for key, _, num_frames in samples),
+        left_out=dict(+left_out),
         seconds=round(time.monotonic() - started, 3),
     )
     return save_finished_clip(job.folder, record, samples)

@@ -12,7 +12,8 @@ from avsep.files import settings_hash
 from avsep.schema import ANALYSIS_SIZE, LIPS_SIZE, Clip
 from avsep.settings import as_values
 
-CODE_VERSION = 1  # increase it when the same settings give other samples
+CODE_VERSION = 2  # increase it when the same settings give other samples
+ROOM_FOR_FACES = 6
 
 # Options that only say where the work is done: shards do not depend on the machine that made them.
 _PLACES = frozenset({"device", "weights", "root"})
@@ -68,14 +69,24 @@ def clip_facts(clip: Clip) -> dict[str, Any]:
     }
 
 
-def faces_facts(config: ExtractionConfig) -> dict[str, Any]:
-    """How faces were found and cropped, for the JSON member of a sample."""
+def faces_facts(config: ExtractionConfig, most_at_once: int = 0) -> dict[str, Any]:
+    """How faces were found and cropped, for the JSON member of a sample.
+
+    Without a limit, `max_faces` is the number of faces that there was room for: 6, the limit of the
+    first version, or the number that the clip shows, if that is larger.
+
+    Args:
+        config: settings of the extraction.
+        most_at_once: largest number of faces in one frame of the clip.
+    """
     from avsep.faces.ibug68 import STABLE
 
+    settings = as_values(config.faces)
+    settings["max_faces"] = config.faces.max_faces or max(ROOM_FOR_FACES, most_at_once)
     return {
         "backend": backend_facts(config),
         "faces": {
-            "settings": as_values(config.faces),
+            "settings": settings,
             "analysis_size": ANALYSIS_SIZE,
             "lips_size": LIPS_SIZE,
             "mean_face": "20words-256",

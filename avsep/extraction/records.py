@@ -7,7 +7,7 @@ the shard is finished, these are removed, and one file with all records stays be
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class ClipRecord:
         samples: key and number of frames of each sample.
         sha256: sha256 of the tar with the samples.
         seconds: time that the extraction took.
+        left_out: number of faces that were left out, by reason, see `extraction.clip.OVER_LIMIT`.
     """
 
     clip_id: str
@@ -39,6 +40,7 @@ class ClipRecord:
     samples: tuple[tuple[str, int], ...] = ()
     sha256: str = ""
     seconds: float = 0.0
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def outcome(self) -> Outcome:
         """The clip's entry in the ledger."""

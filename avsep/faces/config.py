@@ -7,6 +7,10 @@ from typing import Literal
 
 from avsep.validation import check_at_least, check_range
 
+FULL_LIMIT_SIDE = 640  # shorter side of the pictures to which `min_face_px` applies as it is
+SMALLEST_DETECTED = 16  # pixels; the models find no smaller face
+SMALLEST_FACE = 32  # pixels; smaller faces are only searched for when `min_face_px` says so
+
 
 @dataclass(frozen=True, kw_only=True)
 class FacesConfig:
@@ -15,8 +19,10 @@ class FacesConfig:
     Attributes:
         detect_every: number of frames between two runs of the detector over the whole picture. A
             lost face is searched near its last place in every frame, so this only delays new faces.
-        min_face_px: side of the smallest face to detect, in pixels of the source.
-        max_faces: largest number of faces tracked at the same time; the largest faces come first.
+        min_face_px: side of the smallest face to detect, in pixels of a picture whose shorter side
+            has 640 pixels or more. In smaller pictures it is smaller in proportion, down to 32.
+        max_faces: largest number of faces tracked at the same time, the largest faces first; 0 for
+            all of them.
         max_gap: longest loss of a face that is bridged by interpolation, in frames.
         long_gaps: `end`: a longer loss ends the track, and the face starts a new one when it
             comes back. `hold`: the track continues with the last landmarks, marked as missing.
@@ -35,7 +41,7 @@ class FacesConfig:
 
     detect_every: int = 8
     min_face_px: int = 60
-    max_faces: int = 6
+    max_faces: int = 0
     max_gap: int = 25
     long_gaps: Literal["end", "hold"] = "end"
     min_track_frames: int = 25
@@ -47,8 +53,13 @@ class FacesConfig:
     roi_side_px: int = 320
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "detect_every", "max_faces", "min_track_frames")
-        check_at_least(self, 0, "max_gap", "box_window", "mouth_window")
-        check_at_least(self, 16, "min_face_px")  # the models find no smaller face
+        check_at_least(self, 1, "detect_every", "min_track_frames")
+        check_at_least(self, 0, "max_faces", "max_gap", "box_window", "mouth_window")
+        check_at_least(self, SMALLEST_DETECTED, "min_face_px")
         check_at_least(self, 192, "roi_side_px")  # below, the mouth crop would be blurred
         check_range(self, -1, 1, "cut_distance", "same_face", "resume_face")
+
+    def smallest_face(self, width: int, height: int) -> int:
+        """Side of the smallest face to detect in pictures of a size, in pixels."""
+        share = min(width, height) / FULL_LIMIT_SIDE
+        return min(self.min_face_px, max(SMALLEST_FACE, round(self.min_face_px * share)))

@@ -34,17 +34,18 @@ class SearchSchedule:
 
     def __init__(self, config: FacesConfig, width: int, height: int) -> None:
         self._every = config.detect_every
-        self._smallest = config.min_face_px
+        self._smallest = config.smallest_face(width, height)
         self._eager = max(1, config.detect_every // EAGER)
         # By side of the smallest face, finest first: longest pause and last search, in frames.
         self._longest: dict[int, int] = {}
         side = self._smallest
         while not self._longest or side <= LARGEST_SHARE * min(width, height):
             tiles = width * height * (1 / (TILE_SIDES * side) ** 2 + 1 / PIXELS_PER_TILE)
-            self._longest[side] = max(self._eager, int(FRAMES_PER_TILE * tiles))
+            self._longest[side] = max(self._eager, int(FRAMES_PER_TILE * (tiles - 1)))
             side = int(side * LEVEL_FACTOR)
         self._searched = dict.fromkeys(self._longest, -max(self._longest.values()) - self._every)
         self._last_seen = 0
+        self._last_thorough = -max(self._longest.values())
         self._searches = 0
 
     def smallest_face(
@@ -67,13 +68,18 @@ class SearchSchedule:
             wanted = None
         if wanted is None:
             return None
-        number, self._searches = self._searches, self._searches + 1
         for side in self._searched:
             if side >= wanted:
                 self._searched[side] = index
-        if smallest_seen is None or number % THOROUGH_EVERY == 0:
+        thorough = smallest_seen is None or (
+            self._searches % THOROUGH_EVERY == 0
+            and index - self._last_thorough >= self._longest[self._smallest]
+        )
+        self._searches += 1
+        if thorough:
+            self._last_thorough = index
             return wanted
-        return max(wanted, int(QUICK_SHARE * smallest_seen))
+        return max(wanted, int(QUICK_SHARE * (smallest_seen or 0.0)))
 
     def _without_face(self, index: int, changed: bool) -> int | None:
         allowed = max(self._eager, int(BACK_OFF * (index - self._last_seen)))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 
 from avsep.faces.appearance import face_patch
 from avsep.faces.backends import Detection, Estimate, FaceBackend
-from avsep.faces.config import FacesConfig
+from avsep.faces.config import SMALLEST_DETECTED, FacesConfig
 from avsep.faces.crops import CROP_SCALE, LOST_CROP_SCALE, GreyCrop, grey_crop
 from avsep.faces.cuts import CutDetector
 from avsep.faces.geometry import face_boxes
@@ -26,6 +27,7 @@ from avsep.faces.track import FaceTrack, FinishedTrack, Sighting, TrackChunk
 
 STEP_SHARE = 0.5  # most that a face may move per frame, relative to its side
 RESUME_SHARE = 1.0  # most that a face may move while it is lost, relative to its side
+SURVEY_EVERY = 250  # frames between two searches for faces that are too small to be tracked
 SEARCH_SCALE = 3.0  # side of the part searched for a lost face, relative to the side of its box
 
 
@@ -36,6 +38,9 @@ class Tracks:
     Attributes:
         kept: tracks that are long enough, by first frame, then from left to right.
         spans: first frame and frame after the last of every track, including dropped ones.
+        over_limit: largest number of faces in one frame that were left out because of `max_faces`.
+        too_small: sides of the faces that are too small to be tracked, in pixels, in the frame with
+            the most of them, largest first. Only a few frames are searched for these.
         num_frames: number of frames in the clip.
         width: width of the pictures, in pixels.
         height: height of the pictures, in pixels.
@@ -43,9 +48,17 @@ class Tracks:
 
     kept: list[FinishedTrack] = field(default_factory=list)
     spans: list[tuple[int, int]] = field(default_factory=list)
+    over_limit: int = 0
+    too_small: tuple[float, ...] = ()
     num_frames: int = 0
     width: int = 0
     height: int = 0
+
+    @property
+    def most_at_once(self) -> int:
+        """Largest number of tracked faces in one frame."""
+        changes = sorted([(stop, -1) for _, stop in self.spans] + [(a, 1) for a, _ in self.spans])
+        return max(accumulate(change for _, change in changes), default=0)
 
 
 class Tracker:
@@ -104,6 +117,7 @@ class Tracker:
         for frame in self._ahead:
             if not result.num_frames:
                 result.height, result.width = frame.shape[:2]
+                self._smallest = self._config.smallest_face(result.width, result.height)
                 self._schedule = SearchSchedule(self._config, result.width, result.height)
             if frame.shape != (result.height, result.width, 3) or frame.dtype != np.uint8:
                 raise ValueError(
@@ -142,6 +156,8 @@ class Tracker:
         else:
             found = [face for track in lost for face in self._search(frame, track)]
         self._add_detections(index, frame, found, seen)
+        if index % SURVEY_EVERY == 0:
+            self._survey(frame, seen)
         for track in self._active:
             if track in seen:
                 with self._timer.step("warp"):
@@ -179,9 +195,8 @@ class Tracker:
         seen: dict[FaceTrack, Sighting],
     ) -> None:
         """Add detected faces to `seen`: faces that come back, and new ones."""
+        left_out = 0
         for detection in sorted(found, key=lambda face: -face.side):
-            if len(seen) >= self._config.max_faces:
-                return
             place = np.array([detection.x, detection.y, detection.side])
             if any(same_face(place, sighting.box) for sighting in seen.values()):
                 continue
@@ -189,6 +204,9 @@ class Tracker:
             if sighting is None or any(
                 same_face(sighting.box, other.box) for other in seen.values()
             ):
+                continue
+            if 0 < self._config.max_faces <= len(seen):
+                left_out += 1
                 continue
             track = self._returned(sighting, seen)
             if track is None:
@@ -198,6 +216,23 @@ class Tracker:
                 self._next_track_id += 1
                 self._active.append(track)
             seen[track] = sighting
+        self._result.over_limit = max(self._result.over_limit, left_out)
+
+    def _survey(self, frame: np.ndarray, seen: dict[FaceTrack, Sighting]) -> None:
+        """Note the faces that are visible but too small to be tracked."""
+        with self._timer.step("detect"):
+            found = self._backend.detect(frame, max(SMALLEST_DETECTED, self._smallest // 2))
+        sides = []
+        for detection in found:
+            if detection.side >= self._smallest:
+                continue
+            sighting = self._sighting(frame, self._ahead.estimate_new(detection.region))
+            if sighting is not None and not any(
+                same_face(sighting.box, other.box) for other in seen.values()
+            ):
+                sides.append(detection.side)
+        if len(sides) > len(self._result.too_small):
+            self._result.too_small = tuple(sorted(sides, reverse=True))
 
     def _returned(self, sighting: Sighting, seen: dict[FaceTrack, Sighting]) -> FaceTrack | None:
         """The track of a lost face that comes back as `sighting`, if there is one."""
@@ -219,7 +254,7 @@ class Tracker:
         part = np.ascontiguousarray(frame[top : int(y + half) + 1, left : int(x + half) + 1])
         with self._timer.step("detect"):
             # The face was not smaller than this a moment ago, so one pass over the part is enough.
-            found = self._backend.detect(part, max(self._config.min_face_px, int(side / 2)))
+            found = self._backend.detect(part, max(self._smallest, int(side / 2)))
         return [face.moved(left, top) for face in found]
 
     def _sighting(self, frame: np.ndarray, estimate: Estimate) -> Sighting | None:

@@ -20,6 +20,8 @@ class SeparateConfig:
         face_scale: side of the square that is drawn and listed for a face, in sides of the face
             box. (The crop of the mouth does not depend on it.)
         min_face_px: side of the smallest face to detect, in pixels.
+        max_faces: largest number of faces tracked at the same time, the largest first; 0 for all.
+        keep_still: whether a face that never moves, as in a photograph, is a speaker.
         min_seen_s: a face that is visible for less is not a speaker, in seconds.
         window_s: length of the windows that the model sees, in seconds.
         overlap_s: how much neighbouring windows share, in seconds.
@@ -35,7 +37,9 @@ class SeparateConfig:
     speakers: int = 0
     detect_every_n: int = 8
     face_scale: float = 1.5
-    min_face_px: int = 48
+    min_face_px: int = 32
+    max_faces: int = 0
+    keep_still: bool = False
     min_seen_s: float = 1.0
     window_s: float = 4.0
     overlap_s: float = 0.48
@@ -48,7 +52,7 @@ class SeparateConfig:
     precision: PrecisionName = "fp32"
 
     def __post_init__(self) -> None:
-        check_at_least(self, 0, "speakers", "min_seen_s", "hold_s")
+        check_at_least(self, 0, "speakers", "max_faces", "min_seen_s", "hold_s")
         check_at_least(self, 1, "detect_every_n")
         check_at_least(self, 16, "min_face_px")
         check_range(self, 0.5, 10, "face_scale")

@@ -31,8 +31,7 @@ def speaker_facts(speaker: Speaker, start_s: float) -> dict[str, Any]:
 def recording_facts(recording: Recording) -> dict[str, Any]:
     """Name, sizes and rates of a recording."""
     timeline = recording.timeline
-    notes = {"notes": list(recording.notes)} if recording.notes else {}
-    return notes | {
+    return {
         "source": recording.name,
         "start_s": round(timeline.start_s, 6),
         "fps": FPS,

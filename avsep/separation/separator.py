@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from avsep.errors import CheckError
 from avsep.faces.backends import FaceBackend, create
 from avsep.files import fresh_directory
 from avsep.models import checkpoint
@@ -21,6 +22,7 @@ from avsep.separation.adapters import adapter_for
 from avsep.separation.config import SeparateConfig
 from avsep.separation.disk_array import DiskArray
 from avsep.separation.folder import LISTING, default_output, output_folder
+from avsep.separation.left_out import LeftOut, sentences
 from avsep.separation.listing import recording_facts, speaker_facts, write_tracks
 from avsep.separation.live import LiveSeparator
 from avsep.separation.recording import (
@@ -156,7 +158,7 @@ class Separator:
     def _separate_file(self, path: Path, folder: Path, progress: StepProgress) -> Separation:
         work = fresh_directory(folder / "work")
         recording = FileRecording(path, work)
-        speakers, voices = self._voices(recording, work, progress)
+        speakers, left_out, voices = self._voices(recording, work, progress)
         sounds = [leveled(voice) for voice in voices]
         for speaker, sound in zip(speakers, sounds, strict=True):
             write_voice(folder / f"speaker{speaker.number}.wav", sound, recording.timeline)
@@ -167,7 +169,7 @@ class Separator:
         if not self.config.audio_only:
             write_videos(folder, recording, speakers, sounds, self.config.face_scale, progress)
         files = sorted(path.name for path in folder.iterdir() if path != work)
-        facts = self._facts(recording) | {"files": [*files, LISTING]}
+        facts = self._facts(recording, left_out) | {"files": [*files, LISTING]}
         of_speakers = [_facts(*pair, recording) for pair in zip(speakers, sounds, strict=True)]
         write_tracks(
             folder / LISTING, recording, speakers, of_speakers, facts, self.config.face_scale
@@ -195,7 +197,7 @@ class Separator:
     ) -> Separation:
         with tempfile.TemporaryDirectory(prefix="avsep-") as name:
             recording = ArrayRecording(_array(frames), _array(audio), rate_hz, Path(name))
-            speakers, voices = self._voices(recording, Path(name), progress)
+            speakers, left_out, voices = self._voices(recording, Path(name), progress)
             count = recording.timeline.num_samples
             arrays = [voice[:count] * np.float32(leveled(voice).gain) for voice in voices]
             mixture = recording.mixture[:count]
@@ -210,30 +212,37 @@ class Separator:
                 for s, array, fact in zip(speakers, arrays, facts, strict=True)
             ),
             residual=_like(audio, rest) if self.config.residual else None,
-            facts=self._facts(recording),
+            facts=self._facts(recording, left_out),
             folder=None,
         )
 
     def _voices(
         self, recording: Recording, folder: Path, progress: StepProgress
-    ) -> tuple[Sequence[Speaker], list[DiskArray]]:
-        tracklets = track_faces(recording, self.config, self._faces(), folder, progress)
-        speakers = find_speakers(tracklets, recording.timeline, self.config, recording.name)
+    ) -> tuple[Sequence[Speaker], list[LeftOut], list[DiskArray]]:
+        tracklets, untracked = track_faces(recording, self.config, self._faces(), folder, progress)
+        try:
+            speakers, left_out = find_speakers(
+                tracklets, recording.timeline, self.config, recording.name
+            )
+        except CheckError as error:
+            raise CheckError(" ".join([str(error), *sentences(untracked, self.config)])) from error
         voices = [DiskArray(folder / f"voice{s.number}.f32", "float32") for s in speakers]
         separate_recording(recording, speakers, self._adapter, voices, self.config, progress)
-        return speakers, voices
+        return speakers, left_out + untracked, voices
 
     def _faces(self) -> FaceBackend:
         if self._backend is None:
             self._backend = create("mediapipe")
         return self._backend
 
-    def _facts(self, recording: Recording) -> dict[str, Any]:
+    def _facts(self, recording: Recording, left_out: Sequence[LeftOut]) -> dict[str, Any]:
         card: dict[str, Any] = self._model.card  # type: ignore[assignment]
         return recording_facts(recording) | {
             "model": self.name,
             "weights_sha256": card["sha256"],
             "face_scale": self.config.face_scale,
+            "left_out": [face.facts() for face in left_out],
+            "notes": [*recording.notes, *sentences(left_out, self.config)],
         }
 
 

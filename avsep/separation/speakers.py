@@ -10,7 +10,9 @@ import numpy as np
 from avsep.errors import CheckError
 from avsep.schema import ANALYSIS_SIZE, FPS, MISSING, Cues
 from avsep.separation.config import SeparateConfig
+from avsep.separation.left_out import LeftOut, Why
 from avsep.separation.recording import Timeline
+from avsep.separation.stillness import is_still
 from avsep.separation.track_linking import SpeakerTrack, link_tracklets
 from avsep.separation.tracking import Tracklet
 
@@ -42,6 +44,11 @@ class Speaker:
             self._which[tracklet.start :] = index
             self._place[span] = np.arange(len(tracklet.valid))
             self._place[tracklet.stop :] = len(tracklet.valid) - 1
+
+    @property
+    def first_frame(self) -> int:
+        """Frame in which the face is visible for the first time."""
+        return self._tracklets[0].start
 
     @property
     def spans(self) -> list[tuple[int, int]]:
@@ -129,30 +136,64 @@ def gains_of(valid: np.ndarray, config: SeparateConfig) -> np.ndarray:
 
 def find_speakers(
     tracklets: Sequence[Tracklet], timeline: Timeline, config: SeparateConfig, name: str
-) -> list[Speaker]:
-    """The speakers of a recording, by first appearance, then from left to right.
+) -> tuple[list[Speaker], list[LeftOut]]:
+    """The speakers of a recording, and the faces that are not among them.
+
+    Returns:
+        Speakers by first appearance, then from left to right; tracked faces that get no voice.
 
     Raises:
-        CheckError: there is no face, or fewer faces than asked for.
+        CheckError: there is no face that moves, or fewer than asked for.
     """
-    tracks = [t for t in link_tracklets(tracklets) if t.seen_frames >= config.min_seen_s * FPS]
+    left_out: list[LeftOut] = []
+
+    def keep(tracks: list[SpeakerTrack], kept: list[SpeakerTrack], why: Why) -> list[SpeakerTrack]:
+        left_out.extend(_left_out(t, timeline, why) for t in tracks if t not in kept)
+        return kept
+
+    faces = link_tracklets(tracklets)
+    tracks = keep(faces, [t for t in faces if t.seen_frames >= config.min_seen_s * FPS], Why.BRIEF)
     if not tracks:
         raise CheckError(
             f"no face is visible for {config.min_seen_s:g} s in {name}; the voices are separated by"
             " the faces of the speakers."
         )
+    if not config.keep_still:
+        tracks = keep(tracks, [t for t in tracks if not is_still(t)], Why.STILL)
+    still = sum(face.why is Why.STILL for face in left_out)
+    hint = f" {still} more never move, as in a photograph; --keep-still counts them." * bool(still)
+    if not tracks:
+        raise CheckError(
+            f"no face in {name} moves, as in a photograph; separate them with --keep-still."
+        )
     if config.speakers > len(tracks):
         raise CheckError(
             f"{config.speakers} speakers were asked for, but {len(tracks)} face(s) found in {name};"
-            " ask for fewer, or leave --speakers out."
+            f" ask for fewer, or leave --speakers out.{hint}"
         )
     if config.speakers:
         longest = sorted(tracks, key=lambda track: -track.seen_frames)[: config.speakers]
-        tracks = [track for track in tracks if track in longest]
+        tracks = keep(tracks, [track for track in tracks if track in longest], Why.NOT_ASKED_FOR)
     speakers = [Speaker(n, track, timeline.num_frames) for n, track in enumerate(tracks, start=1)]
     if missing := sorted(set(config.only) - {speaker.number for speaker in speakers}):
         raise CheckError(
             f"there is no speaker {', '.join(map(str, missing))} in {name};"
             f" choose from 1 to {len(speakers)}."
         )
-    return [s for s in speakers if not config.only or s.number in config.only]
+    return [s for s in speakers if not config.only or s.number in config.only], left_out
+
+
+def _left_out(track: SpeakerTrack, timeline: Timeline, why: Why) -> LeftOut:
+    x, y, side = (float(value) for value in track.tracklets[0].first_box)
+    return LeftOut(
+        why=why,
+        seen_s=tuple(
+            (
+                round(timeline.start_s + tracklet.start / FPS, 3),
+                round(timeline.start_s + tracklet.stop / FPS, 3),
+            )
+            for tracklet in track.tracklets
+        ),
+        box=(round(x - side / 2, 1), round(y - side / 2, 1), round(side, 1)),
+        face_px=side,
+    )

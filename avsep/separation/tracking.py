@@ -16,6 +16,7 @@ from avsep.progress import StepProgress
 from avsep.schema import LIPS_SIZE, NUM_LANDMARKS
 from avsep.separation.config import SeparateConfig
 from avsep.separation.disk_array import DiskArray
+from avsep.separation.left_out import LeftOut, Why
 from avsep.separation.recording import Recording
 
 MIN_TRACKLET_FRAMES = 10  # a shorter track does not become part of a speaker
@@ -97,6 +98,7 @@ def faces_config(config: SeparateConfig) -> FacesConfig:
     return FacesConfig(
         detect_every=config.detect_every_n,
         min_face_px=config.min_face_px,
+        max_faces=config.max_faces,
         min_track_frames=MIN_TRACKLET_FRAMES,
     )
 
@@ -107,7 +109,7 @@ def track_faces(
     backend: FaceBackend,
     folder: Path,
     progress: StepProgress,
-) -> list[Tracklet]:
+) -> tuple[list[Tracklet], list[LeftOut]]:
     """Track every face of a recording; sorted by first frame, then from left to right."""
     arrays: dict[int, FaceArrays] = {}
 
@@ -122,10 +124,14 @@ def track_faces(
     with progress("track faces", timeline.stop_picture - timeline.first_picture) as advance:
         for _ in tracker.steps(frames):
             advance(1)
-    kept = tracker.finish().kept
+    tracks = tracker.finish()
+    kept = tracks.kept
     for track_id in arrays.keys() - {track.track_id for track in kept}:
         arrays[track_id].remove()
-    return [_tracklet(track, timeline.first_picture, arrays[track.track_id]) for track in kept]
+    left_out = [LeftOut(why=Why.OVER_LIMIT)] * tracks.over_limit
+    left_out += [LeftOut(why=Why.TOO_SMALL, face_px=side) for side in tracks.too_small]
+    tracklets = [_tracklet(track, timeline.first_picture, arrays[track.track_id]) for track in kept]
+    return tracklets, left_out
 
 
 def _tracklet(track: FinishedTrack, offset: int, arrays: FaceArrays) -> Tracklet:

@@ -79,12 +79,15 @@ def write_videos(
             overview = small.copy()
             drawn = []
             for speaker, box in zip(speakers, boxes, strict=True):
+                own = small.copy()
+                drawn.append(own)
+                if index < speaker.first_frame:  # a box would stand beside the head
+                    _label(own, f"{speaker.number}: face not in view", (4, size[1] - 8), AWAY, 1)
+                    continue
                 here = box[index % CHUNK] * (size[0] / timeline.width)
                 seen = speaker.valid[index] != MISSING
-                own = small.copy()
                 for canvas in (own, overview):
                     _frame(canvas, here, speaker.number, seen)
-                drawn.append(own)
             drawn.append(overview)
             for one in pending:
                 one.result()
@@ -123,4 +126,11 @@ def _frame(canvas: np.ndarray, box: np.ndarray, number: int, seen: bool) -> None
         max(2, min(left + 4, canvas.shape[1] - width - 2)),
         max(round(24 * size), top - round(6 * size)),
     )
+    _label(canvas, text, place, colour, thick)
+
+
+def _label(
+    canvas: np.ndarray, text: str, place: tuple[int, int], colour: tuple[int, ...], thick: int
+) -> None:
+    size = max(0.4, canvas.shape[0] / 900)
     cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from avsep.errors import CheckError, ItemError
 from avsep.extraction.card import write_card
+from avsep.extraction.clip import OVER_LIMIT, TOO_SMALL
 from avsep.extraction.clip_job import ClipJob, extract_clip
 from avsep.extraction.config import ExtractionConfig
 from avsep.extraction.provenance import clip_hash, tool_versions
@@ -107,7 +109,11 @@ def work(
     if not entry.num_samples:
         shard.unlink()
     write_shard_records(rows_path, entry.sha256, records_done)
-    write_marker(workspace, NAME, batch, outcomes, {"shard": dataclasses.asdict(entry)})
+    left_out: Counter[str] = Counter()
+    for record in records_done:
+        left_out.update(record.left_out)
+    facts = {"shard": dataclasses.asdict(entry), "faces_left_out": dict(left_out)}
+    write_marker(workspace, NAME, batch, outcomes, facts)
     shutil.rmtree(parts, ignore_errors=True)
     return outcomes
 
@@ -124,11 +130,13 @@ def finish(
         CheckError: the set has no sample.
     """
     entries, rows = [], []
+    left_out: Counter[str] = Counter()
     out = fresh_directory(workspace.shards)
     for batch in batches:
         finished = read_marker(workspace, NAME, batch)
         assert finished is not None, f"{batch.name} is not finished"
         entry = ShardEntry(**finished[1]["shard"])
+        left_out.update(finished[1].get("faces_left_out", {}))
         if entry.num_samples:
             entries.append(entry)
             link_or_copy(_paths(workspace, batch.name)[0], out / entry.name)
@@ -141,7 +149,7 @@ def finish(
         settings=settings_hash([batch.settings for batch in batches]),
         tools=dict(tool_versions(config.storage, config.backend)),
     )
-    write_card(out, manifest, rows, _clips(workspace), outcomes)
+    write_card(out, manifest, rows, _clips(workspace), outcomes, left_out)
     # Published with the shards, so that the next run after a kill plans the same.
     places = [
         PlannedClip(
@@ -165,6 +173,8 @@ def finish(
             "shards": len(entries),
             "samples": manifest.num_samples,
             "with several voices": sum(row.multi_voice for row in rows),
+            "faces over the limit": left_out[OVER_LIMIT],
+            "faces too small": left_out[TOO_SMALL],
             "minutes": round(manifest.num_frames / FPS / 60, 1),
             "MB": round(manifest.size_bytes / 1e6, 1),
         },

@@ -4,6 +4,7 @@ import pytest
 
 from avsep.errors import Reason
 from avsep.extraction.clip import no_sample
+from avsep.faces.tracking import Tracks
 
 TOO_SHORT = "a face is seen for 12 of 100 frames in a row; 25 are needed."
 
@@ -31,6 +32,6 @@ TOO_SHORT = "a face is seen for 12 of 100 frames in a row; 25 are needed."
     ],
 )
 def test_a_clip_without_a_sample_says_why(spans, reason, sentence):
-    error = no_sample(spans, num_frames=100, needed=25)
+    error = no_sample(Tracks(spans=spans, num_frames=100), needed=25)
     assert error.reason is reason
     assert error.message == sentence

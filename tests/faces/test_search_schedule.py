@@ -78,6 +78,12 @@ def test_face_that_has_just_gone_is_searched_for_often_again() -> None:
 
 
 def test_every_fourth_search_beside_a_tracked_face_is_thorough() -> None:
-    schedule = SearchSchedule(FacesConfig(), *FULL_HD)
+    schedule = SearchSchedule(FacesConfig(), 1280, 720)
     asked = [schedule.smallest_face(index, 200.0, changed=False) for index in range(64)]
     assert [side for side in asked if side] == [60, 120, 120, 120] * 2
+
+
+def test_thorough_searches_of_a_large_picture_are_rarer() -> None:
+    schedule = SearchSchedule(FacesConfig(min_face_px=32), *FULL_HD)
+    asked = [schedule.smallest_face(index, 200.0, changed=False) for index in range(250)]
+    assert 2 <= asked.count(32) <= 3

@@ -21,7 +21,7 @@ def speaker_spans(tmp_path, poses, num_frames, shots=((0, 0),)):
     frames = pictures(poses, num_frames, shots)
     recording = ArrayRecording(frames, np.zeros(num_frames * 640, np.float32), 16_000, tmp_path)
     config = SeparateConfig()
-    tracklets = track_faces(recording, config, ColourBackend(), tmp_path, hidden_progress)
+    tracklets, _ = track_faces(recording, config, ColourBackend(), tmp_path, hidden_progress)
     return [[(t.start, t.stop) for t in track.tracklets] for track in link_tracklets(tracklets)]
 
 

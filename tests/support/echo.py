@@ -7,7 +7,7 @@ import torch
 
 from avsep.faces.backends import Detection, Estimate, Region
 from avsep.models.dolphin.config import DolphinConfig
-from tests.support.face_scene import FACE, Pose, background, draw
+from tests.support.face_scene import Pose, background, draw, talking
 
 SIZE = (320, 240)
 RATE_HZ = 16_000
@@ -39,7 +39,9 @@ def pictures(poses, num_frames: int, shots=((0, 0),), size=SIZE) -> np.ndarray:
     frames, behind = [], None
     for index in range(num_frames):
         behind = shown.get(index, behind)
-        frames.append(draw(behind, poses(index)))
+        frame = draw(behind, poses(index))
+        frame[0, 0, 1] = index % 256  # `ColourBackend` moves the mouths by it
+        frames.append(frame)
     return np.stack(frames)
 
 
@@ -55,11 +57,14 @@ def noise(num_samples: int, level: float = 0.1, seed: int = 0) -> np.ndarray:
 
 
 class FixedBackend:
-    """Finds one face in the middle of every picture, whatever it shows."""
+    """Finds one talking face in the middle of every picture, whatever it shows."""
 
     name = "fixed"
     window = 1
     min_score = 0.5
+
+    def __init__(self) -> None:
+        self._calls = 0
 
     def detect(self, frame: np.ndarray, min_face_px: int) -> list[Detection]:
         x, y, side = self._place(frame)
@@ -70,7 +75,8 @@ class FixedBackend:
 
     def _estimate(self, frame: np.ndarray) -> Estimate:
         x, y, side = self._place(frame)
-        points = FACE * side + np.array([x, y, 0])
+        self._calls += 1
+        points = talking(self._calls) * side + np.array([x, y, 0])
         return Estimate(points.astype(np.float32), 0.9, Region(x, y, side * 1.5))
 
     def _place(self, frame: np.ndarray) -> tuple[float, float, float]:
