@@ -120,7 +120,9 @@ def test_no_box_stands_beside_a_head_before_it_is_seen(tmp_path) -> None:
     write_videos(tmp_path, recording, [late], [voice], 1.5, hidden_progress)
     shown = list(read_frames(tmp_path / "overview.mp4", 0.0, 60))
     box = np.s_[100:260, 420:580]
-    change = [
-        np.abs(a[box].astype(int) - b[box]).mean() for a, b in zip(frames, shown, strict=True)
+    coloured = [
+        int((np.abs(frame[box].astype(int) - picture[box]) > 60).sum())
+        for frame, picture in zip(frames, shown, strict=True)
     ]
-    assert max(change[: late.first_frame]) < 0.5 * min(change[late.first_frame + 1 :])
+    assert max(coloured[:20]) == 0
+    assert min(coloured[late.first_frame :]) > 200
