@@ -51,6 +51,7 @@ def test_the_wheel_holds_the_library_alone(site):
     assert (site / "avsep" / "py.typed").is_file()
 
 
+@pytest.mark.slow
 def test_shards_are_read_and_verified_without_the_checkout(site, tmp_path):
     shards = make_workspace(tmp_path / "project").shards
     code = (

@@ -101,6 +101,7 @@ def test_active_weights_let_heat_matter(model):
     assert (after - before).norm() > 0.05 * before.norm()
 
 
+@pytest.mark.slow
 def test_a_training_step_is_measured(small):
     settings = dolphin.DolphinBench(runs=1, warm_ups=0, threads=1)
     steps = dolphin_training.bench_steps(settings)

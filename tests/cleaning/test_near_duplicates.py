@@ -64,6 +64,7 @@ def heads(tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 def test_each_encoding_is_a_copy_and_other_sentences_of_the_same_head_are_not(heads):
     assert {i: copy.of for i, copy in find_near_duplicates(heads).items()} == dict.fromkeys(
         ENCODINGS, "1.mp4"

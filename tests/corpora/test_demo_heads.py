@@ -30,6 +30,7 @@ def openings(clip) -> np.ndarray:
     return Renderer(load_head(0, clip.speaker), SIZE).openings(prepared.weights)
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_frames_in_another_process():
     script = (
         "import hashlib; from tests.corpora.test_demo_heads import pictures;"

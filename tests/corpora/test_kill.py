@@ -38,6 +38,7 @@ run_stage("download", Workspace(Path(project)), config=of(Path(copy)))
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_video_the_next_run_asks_only_for_the_rest(tmp_path):
     copy, workspace = tmp_path / "copy", Workspace(tmp_path / "project")
     write_meta(copy)

@@ -44,6 +44,7 @@ def test_measure_reports_sizes_times_and_the_machine():
     assert None not in cost.as_values().values()
 
 
+@pytest.mark.slow
 def test_peak_memory_is_the_models_own_and_not_the_parents():
     ballast = torch.ones(400 * (1 << 20) // 4)  # inherited by ru_maxrss, not by a fresh process
     config = EvaluateConfig(cost_audio_s=0.4, cost_runs=1, threads=1, cost_timeout_s=120)

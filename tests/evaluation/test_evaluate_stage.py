@@ -158,6 +158,7 @@ def mixtures_in(names):
     return sum(condition == scoring.MIXTURE for _, _, condition in names)
 
 
+@pytest.mark.slow
 def test_the_second_model_reuses_the_scores_of_the_unprocessed_mixtures(
     published, tmp_path, scored
 ):
@@ -171,6 +172,7 @@ def test_the_second_model_reuses_the_scores_of_the_unprocessed_mixtures(
     assert content(workspace.evaluation("dolphin")) == content(published[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["{", "[]", "no scores", "no values", "other mixtures"])
 def test_unusable_scores_of_mixtures_are_computed_again(published, tmp_path, scored, damage):
     workspace = with_both_models(tmp_path)

@@ -53,6 +53,7 @@ def test_one_graph_without_breaks_serves_other_lengths(model):
     assert counters["stats"]["unique_graphs"] == 1
 
 
+@pytest.mark.slow
 def test_a_block_in_training_compiles_with_its_own_gradients():
     torch._dynamo.reset()
     torch.manual_seed(0)

@@ -259,6 +259,7 @@ def test_bfloat16_stays_near(model, loudest):
     assert_within_noise(estimate, golden, bound)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_float16_stays_near(model, loudest):
     """The networks that a CPU can compute in float16 within seconds, and the range of the others.
@@ -334,6 +335,7 @@ def test_rule_fills_as_when_the_numbers_were_made(model):
     assert checked > 500
 
 
+@pytest.mark.slow
 def test_singing_loads_strictly_and_runs_the_same_each_time():
     model = rule.golden_model("singing")
     mixture = rule.synth_audio(3, 65535)[None]

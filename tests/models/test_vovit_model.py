@@ -345,6 +345,7 @@ def test_spectra_stay_in_float32_under_half_precision(model, dtype):
     assert 0 < (half.waveform - full.waveform).abs().max() < 0.1
 
 
+@pytest.mark.slow
 def test_the_network_compiles_without_graph_breaks(model):
     mixture, points = noise(1, CLIP), moving_face(1, 50)[..., :2]
     compiled = torch.compile(model.network, backend="eager", fullgraph=True)

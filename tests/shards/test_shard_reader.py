@@ -80,6 +80,7 @@ class TestShardStore:
                 array[0] = 0
 
 
+@pytest.mark.slow
 def test_works_in_spawned_loader_workers(sets):
     from torch.utils.data import DataLoader
 
@@ -216,6 +217,7 @@ class TestOpenShards:
         with pytest.raises(CheckError, match="'test-'"):
             open_shards(sets[0]["plain"], prefix="test-")
 
+    @pytest.mark.slow
     def test_workers_share_the_shards_out(self, sets):
         from torch.utils.data import DataLoader
 

@@ -85,6 +85,7 @@ def content(directory):
     }
 
 
+@pytest.mark.slow
 def test_all_models_train_in_their_order_and_again_to_the_same_bytes(workspace, no_child, capsys):
     with pytest.raises(CheckError, match="run `avsep run pretrain` first"):
         train.plan(config_of(workspace, "dolphin"), workspace)
@@ -114,6 +115,7 @@ def test_all_models_train_in_their_order_and_again_to_the_same_bytes(workspace, 
     assert content(workspace.run("vovit-s1")) == before
 
 
+@pytest.mark.slow
 def test_a_killed_stage_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     space = make_workspace(tmp_path)
     values = yaml.safe_load(yaml.safe_dump(PARAMS))
@@ -152,6 +154,7 @@ def test_a_killed_stage_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     assert content(space.run("vovit-s1")) == content(unbroken.run("vovit-s1"))
 
 
+@pytest.mark.slow
 def test_a_failed_training_is_in_the_ledger_with_its_reason(workspace):
     from pipeline.execution.ledger import Ledger
 

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CODE = """
 import sys
 
@@ -42,6 +44,7 @@ runpy.run_module("avsep", run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_everything_for_training_imports_on_a_bare_machine():
     done = subprocess.run(
         [sys.executable, "-c", CODE],
@@ -54,6 +57,7 @@ def test_everything_for_training_imports_on_a_bare_machine():
     assert int(done.stdout) > 40
 
 
+@pytest.mark.slow
 def test_the_models_are_measured_on_a_bare_machine_too():
     absent = CODE[: CODE.index("import pipeline")]
     done = subprocess.run(

@@ -70,6 +70,7 @@ def test_the_lip_encoder_learns_and_is_exported_alone(lipcoder):
     assert {"val_recon", "val_distill", "val_codes_used"} <= task.history[0].keys()
 
 
+@pytest.mark.slow
 def test_dolphin_learns_to_use_the_lips(dolphin):
     _, task = dolphin
     last = task.history[-1]
@@ -118,6 +119,7 @@ def test_fitting_the_lip_encoder_along_moves_it(data, lipcoder, tmp_path):
     assert not torch.equal(ours, checkpoint.load(lipcoder[0]).recon.first.weight)
 
 
+@pytest.mark.slow
 def test_features_are_shared_out_by_what_the_run_has_still_to_visit(
     data, lipcoder, tmp_path, monkeypatch
 ):
@@ -135,6 +137,7 @@ def test_features_are_shared_out_by_what_the_run_has_still_to_visit(
     assert calls == [(4 * 4, 0, 1), (6 * 4, 0, 1)]
 
 
+@pytest.mark.slow
 def test_only_the_clips_that_training_draws_from_are_encoded_beforehand(
     data, lipcoder, tmp_path, capsys
 ):

@@ -133,6 +133,7 @@ def test_early_stop_ends_the_run_when_nothing_improves(tmp_path):
     assert run(tmp_path, task).steps_done < 40
 
 
+@pytest.mark.slow
 def test_two_processes_take_equal_steps_and_end_with_equal_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     # Item 6 is seen by the second rank alone, in the first step.
