@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
+MAX_SIDE = 8192  # pixels
 MAX_DURATION_S = 4 * 3600.0
 MAX_STREAMS = 64
 MAX_BAD_SHARE = 0.05  # share of packets that cannot be decoded, above which a stream is damaged
@@ -76,6 +77,13 @@ def _check_readable(path: Path) -> None:
         raise ItemError(Reason.FILE_MISSING, f"{path.name} is missing.") from error
     except OSError as error:
         raise ItemError(Reason.UNREADABLE, f"{path.name}: {error.strerror}.") from error
+
+
+def limit_decoder(stream: AudioStream | VideoStream) -> None:
+    """Limit the threads and the picture size of a stream's decoder."""
+    # One thread is faster on small pictures, and the process pool already uses every core.
+    stream.codec_context.thread_count = 1
+    stream.codec_context.options = {"max_pixels": str(MAX_SIDE * MAX_SIDE)}
 
 
 @dataclass

@@ -12,7 +12,7 @@ import numpy as np
 
 from avsep.errors import ItemError, Reason
 from avsep.media.container import MAX_DURATION_S, PacketCount, decode_packet, frame_time_s
-from avsep.media.geometry import Geometry, geometry
+from avsep.media.geometry import Geometry, geometry, native_size
 from avsep.media.mono import mix_to_mono, single_channel
 from avsep.media.streams import open_audio, open_video
 from avsep.schema import FPS, RATE_HZ
@@ -258,9 +258,14 @@ class _Picture:
     """A decoded picture that is only converted to RGB on request."""
 
     def __init__(
-        self, frame: av.VideoFrame, reformatter: VideoReformatter, shape: Geometry
+        self,
+        frame: av.VideoFrame,
+        reformatter: VideoReformatter,
+        shape: Geometry,
+        native: tuple[float, float] | None,
     ) -> None:
         self._frame, self._reformatter, self._shape = frame, reformatter, shape
+        self._native = native  # its own width and height in square pixels, where sizes change
 
     def __call__(self) -> np.ndarray:
         """(height, width, 3) uint8 RGB, upright."""
@@ -268,17 +273,30 @@ class _Picture:
 
         # Bit-exact, since the fast paths differ between kinds of processors.
         exact = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+        width, height = self._size()
         scaled = self._reformatter.reformat(
-            self._frame,
-            width=self._shape.width,
-            height=self._shape.height,
-            format="rgb24",
-            interpolation=int(exact),
+            self._frame, width=width, height=height, format="rgb24", interpolation=int(exact)
         )
         pixels = scaled.to_ndarray()
+        if (width, height) != (self._shape.width, self._shape.height):
+            left, top = (self._shape.width - width) // 2, (self._shape.height - height) // 2
+            canvas = np.zeros((self._shape.height, self._shape.width, 3), np.uint8)
+            canvas[top : top + height, left : left + width] = pixels
+            pixels = canvas
         if self._shape.mirrored:
             pixels = pixels[:, ::-1]
         return np.ascontiguousarray(np.rot90(pixels, self._shape.rotation // 90))
+
+    def _size(self) -> tuple[int, int]:
+        """Width and height within the shape: all of it, unless faces would be distorted."""
+        shape = self._shape
+        if self._native is None:
+            return shape.width, shape.height
+        scale = min(shape.width / self._native[0], shape.height / self._native[1])
+        width, height = (round(side * scale) for side in self._native)
+        if width > 0.98 * shape.width and height > 0.98 * shape.height:
+            return shape.width, shape.height
+        return max(1, width), max(1, height)
 
 
 def _blank(shape: Geometry) -> Callable[[], np.ndarray]:
@@ -343,8 +361,10 @@ def _shown_pictures(
                         yield stamp_s, _blank(shape)
                     else:
                         yield stamp_s, held
-                shape = shape or geometry(stream, frame)  # type: ignore[arg-type]
-                held, last_s = _Picture(frame, reformatter, shape), stamp_s  # type: ignore[arg-type]
+                shape = shape or geometry(stream, frame, track.found.largest)  # type: ignore[arg-type]
+                native = native_size(stream, frame) if track.found.largest else None  # type: ignore[arg-type]
+                held = _Picture(frame, reformatter, shape, native)  # type: ignore[arg-type]
+                last_s = stamp_s
         if held is None or shape is None:
             count.check("video")
             raise ItemError(Reason.UNDECODABLE, "none of its pictures can be decoded.")

@@ -9,12 +9,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from avsep.errors import ItemError, Reason
+from avsep.media.container import MAX_SIDE
 
 if TYPE_CHECKING:
     import av
     from av.video.stream import VideoStream
-
-MAX_SIDE = 8192  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,24 +39,39 @@ class Geometry:
         return (self.height, self.width) if turned else (self.width, self.height)
 
 
-def geometry(stream: VideoStream, frame: av.VideoFrame) -> Geometry:
+def geometry(
+    stream: VideoStream, frame: av.VideoFrame, largest: tuple[int, int] | None = None
+) -> Geometry:
     """The geometry of a stream, from its first picture.
+
+    Args:
+        stream: the video stream.
+        frame: its first picture.
+        largest: width and height of the largest picture where the size changes.
 
     Raises:
         ItemError: the picture is larger than `MAX_SIDE`.
     """
-    width = frame.width
-    aspect = stream.sample_aspect_ratio
-    # Values outside are errors of the writer; real anamorphic pictures are within these limits.
-    if aspect and aspect != 1 and Fraction(1, 3) <= aspect <= 3:
-        width = round(width * aspect)
-    if max(width, frame.height) > MAX_SIDE:
+    width, height = largest or (frame.width, frame.height)
+    width = round(width * _pixel_aspect(stream))
+    if max(width, height) > MAX_SIDE:
         raise ItemError(
             Reason.UNDECODABLE,
-            f"its pictures are {width}x{frame.height}; at most {MAX_SIDE} are allowed.",
+            f"its pictures are {width}x{height}; at most {MAX_SIDE} are allowed.",
         )
     rotation, mirrored = _orientation(frame)
-    return Geometry(width=width, height=frame.height, rotation=rotation, mirrored=mirrored)
+    return Geometry(width=width, height=height, rotation=rotation, mirrored=mirrored)
+
+
+def native_size(stream: VideoStream, frame: av.VideoFrame) -> tuple[float, float]:
+    """Width and height of one picture in square pixels, before the rotation."""
+    return float(frame.width * _pixel_aspect(stream)), float(frame.height)
+
+
+def _pixel_aspect(stream: VideoStream) -> Fraction:
+    aspect = stream.sample_aspect_ratio
+    # Values outside are errors of the writer; real anamorphic pictures are within these limits.
+    return aspect if aspect and Fraction(1, 3) <= aspect <= 3 else Fraction(1)
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:

@@ -11,7 +11,7 @@ from avsep.errors import ItemError, Reason
 from avsep.media.container import PacketCount, decode_packet, frame_time_s, open_local
 from avsep.media.geometry import Geometry, geometry
 from avsep.media.streams import joined_packets, set_up
-from avsep.media.survey import survey
+from avsep.media.survey import Survey, survey
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -100,7 +100,7 @@ def probe(path: Path) -> MediaInfo:
         }
         streams = [stream for stream in (video, audio) if stream is not None]
         for packet in joined_packets(container, streams, found):
-            scans[packet.stream.index].add(packet, video if packet.stream is video else None)
+            scans[packet.stream.index].add(packet, video if packet.stream is video else None, found)
         pictures = scans[video.index] if video else _Scan()
         sound = scans[audio.index] if audio else _Scan()
         pictures.count.check("video")
@@ -125,7 +125,7 @@ class _Scan:
     rate_hz: int = 0
     channels: int = 0
 
-    def add(self, packet: Packet, video: VideoStream | None) -> None:
+    def add(self, packet: Packet, video: VideoStream | None, found: Survey) -> None:
         ticks = packet.pts if packet.pts is not None else packet.dts
         # Discarded packets are outside the edit list: they are decoded, but never shown.
         if packet.size and ticks is not None and packet.time_base and not packet.is_discard:
@@ -136,16 +136,16 @@ class _Scan:
             if packet.is_keyframe:
                 self.key_times_s.append(time_s)
         if self.first_s is None:
-            self._decode(packet, video)
+            self._decode(packet, video, found)
 
-    def _decode(self, packet: Packet, video: VideoStream | None) -> None:
+    def _decode(self, packet: Packet, video: VideoStream | None, found: Survey) -> None:
         for frame in decode_packet(packet, self.count):
             if self.first_s is not None:
                 continue
             time_s = frame_time_s(frame)
             self.first_s = self.start_s if time_s is None else time_s
             if video is not None:
-                self.geometry = geometry(video, frame)  # type: ignore[arg-type]
+                self.geometry = geometry(video, frame, found.largest)  # type: ignore[arg-type]
             else:
                 self.rate_hz = frame.sample_rate  # type: ignore[union-attr]
                 self.channels = frame.layout.nb_channels  # type: ignore[union-attr]

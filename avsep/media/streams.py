@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avsep.errors import ItemError, Reason
-from avsep.media.container import PacketCount, decode_packet, open_local, packets
-from avsep.media.geometry import MAX_SIDE
+from avsep.media.container import (
+    MAX_SIDE,
+    PacketCount,
+    decode_packet,
+    limit_decoder,
+    open_local,
+    packets,
+)
 from avsep.media.joints import Shifts
 from avsep.media.survey import Survey, survey
 
@@ -92,9 +98,7 @@ def set_up(container: InputContainer, index: int) -> Any:
     """
     stream: Any = container.streams[index]
     context = stream.codec_context
-    # One thread is faster on small pictures, and the process pool already uses every core.
-    context.thread_count = 1
-    context.options = {"max_pixels": str(MAX_SIDE * MAX_SIDE)}
+    limit_decoder(stream)
     if stream.type == "video" and max(context.width, context.height) > MAX_SIDE:
         raise ItemError(
             Reason.UNDECODABLE,

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from avsep.errors import ItemError, Reason
 from avsep.media.container import (
     MAX_DURATION_S,
+    MAX_SIDE,
     PacketCount,
     decode_packet,
+    limit_decoder,
     open_local,
     packets,
 )
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 # Formats that are read from the first byte to the last, without an index at the end.
 _SEQUENTIAL = ("mpegts", "mpeg", "flv", "matroska,webm")
 _MAX_UNREAD_SHARE = 0.1  # of the bytes at the end of such a file
+_SIZED_PICTURES = 12  # key pictures whose size is looked at
 _TRIED_PACKETS = 100  # per stream, where there are several to choose from
 _KEPT = 64  # surveys that a process remembers
 
@@ -35,11 +38,14 @@ class Survey:
     Attributes:
         video: index of the video stream to use; None when there is none.
         audio: index of the audio stream to use; None when there is none.
+        largest: width and height of the largest pictures where their size changes; None where it
+            does not.
         shifts: what to add to the time stamps of each stream, by its index.
     """
 
     video: int | None
     audio: int | None
+    largest: tuple[int, int] | None = None
     shifts: dict[int, Shifts] = field(default_factory=dict)
 
 
@@ -64,9 +70,12 @@ def _survey(path: Path, mtime_ns: int, size: int) -> Survey:
         chosen: list[Any] = [stream for stream in (video, audio) if stream is not None]
         scans = {stream.index: StreamScan(stream.index, _noun(stream)) for stream in chosen}
         read = 0  # bytes of the file
+        keys: list[int] = []  # numbers of the key pictures within the video
         for place, packet in enumerate(packets(container, chosen)):
             read = max(read, (packet.pos or 0) + packet.size)
             scan = scans[packet.stream.index]
+            if packet.stream is video and packet.is_keyframe and packet.size:
+                keys.append(scan.count)
             scan.add(packet, place, [other for other in scans.values() if other is not scan])
         if chosen and container.format.name in _SEQUENTIAL:
             _check_rest(path, read)
@@ -76,8 +85,33 @@ def _survey(path: Path, mtime_ns: int, size: int) -> Survey:
         return Survey(
             video=None if video is None else video.index,
             audio=None if audio is None else audio.index,
+            largest=None if video is None else _largest(path, video.index, keys),
             shifts=shifts,
         )
+
+
+def _largest(path: Path, index: int, keys: list[int]) -> tuple[int, int] | None:
+    """The size of the largest of some key pictures, spread over the file; None if all are equal.
+
+    Calls begin small and grow as the network allows. Only a key picture can change the size.
+    """
+    if len(keys) < 2:
+        return None
+    step = max(1.0, (len(keys) - 1) / (_SIZED_PICTURES - 1))
+    chosen = {keys[min(round(n * step), len(keys) - 1)] for n in range(_SIZED_PICTURES)}
+    sizes: set[tuple[int, int]] = set()
+    with open_local(path) as container:
+        stream: Any = container.streams[index]
+        limit_decoder(stream)
+        for ordinal, packet in enumerate(packets(container, [stream])):
+            # New parameters of the codec come with a packet of their own choice.
+            new = packet.has_sidedata("new_extradata")
+            if packet.size and ordinal not in chosen and not new:
+                continue
+            for frame in decode_packet(packet, PacketCount()):
+                sizes.add((frame.width, frame.height))  # type: ignore[union-attr]
+    sizes = {size for size in sizes if max(size) <= MAX_SIDE}
+    return max(sizes, key=lambda size: size[0] * size[1]) if len(sizes) > 1 else None
 
 
 def _check_rest(path: Path, read: int) -> None:
