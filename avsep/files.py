@@ -61,6 +61,12 @@ def shortened(name: str, max_bytes: int) -> str:
     return name if len(encoded) <= max_bytes else encoded[:max_bytes].decode("utf-8", "ignore")
 
 
+def remove_temporary_files(directory: Path) -> None:
+    """Remove what a killed process has left of `atomic_path` anywhere in a folder."""
+    for path in directory.rglob(".*.tmp*"):
+        path.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` atomically."""
     with atomic_path(path) as temporary:

@@ -6,52 +6,80 @@ import atexit
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
-from avsep.errors import ItemError, Reason
+from avsep.errors import CheckError, ItemError, Reason
 
 log = logging.getLogger(__name__)
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+# Below it: the folder of a run, that of multiprocessing, and a socket.
+MAX_TEMP_BYTES = 107 - len("/avsep-12345678/pymp-12345678/listener-12345678")
+
 _pools: dict[int, ProcessPoolExecutor] = {}
 _interrupted = threading.Event()
 
 
-def follow_parent(parent: int) -> None:
-    """End this process soon after process `parent` has gone, even by SIGKILL.
+def follow_parent(parent: int, temp: Path | None = None) -> None:
+    """End this process soon after its parent has gone, even by SIGKILL.
 
     Args:
-        parent: id of the parent, or of an ancestor; 0 to do nothing.
+        parent: id of the parent, which may have gone already; 0 to do nothing.
+        temp: a temporary folder of the parent, which is then removed.
     """
-    is_child = os.getppid() == parent
 
     def watch() -> None:
-        # A dead parent that nobody has waited for still exists, but is no longer our parent.
-        while _exists(parent) and (not is_child or os.getppid() == parent):
+        while os.getppid() == parent:
             time.sleep(0.5)
+        if temp:
+            shutil.rmtree(temp, ignore_errors=True)
         os._exit(1)
 
     if parent:
         threading.Thread(target=watch, daemon=True).start()
 
 
-def _exists(process: int) -> bool:
+@contextmanager
+def short_temp_folder() -> Iterator[Path]:
+    """A new temporary folder with a path short enough for sockets, removed at the end.
+
+    The kernel limits the path of a socket to 107 bytes. Batch systems set TMPDIR to longer ones,
+    with which loader processes could not send what they have loaded.
+
+    Raises:
+        CheckError: there is no short folder that can be written to.
+    """
+    usual = tempfile.gettempdir()
+    for base in (usual, "/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108
+        if len(os.fsencode(base)) > MAX_TEMP_BYTES:
+            continue
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="avsep-", dir=base))
+            break
+        except OSError:
+            continue
+    else:
+        raise CheckError(
+            f"no folder for sockets: {usual} is longer than {MAX_TEMP_BYTES} bytes or cannot be"
+            " written to, nor can /tmp; set TMPDIR to a short folder."
+        )
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it exists and belongs to another user
-        return True
-    return True
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start_worker(parent: int) -> None:
@@ -102,6 +130,11 @@ def interrupt_items() -> None:
     """
     _interrupted.set()
     close_pools()
+
+
+def is_interrupted() -> bool:
+    """Whether this process was asked to end, see `interrupt_items`."""
+    return _interrupted.is_set()
 
 
 def in_child(job: Callable[[], Out], *, timeout_s: float) -> Out:

@@ -8,15 +8,22 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 LINE_EVERY_S = 15.0
+SPEED_PERIOD_S = 1800.0  # which the time left is estimated from
 
-Progress = Callable[[int], None]
-"""Called with the number of items that have just ended."""
+# Set for a process that trains by the one that started it and reads what it prints: it wants lines
+# of steps, which are not for people. With the value `BAR_ABOVE`, it shows a bar of its own.
+STEP_LINES = "AVSEP_STEP_LINES"
+STEP_LINE = "avsep-step "  # followed by the steps done and their total
+BAR_ABOVE = "bar"
+
+Progress = Callable[[float], None]
+"""Called with the number of items that have just ended; a long item may end by shares of it."""
 
 StepProgress = Callable[[str, int], AbstractContextManager[Progress]]
 """Called with the title of a step and its number of items; yields a `Progress` for that step."""
 
 
-def no_progress(_: int) -> None:
+def no_progress(_: float) -> None:
     """Discard progress."""
 
 
@@ -41,22 +48,42 @@ def show_progress(title: str, total: int) -> Iterator[Progress]:
         yield _lines(title, total)
 
 
+def duration(seconds: float) -> str:
+    """A time in words for people, e.g. `2 h 13 min`, `4 min` or `35 s`."""
+    minutes = round(seconds / 60)
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 @contextmanager
 def _bar(title: str, total: int) -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
     from rich.progress import Progress as RichProgress
+    from rich.text import Text
 
-    columns = (
-        TextColumn("{task.description:>18}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(title, total=total)
+    class Done(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            # Of a single item, e.g. a training, the share tells more.
+            share = f"{task.percentage:.0f} %" if total == 1 else f"{task.completed:.0f}/{total}"
+            return Text(share if total else f"{task.completed:.0f}")
 
-        def advance(count: int) -> None:
+    class Left(ProgressColumn):
+        max_refresh = 0.5
+
+        def render(self, task: Task) -> Text:
+            left = task.time_remaining
+            return Text("" if left is None or task.finished else f"{duration(left)} left")
+
+    columns = (TextColumn("{task.description:>18}"), BarColumn(), Done(), Left())
+    console = Console(stderr=True)
+    with RichProgress(
+        *columns, console=console, transient=True, speed_estimate_period=SPEED_PERIOD_S
+    ) as bars:
+        task = bars.add_task(title, total=total or None)
+
+        def advance(count: float) -> None:
             bars.advance(task, count)
 
         yield advance
@@ -64,14 +91,18 @@ def _bar(title: str, total: int) -> Iterator[Progress]:
 
 def _lines(title: str, total: int) -> Progress:
     started = shown = time.monotonic()
-    done = 0
+    done = 0.0
 
-    def advance(count: int) -> None:
+    def advance(count: float) -> None:
         nonlocal done, shown
-        done += count
+        whole, done = int(done), done + count
         now = time.monotonic()
-        if now - shown >= LINE_EVERY_S:
+        # A share of an item says nothing here: what is so long prints lines of its own.
+        if now - shown >= LINE_EVERY_S and int(done) > whole:
             shown = now
-            print(f"{title}: {done} of {total}, {now - started:.0f} s", file=sys.stderr, flush=True)
+            passed = now - started
+            left = f", {duration(passed / done * (total - done))} left" if done < total else ""
+            text = f"{title}: {done:.0f} of {total}, {duration(passed)}{left}"
+            print(text, file=sys.stderr, flush=True)
 
     return advance

@@ -54,16 +54,16 @@ class _ProgressArtifact:
     """A progress bar in the Prefect page, updated now and then from any thread."""
 
     def __init__(self, stage: str, total: int) -> None:
-        self._total, self._done, self._shown = max(total, 1), 0, 0.0
+        self._total, self._done, self._shown = max(total, 1), 0.0, 0.0
         self._lock = threading.Lock()
         created = create_progress_artifact(progress=0.0, key=f"{stage}-progress")
         self._id: UUID = created if isinstance(created, UUID) else UUID(str(created))
 
-    def __call__(self, count: int) -> None:
+    def __call__(self, count: float) -> None:
         with self._lock:
             self._done += count
             now = time.monotonic()
-            if now - self._shown < PROGRESS_EVERY_S and self._done < self._total:
+            if now - self._shown < PROGRESS_EVERY_S and self._done < self._total - 1e-6:
                 return
             self._shown = now
             percent = min(100.0, 100.0 * self._done / self._total)
@@ -99,7 +99,7 @@ def _run(stage: str, root: str, model: str) -> StageReport:
         artifact = _ProgressArtifact(stage, total)
         with show_progress(title, total) as bar:
 
-            def advance(count: int) -> None:
+            def advance(count: float) -> None:
                 bar(count)
                 artifact(count)
 
@@ -163,6 +163,8 @@ def children_end_first() -> Iterator[None]:
         exit_timer = threading.Timer(GRACE_S, os._exit, (128 + number,))
         exit_timer.daemon = True
         exit_timer.start()
+        if number == signal.SIGTERM:  # what Prefect makes of it has no words
+            os.write(2, b"avsep: the stage was ended; run it again to go on.\n")
         interrupt_items()
         for child in psutil.Process().children():
             with contextlib.suppress(psutil.NoSuchProcess):

@@ -7,6 +7,7 @@ The stages `pretrain` and `train` start it with the settings that they wrote. By
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from avsep.processes import follow_parent
 from avsep.settings import as_values, build
 from avsep.workspace import PARAMS, Workspace
 from pipeline.config import for_model, load_config
-from pipeline.execution.launch import exit_code
+from pipeline.execution.launch import TEMP, exit_code
 from pipeline.execution.training_run import prepare_directory
 from pipeline.stages import STAGES, pretrain, train
 
@@ -36,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, help="settings that the stage wrote, instead")
     parser.add_argument("--parent", type=int, default=0, help="process to end with")
     given = parser.parse_args(arguments)
-    follow_parent(given.parent)
+    temp = os.environ.get(TEMP)
+    follow_parent(given.parent, Path(temp) if temp else None)
     return exit_code(lambda: _train(given))
 
 

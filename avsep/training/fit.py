@@ -5,29 +5,42 @@ A run goes on from its last checkpoint, and then leaves the same files as an unb
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
-import sys
+import os
+import tempfile
 import warnings
+from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar, Timer
+from lightning.fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    TorchElasticEnvironment,
+)
+from lightning.pytorch.callbacks import EarlyStopping, Timer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from torch.utils.data import DataLoader, Dataset
 
+from avsep.errors import CheckError
 from avsep.loading.mixtures import Item, collate
 from avsep.loading.sampler import EpochSampler, ListSampler
-from avsep.training.checkpoints import BEST, LAST, read_checkpoint
+from avsep.processes import MAX_TEMP_BYTES, follow_parent, short_temp_folder
+from avsep.training.checkpoints import LAST, CheckpointFiles, Checkpoints, read_checkpoint
 from avsep.training.config import TENSORBOARD, FitSettings, RunSettings
-from avsep.training.logs import ProgressLines, RunFiles
+from avsep.training.logs import RunFiles, TrainingProgress
 from avsep.training.precision import Precision, PrecisionChoice, time_precisions
 from avsep.training.process import pick_device, rank_and_ranks, ranks_here
 from avsep.training.step_times import StepTimes
 from avsep.training.task import Batch, FitTask
+
+LOADER_TIMEOUT_S = 300  # for one batch
 
 
 def fit(
@@ -51,7 +64,8 @@ def fit(
         name: name of the run, for lines on the terminal.
 
     Raises:
-        CheckError: a damaged checkpoint, or too many non-finite steps.
+        CheckError: a damaged checkpoint, too many non-finite steps, a loading process that was
+            killed or hangs, or memory that ran out.
         KeyboardInterrupt: the run was interrupted; the last checkpoint stands.
     """
     _hide_irrelevant_warnings()
@@ -74,6 +88,8 @@ def fit(
         collate_fn=collate,
         num_workers=run.workers,
         persistent_workers=run.workers > 0,
+        timeout=LOADER_TIMEOUT_S if run.workers else 0,
+        worker_init_fn=partial(_start_loader, os.getpid()),
     )
     listed = ListSampler(
         num_items=len(val),  # type: ignore[arg-type]
@@ -84,15 +100,67 @@ def fit(
     val_loader = DataLoader(val, batch_sampler=listed, collate_fn=collate)
 
     trainer = _trainer(settings, device, directory, _callbacks(task, directory, name))
-    trainer.fit(
-        task,
-        train_loader,
-        val_loader,
-        ckpt_path=str(last) if last.exists() else None,
-        weights_only=True,
-    )
+    with _sockets_work(run.workers), _one_sentence():
+        try:
+            trainer.fit(
+                task,
+                train_loader,
+                val_loader,
+                ckpt_path=str(last) if last.exists() else None,
+                weights_only=True,
+            )
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            if not trainer.interrupted:
+                raise
     if trainer.interrupted:
         raise KeyboardInterrupt
+
+
+# --- loaders
+
+
+def _start_loader(parent: int, _: int) -> None:
+    follow_parent(parent)
+
+
+@contextlib.contextmanager
+def _sockets_work(workers: int) -> Iterator[None]:
+    """Loader processes send what they load through sockets, which need a short temporary folder."""
+    usual = tempfile.gettempdir()
+    if not workers or len(os.fsencode(usual)) <= MAX_TEMP_BYTES:
+        yield
+        return
+    with short_temp_folder() as folder:
+        tempfile.tempdir = str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = usual
+
+
+@contextlib.contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Say what has run out, or which process has gone, in place of PyTorch's traceback."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise CheckError(f"the memory of the GPU ran out; lower fit.batch. {error}") from error
+    except MemoryError as error:
+        raise CheckError("memory ran out; lower fit.batch or cache_mb.") from error
+    except RuntimeError as error:
+        text = str(error)
+        if text.startswith("DataLoader timed out"):
+            raise CheckError(
+                f"no training items came for {LOADER_TIMEOUT_S} s: the disk is too slow, or a"
+                " loading process hangs; set workers to 0 to load them in the training process."
+            ) from error
+        if text.startswith("DataLoader worker") and ("killed" in text or "exited" in text):
+            raise CheckError(
+                "a process that loads training items was killed, perhaps because memory ran out;"
+                " the same command goes on from the checkpoint. Lower workers or cache_mb if it"
+                " happens again."
+            ) from error
+        raise
 
 
 # --- the number format
@@ -135,19 +203,12 @@ def _to_device(batch: Batch, device: torch.device) -> Batch:
 
 def _callbacks(task: FitTask, directory: Path, name: str) -> list[pl.Callback]:
     settings = task.settings
-    checkpoints = ModelCheckpoint(
-        directory,
-        filename=BEST.removesuffix(".ckpt"),
-        monitor=task.monitor,
-        mode="max",
-        save_top_k=1,
-        save_last=True,
-        # Not on validation end: at that point Lightning's loops are in the middle of an epoch.
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-    callbacks: list[pl.Callback] = [RunFiles(directory), StepTimes(directory), checkpoints]
-    callbacks.append(RichProgressBar() if sys.stdout.isatty() else ProgressLines(name))
+    callbacks: list[pl.Callback] = [
+        RunFiles(directory),
+        StepTimes(directory),
+        Checkpoints(directory),
+        TrainingProgress(name),
+    ]
     if settings.patience:
         callbacks.append(
             EarlyStopping(
@@ -173,7 +234,8 @@ def _trainer(
         default_root_dir=directory,
         use_distributed_sampler=False,  # our samplers know the ranks
         num_sanity_val_steps=0,
-        enable_progress_bar=sys.stdout.isatty(),
+        enable_progress_bar=False,
+        plugins=[CheckpointFiles(), _environment()],
         enable_model_summary=False,
         log_every_n_steps=1,
     )
@@ -188,6 +250,12 @@ def _strategy(device: torch.device) -> Strategy:
         find_unused_parameters=True,
         timeout=timedelta(minutes=10),
     )
+
+
+def _environment() -> ClusterEnvironment:
+    # Chosen here: Lightning would take the variables of Slurm or MPI around us for our ranks.
+    torchrun = TorchElasticEnvironment.detect()
+    return TorchElasticEnvironment() if torchrun else LightningEnvironment()
 
 
 def _tensorboard(directory: Path) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,18 @@ from typing import Any
 import lightning.pytorch as pl
 
 from avsep.files import write_json, write_text
-from avsep.training.task import FitTask
+from avsep.progress import (
+    BAR_ABOVE,
+    STEP_LINE,
+    STEP_LINES,
+    Progress,
+    duration,
+    show_progress,
+)
+from avsep.training.task import FitTask, best_row
 
 LINE_EVERY_S = 15.0
+TELL_EVERY_S = 1.0
 
 
 class RunFiles(pl.Callback):
@@ -41,7 +53,7 @@ def write_history(directory: Path, history: list[dict[str, float]], monitor: str
     writer.writerow(names)
     writer.writerows([f"{row.get(name, float('nan')):.9g}" for name in names] for row in history)
     write_text(directory / "log.csv", text.getvalue())
-    best = max(history, key=lambda row: row[monitor])
+    best = best_row(history, monitor)
     metrics = {
         "best_step": int(best["step"]),
         "steps": int(history[-1]["step"]),
@@ -65,19 +77,32 @@ def _rounded(value: float) -> float | None:
     return round(value, 6) if value == value and abs(value) != float("inf") else None
 
 
-class ProgressLines(pl.Callback):
-    """Prints a line every 15 seconds; for logs and pipes, where a bar is of no use."""
+class TrainingProgress(pl.Callback):
+    """Shows steps, loss and the time left: a bar on a terminal, a line now and then elsewhere.
+
+    The process that started this one may show the bar itself. Then it is told the steps.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._started = self._shown = time.monotonic()
+        self._started = self._shown = self._told = time.monotonic()
         self._first_step = 0
+        self._bar = contextlib.ExitStack()
+        self._advance: Progress | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         assert isinstance(pl_module, FitTask)
         self._started = self._shown = time.monotonic()
-        self._first_step = pl_module.steps_done
+        self._first_step = done = pl_module.steps_done
+        if not trainer.is_global_zero:
+            return
+        if os.environ.get(STEP_LINES):
+            self._tell(pl_module)
+        elif sys.stderr.isatty():
+            bar = show_progress(self._name, pl_module.settings.steps)
+            self._advance = self._bar.enter_context(bar)
+            self._advance(done)
 
     def on_train_batch_end(
         self,
@@ -87,17 +112,29 @@ class ProgressLines(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Print the step, the loss and the time left."""
+        """Show the step, the loss and the time left."""
         assert isinstance(pl_module, FitTask)
-        now = time.monotonic()
-        if not trainer.is_global_zero or now - self._shown < LINE_EVERY_S:
+        if not trainer.is_global_zero:
             return
-        self._shown = now
-        done, total = pl_module.steps_done, pl_module.settings.steps
-        per_step = (now - self._started) / max(1, done - self._first_step)
+        now = time.monotonic()
+        if os.environ.get(STEP_LINES) and now - self._told >= TELL_EVERY_S:
+            self._told = now
+            self._tell(pl_module)
+        if self._advance:
+            self._advance(1)
+        elif os.environ.get(STEP_LINES) != BAR_ABOVE and now - self._shown >= LINE_EVERY_S:
+            self._shown = now
+            self._print_line(pl_module, now - self._started)
+
+    def _tell(self, task: FitTask) -> None:
+        print(f"{STEP_LINE}{task.steps_done} {task.settings.steps}", flush=True)
+
+    def _print_line(self, task: FitTask, elapsed: float) -> None:
+        done, total = task.steps_done, task.settings.steps
+        per_step = elapsed / max(1, done - self._first_step)
         print(
-            f"{self._name}: step {done} of {total}, loss {pl_module.last_loss:.3f},"
-            f" {per_step:.3f} s per step, {per_step * (total - done):.0f} s left",
+            f"{self._name}: step {done} of {total}, loss {task.last_loss:.3f},"
+            f" {per_step:.3f} s per step, {duration(per_step * (total - done))} left",
             flush=True,
         )
 
@@ -114,6 +151,11 @@ class ProgressLines(pl.Callback):
         )
         print(
             f"{self._name}: step {row['step']:.0f}, train loss {row['train_loss']:.3f},"
-            f" validation {scores}, {time.monotonic() - self._started:.0f} s",
+            f" validation {scores}, {duration(time.monotonic() - self._started)}",
             flush=True,
         )
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Take the bar away."""
+        self._bar.close()
+        self._advance = None

@@ -7,7 +7,10 @@ unbroken one), and the gradient's norm is needed anyway.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import signal
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -72,6 +75,14 @@ class FitTask(pl.LightningModule):
         name = self.trainer.strategy.broadcast(self.precision.name)
         if name != self.precision.name:
             self.precision = Precision(name, self.device.type)
+
+    def on_train_start(self) -> None:
+        """Let SIGTERM end this process at once; the last checkpoint stands.
+
+        Lightning's handler goes on with the step, and waits for other ranks that may have gone.
+        """
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser of the parameters that require a gradient."""
@@ -142,8 +153,15 @@ class FitTask(pl.LightningModule):
     # --- validation
 
     def on_validation_epoch_start(self) -> None:
-        """Clear the scores of the last validation."""
+        """Clear the scores of the last validation, and let all ranks validate one model.
+
+        Batch norm and codebooks follow the items of their own rank. A checkpoint holds the first
+        rank's, so a resumed run would otherwise validate another model than an unbroken one.
+        """
         self._scores = {}
+        if self.trainer.world_size > 1:
+            for buffer in (*self.model.buffers(), *self.average.buffers()):
+                torch.distributed.broadcast(buffer, src=0)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Score a batch with the averaged weights."""
@@ -208,6 +226,11 @@ class FitTask(pl.LightningModule):
         self.history = [dict(row) for row in state["history"]]
         self._plateau.load(state["plateau"])
         self.precision.load(state["precision"])
+
+
+def best_row(history: Sequence[dict[str, float]], monitor: str) -> dict[str, float]:
+    """The first of the rows with the highest score; NaN is the lowest."""
+    return max(history, key=lambda row: row[monitor] if row[monitor] == row[monitor] else -math.inf)
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

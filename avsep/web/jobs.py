@@ -217,8 +217,8 @@ class Jobs:
             job.step, job.done, job.total = title, 0, total
             before, part = finished, SHARES.get(title, 0.0)
 
-            def advance(count: int) -> None:
-                job.done += count
+            def advance(count: float) -> None:
+                job.done += int(count)
                 job.share = before + part * min(1.0, job.done / max(1, total))
                 if job.cancelled:
                     raise _CancelledError

@@ -10,14 +10,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avsep.errors import FAILURE_KINDS, CheckError, Reason, State, UsageError
 from avsep.files import read_json, write_json
 from avsep.outcome import Outcome
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
-from pipeline.execution.stage import Batch
+
+if TYPE_CHECKING:
+    from pipeline.execution.stage import Batch
 
 SUFFIX = ".done.json"
 

@@ -13,12 +13,17 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from avsep.errors import CheckError
+from avsep.errors import CheckError, Reason, State
 from avsep.outcome import Counts, Outcome
 from avsep.progress import Progress, StepProgress, hidden_progress
 from avsep.workspace import Workspace
 from pipeline.disk import check_space
 from pipeline.execution.ledger import Ledger
+from pipeline.execution.markers import clear_failures
+
+# Failures that say nothing about the item. A clip that kills its worker or never ends would do so
+# in each run: it stays failed until somebody asks for another try.
+HEALED_BY_A_RESTART = (Reason.OUT_OF_SPACE,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +81,8 @@ class Stage:
         work: does one batch, or what is left of it; returns the outcome of each item.
         finish: publishes the output of the finished batches.
         per_model: whether it runs once per model.
+        resumes: whether the same command goes on with an item that has failed; else failures stay
+            until somebody asks to try them again.
     """
 
     name: str
@@ -84,6 +91,7 @@ class Stage:
     work: Work
     finish: Finish
     per_model: bool = False
+    resumes: bool = False
 
 
 Submit = Callable[[Batch, Progress], Callable[[], list[Outcome]]]
@@ -112,6 +120,7 @@ def run_stage(
             cannot go on.
     """
     started = time.monotonic()
+    clear_failures(stage.name, workspace, None if stage.resumes else HEALED_BY_A_RESTART)
     batches = stage.plan(config, workspace)
     check_space(stage.name, config, workspace, batches)
     outcomes: list[Outcome] = []
@@ -127,7 +136,7 @@ def run_stage(
             outcomes += ended
     items = [outcome.item for outcome in outcomes]
     Ledger(workspace.ledger).keep_only(stage.name, items, config.model if stage.per_model else "")
-    _check_failures(stage.name, Counts.of(outcomes), getattr(config, "max_failed_share", 0.0))
+    _check_failures(stage, outcomes, getattr(config, "max_failed_share", 0.0))
     report = stage.finish(config, workspace, batches, outcomes)
     return replace(report, seconds=time.monotonic() - started)
 
@@ -146,12 +155,17 @@ def _record(workspace: Workspace, stage: str, batch: Batch, outcomes: list[Outco
     Ledger(workspace.ledger).record(stage, outcomes)
 
 
-def _check_failures(stage: str, counts: Counts, max_failed_share: float) -> None:
+def _check_failures(stage: Stage, outcomes: Sequence[Outcome], max_failed_share: float) -> None:
+    counts = Counts.of(outcomes)
     failed = counts.failed.total()
-    if counts.total and failed / counts.total > max_failed_share:
-        reasons = ", ".join(f"{code} {n}" for code, n in sorted(counts.failed.items()))
-        raise CheckError(
-            f"{stage}: {failed} of {counts.total} items failed ({reasons}), more than the share"
-            f" {max_failed_share:g} that params.yaml allows; `avsep ledger failures {stage}`"
-            f" names them, `avsep run {stage} --retry-failed` tries them again."
-        )
+    if not counts.total or failed / counts.total <= max_failed_share:
+        return
+    if stage.resumes:
+        first = next(outcome for outcome in outcomes if outcome.state is State.FAILED)
+        raise CheckError(f"{stage.name} {first.item} failed: {first.message}")
+    reasons = ", ".join(f"{code} {n}" for code, n in sorted(counts.failed.items()))
+    raise CheckError(
+        f"{stage.name}: {failed} of {counts.total} items failed ({reasons}), more than the share"
+        f" {max_failed_share:g} that params.yaml allows; `avsep ledger failures {stage.name}`"
+        f" names them, `avsep run {stage.name} --retry-failed` tries them again."
+    )

@@ -88,4 +88,4 @@ def train_here(config: PretrainConfig, workspace: Workspace, directory: Path) ->
     pretrain_lipcoder(config.lipcoder, config, store, directory)
 
 
-STAGE = Stage(NAME, PretrainConfig, plan, work, finish)
+STAGE = Stage(NAME, PretrainConfig, plan, work, finish, resumes=True)

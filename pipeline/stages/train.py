@@ -170,4 +170,4 @@ def _folder(workspace: Workspace, needed: str) -> Path:
     return workspace.lipcoder if needed == LIPCODER.name else workspace.run(needed)
 
 
-STAGE = Stage(NAME, TrainConfig, plan, work, finish, per_model=True)
+STAGE = Stage(NAME, TrainConfig, plan, work, finish, per_model=True, resumes=True)

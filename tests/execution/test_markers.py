@@ -1,16 +1,19 @@
 from pathlib import Path
 
-from avsep.errors import Reason
+import pytest
+
+from avsep.errors import CheckError, Reason
 from avsep.outcome import Outcome
 from avsep.workspace import Workspace
 from pipeline.execution.markers import (
     clear_failures,
+    known_outcomes,
     marker_path,
     read_marker,
     remove_stale_files,
     write_marker,
 )
-from pipeline.execution.stage import Batch
+from pipeline.execution.stage import Batch, Stage, run_stage
 
 DONE = [Outcome.done("a"), Outcome.ended("b", Reason.SILENT, "quiet")]
 
@@ -58,3 +61,35 @@ def test_files_of_batches_that_are_no_longer_planned_are_removed(tmp_path: Path)
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["other.txt", "x.done.json", "x.jsonl"]
     assert read_marker(workspace, "clean", batches[0]) is not None
+
+
+def test_a_full_disk_is_no_reason_to_leave_an_item_out_of_the_next_run(tmp_path: Path):
+    workspace = Workspace(tmp_path)
+    batch = Batch(name="b0", items=("a", "b", "c"), settings="1")
+    ends = {"a": Reason.OUT_OF_SPACE, "b": Reason.WORKER_DIED}
+    tried: list[str] = []
+
+    def work(_config, _workspace, _batch, _progress):
+        if marked := read_marker(workspace, "clean", batch):
+            return marked[0]
+        known = known_outcomes(workspace, "clean", batch)
+        left = sorted(set(batch.items) - {outcome.item for outcome in known})
+        tried.extend(left)
+        made = [Outcome.ended(i, ends[i], "") if i in ends else Outcome.done(i) for i in left]
+        write_marker(workspace, "clean", batch, [*known, *made])
+        return [*known, *made]
+
+    for resumes in (False, True):
+        stage = Stage("clean", object, lambda *_: [batch], work, no_finish, resumes=resumes)
+        with pytest.raises(CheckError):
+            run_stage(stage, object(), workspace)
+    ends.pop("a")
+    stage = Stage("clean", object, lambda *_: [batch], work, no_finish)
+    with pytest.raises(CheckError, match="worker_died 1"):
+        run_stage(stage, object(), workspace)
+    # Else a clip that kills its worker would do so in each run.
+    assert tried == ["a", "b", "c", "a", "b", "a"]
+
+
+def no_finish(*_):
+    raise AssertionError("too many items failed")

@@ -29,7 +29,7 @@ SECTION = {
 }
 
 
-def launch_here(module, arguments, *, devices):
+def launch_here(module, arguments, *, devices, **_):
     """Train in this process: a child would not know the toy."""
     assert importlib.import_module(module).main(arguments) == 0
     torch.use_deterministic_algorithms(False)

@@ -141,9 +141,7 @@ def test_two_processes_take_equal_steps_and_end_with_equal_weights(tmp_path, mon
     one, other = (torch.load(tmp_path / f"rank{i}.pt", weights_only=True) for i in (0, 1))
     assert one["steps"] == other["steps"] == 12
     assert one["skipped"] == other["skipped"] == 1  # poisoned on one rank only
-    names = [name for name in one["model"] if "running" not in name and "num_" not in name]
-    assert len(names) == 7
-    for name in names:
+    for name in one["model"]:  # statistics of batch norm too: all ranks validate one model
         assert torch.equal(one["model"][name], other["model"][name]), name
         assert torch.equal(one["average"][name], other["average"][name]), name
     assert one["history"] == other["history"]

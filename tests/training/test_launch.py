@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -6,12 +7,13 @@ import textwrap
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline.execution.launch import ChildError, launch
 
 TRAINEE = """
-import argparse, sys, time
+import argparse, json, os, subprocess, sys, time
 from avsep.processes import follow_parent
 def main():
     parser = argparse.ArgumentParser()
@@ -19,14 +21,23 @@ def main():
     parser.add_argument("--parent", type=int)
     arguments = parser.parse_args()
     follow_parent(arguments.parent)
+    if arguments.what == "environment":
+        print(json.dumps(dict(os.environ)))
+        return
+    if arguments.what == "forks":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        print("started")
+        child.wait()
     print("hello", arguments.what)
+    if arguments.what == "steps":
+        print("avsep-step 1 4")
+        print("avsep-step 2 4")
     if arguments.what == "fails":
         print("avsep: the lips are missing.", file=sys.stderr)
         sys.exit(1)
     if arguments.what == "crashes":
         raise RuntimeError("boom")
     if arguments.what == "sleeps":
-        import os
         open("pid", "w").write(str(os.getpid()))
         time.sleep(60)
 main()
@@ -81,3 +92,61 @@ def test_no_child_outlives_its_parent(trainee, number):
         time.sleep(0.05)
     else:
         pytest.fail("the child is still there")
+
+
+def test_nothing_of_a_training_outlives_a_rank_that_was_killed(trainee):
+    def on_line(line):
+        lines.append(line)
+        if len(lines) == 2:  # each rank has started its child
+            found.extend(psutil.Process().children(recursive=True))
+            ranks = sorted(
+                (p for p in found if "trainee" in p.cmdline()), key=lambda p: p.environ()["RANK"]
+            )
+            ranks[1].send_signal(signal.SIGKILL)
+
+    lines, found = [], []
+    started = time.monotonic()
+    with pytest.raises(ChildError, match="process 2 of 2 was ended by SIGKILL") as raised:
+        launch("trainee", ["forks"], devices=2, on_line=on_line)
+    assert raised.value.code == -signal.SIGKILL
+    assert time.monotonic() - started < 30
+    assert len(found) >= 4
+    _, left = psutil.wait_procs(found, timeout=5)
+    assert not left
+
+
+def test_ranks_meet_on_the_loopback_address_whatever_is_around(trainee, monkeypatch):
+    for name, value in {
+        "MASTER_ADDR": "far.invalid", "RANK": "5", "WORLD_SIZE": "8", "NODE_RANK": "1",
+        "TORCHELASTIC_RUN_ID": "x", "TMPDIR": str(trainee / ("x" * 118)),
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    (trainee / ("x" * 118)).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", None)
+    lines = []
+    launch("trainee", ["environment"], devices=2, on_line=lines.append)
+    ranks = [json.loads(line) for line in sorted(lines) if line.startswith("{")]
+    assert sorted(rank["RANK"] for rank in ranks) == ["0", "1"]
+    for rank in ranks:
+        assert rank["MASTER_ADDR"] == "127.0.0.1"
+        assert rank["GLOO_SOCKET_IFNAME"] in ("lo", "lo0")
+        assert (rank["WORLD_SIZE"], rank["NODE_RANK"]) == ("2", "0")
+        assert "TORCHELASTIC_RUN_ID" not in rank
+        assert len(rank["TMPDIR"]) <= 107 - len("/pymp-12345678/listener-12345678")
+        assert not Path(rank["TMPDIR"]).exists()
+    launch("trainee", ["environment"], devices=1, on_line=lines.append)
+    assert json.loads(lines[-1])["WORLD_SIZE"] == "1"
+
+
+def test_a_wait_for_the_ranks_is_said(trainee, monkeypatch):
+    monkeypatch.setattr("pipeline.execution.launch.WAITING_EVERY_S", 0.0)
+    lines = []
+    launch("trainee", ["works"], on_line=lines.append)
+    assert lines[0].startswith("waiting for the training to start, ")
+
+
+def test_steps_are_told_and_not_shown(trainee):
+    lines, steps = [], []
+    launch("trainee", ["steps"], on_line=lines.append, on_step=lambda *step: steps.append(step))
+    assert lines == ["hello steps"]
+    assert steps == [(1, 4), (2, 4)]

@@ -1,0 +1,167 @@
+"""A training that is killed, in whatever way, ends at once and goes on by the same command."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+import yaml
+
+from avsep.errors import CheckError
+from avsep.training.checkpoints import read_checkpoint
+from avsep.workspace import Workspace
+from pipeline.execution import training_run
+from tests.stages.test_train_stage import PARAMS, fit
+from tests.support.synthetic_workspace import make_workspace
+
+ROOT = Path(__file__).parents[2]
+MODEL = "vovit-s1"
+LIMIT_S = 240  # of a training that takes 10 s on an idle machine
+
+
+@dataclass
+class Project:
+    """A project whose training has started, and its processes."""
+
+    space: Workspace
+    environment: dict[str, str] = field(default_factory=dict)
+    prefix: list[str] = field(default_factory=lambda: [sys.executable])
+
+    def start(self):
+        words = ["-m", "avsep", "run", "train", "--model", MODEL, "--root", str(self.space.root)]
+        return subprocess.Popen(
+            [*self.prefix, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | self.environment,
+        )
+
+    def run(self):
+        """The whole command; returns what it said."""
+        process = self.start()
+        said = process.communicate(timeout=LIMIT_S)
+        assert process.returncode == 0, said
+        return "".join(said)
+
+    def start_and_wait(self):
+        """The command, with its first checkpoint written, and the processes below it."""
+        process = self.start()
+        last = self.space.work("train") / MODEL / "last.ckpt"
+        deadline = time.monotonic() + LIMIT_S
+        while not last.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return process, psutil.Process(process.pid).children(recursive=True)
+
+    def results(self):
+        folder = self.space.run(MODEL)
+        files = [folder / name for name in ("log.csv", "metrics.json", "model.safetensors")]
+        return [path.read_bytes() for path in files]
+
+    def weights(self):
+        return read_checkpoint(self.space.run(MODEL) / "last.ckpt")["state_dict"]
+
+
+def make_project(folder, **settings):
+    space = make_workspace(folder)
+    values = yaml.safe_load(yaml.safe_dump(PARAMS))
+    values["train"] |= {
+        **settings,
+        "vovit_s1": {**values["train"]["vovit_s1"], "fit": fit(steps=8)},
+    }
+    (space.root / "params.yaml").write_text(yaml.safe_dump(values))
+    return Project(space)
+
+
+def trains(process):
+    return "pipeline.train" in process.cmdline()
+
+
+def wait_for_the_end(processes, seconds=10.0):
+    _, left = psutil.wait_procs(processes, timeout=seconds)
+    assert not left
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """What a training with so many devices gives when nothing happens."""
+    known = {}
+
+    def results(devices):
+        if devices not in known:
+            folder = tmp_path_factory.mktemp(f"unbroken{devices}")
+            known[devices] = make_project(folder, devices=devices)
+            known[devices].run()
+        return known[devices]
+
+    return results
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("devices", "victim", "number", "code", "sentence"),
+    [
+        (1, "rank", signal.SIGKILL, 1, "the training process was ended by SIGKILL"),
+        (2, "rank", signal.SIGKILL, 1, "training process 2 of 2 was ended by SIGKILL"),
+        (2, "loader", signal.SIGKILL, 1, "a process that loads training items was killed"),
+        (2, "stage", signal.SIGTERM, 143, "train was ended; run it again to go on"),
+    ],
+)
+def test_the_same_command_goes_on(unbroken, tmp_path, devices, victim, number, code, sentence):
+    workers = 1 if victim == "loader" else 0
+    project = make_project(tmp_path, devices=devices, workers=workers)
+    process, below = project.start_and_wait()
+    ranks = [child for child in below if child.ppid() == process.pid and trains(child)]
+    loaders = [child for child in below if child.ppid() in {rank.pid for rank in ranks}]
+    target = {"rank": ranks, "loader": loaders, "stage": [process]}[victim][-1]
+    target.send_signal(number)
+    wait_for_the_end(below)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == code, (out, err)
+    (ours,) = (line for line in err.splitlines() if line.startswith("avsep: "))
+    assert sentence in ours
+    assert "Traceback" not in out + err
+    last = read_checkpoint(project.space.work("train") / MODEL / "last.ckpt")
+    assert 0 < last["avsep"]["steps_done"] < 8
+    assert "as in the checkpoint that is resumed" in project.run()
+    assert project.results() == unbroken(devices).results()
+    expected = unbroken(devices).weights()
+    assert all(torch.equal(value, expected[name]) for name, value in project.weights().items())
+    assert not list(project.space.root.rglob(".*tmp*"))
+
+
+@pytest.mark.slow
+def test_a_long_temporary_folder_and_a_host_without_address_do_no_harm(unbroken, tmp_path):
+    temp = tmp_path / ("job" * 40)
+    temp.mkdir()
+    project = make_project(tmp_path / "project", devices=2, workers=1)
+    project.environment["TMPDIR"] = str(temp)
+    alone = ["unshare", "--user", "--map-root-user", "--uts"]
+    if shutil.which("unshare") and not subprocess.run([*alone, "true"], check=False).returncode:
+        code = (
+            "import os, socket, sys; socket.sethostname('nowhere.invalid');"
+            "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+        )
+        project.prefix = [*alone, sys.executable, "-c", code]
+    project.run()
+    assert project.results() == unbroken(2).results()
+    assert not list(temp.iterdir())
+
+
+def test_two_trainings_of_one_model_do_not_share_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_run, "LOCK_TIMEOUT_S", 0.2)
+    with (
+        training_run.locked(tmp_path / "toy.lock", "toy"),
+        pytest.raises(CheckError, match="toy is being trained by another process here"),
+        training_run.locked(tmp_path / "toy.lock", "toy"),
+    ):
+        pass
+    with training_run.locked(tmp_path / "toy.lock", "toy"):
+        pass
