@@ -20,14 +20,18 @@ def ranks_here() -> int:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device of this process: `cpu`, `cuda`, or `auto` for a GPU if there is one.
+    """The device of this process: `cpu`, `cuda`, or `auto` for a GPU where each rank has one.
 
     Raises:
-        CheckError: `cuda` without a GPU.
+        CheckError: `cuda` with fewer GPUs than ranks on this machine.
     """
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise CheckError("device is cuda, but PyTorch sees no GPU here; set it to auto or cpu.")
-    if wanted == "cpu" or not torch.cuda.is_available():
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "cuda" and count < ranks_here():
+        raise CheckError(
+            f"device is cuda with {ranks_here()} process(es) here, but PyTorch sees {count} GPU(s);"
+            " set devices to their number, or device to auto or cpu."
+        )
+    if wanted == "cpu" or count < ranks_here():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
