@@ -14,6 +14,7 @@ from avsep.errors import ItemError, Reason
 from avsep.media.container import MAX_DURATION_S, PacketCount, decode_packet, frame_time_s
 from avsep.media.geometry import Geometry, geometry, native_size
 from avsep.media.mono import mix_to_mono, single_channel
+from avsep.media.steady import JITTER_S, steadied
 from avsep.media.streams import open_audio, open_video
 from avsep.schema import FPS, RATE_HZ
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 # Sound is also read beyond both ends of the span, so that the resampling filter starts and ends on
 # real sound. A whole second is a whole number of samples at any rate.
 _MARGIN_S = 1
-# Some containers round time stamps to milliseconds. Up to this difference, samples simply follow
-# each other; above it, there is a gap or an overlap.
-_JITTER_S = 0.010
 # A picture exactly half way between two of ours (at 50 per second) belongs to the later one.
 _TIE_S = 0.001
 # So long a damaged picture is replaced by the one before it; longer, and lips would stand still.
@@ -55,12 +53,12 @@ def read_audio(path: Path, start_s: float, num_samples: int) -> np.ndarray:
     rate_hz, buffer = RATE_HZ, np.zeros(0, np.float32)
     position = 0
     count = PacketCount()
-    for time_s, rate_hz, block in _sound_blocks(path, count):
+    for time_s, rate_hz, block in steadied(_sound_blocks(path, count)):
         if not len(buffer):
             buffer = np.zeros(round(total_s * rate_hz), np.float32)
             position = round((time_s - origin_s) * rate_hz)
         wanted = (time_s - origin_s) * rate_hz
-        if abs(wanted - position) > _JITTER_S * rate_hz:
+        if abs(wanted - position) > JITTER_S * rate_hz:
             position = round(wanted)
         _place(buffer, position, block)
         position += len(block)
@@ -93,7 +91,7 @@ def stream_audio(path: Path) -> Iterator[tuple[float, np.ndarray]]:
     resampler: _StreamResampler | None = None
     first_s = 0.0
     position = 0  # number of source samples so far
-    for time_s, rate_hz, block in _sound_blocks(path, count):
+    for time_s, rate_hz, block in steadied(_sound_blocks(path, count)):
         if resampler is None:
             first_s, resampler = time_s, _StreamResampler(rate_hz)
         wanted = (time_s - first_s) * rate_hz
@@ -103,7 +101,7 @@ def stream_audio(path: Path) -> Iterator[tuple[float, np.ndarray]]:
                 f"its sound lasts more than {MAX_DURATION_S:.0f} s of presentation.",
             )
         apart = round(wanted) - position
-        if abs(wanted - position) <= _JITTER_S * rate_hz:
+        if abs(wanted - position) <= JITTER_S * rate_hz:
             apart = 0
         for start in range(0, apart, rate_hz):
             silence = np.zeros(min(rate_hz, apart - start), np.float32)

@@ -104,7 +104,7 @@ def _largest(path: Path, index: int, keys: list[int]) -> tuple[int, int] | None:
         stream: Any = container.streams[index]
         limit_decoder(stream)
         for ordinal, packet in enumerate(packets(container, [stream])):
-            # New parameters of the codec come with a packet of their own choice.
+            # Pictures after it need the parameters that such a packet brings.
             new = packet.has_sidedata("new_extradata")
             if packet.size and ordinal not in chosen and not new:
                 continue
