@@ -71,6 +71,14 @@ def test_no_floor_imports_a_higher_one():
             assert name.split(".")[0] in allowed, f"{path} imports {name}"
 
 
+def test_the_execution_of_stages_knows_no_stage():
+    for path in (ROOT / "pipeline" / "execution").rglob("*.py"):
+        for name in _ours(path):
+            assert not name.startswith(("pipeline.stages", "pipeline.cli")), (
+                f"{path} imports {name}"
+            )
+
+
 def test_only_the_flows_know_the_orchestrators():
     for path in MODULES:
         if path.relative_to(ROOT).parts[0] != "flows":
