@@ -58,7 +58,7 @@ def stage_bytes(
     if stage == "pretrain":
         return training_bytes("lipcoder", config.lipcoder, config.lipcoder.size)
     if stage == "train":
-        return training_bytes(config.model, config.of_model, network_size(config))
+        return training_bytes(config.model, config.of_model, config.network_size)
     if stage == "evaluate":
         return tables + example_bytes(config)
     return tables
@@ -74,12 +74,6 @@ def training_bytes(model: str, section: Any, size: str) -> float | None:
     """
     parameters = num_parameters(model, size, section.overrides)
     return None if parameters is None else float(parameters * BYTES_PER_PARAMETER)
-
-
-def network_size(config: Any) -> str:
-    """The size of the network that `train` makes: VoViT's second stage has that of its first."""
-    size: str = (config.vovit_s1 if config.model == "vovit" else config.of_model).size
-    return size
 
 
 def example_bytes(config: Any) -> float:

@@ -19,7 +19,6 @@ from pipeline.disk import (
     MARGIN,
     example_bytes,
     free_bytes,
-    network_size,
     present_bytes,
     stage_bytes,
     training_bytes,
@@ -223,7 +222,7 @@ def _pretrain(config: Any, here: _Machine) -> Cost:
 def _train(config: Any, here: _Machine) -> Iterator[Cost]:
     for name in MODELS:
         chosen = replace(config, model=name)
-        size = network_size(chosen)
+        size = chosen.network_size
         cost = _training("train", name, chosen.of_model, size, chosen, here)
         yield replace(cost, model=name)
 
@@ -258,10 +257,10 @@ def _evaluate(config: Mapping[str, Any], here: _Machine) -> Cost:
     listed = config["mix"].num_mixtures(settings.split)
     mixtures = min(listed, settings.max_mixtures or listed)
     on_gpu = settings.device == "cuda" or (settings.device == "auto" and here.gpus > 0)
-    sizes = [network_size(replace(train, model=name)) for name in MODELS]
-    core_s = 0.0
-    for spec, size in zip(MODELS.values(), sizes, strict=True):
-        core_s += mixtures * _per_mixture(spec, size, config)
+    sizes = [replace(train, model=name).network_size for name in MODELS]
+    per_mixture = [
+        _per_mixture(spec, size, config) for spec, size in zip(MODELS.values(), sizes, strict=True)
+    ]
     cost = Cost(
         stage="evaluate",
         items=mixtures * len(MODELS),
@@ -271,14 +270,21 @@ def _evaluate(config: Mapping[str, Any], here: _Machine) -> Cost:
     )
     if getattr(config["mix"], f"{settings.split}_list"):  # as long as the file that it names
         return replace(cost, items=None, disk_bytes=None)
-    if on_gpu:
+    known = [core_s for core_s in per_mixture if core_s is not None]
+    if on_gpu or len(known) < len(per_mixture):
         return cost
+    core_s = mixtures * sum(known)
     source = rates.EVALUATE_SOURCE + (rates.SEPARATE_SOURCE if "full" in sizes else "")
     return replace(cost, core_s=core_s, wall_s=core_s / here.cores, rate=source)
 
 
-def _per_mixture(spec: ModelSpec, size: str, config: Mapping[str, Any]) -> float:
-    """Core-seconds per mixture: those of a demo-size model, and those of a full-size network."""
+def _per_mixture(spec: ModelSpec, size: str, config: Mapping[str, Any]) -> float | None:
+    """Core-seconds per mixture: those of a demo-size model, and those of a full-size network.
+
+    None for a model that was never measured.
+    """
+    if spec.name not in rates.EVALUATE:
+        return None
     core_s = rates.EVALUATE[spec.name]
     if size == "full":
         voices = 3 if config["mix"].protocol == "strict-3mix" else 2

@@ -36,7 +36,7 @@ from pipeline.execution.pool_settings import PoolSettings
 from pipeline.execution.stage import Batch, Stage, StageReport
 
 NAME = "clean"
-VERSION = 2  # of the check; with a new version every clip is checked again
+VERSION = 3  # of the check; with a new version every clip is checked again
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from avsep.shards.store import ShardStore
 
 NAME = "evaluate"
+VERSION = 2  # of the scores; a new version scores every mixture again
 COST = "cost"  # name of the batch and of the item that measure the cost
 # Settings that change only the speed, or only what `finish` makes of the rows.
 _WITHOUT_EFFECT = ("workers", "timeout_s", "max_failed_share", "bootstrap_samples", "seed")
@@ -56,6 +57,7 @@ def plan(config: EvaluateConfig, workspace: Workspace) -> list[Batch]:
     mixtures = _listed_mixtures(config, workspace)
     card = checkpoint.read_card(workspace.run(config.model))
     common = settings_hash(
+        VERSION,
         {k: v for k, v in as_values(config).items() if k not in _WITHOUT_EFFECT},
         [card["sha256"], card["family"], card["config"]],
         sha256_file(_manifest_path(workspace)),

@@ -48,6 +48,13 @@ class TrainSettings(RunSettings):
         """The section of the chosen model."""
         return getattr(self, _field_name(self.model))
 
+    @property
+    def network_size(self) -> str:
+        """The size of the network: that of the model that the chosen one builds on, if any."""
+        bases = [name for name in MODELS[self.model].needs if name in MODELS]
+        section: ModelTrainConfig = getattr(self, _field_name([*bases, self.model][0]))
+        return section.size
+
 
 def config_class(models: Mapping[str, ModelSpec]) -> type[TrainSettings]:
     """The class of the section `train` of `params.yaml`: the settings, and a section per model."""

@@ -16,6 +16,8 @@ from avsep.schema import Cues
 from avsep.separation.adapters import adapter_for
 from avsep.settings import build
 from avsep.weights.store import find
+from avsep.workspace import Workspace
+from pipeline.plan import plan_project
 from pipeline.stages import STAGES
 from pipeline.stages.train import config_class
 from tests.support.stage_run import run_stage
@@ -66,6 +68,16 @@ def test_a_third_family_is_trained_loaded_evaluated_and_used(registered, tmp_pat
     found = gather_model(space, "toy")
     assert found.title == "Toy"
     assert found.evaluated
+
+
+def test_a_plan_calls_unknown_what_was_never_measured(registered, tmp_path):
+    configs = {name: build(stage.config, {}, name) for name, stage in STAGES.items()}
+    found = {
+        (cost.stage, cost.model): cost for cost in plan_project(configs, Workspace(tmp_path)).costs
+    }
+    assert found["train", "toy"].core_s is None
+    assert found["evaluate", ""].core_s is None
+    assert found["train", "dolphin"].core_s > 0
 
 
 def test_without_its_entry_nothing_knows_it():
