@@ -8,31 +8,40 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from avsep.shards.verify import verify_set
 from pipeline.execution.ledger import Ledger
+from tests.support.tiny_models import DOLPHIN, VOVIT
 
 ROOT = Path(__file__).parents[1]
-FIT = "{steps: 2, val_every: 2, batch: 2, seconds: 2.0}"
-PARAMS = f"""
-download:
-  corpus: demo
-  demo: {{clips_per_speaker: 2, train: [0, 1, 3], val: [7, 12], test: [2, 5]}}
-clean: {{}}
-extract: {{clips_per_shard: 40}}
-mix: {{val_mixtures: 2, test_mixtures: 2}}
-pretrain: {{precision: fp32, lipcoder: {{fit: {FIT}}}}}
-train:
-  seed: 0
-  precision: fp32
-  devices: 1
-  val_mixtures: 2
-  dolphin: {{fit: {FIT}}}
-  vovit-s1: {{fit: {FIT}}}
-  vovit: {{fit: {FIT}}}
-evaluate: {{perceptual: [stoi], cost: false, bootstrap_samples: 50, example_count: 1}}
-report: {{max_examples: 1}}
-"""
+FIT = {"steps": 2, "val_every": 2, "batch": 2, "seconds": 2.0}
+PARAMS = {
+    "download": {
+        "corpus": "demo",
+        "demo": {"clips_per_speaker": 2, "train": [0, 1, 3], "val": [7, 12], "test": [2, 5]},
+    },
+    "clean": {},
+    "extract": {"clips_per_shard": 40},
+    "mix": {"val_mixtures": 2, "test_mixtures": 2},
+    "pretrain": {"precision": "fp32", "lipcoder": {"overrides": DOLPHIN, "fit": FIT}},
+    "train": {
+        "seed": 0,
+        "precision": "fp32",
+        "devices": 1,
+        "val_mixtures": 2,
+        "dolphin": {"overrides": DOLPHIN, "fit": FIT},
+        "vovit-s1": {"overrides": VOVIT, "fit": FIT},
+        "vovit": {"fit": FIT},
+    },
+    "evaluate": {
+        "perceptual": ["stoi"],
+        "cost": False,
+        "bootstrap_samples": 50,
+        "example_count": 1,
+    },
+    "report": {"max_examples": 1},
+}
 
 
 def _run(folder: Path, *command: str) -> str:
@@ -51,7 +60,7 @@ def test_one_command_makes_everything_and_a_second_makes_nothing(tmp_path: Path)
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, tmp_path / name)
-    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     _run(tmp_path, "git", "init", "-q")
     _run(tmp_path, "dvc", "init", "-q")
     shutil.copy(ROOT / ".dvc" / "config", tmp_path / ".dvc" / "config")
