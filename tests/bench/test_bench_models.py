@@ -38,6 +38,7 @@ def model():
     return dolphin.draw_active_weights(Dolphin(SMALL_DOLPHIN)).eval()
 
 
+@pytest.mark.slow
 def test_dense_and_default_are_compared(small):
     settings = dolphin.DolphinBench(
         seconds=(0.4, 0.8), runs=2, warm_ups=0, threads=1, dense_up_to_s=0.5
@@ -68,6 +69,7 @@ def test_dense_and_default_are_compared(small):
     assert "MACs: convolutions" in text
 
 
+@pytest.mark.slow
 def test_the_blurs_formula_is_what_the_counter_counts(model):
     inputs = dolphin.random_inputs(dolphin.DolphinBench(), 1.6)
     by_mode = {heat: dolphin.dolphin_macs(model, heat, inputs) for heat in ("dense", "fft", "auto")}

@@ -77,6 +77,7 @@ def test_each_encoding_is_a_copy_and_other_sentences_of_the_same_head_are_not(he
         assert sound_similarity(original, heads[name][1]) < 0.5
 
 
+@pytest.mark.slow
 def test_no_two_clips_of_the_demo_corpus_are_near_duplicates():
     prints = {
         f"{speaker:02d}-{number:02d}": (3.0, print_of(audio))

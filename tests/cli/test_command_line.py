@@ -224,6 +224,7 @@ def asked(answer: bytes | None, folder: Path) -> tuple[int, str]:
     return code, text.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "code", "said"),
     [(b"n\n", 1, "nothing was downloaded."), (b"\n", 1, "declined"), (None, 130, "interrupted.")],

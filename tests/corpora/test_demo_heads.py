@@ -50,6 +50,7 @@ def test_other_seeds_and_other_clips_give_other_pictures():
     assert not np.array_equal(first, pictures(other, num_frames=1))
 
 
+@pytest.mark.slow
 def test_clip_files_are_byte_identical_every_time(tmp_path):
     # At full size and length: x264 once differed in half of such files, and in no short one.
     prepared = talk(DemoClip(speaker=6, number=3), seed=0)

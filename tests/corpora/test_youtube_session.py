@@ -94,6 +94,7 @@ def job(tmp_path, number: int) -> VideoJob:
 CONFIG = YouTubeConfig(allowed=True, retry_delay_s=0, pause_s=0.0, tries=3)
 
 
+@pytest.mark.slow
 def test_with_a_thousand_videos_of_which_many_fail_every_clip_is_counted_once(tmp_path):
     rng = random.Random(1)
     fate = {}

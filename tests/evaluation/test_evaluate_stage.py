@@ -28,6 +28,8 @@ from tests.support.band_separator import load_for_stage
 from tests.support.evaluation_world import make_workspace
 from tests.support.stage_run import run_stage
 
+pytestmark = pytest.mark.slow
+
 FAST = EvaluateConfig(
     model="vovit",
     perceptual=("stoi",),
@@ -158,7 +160,6 @@ def mixtures_in(names):
     return sum(condition == scoring.MIXTURE for _, _, condition in names)
 
 
-@pytest.mark.slow
 def test_the_second_model_reuses_the_scores_of_the_unprocessed_mixtures(
     published, tmp_path, scored
 ):
@@ -172,7 +173,6 @@ def test_the_second_model_reuses_the_scores_of_the_unprocessed_mixtures(
     assert content(workspace.evaluation("dolphin")) == content(published[0])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["{", "[]", "no scores", "no values", "other mixtures"])
 def test_unusable_scores_of_mixtures_are_computed_again(published, tmp_path, scored, damage):
     workspace = with_both_models(tmp_path)

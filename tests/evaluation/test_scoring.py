@@ -46,6 +46,7 @@ def of(rows, condition):
     return [row for row in rows if row.condition == condition]
 
 
+@pytest.mark.slow
 def test_a_model_that_uses_the_video_gains_with_the_right_one_and_loses_with_the_other(rows):
     assert len(rows) == 30
     assert all(row.si_snri > 15 for row in of(rows, "own"))

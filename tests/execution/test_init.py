@@ -14,6 +14,7 @@ from pipeline.config import load_configs
 from pipeline.stages import STAGES
 
 
+@pytest.mark.slow
 def test_a_new_project_has_valid_settings_and_stages_that_dvc_accepts(tmp_path: Path, capsys):
     folder = tmp_path / "my project"
     init(folder, profile="folder")

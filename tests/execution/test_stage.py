@@ -45,6 +45,7 @@ def _reasons(items, **settings):
     }
 
 
+@pytest.mark.slow
 def test_one_bad_item_harms_no_other():
     items = ["a", "die1", "b", "drop", "c", "bug", "die2", "d"]
     assert _reasons(items, workers=2, timeout_s=60) == {
@@ -59,6 +60,7 @@ def test_one_bad_item_harms_no_other():
     }
 
 
+@pytest.mark.slow
 def test_an_item_that_hangs_is_given_up_and_the_rest_goes_on():
     # The limit must leave a spawned worker time to start.
     results = _reasons(["a", "sleep", "b"], workers=2, timeout_s=8)

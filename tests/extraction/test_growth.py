@@ -100,6 +100,7 @@ def project(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_ten_clips_more_than_two_hundred_leave_all_shards_and_lists_alone(project, tmp_path):
     first = project([clip(n) for n in range(200)])
     copy = tmp_path / "before"

@@ -159,6 +159,7 @@ def test_full_size_counts_are_the_published_ones():
     assert sum(t.numel() for t in model.state_dict().values()) == 7_036_053
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_at_full_size_the_default_stays_near_the_dense_arithmetic():
     model = load_official(rule_state("full"), heat="dense")

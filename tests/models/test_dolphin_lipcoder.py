@@ -33,6 +33,7 @@ def moving_lips(batch, frames, generator):
     return (rows.abs() < opening).float()[:, None] - 0.5, opening[:, :, 0]
 
 
+@pytest.mark.slow
 def test_pretraining_learns_to_rebuild_and_to_follow_the_teacher():
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)

@@ -99,6 +99,7 @@ def test_other_rates_and_nan_are_refused(tiny):
         prepare_lips(torch.zeros(1, 3, 96, 96), 88)
 
 
+@pytest.mark.slow
 def test_every_trained_parameter_gets_a_gradient():
     # DDP without a search for unused parameters needs this.
     config = replace(tiny_config(), dropout=0.0)
@@ -123,6 +124,7 @@ def test_a_frozen_lip_encoder_stays_as_it_is_in_training(demo):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_a_few_steps_bring_the_estimate_nearer_to_the_target():
     torch.manual_seed(0)
     config = replace(

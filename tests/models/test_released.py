@@ -65,6 +65,7 @@ def vovit_states():
 # --- what comes out
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_dolphin_is_the_official_model_after_the_way_through_the_file(dolphin_state, tmp_path):
     import numpy as np

@@ -169,6 +169,7 @@ def test_a_broken_item_is_flagged_and_spoils_no_other(clips, part):
     assert all(b.isfinite().all() for b in model.buffers())
 
 
+@pytest.mark.slow
 def test_both_stages_learn():
     """A few steps on one batch bring either loss down."""
     torch.manual_seed(0)

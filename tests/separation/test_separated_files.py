@@ -172,6 +172,7 @@ def test_an_output_that_is_a_file_is_refused(video):
         separator().separate(video, video)
 
 
+@pytest.mark.slow
 def test_memory_holds_no_more_of_a_longer_video(tmp_path):
     """All that grows with a recording is a few bytes a frame."""
     import tracemalloc

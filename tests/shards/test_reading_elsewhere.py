@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SNIPPETS = re.findall(
     r"```python\n(.*?)```", (ROOT / "docs" / "shards.md").read_text("utf-8"), re.DOTALL

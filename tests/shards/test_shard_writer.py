@@ -57,6 +57,7 @@ def test_manifest_tells_size_hash_and_counts(tmp_path, make_set):
     assert manifest.num_frames == sum(sample.num_frames for sample in samples)
 
 
+@pytest.mark.slow
 def test_compact_needs_nothing_but_webdataset_soundfile_numpy_and_pyav(tmp_path, make_set):
     samples = make_set(tmp_path, "compact")
     script = """

@@ -135,6 +135,7 @@ def unbroken(tmp_path_factory, raw):
     return workspace
 
 
+@pytest.mark.slow
 def test_two_workers_and_none_give_the_same_bytes_in_another_folder(project, unbroken):
     workspace = project("one", "two", "three", "wall")
     run_stage("extract", workspace, config=HERE)

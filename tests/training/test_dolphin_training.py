@@ -60,6 +60,7 @@ def dolphin(data, lipcoder, tmp_path_factory):
     return directory, train_dolphin(config, RUN, data, directory, lipcoder[0])
 
 
+@pytest.mark.slow
 def test_the_lip_encoder_learns_and_is_exported_alone(lipcoder):
     directory, task = lipcoder
     losses = [row["train_loss"] for row in task.history]
@@ -105,6 +106,7 @@ def test_the_exported_model_estimates_as_it_was_validated(dolphin, data):
     assert sum(gains) / len(gains) == pytest.approx(model.card["metrics"]["val_si_sdri"], abs=0.5)
 
 
+@pytest.mark.slow
 def test_fitting_the_lip_encoder_along_moves_it(data, lipcoder, tmp_path):
     set_up_process(seed=1, threads=1)
     config = DolphinTrainConfig(

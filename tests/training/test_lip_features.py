@@ -65,6 +65,7 @@ def test_views_differ_from_the_stored_clip_and_are_the_same_every_time(make, sto
     assert all((one[i] - one[j]).abs().max() > 0.01 for i in range(4) for j in range(i))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("views", [0, 2])
 def test_ranks_share_the_work_and_have_what_each_would_have_computed(make, store, encoded, views):
     keys = [row.key for row in store.index if row.split == "train"]

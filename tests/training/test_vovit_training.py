@@ -14,6 +14,8 @@ from avsep.training.config import FitSettings, RunSettings
 from avsep.training.process import set_up_process
 from tests.support.synthetic_store import SyntheticStore
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "graph": {"channels": [4, 8]},
     "audio_encoder": {"channels": 4, "out_channels": 2, "convs": [[1, 7, 1, 1], [5, 5, 1, 1]]},
