@@ -1,6 +1,7 @@
-"""What all tests share: threads per worker, and the order of the files."""
+"""What all tests share: threads per worker, signals, and the order of the files."""
 
 import os
+import signal
 
 import pytest
 
@@ -9,6 +10,12 @@ import pytest
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     cores = len(os.sched_getaffinity(0))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // workers)))
+
+
+# A shell makes the jobs that it starts in the background ignore Ctrl-C, and children inherit that:
+# the processes that tests interrupt would not notice.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
