@@ -98,13 +98,14 @@ def test_nothing_of_a_training_outlives_a_rank_that_was_killed(trainee):
     def on_line(line):
         lines.append(line)
         if len(lines) == 2:  # each rank has started its child
-            found.extend(psutil.Process().children(recursive=True))
+            found.extend(p for p in psutil.Process().children(recursive=True) if p not in others)
             ranks = sorted(
                 (p for p in found if "trainee" in p.cmdline()), key=lambda p: p.environ()["RANK"]
             )
             ranks[1].send_signal(signal.SIGKILL)
 
     lines, found = [], []
+    others = psutil.Process().children(recursive=True)  # pools of other tests in this process
     started = time.monotonic()
     with pytest.raises(ChildError, match="process 2 of 2 was ended by SIGKILL") as raised:
         launch("trainee", ["forks"], devices=2, on_line=on_line)
@@ -140,6 +141,7 @@ def test_ranks_meet_on_the_loopback_address_whatever_is_around(trainee, monkeypa
 
 def test_a_wait_for_the_ranks_is_said(trainee, monkeypatch):
     monkeypatch.setattr("pipeline.execution.launch.WAITING_EVERY_S", 0.0)
+    monkeypatch.setattr("pipeline.execution.launch.POLL_S", 0.001)  # sooner than Python starts
     lines = []
     launch("trainee", ["works"], on_line=lines.append)
     assert lines[0].startswith("waiting for the training to start, ")
