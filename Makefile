@@ -57,7 +57,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-r
 test: install-dev ## run all tests; with COVERAGE=1, say what they cover
 	$(PYTEST) $(if $(COVERAGE),--cov --cov-report=term)
 
-test-fast: install-dev ## run the tests that take seconds, in about a minute
+test-fast: install-dev ## run the tests that take seconds, in about two minutes
 	$(PYTEST) -q -m 'not slow'
 
 lint: install-dev ## check style
