@@ -9,7 +9,6 @@ from typing import Any
 from avsep.errors import UsageError
 from avsep.models.registry import MODELS
 from avsep.settings import build, read_settings
-from avsep.workspace import PARAMS
 from pipeline.execution.stage import Stage
 from pipeline.stages import STAGES
 
@@ -32,7 +31,7 @@ def read_params(path: Path) -> dict[str, Any]:
         UsageError: it is missing, unreadable or not YAML, or has a section that no stage has.
     """
     if not path.exists():
-        raise UsageError(f"{path} is missing; `avsep profile use demo` writes {PARAMS}.")
+        raise UsageError(f"{path} is missing; `avsep init` makes a project that has one.")
     values = read_settings(path, "one section per stage")
     if unknown := sorted(str(key) for key in values if key not in STAGES):
         raise UsageError(

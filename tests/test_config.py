@@ -84,7 +84,7 @@ def test_broken_params_file(tmp_path: Path, text, sentence):
 
 
 def test_missing_params_file_says_what_to_do(tmp_path: Path):
-    with pytest.raises(UsageError, match="avsep profile use demo"):
+    with pytest.raises(UsageError, match="is missing; `avsep init` makes a project"):
         load_config(tmp_path / "params.yaml", "clean")
 
 

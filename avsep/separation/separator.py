@@ -118,10 +118,6 @@ class Separator:
         """dolphin, vovit or vovit-s1."""
         return model_name(self._model.card)  # type: ignore[arg-type]
 
-    def with_config(self, config: SeparateConfig) -> Separator:
-        """The same model with other settings."""
-        return Separator(self._model, config, self._backend)
-
     def live(self) -> LiveSeparator:
         """The same model for a recording that comes in frame by frame."""
         return LiveSeparator(self._adapter, self.config, self._faces())
