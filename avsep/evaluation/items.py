@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avsep.errors import ItemError, Reason
-from avsep.mixing.render import render
+from avsep.mixing.listed import render_listed
 from avsep.schema import SAMPLES_PER_FRAME, Cues, MixtureRecipe, SourceRecipe
 from avsep.shards.store import ShardStore
 
@@ -41,31 +41,13 @@ def build_item(store: ShardStore, recipe: MixtureRecipe) -> EvaluationItem:
             the window that the recipe names.
         CheckError: a shard is damaged.
     """
-    for source in recipe.sources:
-        _check_sample(store, source)
-    try:
-        rendered = render(recipe, store.audio)
-    except ValueError as error:
-        raise ItemError(Reason.UNREADABLE, str(error)) from error
+    rendered = render_listed(store, recipe)
     return EvaluationItem(
         recipe=recipe,
         mixture=np.asarray(rendered.mixture, np.float32),
         sources=np.asarray(rendered.sources, np.float32),
         cues=tuple(_cut_cues(store, source, recipe.num_samples) for source in recipe.sources),
     )
-
-
-def _check_sample(store: ShardStore, source: SourceRecipe) -> None:
-    if source.key not in store:
-        raise ItemError(
-            Reason.FILE_MISSING, f"the shards have no sample {source.key}; run `mix` again"
-        )
-    found = store.row(source.key).audio_sha256
-    if source.sha256 and found and found != source.sha256:
-        raise ItemError(
-            Reason.FILE_CHANGED,
-            f"the sound of {source.key} has changed since its mixtures were drawn; run `mix` again",
-        )
 
 
 def _cut_cues(store: ShardStore, source: SourceRecipe, num_samples: int) -> Cues:

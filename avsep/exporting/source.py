@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avsep.errors import CheckError, UsageError
+from avsep.errors import CheckError, ItemError, UsageError
+from avsep.mixing.listed import render_listed
 from avsep.mixing.recipes import read_recipes
-from avsep.mixing.render import render
 from avsep.mixing.training import read_training
 from avsep.schema import SAMPLES_PER_FRAME, SPLITS, MixtureRecipe, SourceRecipe
 from avsep.shards.index import IndexRow
@@ -103,9 +103,16 @@ class ExportSource:
         return [draw.draw(0, index) for index in range(self.train_mixtures)]
 
     def mixed(self, split: str) -> Iterator[Mixture]:
-        """Render the mixtures of a split, one at a time."""
+        """Render the mixtures of a split, one at a time.
+
+        Raises:
+            CheckError: the shards have changed since the mixtures were drawn.
+        """
         for recipe in self.recipes(split):
-            rendered = render(recipe, self.store.audio)
+            try:
+                rendered = render_listed(self.store, recipe)
+            except ItemError as error:
+                raise CheckError(error.message) from error
             sources = (rendered.sources * FULL_SCALE).astype("<i2")
             yield Mixture(
                 recipe=recipe,

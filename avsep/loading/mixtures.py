@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from avsep.errors import CheckError
+from avsep.errors import CheckError, ItemError
 from avsep.loading.augment import (
     crop_lips,
     jitter_landmarks,
@@ -27,6 +27,7 @@ from avsep.loading.augment import (
 from avsep.loading.config import AugmentConfig
 from avsep.loading.cues import cut_landmarks, cut_lips
 from avsep.loading.speed import NORMAL, SpeedPerturbation, frame_positions
+from avsep.mixing.listed import check_samples
 from avsep.mixing.render import render
 from avsep.mixing.training import TrainingDraw
 from avsep.schema import SAMPLES_PER_FRAME, MixtureRecipe
@@ -154,16 +155,11 @@ class ListedMixtures(Dataset[Item]):
         self._items = [
             (i, v) for i, recipe in enumerate(recipes) for v in range(len(recipe.sources))
         ]
-        sha256_of = {row.key: row.audio_sha256 for row in store.index}
         for recipe in self._recipes:
-            for source in recipe.sources:
-                if sha256_of.get(source.key) is None or (
-                    source.sha256 and source.sha256 != sha256_of[source.key]
-                ):
-                    raise CheckError(
-                        f"mixture {recipe.mixture_id} was drawn from another {source.key} than the"
-                        " shards hold; run the stage `mix` again."
-                    )
+            try:
+                check_samples(store, recipe)
+            except ItemError as error:
+                raise CheckError(error.message) from error
 
     def __len__(self) -> int:
         return len(self._items)

@@ -1,7 +1,9 @@
 """What is exported is read back as its reader reads it."""
 
 import json
+import shutil
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from avsep.cli.app import app
 from avsep.errors import CheckError, UsageError
 from avsep.exporting import muse
 from avsep.media.pcm import decode_flac
-from avsep.mixing.recipes import read_recipes
+from avsep.mixing.recipes import read_recipes, write_recipes
 from avsep.mixing.render import render
 from avsep.shards.lips import decode_mp4
 from avsep.shards.store import ShardStore
@@ -200,3 +202,17 @@ def test_wrong_options_get_a_sentence(workspace, tmp_path):
     found = error("iianet", "--out", str(tmp_path / "o"), root=other)
     assert isinstance(found, CheckError)
     assert "run the stage `mix` first" in str(found)
+
+
+def test_mixtures_of_other_samples_are_not_exported(workspace, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "shards").symlink_to(workspace.shards)
+    shutil.copytree(workspace.mixtures, tmp_path / "data" / "mixtures")
+    lists = tmp_path / "data" / "mixtures" / "val.jsonl"
+    first, *others = read_recipes(lists)
+    changed = replace(first.sources[0], sha256="0" * 64)
+    write_recipes(lists, [replace(first, sources=(changed, *first.sources[1:])), *others])
+    words = ["export", "iianet", "--split", "val", "--out", str(tmp_path / "out")]
+    found = CliRunner().invoke(app, [*words, "--root", str(tmp_path)]).exception
+    assert isinstance(found, CheckError)
+    assert f"was drawn from another {changed.key} than the shards hold" in str(found)
