@@ -74,8 +74,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 text atomically."""
-    write_bytes(path, content.encode("utf-8"))
+    """Write UTF-8 text atomically; half of a surrogate pair has no encoding and is escaped."""
+    write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
 def dump_json(value: Any, *, indent: int | None = 1) -> str:
@@ -102,6 +102,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise CheckError(f"{path} is missing.") from error
+    except OSError as error:
+        raise CheckError(f"{path} cannot be read: {error.strerror}.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckError(f"{path} is damaged: {error}.") from error
 
@@ -122,6 +124,8 @@ def read_jsonl(path: Path) -> list[Any]:
         return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
     except FileNotFoundError as error:
         raise CheckError(f"{path} is missing.") from error
+    except OSError as error:
+        raise CheckError(f"{path} cannot be read: {error.strerror}.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckError(f"{path} is damaged: {error}.") from error
 
@@ -172,8 +176,10 @@ def read_table(path: Path) -> pa.Table:
         return pq.read_table(path)
     except FileNotFoundError as error:
         raise CheckError(f"{path} is missing; run the stage that makes it.") from error
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise CheckError(f"{path} is damaged: {error}.") from error
+    except OSError as error:
+        raise CheckError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def sha256_file(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ import yaml
 from avsep.errors import UsageError
 
 MAX_PARAMS_BYTES = 1 << 20
+# YAML can spell what no file, path or database can hold: NUL, and half of a surrogate pair.
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 T = TypeVar("T")
@@ -154,6 +157,8 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     # bool is a subclass of int: `steps: true` must not become 1.
     if (isinstance(value, bool) and hint is not bool) or not isinstance(value, hint):
         raise UsageError(f"{where} must be of type {hint.__name__}, not {value!r}.")
+    if isinstance(value, str) and (found := _NOT_TEXT.search(value)):
+        raise UsageError(f"{where} is {value!r}; {found[0]!r} in it is not a character of a text.")
     return value
 
 

@@ -59,7 +59,7 @@ def write_rows(path: Path, rows: Sequence[Any], cls: type[Any] | None = None) ->
             raise ValueError(f"a row of {path.name} is a {type(row).__name__}, not {cls.__name__}.")
     schema = arrow_schema(cls)
     columns = [
-        pa.array([_to_arrow(getattr(row, column.name)) for row in rows], type=column.type)
+        _column([_to_arrow(getattr(row, column.name)) for row in rows], column.type)
         for column in schema
     ]
     write_table(path, pa.Table.from_arrays(columns, schema=schema))
@@ -122,6 +122,22 @@ def _arrow_type(kind: Any, where: str) -> pa.DataType:
     if origin is dict and arguments[0] is str:
         return pa.map_(pa.string(), _arrow_type(arguments[1], where))
     raise ValueError(f"{where} has the type {kind}, which write_rows cannot store.")
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, type=kind)
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON and YAML can spell
+        return pa.array([_escaped(value) for value in values], type=kind)
+
+
+def _escaped(value: Any) -> Any:
+    """A value whose texts all have an encoding."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return [_escaped(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _to_arrow(value: Any) -> Any:

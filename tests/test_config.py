@@ -58,6 +58,9 @@ def test_exponent_without_a_dot_is_a_number():
         ({"steps": 1, "inner_part": {"kind": "c"}}, "train.inner_part.kind is 'c'"),
         ({"steps": 1, "names": "x"}, "train.names must be a list"),
         ({"steps": 1, "limit": "fast"}, "train.limit must be of type float"),
+        ({"steps": 1, "names": ["a\0b"]}, "train.names[0] is 'a\\x00b'"),
+        ({"steps": 1, "inner_part": {"kind": "\ud800"}}, "train.inner_part.kind is '\\ud800'"),
+        ({"steps": 1, "names": ["\ud800"]}, "'\\ud800' in it is not a character of a text"),
         (["steps"], "train must be a section of keys"),
     ],
 )

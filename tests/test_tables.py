@@ -60,6 +60,15 @@ def test_same_rows_give_same_bytes(tmp_path):
     assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
 
 
+def test_half_of_a_surrogate_pair_is_escaped_everywhere(tmp_path):
+    # JSON can spell it, e.g. in the transcript of a video.
+    row = Row(name="a\ud83d", count=1, note="fine", quality={"b\udc80": 0.5})
+    write_rows(tmp_path / "rows.parquet", [row, Row(name="é", count=2)])
+    first, second = read_rows(tmp_path / "rows.parquet", Row)
+    assert (first.name, first.note, first.quality) == ("a\\ud83d", "fine", {"b\\udc80": 0.5})
+    assert second.name == "é"
+
+
 def test_empty_table_keeps_its_columns(tmp_path):
     write_rows(tmp_path / "t.parquet", [], Row)
     assert read_rows(tmp_path / "t.parquet", Row) == []

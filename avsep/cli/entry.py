@@ -6,6 +6,7 @@ was answered with no, 2 wrong use, 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -21,6 +22,8 @@ from avsep.cli.app import app
 from avsep.errors import AvsepError, printable
 
 INTERRUPTED = 130
+# What the system says of a path that cannot be the right one.
+_WRONG_PATH = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP)
 # Typer contains its own copy of click from 0.29 on; its exceptions differ from those of click.
 _ClickError: Any = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
@@ -47,6 +50,10 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:  # a path that was named, or the disk; never a traceback
+        name = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        code = 2 if error.errno in _WRONG_PATH else 1
+        _exit(f"{name}{error.strerror or error}.", code)
     if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this
         _exit("interrupted.", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -53,9 +53,10 @@ def list_weights(root: Root = None) -> None:
 
     from avsep.separation.resolve_model import note_on, spelt
     from avsep.weights.catalogue import RELEASES
-    from avsep.weights.store import installed, store_folder
+    from avsep.weights.store import candidates, damaged, installed, store_folder
 
-    found = installed(project_root(root))
+    project = project_root(root)
+    found = installed(project)
     table = Table("--weights", "model", "kind", "parameters", "what to know")
     for weights in found:
         count = f"{int(weights.card.get('parameters', 0)):,}"
@@ -68,8 +69,10 @@ def list_weights(root: Root = None) -> None:
             table.add_row(name, name, "to fetch", "", how)
     Console().print(table)
     typer.echo(f"Released weights are in {store_folder()}.")
-    if found:
-        typer.echo(f"`avsep separate` uses {spelt(found[0])} unless --weights names others.")
+    for sentence in damaged(project):
+        typer.echo(f"avsep: not usable: {sentence}", err=True)
+    if used := candidates(None, project):
+        typer.echo(f"`avsep separate` uses {spelt(used[0])} unless --weights names others.")
 
 
 @weights_app.command("get")

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from avsep.weights.store import Found
 
 DEFAULT_MODEL = "dolphin"
-DEMO_NOTE = (
-    "this model was trained on the demo corpus in minutes: it has seen synthetic heads and a few"
-    " voices, and will separate real recordings poorly."
+SMALL_NOTE = (
+    "this model is small; those of full size separate better. If `make demo` trained it, it has"
+    " seen only synthetic heads and a few voices, and will separate real recordings poorly."
 )
+NO_MEAN_FACE = "it was imported without a mean face; import it again with --mean-face."
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def resolve_model(name: str | None, weights: str | Path | None, root: Path) -> R
         CheckError: the model is damaged, is not the one of the name, or there are no weights yet.
     """
     from avsep.models.registry import model_name
-    from avsep.weights.store import candidates
+    from avsep.weights.store import candidates, lacks_mean_face
 
     choice = ""
     card: Mapping[str, Any]
@@ -68,6 +69,8 @@ def resolve_model(name: str | None, weights: str | Path | None, root: Path) -> R
         path, card = _named(weights, root)
     if name and model_name(card) != name:
         raise CheckError(f"{path} is the model {model_name(card)}, not {name}.")
+    if lacks_mean_face(card):
+        raise CheckError(f"{path} cannot be used: {NO_MEAN_FACE}")
     return ResolvedModel(path, note_on(card), choice)
 
 
@@ -115,9 +118,11 @@ def spelt(one: Found) -> str:
 
 def note_on(card: Mapping[str, Any]) -> str:
     """A warning for people about a model, by its card; may be empty."""
-    from avsep.weights.store import is_small
+    from avsep.weights.store import is_small, lacks_mean_face
 
-    return DEMO_NOTE if is_small(card) else ""
+    if lacks_mean_face(card):
+        return NO_MEAN_FACE
+    return SMALL_NOTE if is_small(card) else ""
 
 
 def resolve_settings(path: Path | None, **options: Any) -> SeparateConfig:

@@ -19,7 +19,7 @@ from avsep.weights.catalogue import release
 from avsep.workspace import Workspace
 
 TRAINED, RELEASED = "trained", "released"
-DEMO_PARAMETERS = 5_000_000  # every model of the demo size has fewer, every full one more
+SMALL_BELOW = 5_000_000  # parameters: every model of the demo size has fewer, every full one more
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SOURCES = "sources.json"  # sha256 of every file that was ever downloaded, by model and role
 
@@ -68,9 +68,13 @@ def installed(root: Path, store: Path | None = None) -> list[Found]:
 
 
 def candidates(model: str | None, root: Path, store: Path | None = None) -> list[Found]:
-    """The weights of a model, or of any that separates speech if None; ordered as `installed`."""
+    """The weights of a model, or of any that separates speech if None; ordered as `installed`.
+
+    Without those that need a mean face and have none.
+    """
     models = MODELS if model is None else (model,)
-    return [one for one in installed(root, store) if one.model in models]
+    found = [one for one in installed(root, store) if one.model in models]
+    return [one for one in found if not lacks_mean_face(one.card)]
 
 
 def find(name: str, root: Path, store: Path | None = None) -> Found | None:
@@ -81,7 +85,24 @@ def find(name: str, root: Path, store: Path | None = None) -> Found | None:
 
 def is_small(card: Mapping[str, Any]) -> bool:
     """Whether a model has the size of the demo's, by its card."""
-    return int(card.get("parameters", 0)) < DEMO_PARAMETERS
+    return int(card.get("parameters", 0)) < SMALL_BELOW
+
+
+def lacks_mean_face(card: Mapping[str, Any]) -> bool:
+    """Whether a VoViT was imported without the mean face that it needs, by its card."""
+    return isinstance(card.get("mean_face"), str)
+
+
+def damaged(root: Path, store: Path | None = None) -> list[str]:
+    """One sentence for each weights on this machine that cannot be used."""
+    places = [path for _, path in _runs(root) if (path / checkpoint.CARD).exists()]
+    found = []
+    for path in [*places, *_files(store or store_folder())]:
+        try:
+            checkpoint.read_weights(path, checkpoint.read_card(path))
+        except CheckError as error:
+            found.append(str(error))
+    return found
 
 
 def path_in_store(name: str, store: Path | None = None) -> Path:
@@ -105,15 +126,22 @@ def _tier(found: Found) -> int:
 
 
 def _trained(root: Path) -> Iterator[Found]:
-    for name in MODELS:
-        path = Workspace(root).run(name)
-        if path.exists():
-            yield from _read(name, path, TRAINED)
+    for name, path in _runs(root):
+        yield from _read(name, path, TRAINED)
+
+
+def _runs(root: Path) -> list[tuple[str, Path]]:
+    runs = [(name, Workspace(root).run(name)) for name in MODELS]
+    return [(name, path) for name, path in runs if path.exists()]
 
 
 def _released(store: Path) -> Iterator[Found]:
-    for path in sorted(store.glob("*.safetensors")):
+    for path in _files(store):
         yield from _read(path.stem, path, RELEASED)
+
+
+def _files(store: Path) -> list[Path]:
+    return sorted(store.glob("*.safetensors"))
 
 
 def _read(name: str, path: Path, kind: str) -> Iterator[Found]:

@@ -164,6 +164,19 @@ def test_a_check_that_fails_has_exit_code_1(avsep, words, said):
     assert said in err.splitlines()[-1]
 
 
+@pytest.mark.parametrize("command", [["verify"], ["audit"], ["separate"], ["inspect", "--out"]])
+@pytest.mark.parametrize("kind", ["long", "below a file", "circle"])
+def test_a_path_that_cannot_be_one_is_one_sentence(avsep, tmp_path, command, kind):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    path = {"long": "a" * 300, "below a file": "file/below", "circle": "circle"}[kind]
+    code, _, err = avsep(*command, path, *(["absent"] if "--out" in command else []))
+    assert code in (1, 2)
+    lines = [line for line in err.splitlines() if line.startswith("avsep: ")]
+    assert_one_sentence(lines[-1] + "\n")
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize(
     ("name", "module"),
     [("run", "no_such_module.cli:run"), ("run", "avsep.cli.project:no_such_name")],

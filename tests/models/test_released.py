@@ -14,7 +14,7 @@ from avsep.models import checkpoint
 from avsep.models.dolphin.released import import_dolphin
 from avsep.models.vovit.config import VoViTConfig
 from avsep.models.vovit.model import VoViT
-from avsep.models.vovit.released import import_vovit
+from avsep.models.vovit.released import import_vovit, read_mean_face
 from avsep.models.vovit.state_dict_adapter import official_enhancer_name, official_stage1_name
 from tests.support import vovit_rule
 from tests.support.dolphin_rule import (
@@ -295,6 +295,14 @@ def test_a_bad_table_of_the_mean_face_is_refused(vovit_states, tmp_path, text, w
             config=tiny_vovit_config("speech-s1"),
         )
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_table_of_the_mean_face_ends_its_lines_as_files_do(tmp_path):
+    rows = [f"{i}\t{i}.5\t2\t3" for i in range(68)]
+    for end in ("\n", "\r\n"):
+        face = tmp_path / "face.tsv"
+        face.write_text(end.join(["index\tx\u2028\ty\x0b\tz", *rows, ""]), newline="")
+        assert read_mean_face(face)[:, 0].tolist() == [i + 0.5 for i in range(68)]
 
 
 # --- by the command

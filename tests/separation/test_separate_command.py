@@ -108,7 +108,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(avsep, tmp_path, kind):
     given, code = bad_inputs(tmp_path)[kind]
     before = sorted(path.name for path in tmp_path.iterdir())
     found, out, err = avsep(given, "-o", tmp_path / "out")
-    lines = [line for line in err.splitlines() if "trained on the demo corpus" not in line]
+    lines = [line for line in err.splitlines() if "this model is small" not in line]
     assert found == code, err
     assert out == ""
     assert len(lines) == 1, err
@@ -129,7 +129,7 @@ def test_the_published_options_work(avsep, tmp_path, face):
     tracks = json.loads((tmp_path / "out" / "tracks.json").read_text("utf-8"))
     assert tracks["face_scale"] == 2.0
     assert tracks["speakers"][0]["frames"][0]["box"][2] == pytest.approx(96, abs=1)
-    assert "trained on the demo corpus" in err
+    assert "this model is small" in err
 
 
 def test_a_file_of_settings_is_read_and_options_override_it(avsep, tmp_path, face):

@@ -116,6 +116,39 @@ def test_released_weights_of_another_model_come_before_a_demo_model(tmp_path, mo
     assert resolve_model(None, "mine", tmp_path).path == path
 
 
+def test_a_vovit_without_a_mean_face_is_not_chosen_and_says_what_it_lacks(tmp_path, monkeypatch):
+    store = tmp_path / "store"
+    monkeypatch.setenv("AVSEP_WEIGHTS", str(store))
+    card = {"family": "vovit", "mean_face": "none: give one before use"}
+    checkpoint.save_file(VoViT(tiny_config("speech-s1")), store / "faceless.safetensors", card)
+    with pytest.raises(CheckError, match="no weights of vovit"):
+        resolve_model("vovit-s1", None, tmp_path)
+    train(tmp_path, parameters=130_000)
+    assert resolve_model(None, None, tmp_path).path.name == "dolphin"
+    with pytest.raises(CheckError, match="import it again with --mean-face"):
+        resolve_model(None, "faceless", tmp_path)
+
+
+def test_damaged_weights_are_listed_with_what_is_wrong(avsep, tmp_path):
+    store = tmp_path / "store"
+    for name in ("whole", "cut", "alone", "garbled"):
+        path = store / f"{name}.safetensors"
+        checkpoint.save_file(Dolphin(DolphinConfig.demo()), path, {"family": "dolphin"})
+    (store / "cut.safetensors").write_bytes((store / "cut.safetensors").read_bytes()[:-1])
+    (store / "alone.json").unlink()
+    (store / "garbled.json").write_text("{")
+    code, out, err = avsep("list")
+    assert code == 0
+    assert "whole" in out
+    assert [line.split(": ")[1] for line in err.splitlines()] == ["not usable"] * 3
+    for words in (
+        "cut.safetensors is damaged",
+        "alone.safetensors holds no model",
+        "garbled.json is damaged",
+    ):
+        assert words in err
+
+
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 

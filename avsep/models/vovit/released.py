@@ -88,7 +88,9 @@ def read_mean_face(path: Path) -> Tensor:
     if not path.is_file() or path.stat().st_size > MAX_FACE_BYTES:
         raise ValueError(f"{path} is not a table of a mean face: it is missing or far too large.")
     try:
-        rows = [line.split("\t") for line in path.read_text("utf-8").splitlines()[1:] if line]
+        # Not `splitlines`, which also breaks at U+2028 and others.
+        lines = [line.rstrip("\r") for line in path.read_text("utf-8").split("\n")[1:]]
+        rows = [line.split("\t") for line in lines if line]
         numbers = [[float(cell) for cell in row] for row in rows]
     except ValueError as error:  # not text, or a cell that is not a number
         raise ValueError(f"{path} is not a table of numbers: {error}.") from error
