@@ -36,7 +36,7 @@ from pipeline.stages import STAGES
 RETRIES = 2
 RETRY_DELAYS_S = [5.0, 30.0]
 PROGRESS_EVERY_S = 5.0
-GRACE_S = 10.0  # for Prefect to write down that a flow was ended
+GRACE_S = 4.0  # for Prefect to write down that a flow was ended
 
 
 def _can_heal(_task: Any, _run: Any, state: State[Any]) -> bool:

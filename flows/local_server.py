@@ -81,8 +81,7 @@ def _state_dir(root: Path) -> Path:
 
 def _environment(root: Path, state: Path, url: str) -> dict[str, str]:
     """The environment of Prefect's commands in a project."""
-    return without_proxy(dict(os.environ)) | {
-        "PREFECT_API_URL": url,
+    return without_proxy(dict(os.environ) | {"PREFECT_API_URL": url}) | {
         "PREFECT_HOME": str(state / "home"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",

@@ -6,6 +6,9 @@ import json
 import os
 import urllib.request
 from typing import Any
+from urllib.parse import urlsplit
+
+from avsep.errors import UsageError
 
 HOST = "127.0.0.1"
 _NO_PROXY = (HOST, "localhost", "::1")
@@ -15,13 +18,49 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def without_proxy(environment: dict[str, str]) -> dict[str, str]:
     """A copy of an environment in which no program sends loopback traffic to a proxy."""
     hosts = [
-        host
+        host.strip()
         for name in ("no_proxy", "NO_PROXY")
         for host in environment.get(name, "").split(",")
         if host.strip()
     ]
-    named = ",".join(dict.fromkeys([*hosts, *_NO_PROXY]))
+    if set(hosts) == {"*"}:  # no proxy at all, which only holds where it stands alone
+        return environment | {"no_proxy": "*", "NO_PROXY": "*"}
+    hosts += _NO_PROXY
+    if _unknown_to_httpx(environment) and _is_here(environment.get("PREFECT_API_URL", "")):
+        # It would fail at once, whatever the address. Of what runs in a stage, it alone takes a
+        # star in a list for all addresses, and it talks to this machine only.
+        hosts.append("*")
+    named = ",".join(dict.fromkeys(hosts))
     return environment | {"no_proxy": named, "NO_PROXY": named}
+
+
+def check_proxy(environment: dict[str, str]) -> None:
+    """Pass where Prefect's client, which is built on httpx, can be made.
+
+    Raises:
+        UsageError: its server is elsewhere, and it does not know the kind of a proxy.
+    """
+    named = _unknown_to_httpx(environment)
+    if named and not _is_here(environment.get("PREFECT_API_URL", "")):
+        kind = environment[named].partition("://")[0]
+        raise UsageError(
+            f"{named} names a {kind} proxy, which Prefect's client does not know; unset it for this"
+            " command, or name an http:// proxy."
+        )
+
+
+def _unknown_to_httpx(environment: dict[str, str]) -> str:
+    """The variable with a proxy that httpx refuses, e.g. a SOCKS one; empty where there is none."""
+    names = [f"{kind}_proxy" for kind in ("http", "https", "all")]
+    for name in (*names, *map(str.upper, names)):
+        value = environment.get(name, "")
+        if "://" in value and not value.lower().startswith(("http://", "https://")):
+            return name
+    return ""
+
+
+def _is_here(url: str) -> bool:
+    return not url or urlsplit(url).hostname in _NO_PROXY
 
 
 def is_healthy(url: str) -> bool:

@@ -21,7 +21,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.loopback import HOST, is_healthy
+from avsep.errors import CheckError
+from flows.loopback import HOST, check_proxy, is_healthy
 from flows.processes import outermost_dvc, started
 
 START_TIMEOUT_S = 600.0  # it takes 15 s, but a machine may be busy with its work
@@ -38,9 +39,11 @@ def api_url(state_dir: Path) -> str:
         state_dir: folder for the lock, the server's database and its log.
 
     Raises:
-        RuntimeError: the server did not come up; the message names its log.
+        UsageError: see `check_proxy`.
+        CheckError: the server did not come up; the message names its log.
     """
     if url := os.environ.get("PREFECT_API_URL"):
+        check_proxy(dict(os.environ))
         return url
     state_dir.mkdir(parents=True, exist_ok=True)
     with _locked(state_dir):
@@ -87,7 +90,7 @@ def _start(state_dir: Path) -> str:
             return url
         time.sleep(0.25)
     supervisor.terminate()
-    raise RuntimeError(f"the Prefect server did not start; {log} says why.")
+    raise CheckError(f"the Prefect server did not start; {log} says why.")
 
 
 def _register(state_dir: Path, pid: int) -> None:

@@ -1,8 +1,13 @@
 import logging
+import tempfile
+import tomllib
 from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 
 from avsep.corpora.config import VoxCeleb2Config
 from avsep.corpora.youtube import session, ytdlp
@@ -40,9 +45,6 @@ QUICK = YouTubeConfig(
 @lru_cache
 def video_bytes(frames: int = 60, sound: bool = True) -> bytes:
     """Pictures that carry their number, and a click at 1 s."""
-    import tempfile
-    from pathlib import Path
-
     with tempfile.TemporaryDirectory() as folder:
         audio = click_audio(frames / 25, 1.0, 16_000) if sound else None
         path = make_clip(Path(folder) / "v.mp4", pictures=numbered_pictures(frames), audio=audio)
@@ -301,3 +303,40 @@ def test_yt_dlp_finds_the_solver_of_challenges_with_our_options_and_no_network(t
         for kind in ejs.ScriptType:
             assert solver._get_script(kind).source is ejs.ScriptSource.PYPACKAGE
     assert ytdlp.solver_version()
+
+
+@pytest.mark.parametrize("version", [None, "0.0.1"])
+def test_without_the_solver_nothing_is_asked_of_youtube(tmp_path, monkeypatch, version):
+    found = SimpleNamespace(version=version) if version else None
+    monkeypatch.setattr("yt_dlp.dependencies.yt_dlp_ejs", found)
+    results = session.download_videos(
+        [],
+        YouTubeConfig(),
+        read_annotation=None,
+        ledger=None,
+        raw=tmp_path,
+        work=tmp_path,
+        workers=0,
+        timeout_s=1,
+    )
+    with pytest.raises(UsageError, match=f"yt-dlp-ejs.*is {version or 'missing'}; yt-dlp needs"):
+        list(results)
+
+
+def test_what_is_installed_with_us_brings_the_solver_that_yt_dlp_wants():
+    from yt_dlp.extractor.youtube.jsc._builtin.vendor import VERSION
+
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    with_yt_dlp = [one for one in lists if any(name(line) == "yt-dlp" for line in one)]
+    assert with_yt_dlp
+    for one in with_yt_dlp:
+        (wanted,) = (Requirement(line) for line in one if name(line) == "yt-dlp-ejs")
+        assert wanted.specifier.contains(VERSION)
+    pinned = (root / "requirements" / "constraints.txt").read_text().split()
+    assert f"yt-dlp-ejs=={VERSION}" in pinned
+
+
+def name(requirement: str) -> str:
+    return Requirement(requirement).name

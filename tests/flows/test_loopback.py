@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.loopback import is_healthy, post, without_proxy
+from avsep.errors import UsageError
+from flows.loopback import check_proxy, is_healthy, post, without_proxy
 
 ROOT = Path(__file__).parents[2]
 DEAD_PROXY = "http://127.0.0.1:9"  # the discard port: nobody listens
@@ -18,6 +19,9 @@ PROXIES = {
     for word in ("http_proxy", "https_proxy", "all_proxy")
     for name in (word, word.upper())
 }
+
+LIBRARIES, HOSTS = ("httpx", "urllib.request"), ("127.0.0.1", "localhost")
+ODD = ("socks5", "socks")  # the second is what GNOME sets
 
 
 @pytest.fixture
@@ -50,9 +54,14 @@ def test_a_proxy_in_the_environment_does_not_hide_a_server_of_this_machine(api, 
     assert post(f"{api}/x", {}, timeout_s=5) == [1]
 
 
-@pytest.mark.parametrize("library", ["httpx", "urllib.request"])
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_children_of_a_flow_reach_it_too(api, library, host):
+@pytest.mark.parametrize(
+    ("library", "host", "proxy"),
+    [
+        *((library, host, DEAD_PROXY) for library in LIBRARIES for host in HOSTS),
+        *((library, "127.0.0.1", f"{kind}://127.0.0.1:9") for library in LIBRARIES for kind in ODD),
+    ],
+)
+def test_children_of_a_flow_reach_it_too(api, library, host, proxy):
     """Prefect's client is httpx; whatever else a stage starts inherits the environment."""
     get = "httpx.get(url).status_code" if library == "httpx" else "library.urlopen(url).status"
     code = (
@@ -63,7 +72,7 @@ def test_children_of_a_flow_reach_it_too(api, library, host):
     )
     done = subprocess.run(
         [sys.executable, "-c", code, api.replace("127.0.0.1", host) + "/health"],
-        env=os.environ | PROXIES | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | dict.fromkeys(PROXIES, proxy) | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,
@@ -78,3 +87,20 @@ def test_the_hosts_that_the_user_excepts_stay_excepted():
     hosts = [host.strip() for host in named["NO_PROXY"].split(",")]
     assert hosts == ["lab.example", "10.0.0.1", "127.0.0.1", "localhost", "::1"]
     assert named["no_proxy"] == named["NO_PROXY"]
+
+
+def test_where_the_user_wants_no_proxy_at_all_it_stays_so():
+    for name in ("no_proxy", "NO_PROXY"):
+        named = without_proxy({name: " * ", "http_proxy": DEAD_PROXY})
+        assert (named["no_proxy"], named["NO_PROXY"]) == ("*", "*")
+
+
+def test_a_proxy_that_prefect_does_not_know_is_named_where_its_server_is_elsewhere():
+    odd = {"ALL_PROXY": "socks5://user:secret@lab.example:1080"}
+    for url in ("", "http://127.0.0.1:4200/api", "http://[::1]:4200/api"):
+        check_proxy(odd | {"PREFECT_API_URL": url})
+    far = odd | {"PREFECT_API_URL": "http://prefect.example/api"}
+    assert "*" not in without_proxy(far)["NO_PROXY"]
+    with pytest.raises(UsageError, match="ALL_PROXY names a socks5 proxy") as caught:
+        check_proxy(far)
+    assert "secret" not in str(caught.value)

@@ -1,4 +1,8 @@
 import json
+import os
+import subprocess
+import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -7,10 +11,11 @@ import torch
 
 from avsep.errors import CheckError
 from avsep.files import read_json
+from avsep.training import fit as fitting
 from avsep.training.checkpoints import BEST, LAST, load_best_average, read_checkpoint
 from avsep.training.config import STEP_TIMES
 from pipeline.execution.launch import launch
-from tests.support.toy_fit import make_task, run
+from tests.support.toy_fit import Tones, make_task, run
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +161,32 @@ def test_a_run_keeps_the_time_of_its_steps_in_the_work_folder(tmp_path):
     before = (tmp_path / STEP_TIMES).read_bytes()
     run(tmp_path)  # finished: no step, so no time
     assert (tmp_path / STEP_TIMES).read_bytes() == before
+
+
+@pytest.mark.slow
+def test_loaders_of_a_training_without_a_launch_work_below_a_long_temporary_folder(tmp_path):
+    long = tmp_path / ("x" * 118)
+    long.mkdir()
+    code = "import sys; from pathlib import Path; from tests.support.toy_fit import run;"
+    code += "run(Path(sys.argv[1]), workers=1)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env=os.environ | {"TMPDIR": str(long), "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert read_json(tmp_path / "metrics.json")["steps"] == 12
+
+
+@pytest.mark.slow
+def test_a_loader_that_hangs_ends_the_training_with_one_sentence(tmp_path, monkeypatch):
+    class Stuck(Tones):
+        def __getitem__(self, number):
+            threading.Event().wait()
+
+    monkeypatch.setattr(fitting, "LOADER_TIMEOUT_S", 1)
+    settings = fitting.RunSettings(precision="fp32", device="cpu", workers=1)
+    with pytest.raises(CheckError, match="no training items came for 1 s"):
+        fitting.fit(make_task(), Stuck(), Tones(), run=settings, directory=tmp_path, name="stuck")
