@@ -1,7 +1,8 @@
-"""What all tests share: threads per worker, signals, and the order of the files."""
+"""What all tests share: threads, signals, the temporary folder, the order of the files."""
 
 import os
 import signal
+import tempfile
 
 import pytest
 
@@ -12,10 +13,18 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // workers)))
 
 
-# A shell makes the jobs that it starts in the background ignore Ctrl-C, and children inherit that:
-# the processes that tests interrupt would not notice.
+# A shell makes the jobs that it starts in the background ignore Ctrl-C, `nohup` makes its command
+# ignore a closed terminal, and children inherit both: the processes that tests interrupt would not
+# notice.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# The path of a socket has 107 bytes: with a longer folder, such as those of Slurm jobs, Chromium
+# and the bare PyTorch loaders of tests do not start. Ours do; tests/stages proves it.
+if len(tempfile.gettempdir()) > 40:
+    os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -220,10 +221,14 @@ def asked(answer: bytes | None, folder: Path) -> tuple[int, str]:
     try:
         while b"[y/N]" not in text:
             text += os.read(ours, 1 << 16)
-        if answer is None:
-            child.send_signal(signal.SIGINT)
-        else:
+        if answer is not None:
             os.write(ours, answer)
+        # The C library may miss a Ctrl-C that comes between the question and the wait for its
+        # answer; a person presses again.
+        while answer is None and child.poll() is None:
+            child.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=5)
         code = child.wait(timeout=60)
         while True:
             try:
