@@ -48,8 +48,6 @@ def write_rows(path: Path, rows: Sequence[Any], cls: type[Any] | None = None) ->
     Raises:
         ValueError: there are no rows and no class, or a row has another class.
     """
-    import pyarrow as pa
-
     if cls is None:
         if not rows:
             raise ValueError(f"no rows for {path.name} and no class: pass cls to write_rows.")
@@ -57,12 +55,19 @@ def write_rows(path: Path, rows: Sequence[Any], cls: type[Any] | None = None) ->
     for row in rows:
         if type(row) is not cls:
             raise ValueError(f"a row of {path.name} is a {type(row).__name__}, not {cls.__name__}.")
+    write_table(path, table_of(rows, cls))
+
+
+def table_of(rows: Sequence[Any], cls: type[Any]) -> pa.Table:
+    """Instances of a dataclass as an arrow table, see `arrow_schema`."""
+    import pyarrow as pa
+
     schema = arrow_schema(cls)
     columns = [
         _column([_to_arrow(getattr(row, column.name)) for row in rows], column.type)
         for column in schema
     ]
-    write_table(path, pa.Table.from_arrays(columns, schema=schema))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def read_rows(path: Path, cls: type[T]) -> list[T]:

@@ -42,7 +42,7 @@ class Workspace:
 
     @property
     def shards(self) -> Path:
-        """`extract`: WebDataset shards, `manifest.json`, `index.parquet`."""
+        """`extract`: WebDataset shards, `manifest.json`, `index.parquet`, `index.arrow`."""
         return self.data / "shards"
 
     @property

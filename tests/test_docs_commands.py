@@ -33,6 +33,7 @@ RUN_BY = {
     "avsep run": "tests/corpora/test_miniature_corpora.py",
     "avsep separate": "tests/separation/test_separate_command.py",
     "avsep shards diff": "tests/extraction/test_growth.py",
+    "avsep shards reindex": "tests/shards/test_shard_index.py",
     "avsep up": f"{SCENARIOS}/scheduled_runs.py",
     "avsep verify": "tests/test_docs_commands.py",
     "avsep web": "tests/web/test_web_browser.py",

@@ -36,7 +36,7 @@ ALLOWED = {
     "weights": "models",
     "exporting": "media mixing shards",
     "web": "reporting separation",
-    "bench": "corpora evaluation extraction faces media models separation training",
+    "bench": "corpora evaluation extraction faces media models separation shards training",
     "cli": "bench corpora exporting mixing models reporting separation shards web weights",
 }
 

@@ -1,4 +1,4 @@
-"""`avsep verify`, `avsep inspect` and `avsep shards`: check, look at and compare sets of shards."""
+"""`avsep verify`, `avsep inspect` and `avsep shards`: for sets of shards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_NAMES = 20  # printed per kind of change
 
 Directory = Annotated[Path, typer.Argument(help="A folder of shards with manifest.json.")]
 
-shards_app = typer.Typer(help="Compare two versions of a set of shards.", no_args_is_help=True)
+shards_app = typer.Typer(help="Compare or upgrade sets of shards.", no_args_is_help=True)
 
 
 def verify(
@@ -43,9 +43,16 @@ def inspect(
         typer.echo(path)
 
 
-@shards_app.callback()
-def _group() -> None:
-    """Make typer keep the name `diff`, although it is the only command of the group."""
+@shards_app.command()
+def reindex(directory: Directory) -> None:
+    """Give an older set the index that opens in a second; the shards stay as they are."""
+    from avsep.shards.places import reindex_set
+
+    manifest = reindex_set(directory)
+    typer.echo(
+        f"{directory}: format {manifest.version}, {manifest.num_samples} samples in"
+        f" {len(manifest.shards)} shards are indexed with their places."
+    )
 
 
 @shards_app.command()

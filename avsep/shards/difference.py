@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from avsep.shards.index import read_index, same_row
-from avsep.shards.store import checked_manifest
+from avsep.shards.manifest import checked_manifest
 
 T = TypeVar("T")
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,17 @@ from avsep.errors import CheckError
 from avsep.files import dump_json, read_json, sha256_file, sha256_text, write_json
 from avsep.schema import FPS, RATE_HZ
 from avsep.shards.codecs import MEMBERS, Storage
-from avsep.shards.index import INDEX_NAME
+from avsep.shards.index_table import ARROW_NAME, INDEX_NAME
 from avsep.shards.writer import ShardEntry
 
 CARD_NAME = "card.md"  # beside the manifest, for people
 MANIFEST_NAME = "manifest.json"
 FORMAT = "avsep-shards"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, FORMAT_VERSION)  # 1 has no `index.arrow`; `avsep shards reindex` adds it
 
 SHARD_NAME = re.compile(r"[A-Za-z0-9_-]+\.tar")
+_SETTLED_NS = 2_000_000_000
 _LATER_SHARD = re.compile(r"[a-z]+-b(?P<batch>\d+)-\d+")
 
 
@@ -33,6 +37,7 @@ class Manifest:
         storage: `compact` or `plain`; decides the members of each sample.
         shards: the shards, sorted by name.
         index_sha256: sha256 of `index.parquet`.
+        arrow_sha256: sha256 of `index.arrow`; empty in sets of format 1, which have none.
         settings: hash of the settings that the samples were made with.
         tools: version of each library that made the samples.
     """
@@ -40,8 +45,14 @@ class Manifest:
     storage: Storage
     shards: tuple[ShardEntry, ...]
     index_sha256: str
+    arrow_sha256: str = ""
     settings: str = ""
     tools: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def version(self) -> int:
+        """Version of the format."""
+        return FORMAT_VERSION if self.arrow_sha256 else 1
 
     @property
     def num_samples(self) -> int:
@@ -67,11 +78,12 @@ def write_manifest(
     settings: str = "",
     tools: Mapping[str, str] | None = None,
 ) -> Manifest:
-    """Write `manifest.json`; the shards and the index must exist already."""
+    """Write `manifest.json`; the shards and both files of the index must exist already."""
     manifest = Manifest(
         storage=storage,
         shards=tuple(sorted(shards, key=lambda shard: shard.name)),
         index_sha256=sha256_file(directory / INDEX_NAME),
+        arrow_sha256=sha256_file(directory / ARROW_NAME),
         settings=settings,
         tools=dict(tools or {}),
     )
@@ -90,10 +102,11 @@ def read_manifest(directory: Path) -> Manifest:
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckError(f"{path} is not a manifest of shards.")
-    if content.get("version") != FORMAT_VERSION:
+    if content.get("version") not in READ_VERSIONS:
         raise CheckError(
             f"{path} has version {content.get('version')!r}; this program reads"
-            f" {FORMAT_VERSION}: run `avsep run extract` again."
+            f" {' and '.join(map(str, READ_VERSIONS))}: update avsep, or run `avsep run extract`"
+            " again."
         )
     checksum = content.pop("checksum", None)
     if checksum != _checksum(content):
@@ -107,6 +120,63 @@ def read_manifest(directory: Path) -> Manifest:
     return manifest
 
 
+def checked_manifest(directory: Path) -> Manifest:
+    """The manifest of a set, after a check that does not read the shards.
+
+    Raises:
+        CheckError: a shard is missing or has another size, or an index has another hash.
+    """
+    manifest = read_manifest(directory)
+    for shard in manifest.shards:
+        check_size(directory / shard.name, shard)
+    for name, sha256 in index_hashes(manifest).items():
+        path = directory / name
+        # The table is for other programs where there is `index.arrow`; a copy may go without it.
+        if path.is_file() and _sha256_of(path) != sha256:
+            raise CheckError(
+                f"{path} does not match {MANIFEST_NAME}; copy the set again, or run `avsep run"
+                " extract`."
+            )
+    return manifest
+
+
+def index_hashes(manifest: Manifest) -> dict[str, str]:
+    """The sha256 of each file of the index."""
+    hashes = {INDEX_NAME: manifest.index_sha256, ARROW_NAME: manifest.arrow_sha256}
+    return {name: sha256 for name, sha256 in hashes.items() if sha256}
+
+
+def check_size(path: Path, shard: ShardEntry) -> None:
+    """Pass when a shard has the size that the manifest gives.
+
+    Raises:
+        CheckError: the shard is missing or has another size.
+    """
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise CheckError(f"{path} is missing.") from error
+    if size != shard.size_bytes:
+        raise CheckError(
+            f"{path} has {size} bytes instead of {shard.size_bytes}; see `avsep verify"
+            f" {path.parent}`."
+        )
+
+
+def _sha256_of(path: Path) -> str:
+    """The sha256 of a file; not computed again in a process while the file stays as it is."""
+    status = path.stat()
+    # A file that was written just now could change again without another time.
+    settled = time.time_ns() - status.st_mtime_ns > _SETTLED_NS
+    look_up = _known_sha256 if settled else _known_sha256.__wrapped__
+    return look_up(path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@lru_cache(maxsize=64)
+def _known_sha256(path: Path, *_: int) -> str:
+    return sha256_file(path)
+
+
 def batch_of(shard: str) -> int:
     """Which growth of the set a shard came with, from its name: 0 for `train-000000`, 2 for
     `train-b002-000000`.
@@ -116,9 +186,9 @@ def batch_of(shard: str) -> int:
 
 
 def _as_json(manifest: Manifest) -> dict[str, Any]:
-    return {
+    content = {
         "format": FORMAT,
-        "version": FORMAT_VERSION,
+        "version": manifest.version,
         "storage": manifest.storage,
         "members": list(MEMBERS[manifest.storage]),
         "fps": FPS,
@@ -134,6 +204,9 @@ def _as_json(manifest: Manifest) -> dict[str, Any]:
             "size_bytes": manifest.size_bytes,
         },
     }
+    if manifest.arrow_sha256:
+        content["mapped_index"] = {"name": ARROW_NAME, "sha256": manifest.arrow_sha256}
+    return content
 
 
 def _from_json(content: Mapping[str, Any]) -> Manifest:
@@ -148,6 +221,7 @@ def _from_json(content: Mapping[str, Any]) -> Manifest:
         storage=content["storage"],
         shards=shards,
         index_sha256=content["index"]["sha256"],
+        arrow_sha256=content["mapped_index"]["sha256"] if content["version"] > 1 else "",
         settings=content["settings"],
         tools=content["tools"],
     )

@@ -19,7 +19,8 @@ from avsep.errors import CheckError
 from avsep.schema import Sample
 from avsep.shards import tar
 from avsep.shards.codecs import Storage, decode_sample
-from avsep.shards.store import ShardStore, check_size, checked_manifest
+from avsep.shards.manifest import check_size, checked_manifest
+from avsep.shards.store import ShardStore
 from avsep.shards.writer import ShardEntry, keys_sha256
 
 __all__ = ["ShardStore", "open_shards"]

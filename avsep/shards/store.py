@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from avsep.errors import CheckError
-from avsep.files import sha256_file
 from avsep.media.pcm import pcm_sha256
 from avsep.schema import SAMPLES_PER_FRAME, Landmarks, Sample
 from avsep.shards import tar
@@ -23,9 +21,9 @@ from avsep.shards.codecs import (
     MEMBERS,
     decode_member,
 )
-from avsep.shards.index import INDEX_NAME, IndexRow, read_index
-from avsep.shards.manifest import MANIFEST_NAME, Manifest, read_manifest
-from avsep.shards.writer import ShardEntry
+from avsep.shards.index import INDEX_NAME, Index, IndexRow, read_index
+from avsep.shards.manifest import Manifest, checked_manifest
+from avsep.shards.places import Places, scanned_places
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,13 +55,9 @@ class ShardStore:
         """
         self.directory = Path(directory)
         self.manifest: Manifest = checked_manifest(self.directory)
-        self.index: list[IndexRow] = read_index(self.directory)
-        self._position = {row.key: number for number, row in enumerate(self.index)}
-        self._count = Counter(row.shard for row in self.index)
-        self._first: dict[str, int] = {}  # position of the first sample of each shard
-        for number, row in enumerate(self.index):
-            self._first.setdefault(row.shard, number)
-        self._layouts: dict[str, NDArray[np.int64]] = {}
+        self.index: Index = read_index(self.directory, self.manifest)
+        self._num_frames = self.index.column("num_frames")
+        self._known: dict[int, dict[int, Places]] = {}  # by the codes of shards in use
         self._cache = ByteCache(cache_bytes)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -82,7 +76,7 @@ class ShardStore:
         return len(self.index)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._position
+        return isinstance(key, str) and self.index.position(key) is not None
 
     def row(self, key: str) -> IndexRow:
         """The index row of a sample.
@@ -90,9 +84,21 @@ class ShardStore:
         Raises:
             CheckError: there is no such sample.
         """
-        if key not in self._position:
+        return self.index[self._position(key)]
+
+    def num_frames(self, key: str) -> int:
+        """The length of a sample in frames.
+
+        Raises:
+            CheckError: there is no such sample.
+        """
+        return int(self._num_frames[self._position(key)])
+
+    def _position(self, key: str) -> int:
+        position = self.index.position(key)
+        if position is None:
             raise CheckError(f"{self.directory} has no sample {key}.")
-        return self.index[self._position[key]]
+        return position
 
     def audio(self, key: str) -> NDArray[np.int16]:
         """The sound of a sample, (640 T,) int16 at 16 kHz, read-only."""
@@ -134,10 +140,8 @@ class ShardStore:
 
     def _load_audio(self, key: str) -> tuple[NDArray[np.int16], int]:
         audio = self._decode(key, AUDIO[self.manifest.storage])
-        row = self.row(key)
-        if len(audio) != SAMPLES_PER_FRAME * row.num_frames or pcm_sha256(audio) != (
-            row.audio_sha256
-        ):
+        sha256 = self.index.text("audio_sha256", self._position(key))
+        if len(audio) != SAMPLES_PER_FRAME * self.num_frames(key) or pcm_sha256(audio) != sha256:
             raise CheckError(f"{self._where(key)}: its sound does not match {INDEX_NAME}.")
         audio.flags.writeable = False
         return audio, audio.nbytes
@@ -157,7 +161,7 @@ class ShardStore:
         return landmarks, sum(array.nbytes for array in arrays)
 
     def _check_length(self, key: str, num_frames: int) -> None:
-        wanted = self.row(key).num_frames
+        wanted = self.num_frames(key)
         if num_frames != wanted:
             raise CheckError(f"{self._where(key)}: {num_frames} frames; expected {wanted}.")
 
@@ -170,65 +174,47 @@ class ShardStore:
 
     def _member(self, key: str, suffix: str) -> tuple[Path, tar.Member]:
         """The shard of a member, and its position there."""
-        row = self.row(key)
+        position = self._position(key)
         names = MEMBERS[self.manifest.storage]
         if suffix not in names:
             raise CheckError(f"{self.directory} has no members .{suffix}.")
-        offset, size = self._layout(row.shard)[
-            self._position[key] - self._first[row.shard], names.index(suffix)
-        ]
-        return self.directory / row.shard, tar.Member(key, suffix, int(offset), int(size))
+        places = self._places(position)
+        number, shard = names.index(suffix), self._shard(position)
+        offset, size = places[0][number], places[1][number]
+        return self.directory / shard, tar.Member(key, suffix, offset, size)
 
-    def _layout(self, shard: str) -> NDArray[np.int64]:
-        """Offsets and sizes of a shard's members, (samples, members, 2), in index order."""
-        if shard not in self._layouts:
-            names = MEMBERS[self.manifest.storage]
-            first = self._first[shard]
-            count = self._count[shard]
-            keys = [row.key for row in self.index[first : first + count]]
-            wanted = [(key, name) for key in keys for name in names]
-            try:
-                members = tar.scan(self.directory / shard)
-            except (ValueError, OSError) as error:
-                raise CheckError(f"{self.directory / shard}: {error}") from error
-            if [(member.key, member.suffix) for member in members] != wanted:
-                raise CheckError(f"{self.directory / shard} does not match {INDEX_NAME}.")
-            spans = [(member.offset, member.size) for member in members]
-            self._layouts[shard] = np.array(spans, np.int64).reshape(count, len(names), 2)
-        return self._layouts[shard]
+    def _places(self, position: int) -> Places:
+        """Offsets and sizes of a sample's members; its shard is checked on the first call."""
+        codes, shards = self.index.codes("shard")
+        code = codes[position]
+        if code not in self._known:
+            first, last = np.searchsorted(codes, code), np.searchsorted(codes, code, "right")
+            self._known[code] = self._places_of_shard(shards[code], range(first, last))
+        known = self._known[code]
+        return known[position] if known else self.index.places(position)
+
+    def _places_of_shard(self, shard: str, positions: range) -> dict[int, Places]:
+        """The places of a shard's samples by position; none where the index has them.
+
+        Raises:
+            CheckError: the shard does not match the index.
+        """
+        path, names = self.directory / shard, MEMBERS[self.manifest.storage]
+        last = positions[-1]
+        key, (offsets, sizes) = self.index.text("key", last), self.index.places(last)
+        try:
+            if len(offsets) == len(names):  # an early check: every read checks its own member
+                tar.read(path, tar.Member(key, names[-1], offsets[-1], sizes[-1]), size=0)
+                return {}
+            keys = [self.index.text("key", position) for position in positions]
+            places = scanned_places(path, keys, self.manifest.storage)
+        except (ValueError, OSError) as error:
+            raise CheckError(f"{path}: {error}") from error
+        return dict(zip(positions, places, strict=True))
+
+    def _shard(self, position: int) -> str:
+        codes, names = self.index.codes("shard")
+        return names[codes[position]]
 
     def _where(self, key: str) -> str:
-        return f"{self.directory / self.row(key).shard}, sample {key}"
-
-
-def checked_manifest(directory: Path) -> Manifest:
-    """The manifest of a set, after a check that does not read the shards.
-
-    Raises:
-        CheckError: a shard is missing or has another size, or the index has another hash.
-    """
-    manifest = read_manifest(directory)
-    for shard in manifest.shards:
-        check_size(directory / shard.name, shard)
-    if (directory / INDEX_NAME).is_file() and (
-        sha256_file(directory / INDEX_NAME) != manifest.index_sha256
-    ):
-        raise CheckError(f"{directory / INDEX_NAME} does not match {MANIFEST_NAME}.")
-    return manifest
-
-
-def check_size(path: Path, shard: ShardEntry) -> None:
-    """Pass when a shard has the size that the manifest gives.
-
-    Raises:
-        CheckError: the shard is missing or has another size.
-    """
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError as error:
-        raise CheckError(f"{path} is missing.") from error
-    if size != shard.size_bytes:
-        raise CheckError(
-            f"{path} has {size} bytes instead of {shard.size_bytes}; see `avsep verify"
-            f" {path.parent}`."
-        )
+        return f"{self.directory / self._shard(self._position(key))}, sample {key}"

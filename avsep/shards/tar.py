@@ -17,6 +17,7 @@ from pathlib import Path
 BLOCK = tarfile.BLOCKSIZE
 MAX_NAME = 100  # bytes of a name in a USTAR header
 
+_NAME_FIELD, _SIZE = slice(0, 100), slice(124, 136)  # of a USTAR header
 _NAME = re.compile(r"([A-Za-z0-9_-]+)\.([a-z0-9.]+)")
 
 
@@ -122,18 +123,38 @@ def _check_end(handle: io.BufferedReader, last: str) -> None:
         raise ValueError(f"damaged {last}: the end mark of the tar does not follow.")
 
 
-def read(path: Path, member: Member) -> bytes:
-    """The content of a member. Safe for threads and processes: nothing is shared.
+def read(path: Path, member: Member, start: int = 0, size: int | None = None) -> bytes:
+    """The content of a member, or a part of it. Safe for threads and processes: nothing is shared.
+
+    Args:
+        path: path of the shard.
+        member: the member; its header in the file must have this name and size.
+        start: first byte of the content to read.
+        size: number of bytes to read; None for all that follow.
 
     Raises:
-        ValueError: the file has become shorter.
+        ValueError: the file has become shorter, or has something else at this place.
         OSError: the file cannot be opened.
     """
+    size = member.size - start if size is None else size
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        content = os.pread(descriptor, member.size, member.offset)
+        _check_header(os.pread(descriptor, BLOCK, member.offset - BLOCK), member)
+        content = os.pread(descriptor, size, member.offset + start)
     finally:
         os.close(descriptor)
-    if len(content) != member.size:
+    if len(content) != size:
         raise ValueError(f"{path.name} is cut inside {member.key}.{member.suffix}.")
     return content
+
+
+def _check_header(block: bytes, member: Member) -> None:
+    """Pass when a header has the name and the size of a member."""
+    name = f"{member.key}.{member.suffix}"
+    size = block[_SIZE].strip(b"\0 ")
+    if (
+        block[_NAME_FIELD].rstrip(b"\0") != name.encode()
+        or not size.isdigit()
+        or int(size, 8) != member.size
+    ):
+        raise ValueError(f"it does not match index.parquet: {name} is not where it should be.")

@@ -12,9 +12,17 @@ from avsep.errors import CheckError
 from avsep.files import sha256_file
 from avsep.shards import tar
 from avsep.shards.codecs import JSON, MEMBERS, Storage, check_members, decode_json, decode_sample
-from avsep.shards.index import INDEX_NAME, IndexRow, read_index, row_of, same_row
-from avsep.shards.manifest import CARD_NAME, MANIFEST_NAME, Manifest, read_manifest
+from avsep.shards.index import ARROW_NAME, INDEX_NAME, IndexRow, read_index, row_of, same_row
+from avsep.shards.index_table import read_parquet
+from avsep.shards.manifest import (
+    CARD_NAME,
+    MANIFEST_NAME,
+    Manifest,
+    index_hashes,
+    read_manifest,
+)
 from avsep.shards.writer import ShardEntry, keys_sha256
+from avsep.tables import arrow_schema
 
 MAX_PROBLEMS_PER_FILE = 5
 
@@ -56,7 +64,8 @@ def verify_set(directory: Path, *, deep: bool = False) -> list[Problem]:
 
 
 def _unexpected_files(directory: Path, manifest: Manifest) -> Iterator[Problem]:
-    known = {MANIFEST_NAME, INDEX_NAME, CARD_NAME, *(shard.name for shard in manifest.shards)}
+    known = {MANIFEST_NAME, INDEX_NAME, ARROW_NAME, CARD_NAME}
+    known |= {shard.name for shard in manifest.shards}
     for path in sorted(directory.iterdir()):
         if path.name not in known:
             yield Problem(path.name, "is not in the manifest.")
@@ -70,14 +79,23 @@ def _index(
     directory: Path, manifest: Manifest
 ) -> tuple[dict[str, list[IndexRow]] | None, list[Problem]]:
     """The rows of the index by shard, or None if it cannot be read, and the index's problems."""
-    path = directory / INDEX_NAME
     problems = []
-    if path.is_file() and sha256_file(path) != manifest.index_sha256:
-        problems.append(Problem(INDEX_NAME, "its sha256 is not the one in the manifest."))
-    try:
-        rows = read_index(directory)
-    except CheckError as error:
-        return None, [Problem(INDEX_NAME, str(error)), *problems]
+    rows: Sequence[IndexRow] | None = None
+    for name, sha256 in index_hashes(manifest).items():
+        path = directory / name
+        if not path.is_file():
+            problems.append(Problem(name, "is missing."))
+        elif sha256_file(path) != sha256:
+            problems.append(Problem(name, "its sha256 is not the one in the manifest."))
+        try:
+            if name == INDEX_NAME and path.is_file():
+                read_parquet(directory, arrow_schema(IndexRow))
+            if name == ARROW_NAME or not manifest.arrow_sha256:
+                rows = read_index(directory)
+        except CheckError as error:
+            problems.insert(0, Problem(name, str(error)))
+    if rows is None:
+        return None, problems
     by_shard: dict[str, list[IndexRow]] = {shard.name: [] for shard in manifest.shards}
     for row in rows:
         if row.shard in by_shard:
@@ -170,7 +188,7 @@ def _content_problems(
         try:
             if deep:
                 decode_sample(key, content, storage)
-            row = row_of(decode_json(content[JSON]), path.name)
+            row = row_of(decode_json(content[JSON]), path.name, list(suffixes.values()))
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             yield f"sample {key} is damaged: {error}"
             continue
@@ -181,8 +199,10 @@ def _content_problems(
             continue
         if key not in indexed:
             yield f"sample {key} is not in {INDEX_NAME}."
-        elif not same_row(indexed.pop(key), row):
+        elif not same_row(found := indexed.pop(key), row):
             yield f"sample {key} differs from its row in {INDEX_NAME}."
+        elif found.offsets and (found.offsets, found.sizes) != (row.offsets, row.sizes):
+            yield f"sample {key} is not where {ARROW_NAME} says."
     for key in sorted(indexed or {}):
         yield f"sample {key} of {INDEX_NAME} is missing."
     if num_frames != shard.num_frames:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -227,7 +227,7 @@ def _ended(stage: str, item: str, outcome: Outcome) -> StageEntry:
     return StageEntry(stage, item, str(outcome.state), f"{outcome.reason}: {outcome.message}")
 
 
-def _index(workspace: Workspace) -> list[IndexRow]:
+def _index(workspace: Workspace) -> Sequence[IndexRow]:
     return read_index(workspace.shards) if (workspace.shards / INDEX_NAME).is_file() else []
 
 

@@ -215,7 +215,7 @@ def finish(
     return StageReport(stage=NAME, counts=Counts.of(outcomes), facts=report_facts(tables, lists))
 
 
-def _rows_of_speakers(rows: list[IndexRow], speakers: Sequence[str]) -> list[IndexRow]:
+def _rows_of_speakers(rows: Sequence[IndexRow], speakers: Sequence[str]) -> Sequence[IndexRow]:
     if not speakers:
         return rows
     if unknown := sorted(set(speakers) - {row.speaker for row in rows}):

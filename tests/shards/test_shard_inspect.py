@@ -38,11 +38,13 @@ def test_dots_lie_where_the_landmarks_are(make_sample):
 
 def test_text_cannot_become_html(tmp_path, make_set, monkeypatch):
     make_set(tmp_path / "set", "plain", shards=(1,))
-    from avsep.shards import store
+    from avsep.shards.index import Index
 
-    read = store.read_index
+    rows = Index._rows
     evil = "<script>alert(1)</script>"
-    monkeypatch.setattr(store, "read_index", lambda d: [replace(r, text=evil) for r in read(d)])
+    monkeypatch.setattr(
+        Index, "_rows", lambda *args: (replace(row, text=evil) for row in rows(*args))
+    )
     page = inspect_set(tmp_path / "set", tmp_path / "out")[-1].read_text("utf-8")
     assert evil not in page
     assert "&lt;script&gt;" in page

@@ -7,12 +7,13 @@ import json
 import shutil
 import tarfile
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 
 from avsep.files import sha256_file
 from avsep.shards import tar
-from avsep.shards.index import INDEX_NAME, read_index, write_index
+from avsep.shards.index import INDEX_NAME, read_index, rows_of_shard, write_index
 from avsep.shards.manifest import MANIFEST_NAME, read_manifest, write_manifest
 from avsep.shards.verify import verify_set
 from avsep.shards.writer import write_shard
@@ -184,6 +185,7 @@ def test_deep_finds_what_was_wrong_when_it_was_written(damaged):
         for key, frames in (("clip-00-t0", meta["num_frames"]), ("clip-01-t0", 7))
     ]
     write_shard(damaged / SHARD, samples, "compact")
+    write_index(damaged, chain.from_iterable(map(rows_of_shard, sorted(damaged.glob("*.tar")))))
     resign(damaged)
     assert told(damaged) == {}
     assert "4480 samples of sound for 6 frames" in told(damaged, deep=True)[SHARD]

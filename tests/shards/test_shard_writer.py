@@ -23,7 +23,9 @@ def test_a_set_built_twice_is_the_same_byte_for_byte(tmp_path, make_set, storage
     make_set(tmp_path / "one", storage)
     make_set(tmp_path / "two", storage)
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert names == ["index.parquet", "manifest.json", "train-000000.tar", "train-000001.tar"]
+    assert names == [
+        "index.arrow", "index.parquet", "manifest.json", "train-000000.tar", "train-000001.tar"
+    ]  # fmt: skip
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 

@@ -141,7 +141,8 @@ def test_two_workers_and_none_give_the_same_bytes_in_another_folder(project, unb
     run_stage("extract", workspace, config=HERE)
     assert hashes(workspace) == hashes(unbroken)
     tars = ["test-000000.tar", "train-000000.tar"]  # that of the wall would be empty
-    assert list(hashes(workspace)) == ["card.md", "index.parquet", "manifest.json", *tars]
+    indexes = ["index.arrow", "index.parquet"]
+    assert list(hashes(workspace)) == ["card.md", *indexes, "manifest.json", *tars]
 
 
 def test_shards_are_whole_and_hold_what_the_clip_shows(unbroken, talks):
@@ -288,6 +289,7 @@ def test_stale_files_are_removed(project):
     assert names == ["train-000000.clips.json", "train-000000.done.json", "train-000000.tar"]
     assert list(hashes(workspace)) == [
         "card.md",
+        "index.arrow",
         "index.parquet",
         "manifest.json",
         "train-000000.tar",

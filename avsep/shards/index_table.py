@@ -1,0 +1,134 @@
+"""The index as Arrow tables: `index.parquet` for everyone, `index.arrow` to be mapped into memory.
+
+Both have the same rows. The Arrow file is laid out for look-ups: names that repeat are codes, the
+scores are columns of numbers, and `by_key` says which row comes how many-th in the order of the
+keys. Processes that map it share its pages.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avsep.errors import CheckError
+from avsep.files import atomic_path, read_table, write_table
+from avsep.schema import SAMPLES_PER_FRAME
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+INDEX_NAME = "index.parquet"
+ARROW_NAME = "index.arrow"
+CODED = ("shard", "corpus", "speaker", "group", "gender", "split")
+PLACES = ("offsets", "sizes")  # columns that sets of format 1 lack
+NUM_SAMPLES, BY_KEY = "num_samples", "by_key"
+
+
+def write_tables(directory: Path, rows: pa.Table) -> None:
+    """Write `index.parquet` and `index.arrow` atomically, sorted by shard and key.
+
+    Args:
+        directory: folder of the set.
+        rows: columns of `IndexRow`.
+    """
+    import pyarrow.compute as pc
+
+    rows = rows.sort_by([("shard", "ascending"), ("key", "ascending")])
+    num_samples = pc.multiply(rows["num_frames"], SAMPLES_PER_FRAME)
+    rows = rows.append_column(NUM_SAMPLES, num_samples)
+    write_table(directory / INDEX_NAME, rows)
+    write_arrow(directory, rows)
+
+
+def write_arrow(directory: Path, rows: pa.Table) -> None:
+    """Write `index.arrow` atomically from the sorted rows of `index.parquet`."""
+    import pyarrow as pa
+
+    table = mapped_form(rows)
+    with (
+        atomic_path(directory / ARROW_NAME) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema) as writer,
+    ):
+        writer.write_table(table)
+
+
+def read_parquet(directory: Path, schema: pa.Schema) -> pa.Table:
+    """The rows of `index.parquet`; columns of places are empty where the set has none.
+
+    Raises:
+        CheckError: the file is missing or damaged, or has other columns than `schema`.
+    """
+    import pyarrow as pa
+
+    path = directory / INDEX_NAME
+    try:
+        table = read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise CheckError(f"{path} is damaged: {error}.") from error
+    wanted = [name for name in schema.names if name in table.column_names or name not in PLACES]
+    if missing := [name for name in wanted if name not in table.column_names]:
+        raise CheckError(f"{path} is not an index of shards: it lacks {', '.join(missing)}.")
+    table = table.select(wanted)
+    for number, field in enumerate(schema):
+        if field.name not in wanted:
+            empty = pa.array([[]] * len(table), field.type)
+            table = table.add_column(number, field, empty)
+    if not table.schema.equals(schema):
+        raise CheckError(f"{path} is not an index of shards: a column has another type.")
+    return table
+
+
+def read_arrow(directory: Path, schema: pa.Schema, *, trusted: bool) -> pa.Table:
+    """The rows of `index.arrow`, mapped into memory.
+
+    Args:
+        directory: folder of the set.
+        schema: the columns that the rows must have; the file has some of them in another form.
+        trusted: the file's hash has been checked; otherwise all values are.
+
+    Raises:
+        CheckError: the file is damaged.
+    """
+    import pyarrow as pa
+
+    path = directory / ARROW_NAME
+    try:
+        with pa.memory_map(str(path)) as source:
+            table = pa.ipc.open_file(source).read_all()
+        table.validate(full=not trusted)
+    except (OSError, pa.ArrowException) as error:
+        raise CheckError(f"{path} is damaged: {error}.") from error
+    if set(table.column_names) < {*schema.names, BY_KEY}:
+        raise CheckError(f"{path} is not an index of shards; run `avsep shards reindex`.")
+    return table
+
+
+def mapped_form(rows: pa.Table) -> pa.Table:
+    """The rows of `index.parquet` in the form of `index.arrow`, in one piece."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = {}
+    for name in rows.column_names:
+        column = rows[name].combine_chunks()
+        if name in CODED:
+            column = pc.dictionary_encode(column)
+        elif name == "quality":
+            column = _scores(column)
+        columns[name] = column
+    if NUM_SAMPLES not in columns:
+        columns[NUM_SAMPLES] = pc.multiply(columns["num_frames"], SAMPLES_PER_FRAME)
+    columns[BY_KEY] = pc.sort_indices(columns["key"]).cast(pa.int32())
+    return pa.table(columns)
+
+
+def _scores(quality: pa.MapArray) -> pa.Array:
+    """A map from names to scores in each row, as one column per name; null where a row has none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    names = sorted(pc.unique(quality.keys).to_pylist())
+    if not names:
+        return pa.nulls(len(quality), pa.struct([]))
+    return pa.StructArray.from_arrays([pc.map_lookup(quality, n, "first") for n in names], names)

@@ -1,0 +1,79 @@
+"""Where each member of a sample lies in its shard; adds them to sets that were written without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+
+from avsep.errors import CheckError
+from avsep.shards import tar
+from avsep.shards.codecs import MEMBERS, Storage
+from avsep.shards.index import IndexRow
+from avsep.shards.index_table import INDEX_NAME, PLACES, read_parquet, write_arrow
+from avsep.shards.manifest import Manifest, checked_manifest, write_manifest
+from avsep.tables import arrow_schema
+
+Places = tuple[tuple[int, ...], tuple[int, ...]]
+"""Offsets and sizes of a sample's members, in bytes, in the order of `MEMBERS`."""
+
+
+def scanned_places(path: Path, keys: Sequence[str], storage: Storage) -> list[Places]:
+    """The places of the samples of a shard, from its headers.
+
+    Args:
+        path: the shard.
+        keys: keys that it must hold, in this order.
+        storage: storage of the set.
+
+    Raises:
+        ValueError: the shard is cut or damaged, or holds other samples; names neither.
+        OSError: the file cannot be opened.
+    """
+    names = MEMBERS[storage]
+    members = tar.scan(path)
+    if [(member.key, member.suffix) for member in members] != [(k, n) for k in keys for n in names]:
+        raise ValueError(f"it does not match {INDEX_NAME}.")
+    parts = [members[first : first + len(names)] for first in range(0, len(members), len(names))]
+    return [(tuple(m.offset for m in part), tuple(m.size for m in part)) for part in parts]
+
+
+def reindex_set(directory: Path) -> Manifest:
+    """Add `index.arrow` to a set of format 1; no other file but the manifest changes.
+
+    A set that has one already stays as it is. A kill leaves the set as it was.
+
+    Returns:
+        The manifest of the set.
+
+    Raises:
+        CheckError: the set does not match its manifest, or a shard does not match the index.
+    """
+    import pyarrow as pa
+
+    manifest = checked_manifest(directory)
+    if manifest.arrow_sha256:
+        return manifest
+    rows = read_parquet(directory, arrow_schema(IndexRow))
+    places: list[Places] = []
+    for shard, group in groupby(
+        zip(rows["shard"].to_pylist(), rows["key"].to_pylist(), strict=True), key=itemgetter(0)
+    ):
+        path = directory / shard
+        try:
+            places += scanned_places(path, [key for _, key in group], manifest.storage)
+        except (ValueError, OSError) as error:
+            raise CheckError(f"{path}: {error}") from error
+    for name, values in zip(PLACES, zip(*places, strict=True) if places else ([], []), strict=True):
+        number = rows.schema.get_field_index(name)
+        field = rows.schema.field(number)
+        rows = rows.set_column(number, field, pa.array(values, field.type))
+    write_arrow(directory, rows)
+    return write_manifest(
+        directory,
+        manifest.shards,
+        manifest.storage,
+        settings=manifest.settings,
+        tools=manifest.tools,
+    )
