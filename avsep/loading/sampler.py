@@ -2,61 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 
 class EpochSampler:
     """Batches of item numbers for training: an endless row, cut into epochs of equal length.
 
-    Step `s` of rank `r` out of `w` takes the items `(s w + r) batch ...`: no item comes twice, each
-    rank takes the same number of steps, and the position is a function of the epoch alone, so a
-    resumed run goes on where it stopped. It is its own `sampler`, since Lightning calls that one's
-    `set_epoch`.
-
-    Attributes:
-        epoch: which epoch comes next; the first is 0.
+    Step `s` takes the items from `s items` to `(s + 1) items`, and each rank an equal part of them
+    in the order of the ranks: no item comes twice, whatever the number of ranks. Iterating gives
+    the steps from the present position to the end of its epoch, so a run that stopped in the middle
+    of an epoch goes on with the next item. It has no length: an epoch that is resumed is shorter.
     """
 
-    def __init__(self, *, batch: int, steps: int, rank: int = 0, num_ranks: int = 1) -> None:
-        """Prepare epochs of `steps` steps of `batch` items on each rank.
+    def __init__(
+        self,
+        *,
+        items: int,
+        steps: int,
+        rank: int = 0,
+        num_ranks: int = 1,
+        position: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """Prepare epochs of `steps` steps of `items` items on all ranks together.
+
+        Args:
+            items: of each step; a multiple of the number of ranks.
+            steps: of each epoch.
+            rank: this one.
+            num_ranks: number of ranks.
+            position: gives the steps that have been done when an epoch begins.
 
         Raises:
-            ValueError: a count below 1, or a rank that does not exist.
+            ValueError: a count below 1, items that the ranks cannot share equally, or a rank that
+                does not exist.
         """
-        if batch < 1 or steps < 1:
-            raise ValueError(f"batch {batch} and steps {steps} must be at least 1.")
+        if items < 1 or steps < 1:
+            raise ValueError(f"items {items} and steps {steps} must be at least 1.")
         if not 0 <= rank < num_ranks:
             raise ValueError(f"rank {rank} is not one of {num_ranks} ranks.")
-        self._batch, self._steps = batch, steps
+        if items % num_ranks:
+            raise ValueError(f"{num_ranks} ranks cannot share {items} items equally.")
+        self._items, self._steps = items, steps
         self._rank, self._num_ranks = rank, num_ranks
-        self.epoch = 0
-
-    @property
-    def sampler(self) -> EpochSampler:
-        """Itself."""
-        return self
-
-    @property
-    def batch_size(self) -> int:
-        """Items per step on this rank."""
-        return self._batch
-
-    @property
-    def drop_last(self) -> bool:
-        """Never: every batch is full."""
-        return False
-
-    def set_epoch(self, epoch: int) -> None:
-        """Go to an epoch; Lightning calls this before each."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self._steps
+        self._position = position
 
     def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.epoch * self._steps, (self.epoch + 1) * self._steps):
-            first = (step * self._num_ranks + self._rank) * self._batch
-            yield list(range(first, first + self._batch))
+        first = self._position()
+        for step in range(first, (first // self._steps + 1) * self._steps):
+            yield self.items_of(step, self._rank)
+
+    def items_of(self, step: int, rank: int) -> list[int]:
+        """The numbers of the items of a step on a rank."""
+        share = self._items // self._num_ranks
+        first = step * self._items + rank * share
+        return list(range(first, first + share))
 
 
 class ListSampler:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from avsep.errors import CheckError
 from avsep.loading.config import AugmentConfig
 from avsep.validation import check_at_least, check_positive
 
@@ -15,8 +16,15 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 OptimizerName = Literal["adam", "adamw", "sgd"]
 SizeName = Literal["demo", "full"]
 
-STEP_TIMES = ".step_times.json"  # how long the steps of a run take; stays in its work folder
-TENSORBOARD = "tensorboard"  # folder of its event files in the work folder of a run
+VERSION = 1  # of loading and training; increase it when the same settings give other weights
+# What stays in the work folder of a run: it holds times, or serves only to go on.
+STEP_TIMES = "step_times.json"  # how long the steps take
+STEP_LOG = "steps.csv"  # one row per step
+TENSORBOARD = "tensorboard"  # a folder of event files
+ENDED = "ended.json"  # why the training stopped
+PREVIOUS = "previous.ckpt"  # the checkpoint before the last one
+DAMAGED = "damaged.ckpt"  # a last checkpoint that could not be read
+WORK_ONLY = (STEP_TIMES, STEP_LOG, TENSORBOARD, ENDED, PREVIOUS, DAMAGED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +64,12 @@ class FitSettings:
 
     Attributes:
         steps: number of optimiser steps; a multiple of `val_every`, so that each run ends with a
-            validation and a checkpoint.
+            validation and a checkpoint. A run may be given more of them later.
         val_every: steps between validations; a checkpoint is written after each.
-        batch: training items per step on each device.
+        batch: training items that each device computes at once.
+        accumulate: such batches per step on each device, one after the other: the gradient is that
+            of `batch` x `accumulate` items, in the memory of `batch`. Batch norm and codebooks
+            still see `batch` items at a time.
         seconds: length of a training item, in seconds; a multiple of 0.04.
         optimizer: `adam`, `adamw` (decoupled weight decay) or `sgd` (momentum 0.8).
         lr: peak learning rate.
@@ -70,14 +81,17 @@ class FitSettings:
         clip: largest norm of the gradient; 0 for no limit.
         ema: decay of the averaged weights, which are validated and exported; 0 for none.
         patience: validations without a better score before training stops; 0 for never.
-        max_minutes: training stops after this time; 0 for no limit. A run that is cut by time
-            cannot be reproduced exactly.
+        max_minutes: each start of the training stops after this time; 0 for no limit. The same
+            command goes on with the next item.
+        checkpoint_minutes: minutes between the checkpoints in the middle of an epoch, besides
+            those after each validation; 0 for none.
         max_skipped: number of non-finite steps that are skipped before the run stops with an error.
     """
 
     steps: int = 1000
     val_every: int = 100
     batch: int = 8
+    accumulate: int = 1
     seconds: float = 2.0
     optimizer: OptimizerName = "adam"
     lr: float = 1e-3
@@ -89,14 +103,15 @@ class FitSettings:
     ema: float = 0.0
     patience: int = 0
     max_minutes: float = 0.0
+    checkpoint_minutes: float = 10.0
     max_skipped: int = 5
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "steps", "val_every", "batch", "max_skipped")
+        check_at_least(self, 1, "steps", "val_every", "batch", "accumulate", "max_skipped")
         check_at_least(self, 0.04, "seconds")  # one video frame
         check_positive(self, "lr")
         check_at_least(self, 0, "warmup", "plateau_patience", "weight_decay", "clip")
-        check_at_least(self, 0, "patience", "max_minutes")
+        check_at_least(self, 0, "patience", "max_minutes", "checkpoint_minutes")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is {self.ema:g}; it must be at least 0 and below 1.")
         if self.steps % self.val_every:
@@ -110,10 +125,33 @@ class FitSettings:
         """Length of a training item in video frames (25 per second)."""
         return round(self.seconds * 25)
 
-    @property
-    def epochs(self) -> int:
-        """Number of validations: what Lightning calls epochs."""
-        return self.steps // self.val_every
+    def items_per_step(self, devices: int) -> int:
+        """Training items of one step on all devices together; it decides what is learned."""
+        return self.batch * self.accumulate * devices
+
+
+def share_of_step(items: int, batch: int, num_ranks: int) -> tuple[int, int]:
+    """How the items of a step are shared out over ranks.
+
+    Args:
+        items: of one step, on all ranks together.
+        batch: largest number of items that a rank computes at once.
+        num_ranks: number of ranks.
+
+    Returns:
+        The items of each rank, and the number of equal parts that it computes them in.
+
+    Raises:
+        CheckError: the ranks cannot take equal shares.
+    """
+    share, rest = divmod(items, num_ranks)
+    if rest or not share:
+        raise CheckError(
+            f"a step has {items} items (fit.batch x fit.accumulate x devices), which {num_ranks}"
+            " processes cannot share equally; start another number of processes, or change these"
+            " settings."
+        )
+    return share, next(n for n in range(-(-share // batch), share + 1) if share % n == 0)
 
 
 @dataclass(frozen=True, kw_only=True)

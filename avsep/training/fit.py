@@ -24,16 +24,21 @@ from lightning.fabric.plugins.environments import (
     LightningEnvironment,
     TorchElasticEnvironment,
 )
-from lightning.pytorch.callbacks import EarlyStopping, Timer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from torch.utils.data import DataLoader, Dataset
 
 from avsep.errors import CheckError
+from avsep.files import write_json
 from avsep.loading.mixtures import Item, collate
 from avsep.loading.sampler import EpochSampler, ListSampler
 from avsep.processes import MAX_TEMP_BYTES, follow_parent, short_temp_folder
-from avsep.training.checkpoints import LAST, CheckpointFiles, Checkpoints, read_checkpoint
-from avsep.training.config import TENSORBOARD, FitSettings, RunSettings
+from avsep.training.checkpoints import (
+    Checkpoints,
+    TimeIsUpError,
+    checkpoint_precision,
+    newest_checkpoint,
+)
+from avsep.training.config import ENDED, TENSORBOARD, RunSettings, share_of_step
 from avsep.training.logs import RunFiles, TrainingProgress
 from avsep.training.precision import Precision, PrecisionChoice, time_precisions
 from avsep.training.process import pick_device, rank_and_ranks, ranks_here
@@ -60,31 +65,35 @@ def fit(
         val: the fixed list of validation items.
         run: device, precision, workers and so on.
         directory: gets `last.ckpt`, `best.ckpt`, `log.csv`, `metrics.json` and `dvclive/`. A run
-            goes on from the `last.ckpt` that it finds here.
+            goes on from the `last.ckpt` that it finds here. Only the first rank uses it.
         name: name of the run, for lines on the terminal.
 
     Raises:
-        CheckError: a damaged checkpoint, too many non-finite steps, a loading process that was
-            killed or hangs, or memory that ran out.
+        CheckError: damaged checkpoints, too many non-finite steps, a loading process that was
+            killed or hangs, memory that ran out, a step that the ranks cannot share, or no
+            validation within `max_minutes`.
         KeyboardInterrupt: the run was interrupted; the last checkpoint stands.
     """
     _hide_irrelevant_warnings()
     settings, device = task.settings, pick_device(run.device)
     rank, num_ranks = rank_and_ranks()
-    precision = _choose_precision(task, train, run, directory, device)
+    items = settings.items_per_step(run.devices)
+    share, task.parts = share_of_step(items, settings.batch, num_ranks)
+    resumed = newest_checkpoint(directory) if rank == 0 else None
+    precision = _choose_precision(task, train, run, resumed, device)
     task.precision = Precision(precision.name, device.type)
     if rank == 0:
         print(f"{name}: {precision.reason}", flush=True)
 
-    epochs = EpochSampler(
-        batch=settings.batch, steps=settings.val_every, rank=rank, num_ranks=num_ranks
-    )
-    last = directory / LAST
-    if last.exists():
-        epochs.epoch = int(read_checkpoint(last)["avsep"]["steps_done"]) // settings.val_every
     train_loader = DataLoader(
         train,
-        batch_sampler=epochs,
+        batch_sampler=EpochSampler(
+            items=items,
+            steps=settings.val_every,
+            rank=rank,
+            num_ranks=num_ranks,
+            position=lambda: task.steps_done,
+        ),
         collate_fn=collate,
         num_workers=run.workers,
         persistent_workers=run.workers > 0,
@@ -99,21 +108,46 @@ def fit(
     )
     val_loader = DataLoader(val, batch_sampler=listed, collate_fn=collate)
 
-    trainer = _trainer(settings, device, directory, _callbacks(task, directory, name))
-    with _sockets_work(run.workers), _one_sentence():
+    callbacks: list[pl.Callback] = [
+        RunFiles(directory),
+        StepTimes(directory),
+        Checkpoints(directory, resumed),
+        TrainingProgress(name),
+    ]
+    trainer = _trainer(device, directory, callbacks)
+    ended = ""
+    with _sockets_work(run.workers), _one_sentence(share // task.parts, settings.seconds):
         try:
-            trainer.fit(
-                task,
-                train_loader,
-                val_loader,
-                ckpt_path=str(last) if last.exists() else None,
-                weights_only=True,
-            )
+            trainer.fit(task, train_loader, val_loader)
+            ended = task.ended
+        except TimeIsUpError:
+            ended = "max_minutes"
         except SystemExit:  # what Lightning makes of Ctrl-C
             if not trainer.interrupted:
                 raise
-    if trainer.interrupted:
+    if trainer.interrupted and not ended:
         raise KeyboardInterrupt
+    if rank == 0:
+        _note_the_end(task, directory, name, ended)
+
+
+def _note_the_end(task: FitTask, directory: Path, name: str, ended: str) -> None:
+    """Write why the training has stopped.
+
+    Raises:
+        CheckError: it has stopped before its first validation.
+    """
+    write_json(directory / ENDED, {"by": ended, "step": task.steps_done})
+    if ended != "max_minutes":
+        return
+    minutes, steps = task.settings.max_minutes, task.settings.steps
+    said = f"max_minutes ({minutes:g}) ended this start at step {task.steps_done} of {steps}"
+    if not task.history:
+        raise CheckError(
+            f"{said}, before the first validation (val_every {task.settings.val_every}); the same"
+            " command goes on."
+        )
+    print(f"{name}: {said}; the same command goes on.", flush=True)
 
 
 # --- loaders
@@ -139,14 +173,21 @@ def _sockets_work(workers: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _one_sentence() -> Iterator[None]:
+def _one_sentence(batch: int, seconds: float) -> Iterator[None]:
     """Say what has run out, or which process has gone, in place of PyTorch's traceback."""
+    what = (
+        f"with {batch} items of {seconds:g} s at once; lower fit.batch and raise fit.accumulate by"
+        " the same factor, which changes no step"
+    )
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise CheckError(f"the memory of the GPU ran out; lower fit.batch. {error}") from error
+        reason = str(error).splitlines()[0]
+        raise CheckError(
+            f"the memory of the GPU ran out {what}, or shorten fit.seconds. {reason}"
+        ) from error
     except MemoryError as error:
-        raise CheckError("memory ran out; lower fit.batch or cache_mb.") from error
+        raise CheckError(f"memory ran out {what}, or lower cache_mb or workers.") from error
     except RuntimeError as error:
         text = str(error)
         if text.startswith("DataLoader timed out"):
@@ -167,11 +208,15 @@ def _one_sentence() -> Iterator[None]:
 
 
 def _choose_precision(
-    task: FitTask, train: Dataset[Item], run: RunSettings, directory: Path, device: torch.device
+    task: FitTask,
+    train: Dataset[Item],
+    run: RunSettings,
+    resumed: bytes | None,
+    device: torch.device,
 ) -> PrecisionChoice:
     """The number format: an earlier run's, or the one that is set, or the faster one."""
-    if (directory / LAST).exists():
-        name = read_checkpoint(directory / LAST)["avsep"]["precision"]["name"]
+    if resumed is not None:
+        name = checkpoint_precision(resumed)
         if run.precision in ("auto", name):
             return PrecisionChoice(name, f"precision {name}, as in the checkpoint that is resumed")
     if run.precision != "auto":
@@ -201,41 +246,21 @@ def _to_device(batch: Batch, device: torch.device) -> Batch:
 # --- Lightning
 
 
-def _callbacks(task: FitTask, directory: Path, name: str) -> list[pl.Callback]:
-    settings = task.settings
-    callbacks: list[pl.Callback] = [
-        RunFiles(directory),
-        StepTimes(directory),
-        Checkpoints(directory),
-        TrainingProgress(name),
-    ]
-    if settings.patience:
-        callbacks.append(
-            EarlyStopping(
-                task.monitor, patience=settings.patience, mode="max", check_on_train_epoch_end=True
-            )
-        )
-    if settings.max_minutes:
-        callbacks.append(Timer(timedelta(minutes=settings.max_minutes), interval="step"))
-    return callbacks
-
-
-def _trainer(
-    settings: FitSettings, device: torch.device, directory: Path, callbacks: list[pl.Callback]
-) -> pl.Trainer:
+def _trainer(device: torch.device, directory: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=ranks_here(),
         num_nodes=rank_and_ranks()[1] // ranks_here(),
         strategy=_strategy(device),
-        max_epochs=settings.epochs,
+        max_epochs=-1,  # the task knows its end, and the epochs of an earlier start
         callbacks=callbacks,
         logger=_tensorboard(directory),
         default_root_dir=directory,
         use_distributed_sampler=False,  # our samplers know the ranks
         num_sanity_val_steps=0,
         enable_progress_bar=False,
-        plugins=[CheckpointFiles(), _environment()],
+        enable_checkpointing=False,  # ours is a callback
+        plugins=[_environment()],
         enable_model_summary=False,
         log_every_n_steps=1,
     )
@@ -244,10 +269,8 @@ def _trainer(
 def _strategy(device: torch.device) -> Strategy:
     if rank_and_ranks()[1] == 1:
         return SingleDeviceStrategy(device=device)
-    # Some parameters of the official architectures have no effect on the output.
     return DDPStrategy(
         process_group_backend="nccl" if device.type == "cuda" else "gloo",
-        find_unused_parameters=True,
         timeout=timedelta(minutes=10),
     )
 

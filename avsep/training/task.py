@@ -7,16 +7,18 @@ unbroken one), and the gradient's norm is needed anyway.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from avsep.errors import CheckError
 from avsep.training.config import FitSettings
@@ -34,10 +36,13 @@ class FitTask(pl.LightningModule):
         model: what is trained.
         average: its averaged copy, which is validated and exported.
         precision: number format of the forward pass; `fit` chooses it.
+        parts: equal parts that this rank computes its items of a step in; `fit` sets it.
         monitor: the score (higher is better) that picks the best checkpoint.
         steps_done: steps so far, skipped ones included; the position of the run.
         skipped: non-finite steps so far.
         history: one row per validation: step, learning rate, train loss, scores.
+        last_loss: loss of the last step, the mean over all ranks.
+        last_norm: norm of its gradient before clipping.
     """
 
     monitor = "val_si_sdri"
@@ -48,14 +53,16 @@ class FitTask(pl.LightningModule):
         self.model = model
         self.settings = settings
         self.precision = Precision("fp32", "cpu")
+        self.parts = 1
         self.average = WeightAverage(model, settings.ema)
         self.steps_done = 0
         self.skipped = 0
-        self.last_loss = float("nan")
+        self.last_loss = self.last_norm = float("nan")
         self.history: list[dict[str, float]] = []
         self._seed = seed
         self._plateau = Plateau(settings.plateau_patience)
-        self._sums = np.zeros(2)  # of the losses since the last validation, and their number
+        self._sums = [0.0, 0]  # of the losses since the last validation, and their number
+        self._optimizer_state: dict[str, Any] | None = None  # of a checkpoint, until it is needed
         self._scores: dict[str, list[Tensor]] = {}
 
     # --- what subclasses implement
@@ -71,10 +78,13 @@ class FitTask(pl.LightningModule):
     # --- training
 
     def on_fit_start(self) -> None:
-        """Let all ranks use the first rank's number format: each may have timed another."""
-        name = self.trainer.strategy.broadcast(self.precision.name)
+        """Let all ranks use the first rank's number format, and restore the optimiser."""
+        name = self.trainer.strategy.broadcast(self.precision.name)  # each may have timed another
         if name != self.precision.name:
             self.precision = Precision(name, self.device.type)
+        if self._optimizer_state is not None:
+            self._optimizer().load_state_dict(self._optimizer_state)
+            self._optimizer_state = None
 
     def on_train_start(self) -> None:
         """Let SIGTERM end this process at once; the last checkpoint stands.
@@ -97,27 +107,61 @@ class FitTask(pl.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> None:
         """One step, or a skipped one when the loss or a gradient is not finite."""
-        optimizer = self.optimizers()
-        assert not isinstance(optimizer, list)
+        optimizer = self._optimizer()
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate()
         # Dropout and code sampling draw from here; a new seed per step leaves no state to restore.
         torch.manual_seed(step_seed(self._seed, self.steps_done, self.global_rank))
-        with self.precision.autocast():
-            loss = self.loss(batch)
         optimizer.zero_grad(set_to_none=True)
-        self.manual_backward(self.precision.scale(loss))
-        self.precision.unscale(optimizer.optimizer)
-        finite = self._all_finite(loss.detach(), self._clip())
-        if finite:
+        loss = torch.zeros((), device=self.device, dtype=torch.float64)
+        parts = split_batch(batch, self.parts)
+        for number, part in enumerate(parts, start=1):
+            with self.precision.autocast():
+                part_loss = self.loss(part) / len(parts)
+            with self._gradients_stay_here(number < len(parts)):
+                self.manual_backward(self.precision.scale(part_loss))
+            loss += part_loss.detach()
+        if self.trainer.world_size > 1:
+            self._check_gradients()
+        self.precision.unscale(optimizer)
+        self.last_loss, self.last_norm, bad_ranks = self._over_ranks(loss, self._clip())
+        if not bad_ranks:
             optimizer.step()
             self.average.update(self.model, self.steps_done)
-            self._sums += (float(loss.detach()), 1)
+            self._sums = [self._sums[0] + self.last_loss, self._sums[1] + 1]
         else:
-            self._skip(loss)
-        self.precision.after_step(finite=finite)
-        self.last_loss = float(loss.detach())
+            self._skip(batch, bad_ranks)
+        self.precision.after_step(finite=not bad_ranks)
         self.steps_done += 1
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        wrapped = self.optimizers()
+        assert not isinstance(wrapped, list)
+        return wrapped.optimizer
+
+    @contextlib.contextmanager
+    def _gradients_stay_here(self, more_follow: bool) -> Iterator[None]:
+        """Add the ranks' gradients up only with the last part of a step."""
+        parallel = self.trainer.strategy.model
+        if more_follow and isinstance(parallel, DistributedDataParallel):
+            with parallel.no_sync():
+                yield
+        else:
+            yield
+
+    def _check_gradients(self) -> None:
+        """DistributedDataParallel would wait for parameters that no loss depends on."""
+        unused = [
+            name
+            for name, parameter in self.model.named_parameters()
+            if parameter.requires_grad and parameter.grad is None
+        ]
+        if unused:
+            raise CheckError(
+                f"the loss does not depend on {', '.join(unused[:5])}"
+                f"{' and others' if len(unused) > 5 else ''}; freeze such parameters by name"
+                " (requires_grad_(False)) to train in several processes."
+            )
 
     def learning_rate(self) -> float:
         """The rate of the next step."""
@@ -131,23 +175,40 @@ class FitTask(pl.LightningModule):
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         return torch.nn.utils.clip_grad_norm_(parameters, limit, foreach=True)
 
-    def _all_finite(self, loss: Tensor, norm: Tensor) -> bool:
-        """Whether the step is finite on every rank; all ranks get the same answer."""
-        bad = (~(torch.isfinite(loss) & torch.isfinite(norm))).float()
-        if self.trainer.world_size > 1:
-            bad = self.trainer.strategy.reduce(bad, reduce_op="sum")
-        return float(bad) == 0
+    def _over_ranks(self, loss: Tensor, norm: Tensor) -> tuple[float, float, list[int]]:
+        """The mean loss, the gradient's norm, and the ranks where the step is not finite.
 
-    def _skip(self, loss: Tensor) -> None:
+        All ranks get the same answer; the norm is that of their common gradient.
+        """
+        num_ranks = self.trainer.world_size
+        row = torch.zeros(num_ranks + 1, device=loss.device, dtype=torch.float64)
+        row[self.global_rank] = ~torch.isfinite(loss)
+        row[-1] = loss / num_ranks
+        if num_ranks > 1:
+            torch.distributed.all_reduce(row)
+        *bad, mean, length = torch.cat([row, norm.double()[None]]).tolist()
+        ranks = [rank for rank, is_bad in enumerate(bad) if is_bad]
+        if not ranks and not math.isfinite(length):
+            ranks = list(range(num_ranks))
+        return mean, length, ranks
+
+    def _skip(self, batch: Batch, bad_ranks: list[int]) -> None:
         # The forward pass may have corrupted the batch norm statistics: restore the last good ones.
         self.average.restore_buffers(self.model)
-        if self.precision.searches_scale and torch.isfinite(loss):
+        if self.precision.searches_scale and math.isfinite(self.last_loss):
             return
         self.skipped += 1
+        number = self.steps_done + 1
+        if self.global_rank in bad_ranks:
+            print(
+                f"step {number} is skipped: its loss or gradient is not finite; items"
+                f" {name_items(batch)}",
+                flush=True,
+            )
         if self.skipped > self.settings.max_skipped:
             raise CheckError(
                 f"{self.skipped} training steps gave a non-finite loss or gradient (the last was"
-                f" step {self.steps_done + 1}); lower lr, or train in fp32."
+                f" step {number}; the items of each are named above); lower lr, or train in fp32."
             )
 
     # --- validation
@@ -176,15 +237,15 @@ class FitTask(pl.LightningModule):
         table = {name: self._gather(torch.cat(values)) for name, values in self._scores.items()}
         _, first = np.unique(table.pop("item"), return_index=True)
         scores = {f"val_{name}": float(values[first].mean()) for name, values in table.items()}
-        loss_sum, count = self._gather(torch.from_numpy(self._sums)[None]).sum(axis=0)
+        loss_sum, count = self._sums
         row = {
             "step": self.steps_done,
             "lr": self.learning_rate(),
-            "train_loss": float(loss_sum / max(1, count)),
+            "train_loss": loss_sum / max(1, count),
             "skipped": self.skipped,
             **scores,
         }
-        self._sums = np.zeros(2)
+        self._sums = [0.0, 0]
         self._plateau.update(row[self.monitor])
         self.history.append({name: float(value) for name, value in row.items()})
         self.log_dict({name: float(value) for name, value in row.items() if name != "step"})
@@ -197,35 +258,76 @@ class FitTask(pl.LightningModule):
 
     # --- checkpoints
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the position and everything else that Lightning does not save."""
-        checkpoint["avsep"] = {
-            "steps_done": self.steps_done,
-            "skipped": self.skipped,
-            "seed": self._seed,
-            "num_ranks": self.trainer.world_size,
-            "history": self.history,
-            "plateau": self._plateau.state(),
-            "precision": self.precision.state(),
+    @property
+    def ended(self) -> str:
+        """What has ended the run after its last validation: `steps`, `patience`, or nothing."""
+        if self.steps_done >= self.settings.steps:
+            return "steps"
+        rows, patience = self.history, self.settings.patience
+        if not rows or not patience or rows[-1]["step"] != self.steps_done:
+            return ""
+        stale = len(rows) - 1 - rows.index(best_row(rows, self.monitor))
+        return "patience" if stale >= patience else ""
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a checkpoint keeps; the same on all ranks."""
+        return {
+            "avsep": {
+                "steps_done": self.steps_done,
+                "skipped": self.skipped,
+                "seed": self._seed,
+                "sums": list(self._sums),
+                "history": self.history,
+                "plateau": self._plateau.state(),
+                "precision": self.precision.state(),
+            },
+            "state_dict": self.state_dict(),
+            "optimizer": self._optimizer().state_dict(),
         }
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the position of a checkpoint.
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Restore a checkpoint; the optimiser's part when there is one.
 
         Raises:
-            CheckError: the checkpoint belongs to another seed or number of ranks.
+            CheckError: the checkpoint belongs to another seed or model.
         """
         state = checkpoint["avsep"]
-        if state["seed"] != self._seed or state["num_ranks"] != self.trainer.world_size:
+        if state["seed"] != self._seed:
             raise CheckError(
-                f"the checkpoint was trained with seed {state['seed']} on {state['num_ranks']}"
-                f" rank(s), this run has seed {self._seed} and {self.trainer.world_size};"
-                " remove it to start again."
+                f"the checkpoint was trained with seed {state['seed']}, this run has seed"
+                f" {self._seed}; set it back, or start again with --restart."
             )
+        try:
+            self.load_state_dict(checkpoint["state_dict"])
+        except RuntimeError as error:
+            raise CheckError(f"the checkpoint does not fit this model: {error}") from error
         self.steps_done, self.skipped = state["steps_done"], state["skipped"]
+        self._sums = list(state["sums"])
         self.history = [dict(row) for row in state["history"]]
         self._plateau.load(state["plateau"])
         self.precision.load(state["precision"])
+        self._optimizer_state = checkpoint["optimizer"]
+
+
+def split_batch(batch: Batch, parts: int) -> list[Batch]:
+    """A batch in equal parts, in order."""
+    if parts == 1:
+        return [batch]
+    size = len(batch["item"]) // parts
+    return [
+        {name: values[i * size : (i + 1) * size] for name, values in batch.items()}
+        for i in range(parts)
+    ]
+
+
+def name_items(batch: Batch) -> str:
+    """The items of a batch by number and, where they have one, by the key of their sample."""
+    numbers = [str(number) for number in batch["item"].tolist()]
+    keys = batch.get("key", [""] * len(numbers))
+    names = [
+        f"{number} ({key})" if key else number for number, key in zip(numbers, keys, strict=True)
+    ]
+    return ", ".join(names)
 
 
 def best_row(history: Sequence[dict[str, float]], monitor: str) -> dict[str, float]:

@@ -26,7 +26,7 @@ from avsep.files import (
 from avsep.outcome import Counts, Outcome
 from avsep.progress import Progress, no_progress
 from avsep.settings import as_values
-from avsep.training.config import TENSORBOARD, RunSettings
+from avsep.training.config import WORK_ONLY, RunSettings
 from avsep.workspace import Workspace
 from pipeline.execution.launch import ChildError, launch
 from pipeline.execution.markers import read_marker, write_marker
@@ -139,15 +139,11 @@ def finish_run(
 
 
 def _publish(source: Path, target: Path) -> None:
-    """Link the files of a run into `target`, without those that only the work folder needs.
-
-    TensorBoard's files stay in the work folder: their names contain the machine and the time, and
-    what they show is in `log.csv` too.
-    """
+    """Link the files of a run into `target`, without those that only the work folder needs."""
     fresh_directory(target)
     for path in sorted(source.rglob("*")):
         inside = path.relative_to(source)
-        own = path.name == SETTINGS or path.name.startswith(".") or inside.parts[0] == TENSORBOARD
+        own = inside.parts[0] in (SETTINGS, *WORK_ONLY) or path.name.startswith(".")
         if path.is_file() and not own:
             link_or_copy(path, target / inside)
 

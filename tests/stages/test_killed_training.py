@@ -16,6 +16,7 @@ import yaml
 
 from avsep.errors import CheckError
 from avsep.training.checkpoints import read_checkpoint
+from avsep.training.config import PREVIOUS
 from avsep.workspace import Workspace
 from pipeline.execution import training_run
 from tests.stages.test_train_stage import PARAMS, fit
@@ -54,9 +55,9 @@ class Project:
     def start_and_wait(self):
         """The command, with its first checkpoint written, and the processes below it."""
         process = self.start()
-        last = self.space.work("train") / MODEL / "last.ckpt"
+        second = self.space.work("train") / MODEL / PREVIOUS  # the first is written before step 1
         deadline = time.monotonic() + LIMIT_S
-        while not last.exists() and process.poll() is None and time.monotonic() < deadline:
+        while not second.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         return process, psutil.Process(process.pid).children(recursive=True)
 

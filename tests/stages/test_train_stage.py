@@ -17,6 +17,7 @@ import yaml
 
 from avsep.errors import CheckError, UsageError
 from avsep.models import checkpoint
+from avsep.training.config import PREVIOUS
 from pipeline.config import load_config
 from pipeline.execution.markers import write_marker
 from pipeline.stages import train
@@ -131,7 +132,7 @@ def test_a_killed_stage_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     )
     last = space.work("train") / "vovit-s1" / "last.ckpt"
     deadline = time.monotonic() + LIMIT_S
-    while not last.exists() and time.monotonic() < deadline:
+    while not last.with_name(PREVIOUS).exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     trainings = [child.pid for child in psutil.Process(parent.pid).children(recursive=True)]
     parent.send_signal(signal.SIGKILL)

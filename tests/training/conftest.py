@@ -6,6 +6,7 @@ import torch
 def restored_torch():
     """Trainings set switches of the whole process."""
     threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # what is trained here is too small to share
     yield
     torch.use_deterministic_algorithms(False)
     torch.set_flush_denormal(False)

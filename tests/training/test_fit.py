@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from avsep.errors import CheckError
 from avsep.files import read_json
 from avsep.training import fit as fitting
 from avsep.training.checkpoints import BEST, LAST, load_best_average, read_checkpoint
-from avsep.training.config import STEP_TIMES
+from avsep.training.config import DAMAGED, ENDED, PREVIOUS, STEP_TIMES, share_of_step
 from pipeline.execution.launch import launch
 from tests.support.toy_fit import Tones, make_task, run
 
@@ -44,33 +45,138 @@ def test_the_loss_falls_and_a_row_a_validation_is_kept(unbroken):
         assert b"val_si_sdr" in events.read_bytes()
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_resuming_equals_not_stopping(unbroken, tmp_path, workers):
-    directory, whole = unbroken
+class Killed(Exception):
+    pass
 
-    class Killed(Exception):
-        pass
 
-    task = make_task()
+def die_in_step(task, step):
     loss = task.loss
 
-    def dies_in_step_ten(batch):
-        if task.steps_done == 9:
+    def dies(batch):
+        if task.steps_done == step:
             raise Killed
         return loss(batch)
 
-    task.loss = dies_in_step_ten
+    task.loss = dies
+    return task
+
+
+def same_run(directory, other):
+    """The same bytes, checkpoints included: they hold no path and no time."""
+    for name in (LAST, BEST, "log.csv", "metrics.json"):
+        assert (directory / name).read_bytes() == (other / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_resuming_equals_not_stopping(unbroken, tmp_path, workers):
+    directory, whole = unbroken
     with pytest.raises(Killed):
-        run(tmp_path, task, workers=workers)
+        run(tmp_path, die_in_step(make_task(), 9), workers=workers)
     assert read_checkpoint(tmp_path / LAST)["avsep"]["steps_done"] == 8
     resumed = run(tmp_path, workers=workers)
     assert resumed.steps_done == 12
     same_weights(resumed.model.state_dict(), whole.model.state_dict())
     same_weights(resumed.average.state_dict(), whole.average.state_dict())
-    assert (tmp_path / "log.csv").read_bytes() == (directory / "log.csv").read_bytes()
-    for name in (LAST, BEST):
-        ours, theirs = (read_checkpoint(d / name) for d in (tmp_path, directory))
-        same_weights(ours["state_dict"], theirs["state_dict"])
+    same_run(tmp_path, directory)
+
+
+@pytest.mark.parametrize("step", [0, 1, 3, 4, 6, 11])
+def test_a_run_goes_on_in_the_middle_of_an_epoch(unbroken, tmp_path, step):
+    """With a checkpoint after each step no step is done twice; the end of an epoch is validated."""
+    with pytest.raises(Killed):
+        run(tmp_path, die_in_step(make_task(checkpoint_minutes=1e-9), step))
+    done = read_checkpoint(tmp_path / LAST)["avsep"]["steps_done"]
+    assert done == step
+    task = make_task(checkpoint_minutes=1e-9)
+    seen, loss = [], task.loss
+    task.loss = lambda batch: (seen.extend(batch["item"].tolist()), loss(batch))[1]
+    run(tmp_path, task)
+    assert seen == list(range(4 * step, 48))
+    same_run(tmp_path, unbroken[0])
+
+
+def test_a_run_that_stops_for_its_time_goes_on_with_the_next_item(unbroken, tmp_path, capsys):
+    seen = []
+    for _ in range(20):
+        task = make_task(max_minutes=1e-9)
+        loss = task.loss
+        task.loss = lambda batch, loss=loss: (seen.extend(batch["item"].tolist()), loss(batch))[1]
+        try:
+            run(tmp_path, task)
+        except CheckError as error:
+            assert "before the first validation (val_every 4)" in str(error)  # noqa: PT017
+            assert task.steps_done < 4
+        if read_json(tmp_path / ENDED)["by"] == "steps":
+            break
+    assert seen == list(range(48))
+    assert "max_minutes (1e-09) ended this start at step 7 of 12" in capsys.readouterr().out
+    same_run(tmp_path, unbroken[0])
+
+
+def test_more_steps_go_on_from_the_end(unbroken, tmp_path):
+    shutil.copytree(unbroken[0], tmp_path, dirs_exist_ok=True)
+    longer = make_task(steps=20, schedule="constant")
+    assert run(tmp_path, longer).steps_done == 20
+    assert [row["step"] for row in longer.history] == [4, 8, 12, 16, 20]
+
+
+def damage(path, how):
+    content = bytearray(path.read_bytes())
+    if how == "cut":
+        del content[len(content) // 2 :]
+    elif how == "empty":
+        content.clear()
+    elif how == "a bit":
+        content[len(content) // 2] ^= 1
+    else:
+        content[:] = b"no checkpoint"
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "a bit", "text", "gone"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(unbroken, tmp_path, how, capsys):
+    shutil.copytree(unbroken[0], tmp_path, dirs_exist_ok=True)
+    if how == "gone":
+        (tmp_path / LAST).unlink()
+    else:
+        damage(tmp_path / LAST, how)
+    run(tmp_path)
+    said = capsys.readouterr().out
+    assert "is missing." if how == "gone" else "is not a readable checkpoint" in said
+    assert "The run goes on from step 8 of previous.ckpt." in said
+    assert (tmp_path / DAMAGED).exists() == (how != "gone")
+    same_run(tmp_path, unbroken[0])
+
+
+def test_two_damaged_checkpoints_stop_the_run_and_lose_nothing(unbroken, tmp_path):
+    shutil.copytree(unbroken[0], tmp_path, dirs_exist_ok=True)
+    for name in (LAST, PREVIOUS):
+        damage(tmp_path / name, "cut")
+    with pytest.raises(CheckError, match=r"last\.ckpt is not.*previous\.ckpt is not.*--restart"):
+        run(tmp_path)
+    assert (tmp_path / LAST).exists()
+
+
+def test_a_checkpoint_that_is_a_program_is_not_run(tmp_path):
+    class Program:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    torch.save({"avsep": Program()}, tmp_path / LAST)
+    with pytest.raises(CheckError, match=r"last\.ckpt is not a readable checkpoint"):
+        run(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(("batch", "accumulate", "devices"), [(2, 2, 1), (1, 4, 1), (2, 1, 2)])
+def test_parts_of_a_step_equal_the_whole(tmp_path, batch, accumulate, devices):
+    """Also where one process does what the settings mean for two."""
+    whole = run(tmp_path / "whole", make_task(norm=False, batch=4).double())
+    parts = make_task(norm=False, batch=batch, accumulate=accumulate).double()
+    run(tmp_path / "parts", parts, devices=devices)
+    assert parts.parts == 4 // batch
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(parts.state_dict()[name], value, rtol=1e-9, atol=1e-12)
 
 
 def test_a_finished_run_is_not_trained_again(unbroken):
@@ -110,14 +216,6 @@ def test_a_checkpoint_of_another_seed_is_refused(unbroken, tmp_path):
         run(tmp_path, task)
 
 
-def test_a_damaged_checkpoint_is_named(unbroken, tmp_path):
-    directory, _ = unbroken
-    content = (directory / LAST).read_bytes()
-    (tmp_path / LAST).write_bytes(content[: len(content) // 2])
-    with pytest.raises(CheckError, match=r"last\.ckpt is not a readable checkpoint"):
-        run(tmp_path)
-
-
 def test_the_best_checkpoint_holds_the_average_that_was_validated(unbroken):
     directory, whole = unbroken
     best = max(whole.history, key=lambda row: row["val_si_sdr"])
@@ -136,6 +234,20 @@ def test_a_set_format_is_taken_without_timing(tmp_path, monkeypatch, capsys):
 def test_early_stop_ends_the_run_when_nothing_improves(tmp_path):
     task = make_task(lr=1e-12, patience=1, steps=40, ema=0.0)
     assert run(tmp_path, task).steps_done < 40
+
+
+@pytest.mark.parametrize(
+    ("items", "batch", "ranks", "share", "parts"),
+    [(24, 3, 8, 3, 1), (24, 3, 1, 24, 8), (24, 24, 2, 12, 1), (24, 5, 1, 24, 6), (6, 4, 1, 6, 2)],
+)
+def test_a_step_is_shared_out_equally(items, batch, ranks, share, parts):
+    assert share_of_step(items, batch, ranks) == (share, parts)
+
+
+@pytest.mark.parametrize(("items", "ranks"), [(24, 5), (2, 4)])
+def test_a_step_that_cannot_be_shared_is_refused(items, ranks):
+    with pytest.raises(CheckError, match=f"{items} items .* which {ranks} processes cannot share"):
+        share_of_step(items, 4, ranks)
 
 
 @pytest.mark.slow
