@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from avsep.faces.backends import FaceBackend
     from avsep.faces.extraction import FaceTrackSample
+    from avsep.faces.pictures import Picture
     from avsep.faces.timing import StepTimer
     from avsep.faces.tracking import Tracks
 
@@ -84,7 +85,7 @@ def clip_samples(
     """The samples of a clip, one per face track; see `encoded_samples` for arguments and errors."""
     from avsep.extraction.multi_voice import voice_doubts
     from avsep.faces.extraction import track_faces, track_samples
-    from avsep.media.decode import read_audio, read_frames
+    from avsep.media.decode import read_audio, read_pictures
 
     num_frames = num_frames_of(clip)
     needed = config.faces.min_track_frames
@@ -94,7 +95,7 @@ def clip_samples(
         )
     with timer.step("decode"):
         audio = read_audio(path, clip.start_s, num_frames * SAMPLES_PER_FRAME)
-    frames = _timed(read_frames(path, clip.start_s, num_frames), timer)
+    frames = _timed(read_pictures(path, clip.start_s, num_frames), timer)
     if config.backend == "imported":
         from avsep.faces.backends.imported import open_imported
 
@@ -203,8 +204,8 @@ def _backend(name: str, options: str) -> FaceBackend:
     return create(name, **json.loads(options))
 
 
-def _timed(frames: Iterable[np.ndarray], timer: StepTimer) -> Iterator[np.ndarray]:
-    """The same frames; the time to decode them is counted as `decode`."""
+def _timed(frames: Iterable[Picture], timer: StepTimer) -> Iterator[Picture]:
+    """The same pictures; the time to decode them is counted as `decode`."""
     iterator = iter(frames)
     while True:
         with timer.step("decode"):

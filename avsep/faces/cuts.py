@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from avsep.faces.pictures import Picture
+
 COARSE = 16  # side of the coarse picture
 SAMPLES = 48  # pixels sampled along each side of the picture
 BINS = 4  # levels per colour channel: the upper two bits
@@ -26,9 +28,9 @@ class Summary:
     histogram: np.ndarray
 
 
-def summary(picture: np.ndarray) -> Summary:
-    """Summarise a picture (H, W, 3) uint8."""
-    sparse = cv2.resize(picture, (SAMPLES, SAMPLES), interpolation=cv2.INTER_NEAREST)
+def summary(picture: Picture) -> Summary:
+    """Summarise a picture; only a few of its pixels are looked at."""
+    sparse = picture.samples(SAMPLES)
     coarse = cv2.resize(sparse, (COARSE, COARSE), interpolation=cv2.INTER_AREA)
     levels = np.right_shift(sparse, 6)
     index = (levels[..., 0] << 4) | (levels[..., 1] << 2) | levels[..., 2]
@@ -55,7 +57,7 @@ class CutDetector:
         self._threshold = threshold
         self._last: Summary | None = None
 
-    def is_cut(self, picture: np.ndarray) -> bool:
-        """Whether a new shot starts with this picture (H, W, 3) uint8; never for the first one."""
+    def is_cut(self, picture: Picture) -> bool:
+        """Whether a new shot starts with this picture; never for the first one."""
         before, self._last = self._last, summary(picture)
         return before is not None and distance(before, self._last) > self._threshold

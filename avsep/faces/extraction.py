@@ -9,6 +9,7 @@ import numpy as np
 
 from avsep.faces.backends import FaceBackend
 from avsep.faces.config import FacesConfig
+from avsep.faces.pictures import Picture
 from avsep.faces.quality import picture_scores
 from avsep.faces.timing import StepTimer
 from avsep.faces.track import FinishedTrack
@@ -45,7 +46,7 @@ class FaceTrackSample:
 
 
 def extract_faces(
-    frames: Iterable[np.ndarray],
+    frames: Iterable[np.ndarray | Picture],
     config: FacesConfig,
     backend: FaceBackend,
     timer: StepTimer | None = None,
@@ -55,7 +56,7 @@ def extract_faces(
     No more frames than the backend's window are kept in memory.
 
     Args:
-        frames: pictures (H, W, 3) uint8 RGB of one size, 25 per second.
+        frames: pictures of one size, or arrays (H, W, 3) uint8 RGB, 25 per second.
         config: settings of the tracking.
         backend: from `avsep.faces.backends.create`.
         timer: adds up the time per step over clips.
@@ -71,7 +72,7 @@ def extract_faces(
 
 
 def track_faces(
-    frames: Iterable[np.ndarray],
+    frames: Iterable[np.ndarray | Picture],
     config: FacesConfig,
     backend: FaceBackend,
     timer: StepTimer | None = None,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from avsep.faces.backends import Estimate, FaceBackend, Region
+from avsep.faces.pictures import Picture, as_picture
 from avsep.faces.timing import StepTimer
 
 # An estimate is kept when its region is this close to the wanted one, relative to the side.
@@ -15,23 +16,23 @@ NEAR = 0.08
 
 
 class Lookahead:
-    """Yields frames one by one, and estimates landmarks in the current frame.
+    """Yields pictures one by one, and estimates landmarks in the current one.
 
     With a backend that has batches, the next frames are estimated together with the current one,
     in the same region. If the face has moved by then, its frame is estimated again.
     """
 
     def __init__(
-        self, frames: Iterable[np.ndarray], backend: FaceBackend, timer: StepTimer
+        self, frames: Iterable[np.ndarray | Picture], backend: FaceBackend, timer: StepTimer
     ) -> None:
         self._frames = iter(frames)
         self._backend = backend
         self._timer = timer
-        self._window: deque[np.ndarray] = deque()
+        self._window: deque[Picture] = deque()
         # By track id: region and estimate for each frame of the window.
         self._ready: dict[int, deque[tuple[Region, Estimate]]] = {}
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def __iter__(self) -> Iterator[Picture]:
         while True:
             if self._window:
                 self._window.popleft()
@@ -42,10 +43,14 @@ class Lookahead:
                 frame = next(self._frames, None)
                 if frame is None:
                     break
-                self._window.append(frame)
+                self._window.append(as_picture(frame))
             if not self._window:
                 return
             yield self._window[0]
+
+    def pixels(self) -> np.ndarray:
+        """The current picture as (H, W, 3) uint8 RGB."""
+        return self._pixels(self._window[0])
 
     def estimate(self, track_ids: Sequence[int], regions: Sequence[Region]) -> list[Estimate]:
         """Estimates in the current frame for tracked faces.
@@ -60,7 +65,7 @@ class Lookahead:
             if track_id not in self._ready or not _near(self._ready[track_id][0][0], region)
         ]
         if stale:
-            frames = list(self._window)
+            frames = [self._pixels(picture) for picture in self._window]
             results = iter(
                 self._estimate(
                     [frame for _ in stale for frame in frames],
@@ -73,7 +78,11 @@ class Lookahead:
 
     def estimate_new(self, region: Region) -> Estimate:
         """An estimate in the current frame only, for a face that was just detected."""
-        return self._estimate([self._window[0]], [region])[0]
+        return self._estimate([self.pixels()], [region])[0]
+
+    def _pixels(self, picture: Picture) -> np.ndarray:
+        with self._timer.step("decode"):
+            return picture.rgb()
 
     def _estimate(self, frames: Sequence[np.ndarray], regions: Sequence[Region]) -> list[Estimate]:
         with self._timer.step("landmark"):

@@ -13,6 +13,7 @@ from avsep.faces.config import FacesConfig
 from avsep.faces.crops import GreyCrop
 from avsep.faces.cuts import Summary, distance, summary
 from avsep.faces.mouth_cropper import BLOCK, Block, MouthCropper
+from avsep.faces.pictures import ArrayPicture
 from avsep.schema import DETECTED, INTERPOLATED, MISSING, NUM_LANDMARKS
 
 SHOT_SCALE = 2.0  # side of the part watched for cuts, relative to the side of the face box
@@ -160,14 +161,16 @@ class FaceTrack:
     def watch(self, frame: np.ndarray) -> None:
         """Remember the surroundings of the face in the frame just added, to find cuts."""
         self._place = surroundings(frame, self.box, SHOT_SCALE)
-        self._shot = summary(frame[self._place])
+        self._shot = summary(ArrayPicture(frame[self._place]))
 
     def shot_change(self, frame: np.ndarray) -> float:
         """How much the surroundings of the face differ in the next frame, 0..1.
 
         A cut in one pane of a split screen is visible here, but not in the whole picture.
         """
-        return distance(self._shot, summary(frame[self._place])) if self._shot else 0.0
+        return (
+            distance(self._shot, summary(ArrayPicture(frame[self._place]))) if self._shot else 0.0
+        )
 
     @property
     def over(self) -> bool:

@@ -21,6 +21,7 @@ from avsep.faces.geometry import face_boxes
 from avsep.faces.lookahead import Lookahead
 from avsep.faces.matching import duplicate_tracks, is_near, same_face
 from avsep.faces.mouth_cropper import BLOCK
+from avsep.faces.pictures import Picture
 from avsep.faces.search_schedule import SearchSchedule
 from avsep.faces.timing import StepTimer
 from avsep.faces.track import FaceTrack, FinishedTrack, Sighting, TrackChunk
@@ -96,8 +97,8 @@ class Tracker:
         """The tracks that have not ended yet."""
         return tuple(self._active)
 
-    def run(self, frames: Iterable[np.ndarray]) -> Tracks:
-        """Track the faces through frames (H, W, 3) uint8 RGB of one size.
+    def run(self, frames: Iterable[np.ndarray | Picture]) -> Tracks:
+        """Track the faces through pictures of one size, or frames (H, W, 3) uint8 RGB.
 
         Raises:
             ValueError: a frame is not an RGB picture, or its size differs from that of the first.
@@ -106,7 +107,7 @@ class Tracker:
             pass
         return self.finish()
 
-    def steps(self, frames: Iterable[np.ndarray]) -> Iterator[int]:
+    def steps(self, frames: Iterable[np.ndarray | Picture]) -> Iterator[int]:
         """As `run`, frame by frame; call `finish` at the end. Yields the number of frames done.
 
         Raises:
@@ -114,17 +115,17 @@ class Tracker:
         """
         result = self._result
         self._ahead = Lookahead(frames, self._backend, self._timer)
-        for frame in self._ahead:
+        for picture in self._ahead:
             if not result.num_frames:
-                result.height, result.width = frame.shape[:2]
+                result.height, result.width = picture.shape[:2]
                 self._smallest = self._config.smallest_face(result.width, result.height)
                 self._schedule = SearchSchedule(self._config, result.width, result.height)
-            if frame.shape != (result.height, result.width, 3) or frame.dtype != np.uint8:
+            if picture.shape != (result.height, result.width, 3) or picture.dtype != np.uint8:
                 raise ValueError(
-                    f"frame {result.num_frames} is {frame.dtype} {frame.shape}, not uint8"
+                    f"frame {result.num_frames} is {picture.dtype} {picture.shape}, not uint8"
                     f" {(result.height, result.width, 3)}; decode to RGB of one size."
                 )
-            self._step(result.num_frames, frame)
+            self._step(result.num_frames, picture)
             result.num_frames += 1
             yield result.num_frames
 
@@ -135,21 +136,20 @@ class Tracker:
         result.kept.sort(key=lambda track: (track.start, track.first_x))
         return result
 
-    def _step(self, index: int, frame: np.ndarray) -> None:
+    def _step(self, index: int, picture: Picture) -> None:
         with self._timer.step("track"):
-            cut = self._cuts.is_cut(frame)
-            changed = [
-                t for t in self._active if cut or t.shot_change(frame) > self._config.cut_distance
-            ]
+            cut = self._cuts.is_cut(picture)
         active = len(self._active)
-        self._close(changed)
-        seen = self._update_tracks(frame)
+        seen = self._update_tracks(self._ahead.pixels(), cut) if active else {}
         split = len(self._active) < active
         lost = [track for track in self._active if track not in seen]
         sides = [float(sighting.box[2]) for sighting in seen.values()]
         smallest = self._schedule.smallest_face(
             index, min(sides, default=None), changed=cut or split
         )
+        if smallest is None and not self._active and index % SURVEY_EVERY:
+            return  # nobody needs the pixels of this picture
+        frame = self._ahead.pixels()
         if smallest is not None:
             with self._timer.step("detect"):
                 found = self._backend.detect(frame, smallest)
@@ -168,8 +168,13 @@ class Tracker:
                 track.watch(frame)
         self._close([track for track in self._active if track.over])
 
-    def _update_tracks(self, frame: np.ndarray) -> dict[FaceTrack, Sighting]:
-        """Find the faces of the last frame in this one; ends tracks on another face."""
+    def _update_tracks(self, frame: np.ndarray, cut: bool) -> dict[FaceTrack, Sighting]:
+        """Find the faces of the last frame in this one; ends tracks at cuts and on other faces."""
+        with self._timer.step("track"):
+            changed = [
+                t for t in self._active if cut or t.shot_change(frame) > self._config.cut_distance
+            ]
+        self._close(changed)
         live = [track for track in self._active if not track.lost]
         estimates = self._ahead.estimate([t.track_id for t in live], [t.region for t in live])
         seen: dict[FaceTrack, Sighting] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +12,15 @@ import numpy as np
 
 from avsep.errors import ItemError, Reason
 from avsep.media.container import MAX_DURATION_S, PacketCount, decode_packet, frame_time_s
-from avsep.media.geometry import Geometry, geometry, native_size
+from avsep.media.geometry import geometry, native_size
 from avsep.media.mono import mix_to_mono, single_channel
+from avsep.media.pictures import Converter, DecodedPicture
 from avsep.media.steady import JITTER_S, steadied
 from avsep.media.streams import open_audio, open_video
 from avsep.schema import FPS, RATE_HZ
 
 if TYPE_CHECKING:
-    import av
     from av.packet import Packet
-    from av.video.reformatter import VideoReformatter
 
 # Sound is also read beyond both ends of the span, so that the resampling filter starts and ends on
 # real sound. A whole second is a whole number of samples at any rate.
@@ -30,7 +29,6 @@ _MARGIN_S = 1
 _TIE_S = 0.001
 # So long a damaged picture is replaced by the one before it; longer, and lips would stand still.
 _LONGEST_HOLD_S = 0.2
-_GREY = 128
 
 
 def read_audio(path: Path, start_s: float, num_samples: int) -> np.ndarray:
@@ -115,14 +113,22 @@ def stream_audio(path: Path) -> Iterator[tuple[float, np.ndarray]]:
 
 
 def read_frames(path: Path, start_s: float, num_frames: int) -> Iterator[np.ndarray]:
+    """`read_pictures` as arrays: yields (height, width, 3) uint8 RGB, `num_frames` times.
+
+    A repeated picture is yielded as the same array: do not write to it.
+    """
+    for picture in read_pictures(path, start_s, num_frames):
+        yield picture.rgb()
+
+
+def read_pictures(path: Path, start_s: float, num_frames: int) -> Iterator[DecodedPicture]:
     """Read a span of pictures at 25 per second, upright and with square pixels, in one pass.
 
     Picture i is the one shown at `start_s` + i / 25: the latest whose time is at most half a frame
     later, so that a source with 25 pictures per second gives each of them once, whatever its
     offset. The first and last pictures are repeated beyond the ends of the video, and a missing or
     damaged picture is replaced by the one before it; where more than 0.2 s cannot be decoded, the
-    pictures are grey. A repeated picture is yielded as the same
-    array: do not write to it.
+    pictures are grey. A repeated picture is yielded as the same object.
 
     Args:
         path: path of a media file.
@@ -130,7 +136,7 @@ def read_frames(path: Path, start_s: float, num_frames: int) -> Iterator[np.ndar
         num_frames: number of pictures to read.
 
     Yields:
-        (height, width, 3) uint8 RGB, `num_frames` times, all of the same size.
+        Pictures of one size, `num_frames` times. Each is converted to RGB when that is asked for.
 
     Raises:
         ItemError: the file cannot be opened, has no video, or too much of it cannot be decoded
@@ -141,14 +147,11 @@ def read_frames(path: Path, start_s: float, num_frames: int) -> Iterator[np.ndar
         return
     count = PacketCount()
     produced = 0
-    held: np.ndarray | None = None  # the picture that is shown now, converted once
     for until_s, picture in _shown_pictures(path, count):
-        held = None
         while start_s + (produced + 0.5) / FPS - _TIE_S < until_s:
             if produced == num_frames - 1:
                 count.check("video")
-            held = picture() if held is None else held
-            yield held
+            yield picture
             produced += 1
             if produced == num_frames:
                 return
@@ -252,57 +255,6 @@ def _as_int16(samples: np.ndarray) -> np.ndarray:
 # --- pictures ----------------------------------------------------------------------------------
 
 
-class _Picture:
-    """A decoded picture that is only converted to RGB on request."""
-
-    def __init__(
-        self,
-        frame: av.VideoFrame,
-        reformatter: VideoReformatter,
-        shape: Geometry,
-        native: tuple[float, float] | None,
-    ) -> None:
-        self._frame, self._reformatter, self._shape = frame, reformatter, shape
-        self._native = native  # its own width and height in square pixels, where sizes change
-
-    def __call__(self) -> np.ndarray:
-        """(height, width, 3) uint8 RGB, upright."""
-        from av.video.reformatter import Interpolation
-
-        # Bit-exact, since the fast paths differ between kinds of processors.
-        exact = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-        width, height = self._size()
-        scaled = self._reformatter.reformat(
-            self._frame, width=width, height=height, format="rgb24", interpolation=int(exact)
-        )
-        pixels = scaled.to_ndarray()
-        if (width, height) != (self._shape.width, self._shape.height):
-            left, top = (self._shape.width - width) // 2, (self._shape.height - height) // 2
-            canvas = np.zeros((self._shape.height, self._shape.width, 3), np.uint8)
-            canvas[top : top + height, left : left + width] = pixels
-            pixels = canvas
-        if self._shape.mirrored:
-            pixels = pixels[:, ::-1]
-        return np.ascontiguousarray(np.rot90(pixels, self._shape.rotation // 90))
-
-    def _size(self) -> tuple[int, int]:
-        """Width and height within the shape: all of it, unless faces would be distorted."""
-        shape = self._shape
-        if self._native is None:
-            return shape.width, shape.height
-        scale = min(shape.width / self._native[0], shape.height / self._native[1])
-        width, height = (round(side * scale) for side in self._native)
-        if width > 0.98 * shape.width and height > 0.98 * shape.height:
-            return shape.width, shape.height
-        return max(1, width), max(1, height)
-
-
-def _blank(shape: Geometry) -> Callable[[], np.ndarray]:
-    """The picture that stands for a stretch that is lost: grey, so that no face is seen in it."""
-    width, height = shape.displayed
-    return lambda: np.full((height, width, 3), _GREY, np.uint8)
-
-
 class _Awaited:
     """The times of pictures that packets announced and that have not been decoded yet."""
 
@@ -328,17 +280,13 @@ class _Awaited:
         return first_s
 
 
-def _shown_pictures(
-    path: Path, count: PacketCount
-) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
+def _shown_pictures(path: Path, count: PacketCount) -> Iterator[tuple[float, DecodedPicture]]:
     """The pictures in order, each with the time until which it is shown; the last one forever.
 
     Where several pictures in a row cannot be decoded, a blank one is shown.
     """
-    from av.video.reformatter import VideoReformatter
-
-    reformatter, shape = VideoReformatter(), None
-    held: _Picture | None = None
+    converter: Converter | None = None
+    held: DecodedPicture | None = None
     last_s = -np.inf
     awaited = _Awaited()
     with open_video(path) as track:
@@ -353,21 +301,22 @@ def _shown_pictures(
                 if stamp_s <= last_s:  # damaged stamps: time does not go back
                     continue
                 lost_s = awaited.lost_before(stamp_s, last_s)
-                if held is not None and shape is not None:
+                if held is not None and converter is not None:
                     if stamp_s - lost_s > _LONGEST_HOLD_S:
                         yield lost_s, held
-                        yield stamp_s, _blank(shape)
+                        yield stamp_s, converter.blank()
                     else:
                         yield stamp_s, held
-                shape = shape or geometry(stream, frame, track.found.largest)  # type: ignore[arg-type]
+                if converter is None:
+                    converter = Converter(geometry(stream, frame, track.found.largest))  # type: ignore[arg-type]
                 native = native_size(stream, frame) if track.found.largest else None  # type: ignore[arg-type]
-                held = _Picture(frame, reformatter, shape, native)  # type: ignore[arg-type]
+                held = converter.picture(frame, native)  # type: ignore[arg-type]
                 last_s = stamp_s
-        if held is None or shape is None:
+        if held is None or converter is None:
             count.check("video")
             raise ItemError(Reason.UNDECODABLE, "none of its pictures can be decoded.")
         lost_s, end_s = awaited.rest(last_s)
         if end_s - lost_s > _LONGEST_HOLD_S:
             yield lost_s, held
-            yield np.inf, _blank(shape)
+            yield np.inf, converter.blank()
         yield np.inf, held

@@ -17,6 +17,7 @@ import numpy as np
 
 from avsep.errors import UsageError
 from avsep.faces.backends import FaceBackend
+from avsep.faces.pictures import Picture
 from avsep.faces.timing import StepTimer
 from avsep.faces.track import TrackChunk
 from avsep.faces.tracking import Tracker
@@ -143,7 +144,7 @@ class LiveSeparator:
         faces = faces_config(config)
         self._smoothing = faces.box_window + faces.mouth_window
         self._tracker = Tracker(faces, backend, StepTimer(), self._take, block=1)
-        self._queue: deque[np.ndarray] = deque()
+        self._queue: deque[np.ndarray | Picture] = deque()
         self._steps = self._tracker.steps(self._frames())
         self._window = round(config.window_s * FPS)
         self._sound = np.zeros(0, np.float32)
@@ -164,8 +165,13 @@ class LiveSeparator:
         """Seconds of work per second of recording; live needs less than 1."""
         return self.busy_s * FPS / max(1, self.frames)
 
-    def feed(self, frame: np.ndarray, sound: np.ndarray) -> list[LiveChunk]:
-        """Take a frame (H, W, 3) uint8 RGB and its sound (640,) float32; return what is ready."""
+    def feed(self, frame: np.ndarray | Picture, sound: np.ndarray) -> list[LiveChunk]:
+        """Take a frame and its sound; return what is ready.
+
+        Args:
+            frame: a picture, or (H, W, 3) uint8 RGB.
+            sound: (640,) float32.
+        """
         if sound.shape != (SAMPLES_PER_FRAME,):
             raise ValueError(f"the sound of a frame is {sound.shape}; give ({SAMPLES_PER_FRAME},).")
         started = time.perf_counter()
@@ -191,7 +197,7 @@ class LiveSeparator:
         self.busy_s += time.perf_counter() - started
         return ready
 
-    def _frames(self) -> Iterator[np.ndarray]:
+    def _frames(self) -> Iterator[np.ndarray | Picture]:
         while True:
             yield self._queue.popleft()
 

@@ -66,7 +66,7 @@ def separate_live(
 
 def _run(live: LiveSeparator, path: Path, voices: _Voices, progress: StepProgress) -> int:
     """Separate the file; return the number of samples of its sound."""
-    from avsep.media.decode import read_frames
+    from avsep.media.decode import read_pictures
     from avsep.media.probe import probe
 
     info = probe(path)
@@ -75,7 +75,7 @@ def _run(live: LiveSeparator, path: Path, voices: _Voices, progress: StepProgres
     count = math.ceil((info.audio_end_s - info.audio_start_s) * FPS)
     total, peak = 0, 0.0
     with progress("separate live", count) as advance:
-        frames = read_frames(path, info.audio_start_s, count + FPS)
+        frames = read_pictures(path, info.audio_start_s, count + FPS)
         for frame, sound in zip(frames, _frames_of_sound(path), strict=False):
             total += len(sound)
             peak = max(peak, float(np.abs(sound).max(initial=0)))

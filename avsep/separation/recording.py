@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from avsep.errors import CheckError, ItemError, UsageError, as_command_error
+from avsep.faces.pictures import ArrayPicture, Picture
 from avsep.schema import FPS, RATE_HZ, SAMPLES_PER_FRAME
 from avsep.separation.disk_array import DiskArray
 
@@ -66,8 +67,8 @@ class Recording(Protocol):
     mixture: DiskArray
     notes: tuple[str, ...]
 
-    def pictures(self, first: int, stop: int) -> Iterator[np.ndarray]:
-        """Frames first..stop, (H, W, 3) uint8 RGB; the first and last picture are repeated."""
+    def pictures(self, first: int, stop: int) -> Iterator[Picture]:
+        """The pictures of frames first..stop; the first and last picture are repeated."""
         ...
 
 
@@ -135,16 +136,16 @@ class FileRecording:
         )
         _append_silence(self.mixture, self.timeline.total_samples - len(self.mixture))
 
-    def pictures(self, first: int, stop: int) -> Iterator[np.ndarray]:
+    def pictures(self, first: int, stop: int) -> Iterator[Picture]:
         """Frames first..stop; see `Recording`.
 
         Raises:
             CheckError: too many pictures cannot be decoded.
         """
-        from avsep.media.decode import read_frames
+        from avsep.media.decode import read_pictures
 
         try:
-            yield from read_frames(
+            yield from read_pictures(
                 self._path, self.timeline.start_s + first / FPS, max(0, stop - first)
             )
         except ItemError as error:
@@ -192,10 +193,10 @@ class ArrayRecording:
         self.mixture.append(audio.astype(np.float32))
         _append_silence(self.mixture, self.timeline.total_samples - len(audio))
 
-    def pictures(self, first: int, stop: int) -> Iterator[np.ndarray]:
+    def pictures(self, first: int, stop: int) -> Iterator[Picture]:
         """Frames first..stop; see `Recording`."""
         for index in range(first, stop):
-            yield self._frames[min(index, len(self._frames) - 1)]
+            yield ArrayPicture(self._frames[min(index, len(self._frames) - 1)])
 
 
 def peak_of(samples: np.ndarray) -> float:

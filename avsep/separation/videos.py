@@ -75,7 +75,7 @@ def write_videos(
             if index % CHUNK == 0:
                 stop = min(index + CHUNK, timeline.num_frames)
                 boxes = [scaled_boxes(speaker.squares(index, stop), scale) for speaker in speakers]
-            small = _resized(picture, size)
+            small = _resized(picture.rgb(), size)
             overview = small.copy()
             drawn = []
             for speaker, box in zip(speakers, boxes, strict=True):

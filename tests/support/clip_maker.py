@@ -102,6 +102,7 @@ def make_clip(
     video_delay_s: float = 0.0,
     video_codec: str = "libx264",
     video_options: dict | None = None,
+    pixel_format: str = "",
     sample_aspect_ratio: Fraction | None = None,
     audio: np.ndarray | None = None,
     rate_hz: int = 16_000,
@@ -115,7 +116,8 @@ def make_clip(
         if pictures is not None:
             stream = container.add_stream(video_codec, rate=Fraction(fps))
             stream.height, stream.width = pictures[0].shape[:2]
-            stream.pix_fmt = "yuvj420p" if video_codec == "mjpeg" else "yuv420p"
+            usual = "yuvj420p" if video_codec == "mjpeg" else "yuv420p"
+            stream.pix_fmt = pixel_format or usual
             if sample_aspect_ratio:
                 stream.codec_context.sample_aspect_ratio = sample_aspect_ratio
             stream.codec_context.thread_count = 1

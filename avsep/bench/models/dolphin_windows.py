@@ -13,6 +13,7 @@ import numpy as np
 from avsep.bench.models.dolphin import DolphinBench, build_model
 from avsep.bench.timing import time_once
 from avsep.evaluation.machine import memory_mb
+from avsep.faces.pictures import Picture
 from avsep.models.dolphin.adapter import DolphinAdapter
 from avsep.progress import hidden_progress
 from avsep.schema import FPS, LIPS_SIZE, SAMPLES_PER_FRAME, Cues
@@ -60,7 +61,7 @@ class _NoiseRecording:
             noise = rng.standard_normal(SAMPLES_PER_FRAME, np.float32)
             self.mixture.append(np.float32(0.1) * noise)
 
-    def pictures(self, first: int, stop: int) -> Iterator[np.ndarray]:
+    def pictures(self, first: int, stop: int) -> Iterator[Picture]:
         """No pictures: the mouths come from `_StillMouth`."""
         yield from ()
 

@@ -19,6 +19,7 @@ from avsep.faces.landmark_files import read_landmarks
 from avsep.schema import FPS
 
 if TYPE_CHECKING:
+    from avsep.faces.pictures import Picture
     from avsep.schema import Clip
 
 SLACK_FRAMES = 2  # by which the lengths of file and clip may differ
@@ -44,8 +45,8 @@ class ImportedLandmarks:
         self._index = -1
         self._shape: tuple[int, ...] = ()
 
-    def counted(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The same frames; the last one taken is the current frame of this backend."""
+    def counted(self, frames: Iterable[Picture]) -> Iterator[Picture]:
+        """The same pictures; the last one taken is the current frame of this backend."""
         for index, frame in enumerate(frames):
             self._index, self._shape = index, frame.shape
             yield frame
