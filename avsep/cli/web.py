@@ -23,6 +23,7 @@ def web(
     root: Root = None,
 ) -> None:
     """Serve a web page on this machine: drop a video, hear each voice."""
+    import signal
     import socket
 
     from avsep.separation.resolve_model import resolve_device, resolve_model
@@ -51,5 +52,8 @@ def web(
             raise CheckError(f"port {port} cannot be used: {error.strerror}.") from error
         app = create_app(separator, max_bytes=max_upload_mb << 20, note=resolved.note)
         typer.echo(f"http://{HOST}:{port}  (Ctrl-C ends it and removes all files)")
+        # uvicorn ends in order on SIGTERM, and does not know SIGHUP.
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         config = uvicorn.Config(app, log_level="warning")
         uvicorn.Server(config).run(sockets=[listener])

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -12,6 +17,9 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from avsep.models import checkpoint
+from avsep.models.dolphin.config import DolphinConfig
+from avsep.models.dolphin.model import Dolphin
 from avsep.separation import SeparateConfig, Separator
 from avsep.web.app import create_app
 from avsep.web.jobs import KEEP_S, Job, Jobs
@@ -281,3 +289,33 @@ def until(holds) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("it does not happen")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_command_in_order_and_its_files_go(tmp_path, number):
+    checkpoint.save(Dolphin(DolphinConfig.demo()), tmp_path / "model", {"family": "dolphin"})
+    files = tmp_path / "files"
+    files.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "avsep", "web", "--port", port, "--weights", "model"]
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(files)},
+    )
+    for _ in range(600):
+        with socket.socket() as page:
+            if child.poll() is not None or page.connect_ex(("127.0.0.1", int(port))) == 0:
+                break
+        time.sleep(0.1)
+    assert list(files.glob("avsep-web-*"))
+    child.send_signal(number)
+    _, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (130, "avsep: interrupted.\n")
+    assert not list(files.glob("avsep-web-*"))

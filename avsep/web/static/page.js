@@ -46,8 +46,10 @@ function stateOf(job) {
 
 /* --- the list of videos, which a reload finds again --- */
 
-function store() {
-  const names = [...jobs.values()].filter((job) => job.name && job.state !== "failed").map((job) => job.name);
+function store(gone = "") {
+  const own = [...jobs.values()].filter((job) => job.name).map((job) => job.name);
+  const names = [...new Set([...stored(), ...own])] // those of other tabs stay
+    .filter((name) => name !== gone && jobs.get(name)?.state !== "failed");
   try { localStorage.setItem(STORED, JSON.stringify(names)); } catch { /* a private window */ }
 }
 
@@ -75,7 +77,7 @@ function select(key) {
 function drop(key) {
   jobs.delete(key);
   if (current === key) current = [...jobs.keys()].pop() ?? null;
-  store();
+  store(key);
   draw();
 }
 
@@ -210,7 +212,10 @@ async function find(names) {
   for (const name of names) {
     try {
       const response = await fetch(`jobs/${name}`);
-      if (!response.ok) continue;
+      if (!response.ok) {
+        store(name);
+        continue;
+      }
       const answer = await response.json();
       jobs.set(name, { name, ...answer });
       current = name;
