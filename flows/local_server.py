@@ -1,25 +1,28 @@
 """A Prefect server and a worker on one machine: what `avsep up` starts and `avsep down` stops.
 
-Both listen on the loopback address only, keep their state in `data/.work/local_server`, and
-outlive the terminal. `up` starts what is not running and leaves the rest alone, so it also
-restarts a worker that has died.
+The server listens on the loopback address only and asks for a password (`flows.access`). Both keep
+their state in `data/.work/local_server` and outlive the terminal. `up` starts what is not running
+and leaves the rest alone, so it also restarts a worker that has died.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from avsep.errors import AvsepError, CheckError
 from avsep.files import read_json, write_json
 from avsep.workspace import Workspace
-from flows.loopback import HOST, is_healthy, post, without_proxy
+from flows.access import PASSWORD_FILE, basic, password, server_command, server_environment
+from flows.loopback import HOST, answers, is_healthy, post, without_proxy
 from flows.processes import end_with_children, started
 
 POOL = "local"
@@ -28,6 +31,12 @@ START_TIMEOUT_S = 600.0  # it takes 15 s, but a machine may be busy with its wor
 GRACE_S = 15.0
 ANSWER_TIMEOUT_S = 120.0
 PARTS = ("server", "worker")
+# How the worker starts a run. Nothing in it is a variable, so that whoever starts one can choose
+# its parameters, and neither its command, its environment nor its folder.
+JOB_TEMPLATE: dict[str, dict[str, object]] = {
+    "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+    "job_configuration": {"stream_output": True},
+}
 
 
 def up(root: Path, port: int) -> str:
@@ -45,21 +54,26 @@ def up(root: Path, port: int) -> str:
     if "server" in known:
         port = int(known["server"]["port"])
     url = f"http://{HOST}:{port}/api"
-    environment = _environment(root, state, url)
+    auth = password(state)
+    environment = _environment(root, state, url, auth)
     if "server" not in known:
         _check_free(port)
-        # The server must not take itself for a client of its own API.
-        alone = environment | {"PREFECT_API_URL": ""}
-        words = ("server", "start", "--host", HOST, "--port", str(port))
-        known["server"] = _start(state, "server", words, root, alone) | {"port": port}
+        alone = environment | server_environment(port, auth)
+        command = server_command(port, page=True)
+        known["server"] = _start(state, "server", command, root, alone) | {"port": port}
         write_json(state / "local_server.json", known)
     _wait_for(url, known["server"]["pid"], state / "server.log")
-    _prefect(root, environment, "work-pool", "create", POOL, "--type", "process", "--overwrite")
+    _check_password(url, auth)
+    template = state / "job_template.json"
+    write_json(template, JOB_TEMPLATE)
+    words = ("--type", "process", "--base-job-template", str(template), "--overwrite")
+    _prefect(root, environment, "work-pool", "create", POOL, *words)
     _prefect(root, environment, "--no-prompt", "deploy", "--all")
     if "worker" not in known:
-        _free_claimed_runs(url)
-        words = ("worker", "start", "--pool", POOL, "--type", "process")
-        known["worker"] = _start(state, "worker", words, root, environment)
+        _free_claimed_runs(url, auth)
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL]
+        command += ["--type", "process"]
+        known["worker"] = _start(state, "worker", command, root, environment)
         write_json(state / "local_server.json", known)
     return url
 
@@ -79,9 +93,10 @@ def _state_dir(root: Path) -> Path:
     return Workspace(root.resolve()).work("local_server")
 
 
-def _environment(root: Path, state: Path, url: str) -> dict[str, str]:
+def _environment(root: Path, state: Path, url: str, auth: str) -> dict[str, str]:
     """The environment of Prefect's commands in a project."""
     return without_proxy(dict(os.environ) | {"PREFECT_API_URL": url}) | {
+        "PREFECT_API_AUTH_STRING": auth,
         "PREFECT_HOME": str(state / "home"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
@@ -104,12 +119,11 @@ def _known(state: Path) -> dict[str, dict[str, int | str]]:
 
 
 def _start(
-    state: Path, part: str, words: tuple[str, ...], root: Path, environment: dict[str, str]
+    state: Path, part: str, command: list[str], root: Path, environment: dict[str, str]
 ) -> dict[str, int | str]:
     with (state / f"{part}.log").open("ab") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", *words],
-            cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
+            command, cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
             start_new_session=True,
         )  # fmt: skip
     return {"pid": process.pid, "started": started(process.pid)}
@@ -135,7 +149,20 @@ def _wait_for(url: str, pid: int | str, log: Path) -> None:
         time.sleep(0.5)
 
 
-def _free_claimed_runs(url: str) -> None:
+def _check_password(url: str, auth: str) -> None:
+    """Pass where the server asks for a password, and takes ours.
+
+    Raises:
+        CheckError: it does not; that of an older version asked for none.
+    """
+    if answers(f"{url}/version") or not answers(f"{url}/version", basic(auth)):
+        raise CheckError(
+            f"the Prefect server at {url} was started with another password or without one; run"
+            " `avsep down`, then `avsep up`."
+        )
+
+
+def _free_claimed_runs(url: str, auth: str) -> None:
     """Give up runs that a worker had claimed and not started when it died.
 
     They would hold the place of their deployment, and every later run would wait for them.
@@ -146,9 +173,9 @@ def _free_claimed_runs(url: str) -> None:
     }
     state = {"type": "CRASHED", "name": "Crashed", "message": "its worker has gone"}
     try:
-        for run in post(f"{url}/flow_runs/filter", claimed, timeout_s=ANSWER_TIMEOUT_S):
-            change = {"state": state, "force": True}
-            post(f"{url}/flow_runs/{run['id']}/set_state", change, timeout_s=ANSWER_TIMEOUT_S)
+        ask = partial(post, headers=basic(auth), timeout_s=ANSWER_TIMEOUT_S)
+        for run in ask(f"{url}/flow_runs/filter", claimed):
+            ask(f"{url}/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
     except (OSError, ValueError) as error:
         raise CheckError(f"the Prefect server at {url} does not answer: {error}") from error
 
@@ -187,8 +214,11 @@ def main() -> None:
     except AvsepError as error:
         print(f"avsep: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    print(f"The server is at {url.removesuffix('/api')}; for other commands of Prefect:")
-    print(f"export PREFECT_API_URL={url}")
+    secret = shlex.quote(str(_state_dir(arguments.root) / PASSWORD_FILE))
+    print(f"The page is at {url.removesuffix('/api')}; it asks for the line that this shows:")
+    print(f"cat {secret}")
+    print("For other commands of Prefect:")
+    print(f'export PREFECT_API_URL={url} PREFECT_API_AUTH_STRING="$(cat {secret})"')
 
 
 if __name__ == "__main__":

@@ -65,14 +65,22 @@ def _is_here(url: str) -> bool:
 
 def is_healthy(url: str) -> bool:
     """Whether a Prefect API answers at a URL."""
+    return answers(f"{url}/health")
+
+
+def answers(address: str, headers: dict[str, str] | None = None) -> bool:
+    """Whether a GET of an address succeeds."""
     try:
-        with _opener.open(f"{url}/health", timeout=5) as answer:
+        request = urllib.request.Request(address, headers=headers or {})  # noqa: S310 loopback
+        with _opener.open(request, timeout=5) as answer:
             return bool(answer.status == 200)
     except (OSError, ValueError):
         return False
 
 
-def post(address: str, body: dict[str, Any], *, timeout_s: float) -> Any:
+def post(
+    address: str, body: dict[str, Any], *, timeout_s: float, headers: dict[str, str] | None = None
+) -> Any:
     """Send JSON to an API and return what it answers.
 
     Raises:
@@ -82,7 +90,7 @@ def post(address: str, body: dict[str, Any], *, timeout_s: float) -> Any:
     request = urllib.request.Request(  # noqa: S310 loopback
         address,
         data=json.dumps(body).encode("utf-8"),
-        headers={"content-type": "application/json"},
+        headers={"content-type": "application/json"} | (headers or {}),
     )
     with _opener.open(request, timeout=timeout_s) as answer:
         return json.load(answer)

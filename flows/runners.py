@@ -64,6 +64,9 @@ def _dask() -> TaskRunner[Any]:
             "threads_per_worker": 1,  # a batch has its own processes
             "host": "127.0.0.1",
             "dashboard_address": None,
+            # Whoever reaches a port of Dask can run code: only who has the certificates of this
+            # cluster, made for it alone, which leaves out the other users of this machine.
+            "security": True,
         }
     )
 

@@ -20,8 +20,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from avsep.errors import CheckError
+from flows.access import password, server_command, server_environment
 from flows.loopback import HOST, check_proxy, is_healthy
 from flows.processes import outermost_dvc, started
 
@@ -30,13 +32,13 @@ STOP_TIMEOUT_S = 20.0
 POLL_S = 1.0
 
 
-def api_url(state_dir: Path) -> str:
-    """The URL of the Prefect API to use; starts the shared server when there is none.
+def api_settings(state_dir: Path) -> dict[str, Any]:
+    """Prefect's settings for a client of the API; starts the shared server when there is none.
 
-    `PREFECT_API_URL` wins where it is set.
+    `PREFECT_API_URL` wins where it is set; its password is then in `PREFECT_API_AUTH_STRING`.
 
     Args:
-        state_dir: folder for the lock, the server's database and its log.
+        state_dir: folder for the lock, the server's password, its database and its log.
 
     Raises:
         UsageError: see `check_proxy`.
@@ -44,14 +46,15 @@ def api_url(state_dir: Path) -> str:
     """
     if url := os.environ.get("PREFECT_API_URL"):
         check_proxy(dict(os.environ))
-        return url
+        return {"api.url": url, "home": state_dir / "home"}
     state_dir.mkdir(parents=True, exist_ok=True)
     with _locked(state_dir):
         _register(state_dir, outermost_dvc())
+        auth = password(state_dir)
         url = _read_url(state_dir)
         if url is None or not is_healthy(url):
             url = _start(state_dir)
-    return url
+    return {"api.url": url, "api.auth_string": auth, "home": state_dir / "home"}
 
 
 @contextmanager
@@ -114,13 +117,10 @@ def supervise(state_dir: Path, port: int) -> int:
     """Run the server until the last owner has gone; returns the exit code."""
     environment = os.environ | {
         "PREFECT_HOME": os.environ.get("PREFECT_HOME", str((state_dir / "home").resolve())),
-        "PREFECT_API_URL": "",
+        **server_environment(port, password(state_dir)),
     }
     server = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "prefect", "server", "start", "--no-ui"),
-            *("--host", HOST, "--port", str(port)),
-        ],
+        server_command(port, page=False),
         env=environment,
         stdin=subprocess.DEVNULL,
         start_new_session=True,

@@ -7,13 +7,13 @@ import logging
 import sys
 from pathlib import Path
 
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.settings import temporary_settings
 
 from avsep.errors import AvsepError
 from avsep.models.registry import MODELS
 from avsep.workspace import Workspace
 from flows.engine import stage_flow
-from flows.server import api_url
+from flows.server import api_settings
 from pipeline.stages import STAGES
 
 FLOWS = {name: stage_flow(name) for name in STAGES}
@@ -37,8 +37,7 @@ def main() -> None:
     state_dir = Workspace(Path(given.root).resolve()).work("prefect")
     logging.getLogger("prefect").setLevel(logging.CRITICAL)
     try:
-        settings = {PREFECT_API_URL: api_url(state_dir), PREFECT_HOME: state_dir / "home"}
-        with temporary_settings(updates=settings):
+        with temporary_settings(updates=api_settings(state_dir)):
             done = FLOWS[given.stage](root=given.root, model=given.model)
     except AvsepError as error:
         print(f"avsep: {error}", file=sys.stderr)

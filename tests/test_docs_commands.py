@@ -40,6 +40,7 @@ RUN_BY = {
     "avsep weights get": "tests/weights/test_weights_store.py",
     "avsep weights import": "tests/models/test_released.py",
     "avsep weights list": "tests/weights/test_weights_store.py",
+    "chmod": "",
     "dask scheduler": "tests/flows/test_dask_engine.py",
     "dask worker": "tests/flows/test_dask_engine.py",
     "dvc exp apply": f"{SCENARIOS}/experiments.py",
@@ -55,6 +56,7 @@ RUN_BY = {
     "export": "",  # of the shell
     "make demo": "",  # builds an environment from the network; its parts are run by others
     "make test": ".ci/run",
+    "openssl req": "",  # the tests make such a certificate with a library
     "pip install": "",
     "prefect automation": "tests/flows/test_scheduled.py",
     "prefect deploy": "flows/local_server.py",

@@ -1,8 +1,12 @@
-"""The engine dask: a scheduler and two workers as processes, one killed; the bytes of local."""
+"""The engine dask: a scheduler and two workers as processes, one killed; the bytes of local.
+
+They talk by TLS, with the settings that docs/scale.md gives for more than one machine.
+"""
 
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from distributed import Client, LocalCluster
+from distributed.security import Security
 
 from avsep.errors import UsageError
 from avsep.files import sha256_file
@@ -66,12 +72,26 @@ def hashes(workspace: Workspace) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in sorted(workspace.shards.iterdir())}
 
 
-def start(*words: str) -> subprocess.Popen[bytes]:
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "DASK_DISTRIBUTED__WORKER__DAEMON": "False",
-    }
+def certificates(folder: Path) -> dict[str, str]:
+    """A certificate for all, and the variables of docs/scale.md that name it."""
+    made = Security.temporary()
+    (folder / "dask.pem").write_text(made.tls_ca_file)
+    (folder / "dask.key").write_text(made.tls_client_key)
+    text = (ROOT / "docs" / "scale.md").read_text("utf-8")
+    named = dict(re.findall(r"^export (DASK_\w+)=(\S+)", text, re.MULTILINE))
+    return {name: value.replace("$HOME/.dask", str(folder)) for name, value in named.items()}
+
+
+def start(*words: str, **more: str) -> subprocess.Popen[bytes]:
+    environment = (
+        os.environ
+        | more
+        | {
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "DASK_DISTRIBUTED__WORKER__DAEMON": "False",
+        }
+    )
     return subprocess.Popen(
         [str(Path(sys.executable).parent / "dask"), *words],
         env=environment, start_new_session=True, stdout=subprocess.DEVNULL,
@@ -91,9 +111,11 @@ def test_a_worker_that_dies_costs_nothing_and_changes_nothing(tmp_path, clips):
     run_stage("extract", local)
     far = project(tmp_path / "far", clips)
     address_file = tmp_path / "scheduler.json"
+    tls = certificates(tmp_path)
     scheduler = start(
         *("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"),
         *("--scheduler-file", str(address_file)),
+        **tls,
     )
     processes = [scheduler]
     try:
@@ -103,14 +125,17 @@ def test_a_worker_that_dies_costs_nothing_and_changes_nothing(tmp_path, clips):
             time.sleep(0.2)
         words = ("worker", "--scheduler-file", str(address_file), "--nthreads", "1")
         workers = [
-            start(*words, "--name", name, "--no-dashboard", "--local-directory", str(tmp_path))
+            start(
+                *words, "--name", name, "--no-dashboard", "--local-directory", str(tmp_path), **tls
+            )
             for name in ("one", "two")
         ]
         processes += workers
-        environment = os.environ | {
-            "AVSEP_ENGINE": "dask",
-            "AVSEP_DASK_SCHEDULER": json.loads(address_file.read_text())["address"],
-        }
+        address = json.loads(address_file.read_text())["address"]
+        with pytest.raises(OSError, match="Timed out"):  # it takes nobody without a certificate
+            Client(address.replace("tls://", "tcp://"), timeout="2s")
+        environment = os.environ | tls
+        environment |= {"AVSEP_ENGINE": "dask", "AVSEP_DASK_SCHEDULER": address}
         flow = subprocess.Popen(
             [sys.executable, "-m", "flows.stages", "extract", "--root", str(far.root)],
             cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -145,3 +170,20 @@ def test_the_engine_is_checked(monkeypatch):
     monkeypatch.setenv("AVSEP_DASK_WORKERS", "0")
     with pytest.raises(UsageError, match="it must be 1 or more"):
         runners.engine()
+
+
+def test_a_cluster_that_a_flow_starts_is_on_this_machine_and_takes_nobody_else(monkeypatch):
+    monkeypatch.setenv("AVSEP_ENGINE", "dask")
+    monkeypatch.delenv("AVSEP_DASK_SCHEDULER", raising=False)
+    runner = runners.task_runner()
+    with LocalCluster(**runner.cluster_kwargs | {"n_workers": 0}) as cluster:
+        address = cluster.scheduler_address
+        assert address.startswith("tls://127.0.0.1:")
+        with pytest.raises(OSError, match="Timed out"):
+            Client(address.replace("tls://", "tcp://"), timeout="1s")
+        with pytest.raises(
+            OSError, match="Timed out"
+        ):  # nor somebody with a certificate of their own
+            Client(address, security=Security.temporary(), timeout="1s")
+        with Client(cluster) as ours:
+            assert ours.scheduler_info()["workers"] == {}

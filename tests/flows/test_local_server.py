@@ -54,7 +54,7 @@ def test_down_ends_a_worker_and_what_it_runs_in_other_sessions(tmp_path: Path):
 
 def test_deployments_work_in_the_project_wherever_up_was_called(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("PWD", "/somewhere/else")
-    environment = local_server._environment(tmp_path, tmp_path / "state", "http://127.0.0.1:1/api")
+    environment = local_server._environment(tmp_path, tmp_path / "state", "http://x/api", "avsep:x")
     assert environment["PWD"] == str(tmp_path)
     written = (Path(__file__).parents[2] / "prefect.yaml").read_text("utf-8")
     assert 'directory: "{{ $PWD }}"' in written
@@ -75,6 +75,7 @@ def test_runs_that_a_dead_worker_had_claimed_are_given_up():
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             asked.append((self.path, body))
+            assert self.headers["authorization"] == "Basic YXZzZXA6eA=="
             answer = json.dumps([{"id": "r1"}] if self.path.endswith("filter") else {}).encode()
             self.send_response(200)
             self.send_header("content-length", str(len(answer)))
@@ -87,7 +88,7 @@ def test_runs_that_a_dead_worker_had_claimed_are_given_up():
     api = HTTPServer(("127.0.0.1", 0), Api)
     threading.Thread(target=api.serve_forever, daemon=True).start()
     try:
-        local_server._free_claimed_runs(f"http://127.0.0.1:{api.server_port}/api")
+        local_server._free_claimed_runs(f"http://127.0.0.1:{api.server_port}/api", "avsep:x")
     finally:
         api.shutdown()
         api.server_close()
@@ -96,4 +97,4 @@ def test_runs_that_a_dead_worker_had_claimed_are_given_up():
     assert asked[1][0] == "/api/flow_runs/r1/set_state"
     assert asked[1][1]["state"]["type"] == "CRASHED"
     with pytest.raises(CheckError, match="does not answer"):
-        local_server._free_claimed_runs(f"http://127.0.0.1:{api.server_port}/api")
+        local_server._free_claimed_runs(f"http://127.0.0.1:{api.server_port}/api", "avsep:x")

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from flows import server
+from flows.access import password
+from tests.support.prefect_api import refuses_strangers
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from flows.server import api_url
-print(api_url(Path(sys.argv[1])), flush=True)
+from flows.server import api_settings
+print(api_settings(Path(sys.argv[1]))["api.url"], flush=True)
 sys.stdin.read()
 """
 
@@ -47,6 +49,7 @@ def test_stages_share_one_server_that_ends_with_the_last_of_them(tmp_path: Path)
     first, second = (stage.stdout.readline().strip() for stage in stages)
     assert first == second
     assert first.startswith("http://127.0.0.1:")
+    refuses_strangers(first, password(tmp_path))
     stages[0].kill()  # not asked to stop: nothing of its own can tell the server
     stages[0].wait()
     time.sleep(3 * server.POLL_S)
@@ -60,7 +63,9 @@ def test_stages_share_one_server_that_ends_with_the_last_of_them(tmp_path: Path)
 
 def test_the_users_own_server_is_used_and_none_started(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "http://prefect.example/api")
-    assert server.api_url(tmp_path / "state") == "http://prefect.example/api"
+    settings = server.api_settings(tmp_path / "state")
+    assert settings["api.url"] == "http://prefect.example/api"
+    assert "api.auth_string" not in settings, "that of the user is in the environment"
     assert not (tmp_path / "state").exists()
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.settings import temporary_settings
 
 from avsep.extraction.provenance import clip_hash
 from avsep.extraction.records import ClipRecord, save_finished_clip
@@ -31,7 +31,7 @@ from avsep.shards.codecs import encode_sample
 from avsep.tables import write_rows
 from avsep.workspace import Workspace
 from flows.engine import stage_flow
-from flows.server import api_url
+from flows.server import api_settings
 from pipeline.stages import extract
 from tests.support.stage_run import run_stage
 
@@ -112,9 +112,7 @@ def main() -> None:
                 time.sleep(2)
 
         state = Path(temporary) / "prefect"
-        with temporary_settings(
-            updates={PREFECT_API_URL: api_url(state), PREFECT_HOME: state / "home"}
-        ):
+        with temporary_settings(updates=api_settings(state)):
             flow = stage_flow("extract")
             threading.Thread(target=watch, daemon=True).start()
             started, cpu = time.monotonic(), time.process_time()

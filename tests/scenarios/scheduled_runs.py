@@ -27,6 +27,8 @@ from pathlib import Path
 from steps import ROOT, commit, environment, run, say
 
 from avsep.files import sha256_file
+from avsep.workspace import Workspace
+from flows.access import basic, password
 
 SPLITS = {"train": (0, 1, 2, 3), "val": (7, 14), "test": (5, 6)}
 FIT = "{steps: STEPS, val_every: STEPS, batch: 2, seconds: 2.0}"
@@ -100,33 +102,41 @@ def processes(folder: Path) -> dict[int, str]:
     return found
 
 
-def call(url: str, method: str, body: dict[str, object] | None = None) -> dict[str, object]:
-    """Ask the Prefect server."""
+def access(folder: Path, api: str) -> dict[str, str]:
+    """The variables that `avsep up` prints for other commands of Prefect."""
+    auth = password(Workspace(folder).work("local_server"))
+    return {"PREFECT_API_URL": api, "PREFECT_API_AUTH_STRING": auth}
+
+
+def call(
+    folder: Path, url: str, method: str, body: dict[str, object] | None = None
+) -> dict[str, object]:
+    """Ask the Prefect server of a project."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(
-        url, data=data, method=method, headers={"content-type": "application/json"}
-    )
+    headers = basic(access(folder, url)["PREFECT_API_AUTH_STRING"])
+    headers["content-type"] = "application/json"
+    request = urllib.request.Request(url, data=data, method=method, headers=headers)
     with urllib.request.urlopen(request, timeout=120) as answer:
         return json.load(answer)
 
 
-def state_of(api: str, flow_run: str) -> str:
+def state_of(folder: Path, api: str, flow_run: str) -> str:
     """The type of a flow run's state."""
-    return str(call(f"{api}/flow_runs/{flow_run}", "GET")["state_type"])
+    return str(call(folder, f"{api}/flow_runs/{flow_run}", "GET")["state_type"])
 
 
 def deployment_run(folder: Path, api: str, name: str, *more: str) -> None:
     """Run a deployment and wait until it has completed."""
     words = ("prefect", "deployment", "run", name, *more, "--watch")
-    said = run(folder, *words, "--watch-timeout", str(RUN_TIMEOUT_S), PREFECT_API_URL=api)
+    said = run(folder, *words, "--watch-timeout", str(RUN_TIMEOUT_S), **access(folder, api))
     say(f"{name} completed", "Completed" in said)
 
 
 def start_run(folder: Path, api: str, name: str) -> str:
     """Start a run of a deployment; its id."""
     flow, deployment = name.split("/")
-    found = call(f"{api}/deployments/name/{flow}/{deployment}", "GET")
-    made = call(f"{api}/deployments/{found['id']}/create_flow_run", "POST", {})
+    found = call(folder, f"{api}/deployments/name/{flow}/{deployment}", "GET")
+    made = call(folder, f"{api}/deployments/{found['id']}/create_flow_run", "POST", {})
     return str(made["id"])
 
 
@@ -164,8 +174,8 @@ def cancel(lab: Path, api: str, name: str, *, when: tuple[str, ...]) -> None:
     started = {pid: words for pid, words in processes(lab).items() if pid not in waiting}
     for words in sorted(started.values()):
         print(f"        {words.replace(str(lab), '.')[:110]}")
-    run(lab, "prefect", "flow-run", "cancel", flow_run, PREFECT_API_URL=api)
-    wait_for("the run is cancelled", ENDS_IN_S, lambda: state_of(api, flow_run) == "CANCELLED")
+    run(lab, "prefect", "flow-run", "cancel", flow_run, **access(lab, api))
+    wait_for("the run is cancelled", ENDS_IN_S, lambda: state_of(lab, api, flow_run) == "CANCELLED")
     wait_for(
         f"its {len(started)} processes have ended",
         ENDS_IN_S,
@@ -204,7 +214,7 @@ def reproduce(lab: Path, api: str) -> None:
     say("dvc.lock is true", "up to date" in run(lab, "dvc", "status"))
     say("the remote has it all", "in sync" in run(lab, "dvc", "status", "--cloud"))
     deployment_run(lab, api, "train/on-demand", "--param", "model=vovit-s1")
-    wide = {"PREFECT_API_URL": api, "COLUMNS": "250"}  # else its tables are cut
+    wide = access(lab, api) | {"COLUMNS": "250"}  # else its tables are cut
     words = ("prefect", "flow-run", "ls", "--limit", "200", "--output", "json")
     listed = run(lab, *words, **wide)
     say("the runs are listed", '"CANCELLED"' in listed and '"COMPLETED"' in listed)

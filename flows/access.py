@@ -1,0 +1,81 @@
+"""Who may use a Prefect server that avsep started: whoever can read its password file.
+
+Each server has a password of its own, in a file that only its user can read. Without it the API
+answers nothing but whether it is alive, so neither a page of the web in a browser of this machine
+nor another user of it can start a run.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import secrets
+import stat
+import sys
+from pathlib import Path
+
+from avsep.errors import CheckError
+from flows.loopback import HOST
+
+PASSWORD_FILE = "password"  # noqa: S105 the name of the file
+HOSTS = (HOST, "localhost")
+
+
+def password(state_dir: Path) -> str:
+    """The `user:password` of the server whose state is in a folder; made at the first call.
+
+    A file that others can read, or that is not a plain file of this user, is replaced: what it held
+    is known to others.
+
+    Raises:
+        CheckError: the folder is on a disk that keeps no file to its user.
+    """
+    path = state_dir / PASSWORD_FILE
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError, ValueError):
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        with os.fdopen(os.open(path, flags), encoding="ascii") as file:
+            known = file.read(200).strip()
+            if _is_private(file.fileno()) and known.startswith("avsep:"):
+                return known
+    made = f"avsep:{secrets.token_urlsafe(32)}"
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with os.fdopen(os.open(path, flags, 0o600), "w", encoding="ascii") as file:
+        if not _is_private(file.fileno()):
+            raise CheckError(
+                f"{path} can be read by other users, whatever its mode: its disk keeps no"
+                " permissions; put the project on one that does, or set PREFECT_API_URL to a server"
+                " of your own."
+            )
+        file.write(made + "\n")
+    return made
+
+
+def _is_private(file: int) -> bool:
+    facts = os.fstat(file)
+    is_ours = stat.S_ISREG(facts.st_mode) and facts.st_uid == os.getuid()
+    return is_ours and not facts.st_mode & 0o077
+
+
+def basic(auth: str) -> dict[str, str]:
+    """The header of a request that gives a password."""
+    return {"authorization": "Basic " + base64.b64encode(auth.encode("ascii")).decode("ascii")}
+
+
+def server_command(port: int, *, page: bool) -> list[str]:
+    """The words that start a Prefect server with these checks."""
+    return [sys.executable, "-m", "flows.serve", str(port), *([] if page else ["--no-page"])]
+
+
+def server_environment(port: int, auth: str) -> dict[str, str]:
+    """What the server is told: its password, and that only its own page may ask from a browser."""
+    return {
+        "PREFECT_SERVER_API_AUTH_STRING": auth,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}:{port}" for host in HOSTS),
+        "PREFECT_UI_API_URL": f"http://{HOST}:{port}/api",
+        "PREFECT_API_AUTH_STRING": "",
+        # The server must not take itself for a client of its own API.
+        "PREFECT_API_URL": "",
+    }

@@ -1,0 +1,37 @@
+"""Requests to a Prefect server as a stranger would send them."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+
+from flows.access import basic
+
+
+def status(address: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str]]:
+    """The status and the headers of an answer."""
+    body = b"{}" if method == "POST" else None
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(address, data=body, method=method, headers=names)
+    try:
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return answer.status, {k.lower(): v for k, v in answer.headers.items()}
+    except urllib.error.HTTPError as error:
+        return error.code, {k.lower(): v for k, v in error.headers.items()}
+
+
+def refuses_strangers(url: str, auth: str) -> None:
+    """Fail where the API at a URL does anything for who has no password or comes from elsewhere."""
+    ask = f"{url}/deployments/filter"
+    plain = {"content_type": "text/plain"}  # what a page of the web may send without asking
+    assert status(ask, "POST", **plain)[0] == 401
+    assert status(ask, "POST", **basic("avsep:guess"))[0] == 401
+    code, headers = status(ask, "POST", origin="http://evil.example", **basic(auth))
+    assert (code, "access-control-allow-origin" in headers) == (200, False)
+    wanted = {"access_control_request_method": "POST"}
+    code, headers = status(ask, "OPTIONS", origin="http://evil.example", **wanted)
+    assert (code, "access-control-allow-origin" in headers) == (400, False)
+    for host in ("evil.example", "127.0.0.1.evil.example", "evil.example:4200", ""):
+        assert status(ask, "POST", host=host, **basic(auth))[0] == 400, host
+    own = url.removesuffix("/api")
+    assert status(ask, "POST", origin=own, **basic(auth))[1]["access-control-allow-origin"] == own
