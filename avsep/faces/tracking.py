@@ -87,7 +87,6 @@ class Tracker:
         self._config = config
         self._backend = backend
         self._timer = timer
-        self._cuts = CutDetector(config.cut_distance)
         self._active: list[FaceTrack] = []
         self._next_track_id = 0
         self._result = Tracks()
@@ -114,7 +113,8 @@ class Tracker:
             ValueError: a frame is not an RGB picture, or its size differs from that of the first.
         """
         result = self._result
-        self._ahead = Lookahead(frames, self._backend, self._timer)
+        cuts = CutDetector(self._config.cut_distance)
+        self._ahead = Lookahead(frames, self._backend, self._timer, cuts)
         for picture in self._ahead:
             if not result.num_frames:
                 result.height, result.width = picture.shape[:2]
@@ -125,7 +125,7 @@ class Tracker:
                     f"frame {result.num_frames} is {picture.dtype} {picture.shape}, not uint8"
                     f" {(result.height, result.width, 3)}; decode to RGB of one size."
                 )
-            self._step(result.num_frames, picture)
+            self._step(result.num_frames)
             result.num_frames += 1
             yield result.num_frames
 
@@ -136,9 +136,8 @@ class Tracker:
         result.kept.sort(key=lambda track: (track.start, track.first_x))
         return result
 
-    def _step(self, index: int, picture: Picture) -> None:
-        with self._timer.step("track"):
-            cut = self._cuts.is_cut(picture)
+    def _step(self, index: int) -> None:
+        cut = self._ahead.cut
         active = len(self._active)
         seen = self._update_tracks(self._ahead.pixels(), cut) if active else {}
         split = len(self._active) < active
