@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from av.stream import Stream
 
 # Formats that are read from the first byte to the last, without an index at the end.
-_SEQUENTIAL = ("mpegts", "mpeg", "flv", "matroska,webm")
+_SEQUENTIAL = ("mpegts", "mpeg", "flv", "matroska,webm", "asf", "ogg")
+_MOVIES = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name for MP4 and its kin
+_MAX_BOXES = 10_000  # that are looked at in such a file
 _MAX_UNREAD_SHARE = 0.1  # of the bytes at the end of such a file
 _SIZED_PICTURES = 12  # key pictures whose size is looked at
 _TRIED_PACKETS = 100  # per stream, where there are several to choose from
@@ -79,6 +81,8 @@ def _survey(path: Path, mtime_ns: int, size: int) -> Survey:
             scan.add(packet, place, [other for other in scans.values() if other is not scan])
         if chosen and container.format.name in _SEQUENTIAL:
             _check_rest(path, read)
+        if container.format.name == _MOVIES:
+            _check_one_movie(path)
         shifts = join(list(scans.values()))
         for scan in scans.values():
             _check_length(scan, shifts.get(scan.index, Shifts()))
@@ -132,6 +136,31 @@ def _check_rest(path: Path, read: int) -> None:
         f"only the first {read / size:.0%} of it can be read; what follows is in other streams or"
         " another file.",
     )
+
+
+def _check_one_movie(path: Path) -> None:
+    """Refuse an MP4 with a second movie behind the first, which is the only one that is read."""
+    movies = end = 0
+    with path.open("rb") as file:
+        for _ in range(_MAX_BOXES):
+            file.seek(end)
+            head = file.read(16)
+            if len(head) < 8:
+                return
+            size = int.from_bytes(head[:4], "big")
+            if size == 1:  # the size is in the next eight bytes
+                size = int.from_bytes(head[8:], "big")
+            if size < 8:  # 0 for the rest of the file; less is no box
+                return
+            movies += head[4:8] == b"moov"
+            if movies > 1:
+                share = end / path.stat().st_size
+                raise ItemError(
+                    Reason.UNDECODABLE,
+                    f"only the first {share:.0%} of it can be read; what follows is another video."
+                    " Join them with a program, not byte by byte.",
+                )
+            end += size
 
 
 def _check_length(scan: StreamScan, shifts: Shifts) -> None:

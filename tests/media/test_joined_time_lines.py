@@ -207,6 +207,24 @@ def test_fragments_whose_clock_starts_again_are_refused(tmp_path):
     assert caught.value.reason is Reason.UNDECODABLE
 
 
+SECOND_FILE = {
+    ".mp4": {},
+    ".mov": {"container_options": {"movflags": "faststart"}},
+    ".asf": {"audio_codec": "libmp3lame"},
+    ".ogg": {"video_codec": "libvpx", "audio_codec": "libopus"},
+}
+
+
+@pytest.mark.parametrize("suffix", SECOND_FILE)
+def test_a_second_file_behind_the_first_is_not_left_out_silently(tmp_path, suffix):
+    parts = [part(tmp_path / f"{m}{suffix}", m, **SECOND_FILE[suffix]) for m in (2.0, 1.0)]
+    info = probe(parts[0])
+    assert info.end_s - info.start_s == pytest.approx(3.0, abs=0.1)
+    with pytest.raises(ItemError, match=r"only the first .* can be read") as caught:
+        probe(glue(tmp_path / f"j{suffix}", *parts))
+    assert caught.value.reason is Reason.UNDECODABLE
+
+
 def test_what_ffmpeg_does_not_read_is_not_left_out_silently(tmp_path):
     parts = [part(tmp_path / f"{m}.flv", m, audio_codec="aac") for m in (2.0, 1.0)]
     with pytest.raises(ItemError, match="can be read") as caught:
