@@ -59,6 +59,8 @@ class Lookahead:
         self._timer = timer
         self._detector = cuts
         self._window: deque[Picture] = deque()
+        self._shape: tuple[int, ...] = ()
+        self._taken = 0
         self._cuts: deque[bool] = deque()  # whether a new shot starts with each of them
         self._anchors: dict[int, _Anchor] = {}  # by track id
 
@@ -70,7 +72,7 @@ class Lookahead:
                 frame = next(self._frames, None)
                 if frame is None:
                     break
-                self._window.append(as_picture(frame))
+                self._window.append(self._checked(as_picture(frame)))
                 with self._timer.step("track"):
                     self._cuts.append(self._detector.is_cut(self._window[-1]))
             if not self._window:
@@ -138,6 +140,21 @@ class Lookahead:
         """Number of frames of the window before the next cut."""
         later = (number for number, cut in enumerate(self._cuts) if cut and number)
         return next(later, len(self._cuts))
+
+    def _checked(self, picture: Picture) -> Picture:
+        """The picture, if it has the size of the first one.
+
+        Raises:
+            ValueError: it has another size, or is not an RGB picture.
+        """
+        self._shape = self._shape or (*picture.shape[:2], 3)
+        if picture.shape != self._shape or picture.dtype != np.uint8:
+            raise ValueError(
+                f"frame {self._taken} is {picture.dtype} {picture.shape}, not uint8 {self._shape};"
+                " decode to RGB of one size."
+            )
+        self._taken += 1
+        return picture
 
     def _pixels(self, picture: Picture) -> np.ndarray:
         with self._timer.step("decode"):

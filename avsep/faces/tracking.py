@@ -120,11 +120,6 @@ class Tracker:
                 result.height, result.width = picture.shape[:2]
                 self._smallest = self._config.smallest_face(result.width, result.height)
                 self._schedule = SearchSchedule(self._config, result.width, result.height)
-            if picture.shape != (result.height, result.width, 3) or picture.dtype != np.uint8:
-                raise ValueError(
-                    f"frame {result.num_frames} is {picture.dtype} {picture.shape}, not uint8"
-                    f" {(result.height, result.width, 3)}; decode to RGB of one size."
-                )
             self._step(result.num_frames)
             result.num_frames += 1
             yield result.num_frames
