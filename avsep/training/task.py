@@ -75,6 +75,12 @@ class FitTask(pl.LightningModule):
         """Scores of a validation batch, each (batch,)."""
         raise NotImplementedError
 
+    def weights_changed(self, model: nn.Module) -> None:
+        """Renew what a model derives from its weights; called after each step, and for the average.
+
+        A fused optimiser changes weights without raising their version, so no layer can tell.
+        """
+
     # --- training
 
     def on_fit_start(self) -> None:
@@ -127,6 +133,7 @@ class FitTask(pl.LightningModule):
         self.last_loss, self.last_norm, bad_ranks = self._over_ranks(loss, self._clip())
         if not bad_ranks:
             optimizer.step()
+            self.weights_changed(self.model)
             self.average.update(self.model, self.steps_done)
             self._sums = [self._sums[0] + self.last_loss, self._sums[1] + 1]
         else:
@@ -223,6 +230,7 @@ class FitTask(pl.LightningModule):
         if self.trainer.world_size > 1:
             for buffer in (*self.model.buffers(), *self.average.buffers()):
                 torch.distributed.broadcast(buffer, src=0)
+        self.weights_changed(self.average.module)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Score a batch with the averaged weights."""

@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -181,7 +182,7 @@ def taps(k: Tensor, radius: int) -> tuple[Tensor, Tensor]:
 
 
 @functools.lru_cache(maxsize=1)
-def _radius_needed() -> tuple[Tensor, Tensor]:
+def _radius_needed() -> tuple[np.ndarray, np.ndarray]:
     """Diffusivities (N,) and the smallest sufficient radius in `RADII` for each (N,); 0 if none."""
     k = torch.cat([torch.linspace(0, 2, 201), torch.linspace(2.05, 200, 3960)]).double()
     omega = torch.arange(1025, dtype=torch.float64) * (math.pi / 1024)
@@ -198,7 +199,7 @@ def _radius_needed() -> tuple[Tensor, Tensor]:
     for radius in reversed(RADII):
         error = (energy - kept[:, : radius + 1].sum(1)).clamp_min(0).sqrt()
         needed[error <= FILTER_ERROR] = radius
-    return k, needed
+    return k.numpy(), needed.numpy()
 
 
 def filter_radius(k: Tensor) -> int | None:
@@ -208,10 +209,14 @@ def filter_radius(k: Tensor) -> int | None:
     with the device that holds k.
     """
     lowest, highest = (bound.item() for bound in torch.aminmax(k.detach()))
+    return radius_between(lowest, highest)
+
+
+def radius_between(lowest: float, highest: float) -> int | None:
+    """Like `filter_radius`, for the diffusivities from `lowest` to `highest`."""
     grid, needed = _radius_needed()
-    if not (lowest >= 0 and highest <= grid[-1].item()):  # NaN too
+    if not (lowest >= 0 and highest <= grid[-1]):  # NaN too
         return None
-    first = int(torch.searchsorted(grid, lowest, right=True)) - 1
-    last = int(torch.searchsorted(grid, highest))
+    first, last = np.searchsorted(grid, lowest, side="right") - 1, np.searchsorted(grid, highest)
     in_range = needed[first : last + 1]
-    return None if int(in_range.min()) == 0 else int(in_range.max())
+    return None if in_range.min() == 0 else int(in_range.max())

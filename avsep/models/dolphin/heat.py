@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import torch
@@ -47,22 +49,23 @@ class HeatDiffusion(nn.Module):
         self.register_load_state_dict_post_hook(_plan_after_loading)
 
     def plan(self) -> None:
-        """Choose the filter width for the current diffusivities; cheap when they are unchanged.
+        """Choose the filter width for the current diffusivities; see `plan_layers`."""
+        plan_layers([self])
 
-        Called by every uncompiled forward pass and after loading weights. A compiled model keeps
-        the last choice, to avoid a graph break. Training under `torch.compile` must call
-        `Dolphin.plan_heat` regularly, for example after each optimizer step.
+    def _is_planned(self) -> bool:
+        """Whether the diffusivities are the ones that the filter was chosen for.
+
+        A fused optimiser changes them without raising their version: whoever trains must call
+        `plan_layers` after each step.
         """
         # Tensors created in inference mode have no version counter.
-        version = -1 if self.k.is_inference() else self.k._version
-        current = (version, self.k.data_ptr())
-        if version == -1 or current != self._planned_for:
-            self._planned_for = current
-            self._radius = None if self.k.is_meta else blur.filter_radius(self.k)
+        return self.k.is_meta or (
+            not self.k.is_inference() and self._planned_for == _version(self.k)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) to the same shape."""
-        if not torch.compiler.is_compiling():
+        if not (torch.compiler.is_compiling() or self._is_planned()):
             self.plan()
         channels = self.k.shape[0]
         u = self.enter(x)
@@ -91,6 +94,34 @@ class HeatDiffusion(nn.Module):
             return blur.dense(x, k)
         radius = self.blur_radius(x.shape[1], self.mode)
         return blur.exact(x, k) if radius is None else blur.filtered(x, k, radius)
+
+
+def plan_layers(layers: Iterable[HeatDiffusion]) -> None:
+    """Choose the filter widths of layers for their current diffusivities.
+
+    Waits for the device once, however many layers there are. A layer does this by itself after
+    loading weights, and in a forward pass that finds its diffusivities changed. Two things change
+    them unseen: a fused optimiser, and a training under `torch.compile`, which keeps the last
+    choice to avoid a graph break. Call this after each step of such a training.
+    """
+    groups: dict[tuple[torch.device, int], list[HeatDiffusion]] = {}
+    for layer in layers:
+        if not layer.k.is_meta:  # without values, the last choice stands
+            groups.setdefault((layer.k.device, len(layer.k)), []).append(layer)
+    if not groups:
+        return
+    ranges = [
+        torch.stack(torch.stack([layer.k.detach().float() for layer in group]).aminmax(dim=1))
+        for group in groups.values()
+    ]
+    lowest, highest = torch.cat(ranges, dim=1).tolist()
+    for layer, low, high in zip(chain(*groups.values()), lowest, highest, strict=True):
+        layer._radius = blur.radius_between(low, high)
+        layer._planned_for = _version(layer.k)
+
+
+def _version(k: Tensor) -> tuple[int, int]:
+    return (-1 if k.is_inference() else k._version, k.data_ptr())
 
 
 def _plan_after_loading(layer: HeatDiffusion, _: Any) -> None:

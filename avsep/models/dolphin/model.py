@@ -19,7 +19,7 @@ from avsep.models.dolphin.audio import (
 )
 from avsep.models.dolphin.config import DolphinConfig, HeatMode
 from avsep.models.dolphin.fusion import Fusion
-from avsep.models.dolphin.heat import HeatDiffusion
+from avsep.models.dolphin.heat import HeatDiffusion, plan_layers
 from avsep.models.dolphin.lip_encoder import LipEncoder
 from avsep.models.dolphin.separator import Separator
 from avsep.models.dolphin.video_trunk import LipProjection, VideoTrunk
@@ -146,10 +146,8 @@ class Dolphin(nn.Module):
         return self
 
     def plan_heat(self) -> None:
-        """Choose filter widths for the current weights; see `HeatDiffusion.plan`."""
-        for module in self.modules():
-            if isinstance(module, HeatDiffusion):
-                module.plan()
+        """Choose filter widths for the current weights; see `heat.plan_layers`."""
+        plan_layers(m for m in self.modules() if isinstance(m, HeatDiffusion))
 
     def _separate(self, encoded: Tensor, features: Tensor, length: int) -> Tensor:
         video = self.video_trunk(self.lip_projection(features))

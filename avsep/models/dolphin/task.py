@@ -55,6 +55,11 @@ class DolphinTask(SeparationTask):
                 add_up=lambda part: trainer.strategy.reduce(part.to(self.device), reduce_op="sum"),
             )
 
+    def weights_changed(self, model: nn.Module) -> None:
+        """Choose the filters of the heat layers for the new diffusivities."""
+        assert isinstance(model, Dolphin)
+        model.plan_heat()
+
     def loss(self, batch: Batch) -> Tensor:
         """Negative SNR (or SI-SDR) of the estimate, in dB."""
         return self._loss(self._separate(self.model, batch), batch["target"])
