@@ -1,4 +1,3 @@
-import struct
 import subprocess
 from fractions import Fraction
 
@@ -7,18 +6,17 @@ import numpy as np
 import pytest
 
 from avsep.errors import ItemError, Reason
-from avsep.media.decode import read_audio, read_frames, stream_audio
+from avsep.media.decode import read_audio, read_frames
 from avsep.media.ffmpeg import binary
-from avsep.media.mono import single_channel
 from avsep.media.probe import probe
 from tests.support.clip_maker import (
     click_audio,
     click_time,
     flash_pictures,
     make_clip,
+    noisy_pictures,
     numbered_pictures,
     numbers_of,
-    speech_like,
 )
 
 NO_B_FRAMES, B_FRAMES = {"bf": "0"}, {"bf": "3", "b_strategy": "0"}
@@ -195,13 +193,6 @@ def test_tone_keeps_its_level_and_pitch_through_resampling(tmp_path):
     assert np.abs(found - expected)[160:-160].max() < 15
 
 
-def test_stereo_is_averaged(tmp_path):
-    left = click_audio(1.0, 0.5, 16_000)
-    both = np.concatenate([left, np.zeros_like(left)], axis=1)
-    path = make_clip(tmp_path / "a.mov", audio=both, audio_codec="pcm_s16le")
-    assert np.abs(read_audio(path, 0.0, 16_000) - left[:, 0] / 2).max() <= 0.5
-
-
 def test_gap_in_the_sound_is_kept(tmp_path):
     path = tmp_path / "gap.mkv"
     audio = click_audio(1.0, 0.5, 16_000)
@@ -218,144 +209,6 @@ def test_gap_in_the_sound_is_kept(tmp_path):
     assert click_time(found[:16_000]) == pytest.approx(0.5, abs=0.001)
     assert not found[16_020:23_980].any()
     assert click_time(found[24_000:]) == pytest.approx(0.5, abs=0.001)
-
-
-def set_rotation(path, matrix: tuple[int, ...]) -> None:
-    content = bytearray(path.read_bytes())
-    first = content.index(b"tkhd") + 4 + 4 + 20 + 8 + 8
-    content[first : first + 36] = struct.pack(">9i", *matrix)
-    path.write_bytes(content)
-
-
-ONE = 1 << 16
-
-
-@pytest.mark.parametrize(
-    ("degrees", "matrix", "corner"),
-    [
-        (0, (ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30), (0, 0)),
-        (270, (0, ONE, 0, -ONE, 0, 0, 0, 0, 1 << 30), (0, -1)),
-        (180, (-ONE, 0, 0, 0, -ONE, 0, 0, 0, 1 << 30), (-1, -1)),
-        (90, (0, -ONE, 0, ONE, 0, 0, 0, 0, 1 << 30), (-1, 0)),
-    ],
-)
-def test_rotation_of_the_file_is_applied(tmp_path, degrees, matrix, corner):
-    picture = np.zeros((48, 96, 3), np.uint8)
-    picture[:24, :48] = (250, 0, 0)  # the upper left quarter is red
-    path = make_clip(tmp_path / "a.mp4", pictures=[picture] * 3)
-    set_rotation(path, matrix)
-    info = probe(path)
-    assert info.rotation == degrees
-    assert (info.width, info.height) == ((96, 48) if degrees % 180 == 0 else (48, 96))
-    (frame, *_) = read_frames(path, 0.0, 2)
-    assert frame.shape == (info.height, info.width, 3)
-    assert frame[corner][0] > 200
-    assert (frame[..., 0] > 150).mean() == pytest.approx(0.25, abs=0.03)
-
-
-@pytest.mark.parametrize(
-    ("matrix", "corner", "size"),
-    [
-        ((-ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30), (0, -1), (96, 48)),  # left and right
-        ((ONE, 0, 0, 0, -ONE, 0, 0, 0, 1 << 30), (-1, 0), (96, 48)),  # top and bottom
-        ((0, ONE, 0, ONE, 0, 0, 0, 0, 1 << 30), (0, 0), (48, 96)),  # about a diagonal
-        ((0, -ONE, 0, -ONE, 0, 0, 0, 0, 1 << 30), (-1, -1), (48, 96)),  # about the other one
-    ],
-)
-def test_mirroring_of_the_file_is_applied(tmp_path, matrix, corner, size):
-    picture = np.zeros((48, 96, 3), np.uint8)
-    picture[:24, :48] = (250, 0, 0)  # the upper left quarter is red
-    picture[:24, 48:] = (0, 0, 250)  # the upper right one is blue
-    path = make_clip(tmp_path / "a.mp4", pictures=[picture] * 3)
-    set_rotation(path, matrix)
-    assert (probe(path).width, probe(path).height) == size
-    (frame, *_) = read_frames(path, 0.0, 2)
-    assert frame.shape == (size[1], size[0], 3)
-    assert frame[corner][0] > 200
-    # Where the blue corner goes, from the matrix: x is shown along (a, b).
-    a, b = matrix[0], matrix[1]
-    down, right = corner
-    blue = (down, -1 if a > 0 else 0) if a else (-1 if b > 0 else 0, right)
-    assert frame[blue][2] > 200
-
-
-@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_mirroring_that_ffmpeg_writes_is_applied(tmp_path, suffix):
-    picture = np.zeros((48, 96, 3), np.uint8)
-    picture[:24, :48] = (250, 0, 0)
-    whole = make_clip(tmp_path / "a.mp4", pictures=[picture] * 3)
-    for flips, corner in ((["-display_hflip"], (0, -1)), (["-display_vflip"], (-1, 0))):
-        path = tmp_path / f"{flips[0]}.{suffix}"
-        command = [binary(), "-v", "error", *flips, "-i", str(whole), "-c", "copy", str(path)]
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-        assert next(read_frames(path, 0.0, 1))[corner][0] > 200, path
-
-
-def test_pixels_that_are_not_square_are_made_square(tmp_path):
-    path = make_clip(
-        tmp_path / "a.mp4", pictures=flash_pictures(3, 9), sample_aspect_ratio=Fraction(3, 2)
-    )
-    assert (probe(path).width, probe(path).height) == (96, 64)
-    assert next(read_frames(path, 0.0, 1)).shape == (64, 96, 3)
-
-
-def test_colours_are_right(tmp_path):
-    colours = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (128, 128, 128), (255, 255, 255)]
-    pictures = [np.full((64, 64, 3), colour, np.uint8) for colour in colours]
-    path = make_clip(tmp_path / "a.mp4", pictures=pictures, video_options={"crf": "1"})
-    for frame, colour in zip(read_frames(path, 0.0, 5), colours, strict=True):
-        assert np.abs(frame.mean(axis=(0, 1)) - colour).max() < 4
-
-
-def noisy_pictures(count: int) -> list:
-    rng = np.random.default_rng(3)
-    return [rng.integers(0, 255, (64, 64, 3), dtype=np.uint8) for _ in range(count)]
-
-
-def damage_packets(path, stream: str, indices: list[int]) -> None:
-    """Overwrite the bytes of some packets of a clip."""
-    with av.open(str(path)) as container:
-        found = [p for p in container.demux(**{stream: 0}) if p.size]
-        places = [(found[i].pos, found[i].size) for i in indices]
-    content = bytearray(path.read_bytes())
-    for position, size in places:
-        content[position : position + size] = bytes([0xA5]) * size
-    path.write_bytes(content)
-
-
-def test_few_damaged_pictures_repeat_the_one_before(tmp_path):
-    path = make_clip(
-        tmp_path / "a.mp4",
-        pictures=numbered_pictures(50),
-        video_options=NO_B_FRAMES | {"g": "1"},
-    )
-    damage_packets(path, "video", [20, 30])
-    expected = [19 if i == 20 else 29 if i == 30 else i for i in range(50)]
-    assert numbers_of(list(read_frames(path, 0.0, 50))) == expected
-
-
-@pytest.mark.parametrize("take", [lambda it: list(it), lambda it: [next(it) for _ in range(50)]])
-def test_many_damaged_pictures_make_the_clip_undecodable(tmp_path, take):
-    path = make_clip(tmp_path / "a.mp4", pictures=noisy_pictures(50), video_options={"g": "1"})
-    damage_packets(path, "video", list(range(10, 20)))
-    with pytest.raises(ItemError, match="packets of the video") as caught:
-        take(read_frames(path, 0.0, 50))
-    assert caught.value.reason is Reason.UNDECODABLE
-
-
-def test_damaged_sound_is_silent_for_a_moment_or_undecodable(tmp_path):
-    path = make_clip(tmp_path / "a.mp4", audio=click_audio(4.0, 3.0, 16_000))
-    intact = read_audio(path, 0.0, 64_000)
-    damage_packets(path, "audio", [20])
-    found = read_audio(path, 0.0, 64_000)
-    assert click_time(found) == pytest.approx(3.0, abs=0.001)
-    changed = np.flatnonzero(found != intact)
-    assert len(changed) > 0
-    assert changed[-1] - changed[0] < 3 * 1_024
-    damage_packets(path, "audio", list(range(5, 40)))
-    with pytest.raises(ItemError, match="packets of the sound") as caught:
-        read_audio(path, 0.0, 64_000)
-    assert caught.value.reason is Reason.UNDECODABLE
 
 
 def test_decoding_is_repeatable_to_the_bit(tmp_path):
@@ -421,126 +274,3 @@ def test_duration_of_the_last_packet_ends_the_sound(tmp_path):
         for name in ("a.mp4", "b.mp4")
     )
     assert whole - cut == pytest.approx(600, abs=30)
-
-
-def opposite(audio: np.ndarray, level: float = 1.0) -> np.ndarray:
-    """(samples, 2): the second channel in opposite phase."""
-    return np.concatenate([audio, (-level * audio).astype(np.int16)], axis=1)
-
-
-@pytest.mark.parametrize("level", [1.0, 0.9, 0.7])
-@pytest.mark.parametrize("codec", ["pcm_s16le", "aac"])
-def test_channels_in_opposite_phase_do_not_cancel(tmp_path, level, codec):
-    audio = speech_like(2.0)
-    path = make_clip(tmp_path / "a.mov", audio=opposite(audio, level), audio_codec=codec)
-    assert single_channel(path) == 0
-    found = read_audio(path, 0.0, 32_000).astype(float)
-    kept = np.sqrt((found**2).mean() / (audio.astype(float) ** 2).mean())
-    assert kept == pytest.approx(1.0, abs=0.05)
-    streamed = np.concatenate([block for _, block in stream_audio(path)])
-    assert np.abs(streamed[:30_000] - found[:30_000]).max() <= 2
-
-
-def test_the_louder_channel_is_taken(tmp_path):
-    audio = opposite(speech_like(2.0), 0.8)[:, ::-1]
-    path = make_clip(tmp_path / "a.mov", audio=audio, audio_codec="pcm_s16le")
-    assert single_channel(path) == 1
-
-
-def test_a_part_in_opposite_phase_is_found(tmp_path):
-    audio = speech_like(4.0)
-    both = np.repeat(audio, 2, axis=1)
-    both[40_000:, 1] *= -1
-    path = make_clip(tmp_path / "a.mov", audio=both, audio_codec="pcm_s16le")
-    assert np.array_equal(read_audio(path, 0.0, 64_000), audio[:, 0])
-
-
-def test_sound_that_survives_the_mix_is_mixed(tmp_path):
-    first, second = speech_like(2.0, seed=0), speech_like(2.0, seed=1)
-    silent = np.zeros_like(first)
-    for name, left, right in (
-        ("same", first, first),
-        ("unrelated", first, second),
-        ("one side", first, silent),
-        ("other side", silent, first),
-        ("silence", silent, silent),
-        ("partly opposite", first, (second * 0.8 - first * 0.6).astype(np.int16)),
-    ):
-        both = np.concatenate([left, right], axis=1)
-        path = make_clip(tmp_path / f"{name}.mov", audio=both, audio_codec="pcm_s16le")
-        assert single_channel(path) is None, name
-
-
-def test_surround_sound_with_a_centre_is_mixed(tmp_path):
-    """Music in opposite phase at the sides does not cost the speech in the middle."""
-    music, speech = speech_like(2.0, seed=3), speech_like(2.0, level=2_000)
-    quiet = np.zeros_like(music)
-    sides = opposite(music)
-    whole = np.concatenate([sides, speech, quiet, quiet, quiet], axis=1)
-    for name, sound, expected in (
-        ("centre", whole, None),
-        ("none", np.concatenate([sides, *[quiet] * 4], axis=1), 0),
-    ):
-        path = make_clip(tmp_path / f"{name}.mov", audio=sound, audio_codec="pcm_s16le")
-        assert single_channel(path) == expected, name
-
-
-def without_packets(source, target, drop) -> None:
-    """Copy a clip without the video packets, by their number, for which `drop` is true."""
-    with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
-        streams = {s.index: writer.add_stream_from_template(s) for s in reader.streams}
-        number = 0
-        for packet in reader.demux():
-            if packet.dts is None:
-                continue
-            if packet.stream.type == "video":
-                number += 1
-                if drop(number - 1):
-                    continue
-            packet.stream = streams[packet.stream.index]
-            writer.mux(packet)
-
-
-@pytest.mark.parametrize(
-    ("suffix", "codec"),
-    [("ts", "libx264"), ("mkv", "libx264"), ("mkv", "libvpx"), ("ts", "mpeg2video")],
-)
-def test_recording_that_begins_between_key_pictures_starts_at_the_first_one(
-    tmp_path, suffix, codec
-):
-    options = {"g": "25", "keyint_min": "25", "sc_threshold": "0", "bf": "0"}
-    whole = make_clip(
-        tmp_path / f"a.{suffix}",
-        pictures=numbered_pictures(100),
-        audio=click_audio(4.0, 2.0, 48_000),
-        rate_hz=48_000,
-        video_codec=codec,
-        video_options=options if codec != "libvpx" else {"g": "25", "keyint_min": "25"},
-    )
-    path = tmp_path / f"b.{suffix}"
-    without_packets(whole, path, lambda number: number < 8)
-    start_s = probe(whole).video_start_s
-    key = next(
-        round((time_s - start_s) * 25)
-        for time_s in probe(whole).key_times_s
-        if time_s > start_s + 0.3
-    )
-    assert key in (12, 25)
-    info = probe(path)
-    assert info.video_start_s - start_s == pytest.approx(key / 25, abs=0.05)
-    assert info.start_s == info.video_start_s
-    assert numbers_of(list(read_frames(path, info.start_s, 50))) == list(range(key, key + 50))
-
-
-def test_stretch_that_cannot_be_decoded_is_grey(tmp_path):
-    path = make_clip(
-        tmp_path / "a.mp4",
-        pictures=numbered_pictures(250),
-        video_options=NO_B_FRAMES | {"g": "1"},
-    )
-    damage_packets(path, "video", [*range(40, 50), 100, *range(249, 250)])
-    frames = list(read_frames(path, 0.0, 250))
-    grey = [index for index, frame in enumerate(frames) if (frame == 128).all()]
-    assert grey == list(range(40, 50))
-    assert numbers_of(frames[99:102]) == [99, 99, 101]
-    assert numbers_of(frames[248:]) == [248, 248]

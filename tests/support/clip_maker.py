@@ -76,6 +76,12 @@ def moving_pictures(count: int, seed: int = 0) -> list:
     return list(pictures)
 
 
+def noisy_pictures(count: int) -> list:
+    """Grey noise, which does not compress well."""
+    rng = np.random.default_rng(3)
+    return [rng.integers(0, 255, (64, 64, 3), dtype=np.uint8) for _ in range(count)]
+
+
 def raw_clip(file: Path, clip_id: str = "x-s1-0", **changes) -> RawClip:
     """The row of the raw table for a file."""
     content = file.read_bytes()
