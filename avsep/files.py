@@ -23,6 +23,7 @@ MAX_NAME_BYTES = 255  # of a file or folder, on most file systems
 # At the root of a disk, and often readable by the system only.
 _SYSTEM_FOLDERS = frozenset({"lost+found", "$RECYCLE.BIN", "System Volume Information"})
 _SPECIAL_FOLDERS = ("/proc/", "/sys/", "/dev/")
+_NO_NAME = re.compile("[/\\\\\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -59,6 +60,22 @@ def shortened(name: str, max_bytes: int) -> str:
     """The start of a file name in at most `max_bytes`; a longer name also loses broken bytes."""
     encoded = os.fsencode(name)
     return name if len(encoded) <= max_bytes else encoded[:max_bytes].decode("utf-8", "ignore")
+
+
+def inside(folder: Path, *names: str) -> Path:
+    """The path of an entry below a folder, for names that came from a file or a user.
+
+    Raises:
+        CheckError: a name would lead elsewhere, or no disk would take it.
+    """
+    for name in names:
+        if (
+            name in ("", ".", "..")
+            or _NO_NAME.search(name)
+            or len(os.fsencode(name)) > MAX_NAME_BYTES
+        ):
+            raise CheckError(f"{name!r} cannot be the name of a file or folder in {folder}.")
+    return folder.joinpath(*names)
 
 
 def remove_temporary_files(directory: Path) -> None:

@@ -24,7 +24,7 @@ SAMPLE_VERSION = 1  # of the shard members below
 SPLITS = ("train", "val", "test")
 Split = Literal["train", "val", "test"]
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
 def check_id(value: str) -> str:
@@ -33,7 +33,7 @@ def check_id(value: str) -> str:
     Raises:
         ValueError: a character outside `[A-Za-z0-9_-]`, empty, or longer than 200.
     """
-    if not _ID.fullmatch(value):
+    if not ID.fullmatch(value):
         raise ValueError(f"{value!r} is not an id: use 1 to 200 of the characters A-Z a-z 0-9 _ -.")
     return value
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from avsep.exporting.source import ExportSource
-from avsep.files import write_bytes, write_text
+from avsep.files import inside, write_bytes, write_text
 from avsep.media.pcm import encode_wav
 
 SET = "avsep"
@@ -22,12 +22,10 @@ def export(source: ExportSource, out: Path) -> int:
     for split in source.splits:
         labels, texts = [], []
         for row in source.rows(split):
-            path = f"{split}/{row.key}.mp4"
-            write_bytes(out / SET / path, source.mp4(row.key))
-            write_bytes(
-                (out / SET / path).with_suffix(".wav"), encode_wav(source.store.audio(row.key))
-            )
-            labels.append(f"{SET},{path},{row.num_frames},\n")
+            folder = out / SET / split
+            write_bytes(inside(folder, f"{row.key}.mp4"), source.mp4(row.key))
+            write_bytes(inside(folder, f"{row.key}.wav"), encode_wav(source.store.audio(row.key)))
+            labels.append(f"{SET},{split}/{row.key}.mp4,{row.num_frames},\n")
             texts.append(f"{' '.join(row.text.upper().split())}\n")
         write_text(out / "labels" / f"{SET}_{split}.csv", "".join(labels))
         write_text(out / "labels" / f"{SET}_{split}.txt", "".join(texts))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from avsep.exporting.source import ExportSource
-from avsep.files import write_bytes, write_text
+from avsep.files import inside, write_bytes, write_text
 from avsep.media.pcm import encode_wav
 from avsep.schema import SAMPLES_PER_FRAME
 
@@ -24,11 +24,15 @@ def export(source: ExportSource, out: Path) -> int:
     for split in source.splits:
         lines, words = [f"{root}\n"], []
         for row in source.rows(split):
-            video, audio = f"video/{split}/{row.key}.mp4", root / "audio" / split / f"{row.key}.wav"
-            write_bytes(root / video, source.mp4(row.key))
+            video = inside(root, "video", split, f"{row.key}.mp4")
+            audio = inside(root, "audio", split, f"{row.key}.wav")
+            write_bytes(video, source.mp4(row.key))
             write_bytes(audio, encode_wav(source.store.audio(row.key)))
             sizes = (row.num_frames, SAMPLES_PER_FRAME * row.num_frames)
-            lines.append("\t".join([row.key, video, str(audio), *map(str, sizes)]) + "\n")
+            lines.append(
+                "\t".join([row.key, str(video.relative_to(root)), str(audio), *map(str, sizes)])
+                + "\n"
+            )
             words.append(f"{' '.join(row.text.lower().split())}\n")
         write_text(out / f"{NAMES[split]}.tsv", "".join(lines))
         write_text(out / f"{NAMES[split]}.wrd", "".join(words))

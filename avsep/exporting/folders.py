@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from avsep.exporting.source import ExportSource
-from avsep.files import write_bytes
+from avsep.files import inside, write_bytes
 from avsep.media.pcm import encode_wav
 
 
@@ -19,7 +19,7 @@ def export(source: ExportSource, out: Path) -> int:
     count = 0
     for split in source.splits:
         for row in source.rows(split):
-            folder = out / split / row.speaker / row.key
+            folder = inside(out, split, row.speaker, row.key)
             write_bytes(folder / "audio.wav", encode_wav(source.store.audio(row.key)))
             write_bytes(folder / "lips.mp4", source.mp4(row.key))
             write_bytes(folder / "landmarks.npz", source.store.raw(row.key, "lmk.npz"))

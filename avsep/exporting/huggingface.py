@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from avsep.exporting.source import ExportSource
-from avsep.files import write_bytes, write_jsonl
+from avsep.files import inside, write_bytes, write_jsonl
 from avsep.media.pcm import encode_flac
 from avsep.shards.index import IndexRow
 
@@ -28,8 +28,8 @@ def export(source: ExportSource, out: Path) -> int:
         rows = source.rows(split)
         for row in rows:
             audio = encode_flac(source.store.audio(row.key))
-            write_bytes(out / "audio" / NAMES[split] / f"{row.key}.flac", audio)
-            write_bytes(out / "video" / NAMES[split] / f"{row.key}.mp4", source.mp4(row.key))
+            write_bytes(inside(out, "audio", NAMES[split], f"{row.key}.flac"), audio)
+            write_bytes(inside(out, "video", NAMES[split], f"{row.key}.mp4"), source.mp4(row.key))
         if rows:  # `datasets` fails on a folder without files
             for kind, suffix in (("audio", "flac"), ("video", "mp4")):
                 lines = [_metadata(row, suffix) for row in rows]

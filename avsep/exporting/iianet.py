@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from avsep.exporting.source import ExportSource, Mixture, check_two_voices
-from avsep.files import write_bytes, write_json
+from avsep.files import inside, write_bytes, write_json
 from avsep.media.pcm import encode_wav
 from avsep.mixing.external_lists import NAME_DIGITS
 from avsep.mixing.protocols import relative_db
@@ -46,13 +46,13 @@ def file_name(mixture: Mixture) -> str:
 
 def _write(mixture: Mixture, out: Path, folder: str, lists: dict[str, list[list[object]]]) -> None:
     name, samples = f"{file_name(mixture)}.wav", len(mixture.sound)
-    mixed = out / TREE / folder / "mix" / name
+    mixed = inside(out / TREE / folder / "mix", name)
     write_bytes(mixed, encode_wav(mixture.sound))
     lists["mix"].append([str(mixed), samples])
     for which, voice in zip(("s1", "s2"), mixture.voices, strict=True):
-        wav = out / TREE / folder / which / name
+        wav = inside(out / TREE / folder / which, name)
         write_bytes(wav, encode_wav(voice.mixed))
-        mouth = out / "mouths" / f"{voice.name}.npz"
+        mouth = inside(out / "mouths", f"{voice.name}.npz")
         if not mouth.exists() or _frames(mouth) < len(voice.lips):
             write_bytes(mouth, _npz(voice.lips))
         lists[which].append([str(wav), str(mouth), samples])

@@ -15,7 +15,7 @@ import numpy as np
 
 from avsep.errors import UsageError
 from avsep.exporting.source import ExportSource, Mixture
-from avsep.files import write_bytes, write_text
+from avsep.files import inside, write_bytes, write_text
 from avsep.media.pcm import encode_wav
 from avsep.schema import RATE_HZ, NoisyRecipe
 from avsep.shards.lips import encode_mp4
@@ -45,11 +45,14 @@ def _write(mixture: Mixture, out: Path) -> str:
     levels_db = [_power_db(voice.mixed) for voice in mixture.voices]
     for voice, level_db in zip(mixture.voices, levels_db, strict=True):
         recipe = voice.recipe
-        folder = Path(split, recipe.speaker, recipe.group)
         relative = level_db - levels_db[0]
         parts += [split, recipe.speaker, f"{recipe.group}/{voice.name}", f"{relative:.10g}"]
-        write_bytes(out / "audio" / folder / f"{voice.name}.wav", encode_wav(voice.sound))
-        write_bytes(out / "visual" / folder / f"{voice.name}.mp4", encode_mp4(voice.lips))
+        for kind, suffix, content in (
+            ("audio", "wav", encode_wav(voice.sound)),
+            ("visual", "mp4", encode_mp4(voice.lips)),
+        ):
+            folder = inside(out, kind, split, recipe.speaker, recipe.group)
+            write_bytes(inside(folder, f"{voice.name}.{suffix}"), content)
     line = ",".join([*parts, f"{len(mixture.sound) / RATE_HZ:g}"])
     total = sum(
         voice.sound * 10 ** ((gain_db - gains_db[0]) / 20)
@@ -58,7 +61,7 @@ def _write(mixture: Mixture, out: Path) -> str:
     peak = float(np.abs(total).max())
     name = line.replace(",", "_").replace("/", "_")
     sound = np.trunc(total * (MAX_INT16 / peak)).astype(np.int16)
-    write_bytes(out / "mixture" / split / f"{name}.wav", encode_wav(sound))
+    write_bytes(inside(out, "mixture", split, f"{name}.wav"), encode_wav(sound))
     return line
 
 

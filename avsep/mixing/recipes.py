@@ -107,6 +107,8 @@ def _check(recipe: MixtureRecipe) -> None:
             f"{name}: its noise has a gain of {recipe.noise.gain_db} dB, beyond {MAX_GAIN_DB:g}."
         )
     for source in recipe.sources:
+        for value in (source.key, source.speaker, source.group):
+            check_id(value)
         if source.start < 0 or source.start % SAMPLES_PER_FRAME:
             raise ValueError(
                 f"{name}: {source.key} starts at {source.start}; it must be a multiple of"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from avsep.schema import FPS, SAMPLES_PER_FRAME, SPLITS, check_id
+from avsep.errors import CheckError
+from avsep.schema import FPS, ID, SAMPLES_PER_FRAME, SPLITS, check_id
 from avsep.shards import tar
 from avsep.shards.codecs import JSON, decode_json
 from avsep.shards.index_table import (
@@ -25,6 +27,7 @@ from avsep.shards.index_table import (
     read_parquet,
     write_tables,
 )
+from avsep.shards.manifest import SHARD_NAME
 from avsep.tables import arrow_schema, table_of
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ __all__ = [
     "write_index",
 ]
 
+_NAMES = {"shard": SHARD_NAME, "speaker": ID, "group": ID}
 ROWS_PER_PART = 10_000  # as Python objects at one time
 
 
@@ -92,7 +96,8 @@ class IndexRow:
     sizes: tuple[int, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        check_id(self.key)
+        for value in (self.key, self.clip_id, self.speaker, self.group):
+            check_id(value)
         if self.split not in SPLITS:
             raise ValueError(f"split of {self.key} is {self.split!r}; it may be one of {SPLITS}.")
 
@@ -139,7 +144,7 @@ def rows_of_shard(path: Path) -> list[IndexRow]:
                 try:
                     meta = decode_json(tar.read(path, member))
                     rows.append(row_of(meta, path.name, members))
-                except (ValueError, TypeError, AttributeError) as error:
+                except (ValueError, TypeError, AttributeError, KeyError) as error:
                     raise ValueError(f"{key}.{JSON} is damaged: {error}") from error
     return rows
 
@@ -196,6 +201,8 @@ class Index(Sequence[IndexRow]):
     def __init__(self, table: pa.Table) -> None:
         """Wrap a table in the form of `index.arrow`."""
         self._columns = {name: _single(table[name]) for name in table.column_names}
+        for name, wanted in _NAMES.items():
+            _check_names(name, self._columns[name].dictionary.to_pylist(), wanted)
         self._by_key = self.column(BY_KEY)
         self._codes: dict[str, tuple[NDArray[np.int32], list[str]]] = {}
         self._spans: dict[str, tuple[NDArray[np.intp], dict[str, slice]]] = {}
@@ -292,7 +299,21 @@ class Index(Sequence[IndexRow]):
             made: dict[str, Any] = dict(zip(names, row, strict=True))
             scores = made["quality"] or {}  # null where no row has a score
             made["quality"] = {name: v for name, v in scores.items() if v is not None}
-            yield IndexRow(**made | {name: tuple(made[name]) for name in PLACES})
+            try:
+                yield IndexRow(**made | {name: tuple(made[name]) for name in PLACES})
+            except (ValueError, TypeError) as error:
+                raise CheckError(f"an index of shards has a damaged row: {error}") from error
+
+
+def _check_names(column: str, values: list[Any], wanted: re.Pattern[str]) -> None:
+    """Pass where the names of a column are names: some become parts of paths.
+
+    Raises:
+        CheckError: names the first that is not.
+    """
+    for value in values:
+        if not isinstance(value, str) or not wanted.fullmatch(value):
+            raise CheckError(f"an index of shards has the {column} {value!r}, which is not a name.")
 
 
 def _single(column: pa.ChunkedArray) -> Any:
