@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from avsep.errors import CheckError
@@ -14,7 +13,6 @@ from avsep.loading.cues import cut_lips
 from avsep.loading.mixtures import Item
 from avsep.loading.speed import NORMAL, frame_positions
 from avsep.schema import SAMPLES_PER_FRAME
-from avsep.shards.index import IndexRow
 from avsep.shards.store import ShardStore
 
 
@@ -38,8 +36,9 @@ class TrainClips(Dataset[Item]):
 
     def __getitem__(self, number: int) -> Item:
         rng = np.random.default_rng([self._seed, number])
-        row = self._rows[int(rng.integers(len(self._rows)))]
-        first = int(rng.integers(row.num_frames - self._num_frames + 1))
+        row = int(self._rows[int(rng.integers(len(self._rows)))])
+        num_frames = int(self._store.index.column("num_frames")[row])
+        first = int(rng.integers(num_frames - self._num_frames + 1))
         return _window(self._store, row, number, first, self._num_frames, self._augment, rng)
 
 
@@ -59,23 +58,25 @@ class ListedClips(Dataset[Item]):
         return len(self._rows)
 
     def __getitem__(self, number: int) -> Item:
-        row = self._rows[number]
+        row = int(self._rows[number])
         rng = np.random.default_rng(0)
         return _window(self._store, row, number, 0, self._num_frames, AugmentConfig(), rng)
 
 
-def usable_rows(store: ShardStore, split: str, num_frames: int) -> Sequence[IndexRow]:
-    """The clips of a split with one voice and enough frames, in the store's order.
+def usable_rows(store: ShardStore, split: str, num_frames: int) -> NDArray[np.int64]:
+    """The numbers of the index rows of the clips of a split with one voice and enough frames.
 
     Raises:
         CheckError: there is none.
     """
-    rows = [
-        row
-        for row in store.index
-        if row.split == split and not row.multi_voice and row.num_frames >= num_frames
-    ]
-    if not rows:
+    codes, names = store.index.codes("split")
+    of_split = codes == names.index(split) if split in names else np.zeros(len(codes), bool)
+    rows = np.flatnonzero(
+        of_split
+        & ~store.index.column("multi_voice")
+        & (store.index.column("num_frames") >= num_frames)
+    )
+    if not len(rows):
         raise CheckError(
             f"the shards hold no {split} clip of one voice with {num_frames} frames or"
             " more; add speakers, or choose shorter windows."
@@ -85,18 +86,19 @@ def usable_rows(store: ShardStore, split: str, num_frames: int) -> Sequence[Inde
 
 def _window(
     store: ShardStore,
-    row: IndexRow,
+    row: int,
     number: int,
     first: int,
     num_frames: int,
     augment: AugmentConfig,
     rng: np.random.Generator,
 ) -> Item:
-    span = slice(first * SAMPLES_PER_FRAME, (first + num_frames) * SAMPLES_PER_FRAME)
+    key = store.index.text("key", row)
+    audio = store.audio_window(key, first * SAMPLES_PER_FRAME, num_frames * SAMPLES_PER_FRAME)
     positions = frame_positions(first, num_frames, NORMAL)
     return {
         "item": number,
-        "key": row.key,
-        "lips": crop_lips(cut_lips(store, row.key, positions), augment, rng),
-        "audio": store.audio(row.key)[span].astype(np.float32) / np.float32(32768),
+        "key": key,
+        "lips": crop_lips(cut_lips(store, key, positions), augment, rng),
+        "audio": audio.astype(np.float32) / np.float32(32768),
     }

@@ -23,9 +23,10 @@ def cut_lips(store: ShardStore, key: str, positions: NDArray[np.float32]) -> NDA
     Raises:
         CheckError: the sample is too short.
     """
-    lips = store.lips(key)
-    _check(len(lips), key, positions)
-    return lips[np.rint(positions).astype(np.int64)]
+    _check(store.num_frames(key), key, positions)
+    frames = np.rint(positions).astype(np.int64)
+    first, last = int(frames[0]), int(frames[-1])
+    return store.lips_window(key, first, last + 1 - first)[frames - first]
 
 
 def cut_landmarks(
@@ -45,14 +46,16 @@ def cut_landmarks(
     Raises:
         CheckError: the sample is too short.
     """
-    landmarks = store.landmarks(key)
-    _check(len(landmarks.points), key, positions)
+    num_frames = store.num_frames(key)
+    _check(num_frames, key, positions)
     before = np.floor(positions).astype(np.int64)
-    after = np.minimum(before + 1, len(landmarks.points) - 1)
+    after = np.minimum(before + 1, num_frames - 1)
     share = (positions - before)[:, None, None]
-    points = landmarks.points[before].astype(np.float32)
-    points += share * (landmarks.points[after].astype(np.float32) - points)
-    return points, landmarks.valid[np.rint(positions).astype(np.int64)]
+    first, last = int(before[0]), int(after[-1])
+    stored, valid = store.landmark_window(key, first, last + 1 - first)
+    points = stored[before - first].astype(np.float32)
+    points += share * (stored[after - first].astype(np.float32) - points)
+    return points, valid[np.rint(positions).astype(np.int64) - first]
 
 
 def _check(num_frames: int, key: str, positions: NDArray[np.float32]) -> None:

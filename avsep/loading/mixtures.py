@@ -28,7 +28,7 @@ from avsep.loading.config import AugmentConfig
 from avsep.loading.cues import cut_landmarks, cut_lips
 from avsep.loading.speed import NORMAL, SpeedPerturbation, frame_positions
 from avsep.mixing.listed import check_samples
-from avsep.mixing.render import render
+from avsep.mixing.render import render_windows
 from avsep.mixing.training import TrainingDraw
 from avsep.schema import SAMPLES_PER_FRAME, MixtureRecipe
 from avsep.shards.store import ShardStore
@@ -111,8 +111,11 @@ class TrainMixtures(Dataset[Item]):
     def _mix(self, number: int) -> tuple[MixtureRecipe, list[int], list[np.ndarray]]:
         """What both items of a mixture share: recipe, speeds and voices, drawn by its number."""
         recipe, speeds = self._speeds.change(self._draw(number), number)
-        speed_of = {s.key: n for s, n in zip(recipe.sources, speeds, strict=True)}
-        sources = render(recipe, lambda key: self._speeds.audio(key, speed_of[key])).sources
+        windows = [
+            self._speeds.window(source.key, speed, source.start, recipe.num_samples)
+            for source, speed in zip(recipe.sources, speeds, strict=True)
+        ]
+        sources = render_windows(recipe, windows).sources
         rng = [np.random.default_rng([self._seed, number, use]) for use in (1, 3, 4)]
         factor = level_factor(self._augment, rng[0])
         voices = [vocal_tract_perturbation(voice, self._augment, rng[2]) for voice in sources]
@@ -129,7 +132,7 @@ class TrainMixtures(Dataset[Item]):
         if "lips" in self._cues:
             item["lips"] = crop_lips(cut_lips(self._store, source.key, positions), augment, rng)
         if "landmarks" in self._cues:
-            last = len(self._store.landmarks(source.key).points) - 1
+            last = self._store.num_frames(source.key) - 1
             moved = shift_positions(positions, last, augment, rng)
             points, item["valid"] = cut_landmarks(self._store, source.key, moved)
             item["landmarks"] = jitter_landmarks(reshape_face(points, augment, rng), augment, rng)
@@ -172,7 +175,10 @@ class ListedMixtures(Dataset[Item]):
             source.start // SAMPLES_PER_FRAME, recipe.num_samples // SAMPLES_PER_FRAME, NORMAL
         )
         item: Item = {"item": number, "key": source.key, "positions": positions, "view": 0}
-        rendered = render(recipe, self._store.audio)
+        rendered = render_windows(
+            recipe,
+            [self._store.audio_window(s.key, s.start, recipe.num_samples) for s in recipe.sources],
+        )
         item |= _sound(rendered.sources, target)
         item["mixture"] = rendered.mixture  # with its noise, if it has any
         if "lips" in self._cues:

@@ -7,18 +7,18 @@ speakers becomes many. A speed is written as n: n/25 times as long, so 21 plays 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
+from scipy.signal import firwin, resample_poly
 
 from avsep.schema import SAMPLES_PER_FRAME, MixtureRecipe
-from avsep.shards.cache import ByteCache
 from avsep.shards.store import ShardStore
 
 NORMAL = 25
-CACHE_BYTES = 256 << 20
 
 
 def speeds_within(share: float) -> list[int]:
@@ -44,8 +44,6 @@ class SpeedPerturbation:
         """
         self._store, self._seed = store, seed
         self._choices = speeds_within(share)
-        self._num_frames = {row.key: row.num_frames for row in store.index}
-        self._cache = ByteCache(CACHE_BYTES)
 
     def change(self, recipe: MixtureRecipe, number: int) -> tuple[MixtureRecipe, list[int]]:
         """The mixture with its windows moved to where they lie at the drawn speeds, and the speeds.
@@ -61,31 +59,74 @@ class SpeedPerturbation:
         sources, speeds = [], []
         for source in recipe.sources:
             speed = self._choices[int(rng.integers(len(self._choices)))]
-            total = stretched_length(self._num_frames[source.key], speed)
+            total = stretched_length(self._store.num_frames(source.key), speed)
             if total < frames:
-                speed, total = NORMAL, self._num_frames[source.key]
+                speed, total = NORMAL, self._store.num_frames(source.key)
             first = source.start // SAMPLES_PER_FRAME * speed // NORMAL
             start = min(first, total - frames) * SAMPLES_PER_FRAME
             sources.append(replace(source, start=start))
             speeds.append(speed)
         return replace(recipe, sources=tuple(sources)), speeds
 
-    def audio(self, key: str, speed: int) -> NDArray[np.int16]:
-        """The whole sound of a sample at a speed, (640 T',) int16 at 16 kHz."""
-        if speed == NORMAL:
-            return self._store.audio(key)
-        return self._cache.get((key, speed), lambda: self._play(key, speed))
+    def window(self, key: str, speed: int, start: int, count: int) -> NDArray[np.int16]:
+        """Some of the sound of a sample at a speed, (count,) int16 at 16 kHz.
 
-    def _play(self, key: str, speed: int) -> tuple[NDArray[np.int16], int]:
-        played = play(self._store.audio(key), speed)
-        played = played[: stretched_length(self._num_frames[key], speed) * SAMPLES_PER_FRAME]
-        return played, played.nbytes
+        Args:
+            key: key of the sample.
+            speed: speed of the sample.
+            start: first sample of the window in the played clip.
+            count: number of samples; the window must lie within the played clip.
+
+        Raises:
+            CheckError: the shard is damaged.
+        """
+        if speed == NORMAL:
+            return self._store.audio_window(key, start, count)
+        total = self._store.num_frames(key) * SAMPLES_PER_FRAME
+        first, last, skip = needed_for(start, count, speed, total)
+        played = play(self._store.audio_window(key, first, last - first), speed)
+        return played[skip : skip + count]
 
 
 def play(audio: NDArray[np.int16], speed: int) -> NDArray[np.int16]:
     """Play sound at a speed: n/25 times as many samples, band-limited, int16."""
-    played = resample_poly(audio.astype(np.float64), speed, NORMAL)
+    played = resample_poly(audio.astype(np.float64), speed, NORMAL, window=_low_pass(speed))
     return np.clip(np.rint(played), -32768, 32767).astype(np.int16)
+
+
+def needed_for(start: int, count: int, speed: int, total: int) -> tuple[int, int, int]:
+    """What must be played for a window to have the values that it has in the whole played clip.
+
+    The filter reaches a few samples to either side. The part begins where the filter's phase is
+    that of the clip's beginning, so the same products are added in the same order.
+
+    Args:
+        start: first sample of the window in the played clip.
+        count: number of samples of the window.
+        speed: speed of the clip.
+        total: number of samples of the stored clip.
+
+    Returns:
+        First sample and the one after the last of the stored clip, and how many of the played
+        samples come before the window.
+    """
+    up, down = _ratio(speed)
+    reach = len(_low_pass(speed)) // 2 // up + 1  # in samples of the stored clip
+    periods = max(0, (start * down // up - reach) // down)
+    last = min(total, -(-(start + count) * down // up) + reach)
+    return periods * down, last, start - periods * up
+
+
+def _ratio(speed: int) -> tuple[int, int]:
+    divisor = math.gcd(speed, NORMAL)
+    return speed // divisor, NORMAL // divisor
+
+
+@cache
+def _low_pass(speed: int) -> NDArray[np.float64]:
+    """The filter of `scipy.signal.resample_poly`, which designs it anew in each call."""
+    longer = max(_ratio(speed))
+    return firwin(20 * longer + 1, 1.0 / longer, window=("kaiser", 5.0))
 
 
 def frame_positions(first: int, num_frames: int, speed: int) -> NDArray[np.float32]:

@@ -47,8 +47,13 @@ def encode_flac(audio: NDArray[np.int16]) -> bytes:
     return buffer.getvalue()
 
 
-def decode_flac(content: bytes) -> NDArray[np.int16]:
+def decode_flac(content: bytes, start: int = 0, count: int | None = None) -> NDArray[np.int16]:
     """The samples of a FLAC file, (samples,) int16 at 16 kHz.
+
+    Args:
+        content: the file.
+        start: first sample to decode; only the FLAC frames from there on are decoded.
+        count: number of samples to decode at most; None for all that follow.
 
     Raises:
         ValueError: the content is damaged or not 16 kHz mono 16 bit.
@@ -60,7 +65,11 @@ def decode_flac(content: bytes) -> NDArray[np.int16]:
             kind = (sound.format, sound.subtype, sound.samplerate, sound.channels)
             if kind != ("FLAC", "PCM_16", RATE_HZ, 1):
                 raise ValueError(f"the sound is {kind}; wanted FLAC, PCM_16, {RATE_HZ} Hz, mono.")
-            samples, expected = np.asarray(sound.read(dtype="int16")), sound.frames
+            left = max(0, sound.frames - start)
+            expected = left if count is None else min(count, left)
+            if start and expected:
+                sound.seek(start)
+            samples = np.asarray(sound.read(expected, dtype="int16"))
     except soundfile.LibsndfileError as error:
         raise ValueError(f"the sound cannot be decoded: {error}") from error
     if len(samples) != expected:

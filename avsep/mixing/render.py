@@ -56,7 +56,27 @@ def render(recipe: MixtureRecipe, get_audio: GetAudio) -> Rendered:
         ValueError: a window reaches beyond its sample, a sound is not int16, or the noise is
             missing or damaged.
     """
-    windows = [_window(source, recipe.num_samples, get_audio) for source in recipe.sources]
+    return render_windows(
+        recipe, [_window(s, recipe.num_samples, get_audio) for s in recipe.sources]
+    )
+
+
+def render_windows(recipe: MixtureRecipe, sounds: Sequence[np.ndarray]) -> Rendered:
+    """Mix the voices of a recipe from the windows that it names, see `render`.
+
+    Args:
+        recipe: the recipe.
+        sounds: the window of each voice, (N,) int16 at 16 kHz.
+
+    Raises:
+        ValueError: a window has another length, or the noise is missing or damaged.
+    """
+    if any(sound.shape != (recipe.num_samples,) for sound in sounds):
+        raise ValueError(
+            f"{recipe.mixture_id} has windows of {[len(sound) for sound in sounds]} samples, not"
+            f" {recipe.num_samples}."
+        )
+    windows = [sound.astype(np.float64) for sound in sounds]
     gains = [linear_gain(source.gain_db) for source in recipe.sources]
     limit = _PEAK_LIMITS.get(recipe.protocol, PEAK_LIMIT)
     scale = min(recipe.scale, joint_scale(windows, gains, limit))
@@ -123,7 +143,7 @@ def _noise(recipe: NoisyRecipe) -> np.ndarray:
 
 
 def _window(source: SourceRecipe, num_samples: int, get_audio: GetAudio) -> np.ndarray:
-    """(N,) float64, with the values of 16-bit integers."""
+    """(N,) int16."""
     audio = get_audio(source.key)
     if audio.dtype != np.int16 or audio.ndim != 1:
         raise ValueError(
@@ -135,4 +155,4 @@ def _window(source: SourceRecipe, num_samples: int, get_audio: GetAudio) -> np.n
             f"the window {source.start} + {num_samples} reaches beyond the {len(audio)} samples of"
             f" {source.key}; the shards have changed: run the stage `mix` again."
         )
-    return audio[source.start : source.start + num_samples].astype(np.float64)
+    return audio[source.start : source.start + num_samples]

@@ -48,7 +48,10 @@ def check_landmarks(landmarks: Landmarks) -> int:
 
 
 def encode_npz(landmarks: Landmarks) -> bytes:
-    """A compressed npz whose bytes depend on the arrays alone; numpy's own contains the time."""
+    """An npz whose bytes depend on the arrays alone; numpy's own contains the time.
+
+    It is not compressed, so that a window of frames can be read in place: `avsep.shards.windows`.
+    """
     check_landmarks(landmarks)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -57,7 +60,6 @@ def encode_npz(landmarks: Landmarks) -> bytes:
             values = np.ascontiguousarray(getattr(landmarks, attribute))
             np.lib.format.write_array(array, values, version=(1, 0), allow_pickle=False)
             info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-            info.compress_type = zipfile.ZIP_DEFLATED
             info.create_system = 3  # otherwise it depends on the operating system
             info.external_attr = 0o644 << 16
             archive.writestr(info, array.getvalue())

@@ -65,11 +65,19 @@ def encode_mp4(lips: NDArray[np.uint8], *, crf: int = DEFAULT_CRF) -> bytes:
     return buffer.getvalue()
 
 
-def decode_mp4(content: bytes) -> NDArray[np.uint8]:
-    """All frames of a lips video, (frames, 96, 96) uint8.
+def decode_mp4(
+    content: bytes, first: int = 0, count: int | None = None, *, num_frames: int | None = None
+) -> NDArray[np.uint8]:
+    """Frames of a lips video, (frames, 96, 96) uint8.
+
+    Args:
+        content: the video.
+        first: first frame; decoding starts at the key frame before it.
+        count: number of frames; None for all that follow.
+        num_frames: number of frames that the video must have; None for any.
 
     Raises:
-        ValueError: the video is damaged, has another size, or lacks the full-range tag.
+        ValueError: the video is damaged, has another size or length, or lacks the full-range tag.
     """
     import av
 
@@ -79,14 +87,29 @@ def decode_mp4(content: bytes) -> NDArray[np.uint8]:
                 raise ValueError("the lips have no video stream.")
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
-            # The luma plane is the grey picture itself: no conversion, no rounding.
-            frames = [_luma(frame) for frame in container.decode(stream)]
-            expected = stream.frames
+            total = stream.frames
+            if num_frames not in (None, total) or not 0 < total <= len(content):
+                raise ValueError(f"the lips have {total} frames; expected {num_frames or 'some'}.")
+            stop = total if count is None else min(first + count, total)
+            lips = np.empty((max(0, stop - first), LIPS_SIZE, LIPS_SIZE), np.uint8)
+            step = round(1 / (FPS * (stream.time_base or Fraction(1, FPS))))
+            if first and len(lips):
+                container.seek(first * step, stream=stream)
+            done = 0
+            for frame in container.decode(stream) if len(lips) else ():
+                # A frame of the way from the key frame, one that is wanted, or one too late.
+                late = (frame.pts or 0) - (first + done) * step
+                if not late:
+                    # The luma plane is the grey picture itself: no conversion, no rounding.
+                    lips[done] = _luma(frame)
+                    done += 1
+                if late > 0 or done == len(lips):
+                    break
     except av.FFmpegError as error:
         raise ValueError(f"the lips cannot be decoded: {error}") from error
-    if not frames or len(frames) != expected:
-        raise ValueError(f"the lips have {len(frames)} of {expected} frames.")
-    return np.stack(frames)
+    if done != len(lips):
+        raise ValueError(f"the lips have {done} of {len(lips)} frames.")
+    return lips
 
 
 def _luma(frame: object) -> NDArray[np.uint8]:
@@ -95,7 +118,7 @@ def _luma(frame: object) -> NDArray[np.uint8]:
         raise ValueError(f"the lips are {size[0]}x{size[1]}; they must be {LIPS_SIZE}x{LIPS_SIZE}.")
     if frame.color_range != FULL_RANGE:  # type: ignore[attr-defined]
         raise ValueError("the lips are not tagged as full range; readers would stretch them.")
-    return _plane(frame, 0)[:, :LIPS_SIZE].copy()
+    return _plane(frame, 0)[:, :LIPS_SIZE]
 
 
 def _plane(frame: object, number: int) -> NDArray[np.uint8]:

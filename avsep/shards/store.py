@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from avsep.errors import CheckError
-from avsep.media.pcm import pcm_sha256
-from avsep.schema import SAMPLES_PER_FRAME, Landmarks, Sample
+from avsep.media.pcm import BYTES_PER_SAMPLE, pcm_sha256
+from avsep.schema import LIPS_SIZE, SAMPLES_PER_FRAME, Landmarks, Sample
 from avsep.shards import tar
 from avsep.shards.cache import ByteCache
 from avsep.shards.codecs import (
@@ -24,11 +25,14 @@ from avsep.shards.codecs import (
 from avsep.shards.index import INDEX_NAME, Index, IndexRow, read_index
 from avsep.shards.manifest import Manifest, checked_manifest
 from avsep.shards.places import Places, scanned_places
+from avsep.shards.windows import Read, audio_window, landmark_window, lips_window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_CACHE_BYTES = 512 << 20
+BYTES_PER_FRAME = LIPS_SIZE**2 + BYTES_PER_SAMPLE * SAMPLES_PER_FRAME + 455  # 455: landmarks
+T = TypeVar("T")
 
 
 class ShardStore:
@@ -58,7 +62,10 @@ class ShardStore:
         self.index: Index = read_index(self.directory, self.manifest)
         self._num_frames = self.index.column("num_frames")
         self._known: dict[int, dict[int, Places]] = {}  # by the codes of shards in use
+        self._last = "", -1
         self._cache = ByteCache(cache_bytes)
+        # If every clip stays in memory, each is decoded once; otherwise windows are what pays.
+        self._keeps_clips = int(self._num_frames.sum()) * BYTES_PER_FRAME <= cache_bytes
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -95,9 +102,13 @@ class ShardStore:
         return int(self._num_frames[self._position(key)])
 
     def _position(self, key: str) -> int:
-        position = self.index.position(key)
-        if position is None:
-            raise CheckError(f"{self.directory} has no sample {key}.")
+        last, position = self._last
+        if last != key:  # several members of one sample are read in a row
+            found = self.index.position(key)
+            if found is None:
+                raise CheckError(f"{self.directory} has no sample {key}.")
+            position = found
+            self._last = key, position
         return position
 
     def audio(self, key: str) -> NDArray[np.int16]:
@@ -132,9 +143,74 @@ class ShardStore:
         Raises:
             CheckError: there is no such sample or member, or the shard is damaged.
         """
+        return self._read(key, suffix, lambda read: read(0, None))
+
+    def audio_window(self, key: str, start: int, count: int) -> NDArray[np.int16]:
+        """Some of the sound of a sample, (count,) int16 at 16 kHz; not always writeable.
+
+        Like the other windows, it is decoded from the bytes it needs unless the set fits into the
+        cache, and its hash is not checked: `avsep verify` does that.
+
+        Args:
+            key: key of the sample.
+            start: first sample.
+            count: number of samples; the window must lie within the sound.
+
+        Raises:
+            CheckError: there is no such sample, the window reaches beyond it, or the shard is
+                damaged.
+        """
+        self._check_window(key, start, count, SAMPLES_PER_FRAME)
+        if self._keeps_clips:
+            return self.audio(key)[start : start + count]
+        suffix = AUDIO[self.manifest.storage]
+        audio = self._read(key, suffix, partial(audio_window, suffix, start=start, count=count))
+        if len(audio) != count:
+            raise CheckError(f"{self._where(key)}: its sound does not match {INDEX_NAME}.")
+        return audio
+
+    def lips_window(self, key: str, first: int, count: int) -> NDArray[np.uint8]:
+        """Some mouth crops of a sample, (count, 96, 96) uint8; see `audio_window`."""
+        num_frames = self._check_window(key, first, count)
+        if self._keeps_clips:
+            return self.lips(key)[first : first + count]
+        suffix = LIPS[self.manifest.storage]
+        window = partial(lips_window, suffix, first=first, count=count, num_frames=num_frames)
+        return self._read(key, suffix, window)
+
+    def landmark_window(
+        self, key: str, first: int, count: int
+    ) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+        """Some landmarks of a sample, (count, 68, 3), and their `valid` marks, (count,); see
+        `audio_window`.
+        """
+        num_frames = self._check_window(key, first, count)
+        if self._keeps_clips:
+            whole = self.landmarks(key)
+            return whole.points[first : first + count], whole.valid[first : first + count]
+        window = partial(landmark_window, first=first, count=count, num_frames=num_frames)
+        return self._read(key, LANDMARKS, window)
+
+    def _check_window(self, key: str, first: int, count: int, per_frame: int = 1) -> int:
+        """The number of frames of a sample that has the window."""
+        num_frames = self.num_frames(key)
+        if not 0 <= first <= first + count <= num_frames * per_frame:
+            raise CheckError(
+                f"{self._where(key)}: {count} from {first} on reach beyond its"
+                f" {num_frames * per_frame}; run the stage `mix` again."
+            )
+        return num_frames
+
+    def _read(self, key: str, suffix: str, decode: Callable[[Read], T]) -> T:
+        """What a function makes of a member that it reads.
+
+        Raises:
+            CheckError: there is no such sample or member, or the shard is damaged.
+        """
         path, member = self._member(key, suffix)
         try:
-            return tar.read(path, member)
+            with tar.open_member(path, member) as read:
+                return decode(read)
         except (ValueError, OSError) as error:
             raise CheckError(f"{self._where(key)}.{suffix}: {error}") from error
 
@@ -166,11 +242,7 @@ class ShardStore:
             raise CheckError(f"{self._where(key)}: {num_frames} frames; expected {wanted}.")
 
     def _decode(self, key: str, suffix: str) -> Any:
-        content = self.raw(key, suffix)
-        try:
-            return decode_member(suffix, content)
-        except ValueError as error:
-            raise CheckError(f"{self._where(key)}.{suffix}: {error}") from error
+        return self._read(key, suffix, lambda read: decode_member(suffix, read(0, None)))
 
     def _member(self, key: str, suffix: str) -> tuple[Path, tar.Member]:
         """The shard of a member, and its position there."""
@@ -204,8 +276,8 @@ class ShardStore:
         key, (offsets, sizes) = self.index.text("key", last), self.index.places(last)
         try:
             if len(offsets) == len(names):  # an early check: every read checks its own member
-                tar.read(path, tar.Member(key, names[-1], offsets[-1], sizes[-1]), size=0)
-                return {}
+                with tar.open_member(path, tar.Member(key, names[-1], offsets[-1], sizes[-1])):
+                    return {}
             keys = [self.index.text("key", position) for position in positions]
             places = scanned_places(path, keys, self.manifest.storage)
         except (ValueError, OSError) as error:

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,29 +124,41 @@ def _check_end(handle: io.BufferedReader, last: str) -> None:
         raise ValueError(f"damaged {last}: the end mark of the tar does not follow.")
 
 
-def read(path: Path, member: Member, start: int = 0, size: int | None = None) -> bytes:
-    """The content of a member, or a part of it. Safe for threads and processes: nothing is shared.
+def read(path: Path, member: Member) -> bytes:
+    """The content of a member; see `open_member` for the errors."""
+    with open_member(path, member) as read_part:
+        return read_part(0, None)
+
+
+@contextlib.contextmanager
+def open_member(path: Path, member: Member) -> Iterator[Callable[[int, int | None], bytes]]:
+    """A function that reads a part of a member: (first byte, number of bytes or None for the rest).
+
+    Safe for threads and processes: nothing is shared.
 
     Args:
         path: path of the shard.
         member: the member; its header in the file must have this name and size.
-        start: first byte of the content to read.
-        size: number of bytes to read; None for all that follow.
 
     Raises:
-        ValueError: the file has become shorter, or has something else at this place.
+        ValueError: the file has become shorter, or has something else at this place; or, when
+            reading, the part reaches beyond the member.
         OSError: the file cannot be opened.
     """
-    size = member.size - start if size is None else size
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read_part(start: int, size: int | None) -> bytes:
+        size = member.size - start if size is None else size
+        content = os.pread(descriptor, size, member.offset + start)
+        if len(content) != size or not 0 <= start <= start + size <= member.size:
+            raise ValueError(f"{path.name} is cut inside {member.key}.{member.suffix}.")
+        return content
+
     try:
         _check_header(os.pread(descriptor, BLOCK, member.offset - BLOCK), member)
-        content = os.pread(descriptor, size, member.offset + start)
+        yield read_part
     finally:
         os.close(descriptor)
-    if len(content) != size:
-        raise ValueError(f"{path.name} is cut inside {member.key}.{member.suffix}.")
-    return content
 
 
 def _check_header(block: bytes, member: Member) -> None:

@@ -4,44 +4,65 @@ Each speaker hums at an own pitch, on and off; mouth and brightness open with th
 video tells which voice is wanted, and a model can learn it in seconds.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from avsep.mixing.protocols import draw_list
 from avsep.mixing.training import TrainingDraw, TrainingList
 from avsep.mixing.voices import Voice, VoiceTable, find_activity
 from avsep.schema import SAMPLES_PER_FRAME, Landmarks
+from avsep.shards.index import Index, IndexRow
+from avsep.shards.index_table import mapped_form
+from avsep.tables import table_of
 
 SPLIT_OF = {"a": "train", "b": "train", "c": "train", "d": "train", "e": "val", "f": "val"}
 PITCH_HZ = {"a": 180, "b": 320, "c": 560, "d": 900, "e": 250, "f": 700}
 
 
-@dataclass(frozen=True)
-class Row:
-    key: str
-    speaker: str
-    split: str
-    num_frames: int
-    audio_sha256: str
-    multi_voice: bool = False
-
-
 class SyntheticStore:
     def __init__(self, clips=3, num_frames=60, seed=0):
-        self.index, self._clips = [], {}
+        rows, self._clips = [], {}
         for speaker, split in SPLIT_OF.items():
             for number in range(clips):
                 key = f"{speaker}{number}"
                 rng = np.random.default_rng([seed, ord(speaker), number])
                 self._clips[key] = _clip(rng, PITCH_HZ[speaker], num_frames)
-                self.index.append(Row(key, speaker, split, num_frames, f"sha-{key}"))
+                rows.append(
+                    IndexRow(
+                        key=key,
+                        shard=f"{split}-000000.tar",
+                        clip_id=key,
+                        corpus="x",
+                        speaker=speaker,
+                        group=speaker,
+                        gender="",
+                        split=split,
+                        num_frames=num_frames,
+                        multi_voice=False,
+                        level_dbfs=-24.5,
+                        audio_sha256=f"sha-{key}",
+                        text="",
+                    )
+                )
+        self.index = index_of(rows)
 
     def __contains__(self, key):
         return key in self._clips
 
     def row(self, key):
         return next(row for row in self.index if row.key == key)
+
+    def num_frames(self, key):
+        return len(self.lips(key))
+
+    def audio_window(self, key, start, count):
+        return self.audio(key)[start : start + count]
+
+    def lips_window(self, key, first, count):
+        return self.lips(key)[first : first + count]
+
+    def landmark_window(self, key, first, count):
+        whole = self.landmarks(key)
+        return whole.points[first : first + count], whole.valid[first : first + count]
 
     def audio(self, key):
         return self._clips[key][0]
@@ -83,6 +104,11 @@ class SyntheticStore:
     def val(self, count, num_frames):
         table = VoiceTable(self.voices("val"), num_frames * SAMPLES_PER_FRAME, 0.2)
         return draw_list(table, self.audio, split="val", seed=0, count=count)
+
+
+def index_of(rows):
+    """Rows as the index that a real store maps."""
+    return Index(mapped_form(table_of(list(rows), IndexRow)))
 
 
 def _clip(rng, pitch_hz, num_frames):

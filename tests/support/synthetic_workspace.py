@@ -1,5 +1,7 @@
 """The synthetic store as real shards and mixtures in a workspace."""
 
+from dataclasses import replace
+
 from avsep.media.pcm import pcm_sha256
 from avsep.mixing.recipes import write_recipes
 from avsep.mixing.training import TrainingList, write_training
@@ -9,15 +11,14 @@ from avsep.shards.index import rows_of_shard, write_index
 from avsep.shards.manifest import write_manifest
 from avsep.shards.writer import write_shard
 from avsep.workspace import Workspace
-from tests.support.synthetic_store import SyntheticStore
+from tests.support.synthetic_store import SyntheticStore, index_of
 
 
 def make_workspace(root, num_frames=50) -> Workspace:
     workspace, store = Workspace(root), SyntheticStore(clips=2, num_frames=num_frames + 5)
-    store.index = [
-        type(row)(row.key, row.speaker, row.split, row.num_frames, pcm_sha256(store.audio(row.key)))
-        for row in store.index
-    ]
+    store.index = index_of(
+        replace(row, audio_sha256=pcm_sha256(store.audio(row.key))) for row in store.index
+    )
     workspace.shards.mkdir(parents=True)
     entries, rows = [], []
     for split in ("train", "val"):

@@ -52,9 +52,9 @@ def training_mean_face(store: ShardStore, *, max_frames: int = 20_000) -> Tensor
         max_frames: number of landmark frames to average at most.
     """
     rows = usable_rows(store, "train", 1)
-    clips = max(1, max_frames // max(row.num_frames for row in rows))
+    clips = max(1, max_frames // int(store.index.column("num_frames")[rows].max()))
     step = -(-len(rows) // clips)
-    landmarks = [store.landmarks(row.key) for row in rows[::step]]
+    landmarks = [store.landmarks(store.index.text("key", int(row))) for row in rows[::step]]
     return mean_face(
         torch.cat([torch.from_numpy(one.points.astype("float32")) for one in landmarks]),
         torch.cat([torch.from_numpy(one.valid.astype("int64")) for one in landmarks]),
