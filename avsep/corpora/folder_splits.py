@@ -14,6 +14,7 @@ from avsep.corpora.ids import hash_fraction, split_of
 from avsep.corpora.speaker_list import SpeakerEntry
 
 PAIR = 2  # groups that a mixture needs
+SPARED_FROM = 8  # clips of a group, from which on it gives each split one to spare
 
 
 def draw_splits(
@@ -82,7 +83,11 @@ def _divided(
     needed: list[str],
     seed: int,
 ) -> dict[str, str] | None:
-    """One clip of each of two groups for each needed split; None if there are too few clips."""
+    """One clip of each of two groups for each needed split; None if there are too few clips.
+
+    Two where there are many, so that a clip that is dropped later does not leave a split without a
+    pair.
+    """
     left = {g: sorted(files[g], key=lambda file: (hash_fraction(file, seed), file)) for g in order}
     splits: dict[str, str] = {}
     for split in needed:
@@ -92,5 +97,7 @@ def _divided(
         missing = max(0, PAIR - len(groups[split]))
         if len(able) < missing:
             return None
-        splits |= {left[group].pop(0): split for group in able[:missing]}
+        for group in able[:missing]:
+            for _ in range(2 if len(files[group]) >= SPARED_FROM else 1):
+                splits[left[group].pop(0)] = split
     return splits

@@ -39,6 +39,15 @@ def test_every_split_has_a_pair_where_that_is_possible(speakers, clips, seed):
         assert sum(len(names) for names in found.values()) == speakers
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_where_there_are_many_clips_one_that_is_dropped_leaves_a_pair(seed):
+    entries = folder(2, 8)
+    splits = draw_splits(entries, seed, 0.1, 0.1)
+    for dropped in entries:
+        left = {file: split for file, split in splits.items() if file != dropped}
+        assert all(len(names) == 2 for names in speakers_of(entries, left).values()), dropped
+
+
 def test_splits_stay_where_every_split_has_a_pair():
     entries = folder(200, 2)
     splits = draw_splits(entries, 0, 0.1, 0.1)
