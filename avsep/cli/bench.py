@@ -8,9 +8,12 @@ from typing import Annotated
 import typer
 
 from avsep.cli.options import AsJson
+from avsep.cli.project import BenchGroup
 from avsep.errors import ItemError, as_command_error
 
-bench_app = typer.Typer(help="Measure the speed of this machine.", no_args_is_help=True)
+bench_app = typer.Typer(
+    cls=BenchGroup, help="Measure the speed of this machine.", no_args_is_help=True
+)
 
 
 @bench_app.command()

@@ -1,4 +1,7 @@
-"""Commands of a project: the workflow offers them through the entry points `avsep.commands`.
+"""Commands of a project: the workflow offers them through entry points.
+
+Those of `avsep.commands` stand beside the commands of the library, those of `avsep.bench` below
+`avsep bench`.
 
 The library does not import the workflow. Where that is not installed, or the installed package
 of its name is somebody else's, each of the commands says in one sentence what it needs.
@@ -14,26 +17,38 @@ from typer.core import TyperGroup
 
 from avsep.errors import UsageError
 
-GROUP = "avsep.commands"
+GROUP, BENCH_GROUP = "avsep.commands", "avsep.bench"
 
 
 class ProjectGroup(TyperGroup):
-    """The commands of the library, and those of the project that is installed."""
+    """The commands of the library, and those of the project that is installed.
+
+    Attributes:
+        entry_points: the group of entry points that the project's commands are in.
+    """
+
+    entry_points = GROUP
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All names, sorted."""
-        return sorted({*super().list_commands(ctx), *_found()})
+        return sorted({*super().list_commands(ctx), *_found(self.entry_points)})
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name; None where there is none."""
         if (own := super().get_command(ctx, cmd_name)) is not None:
             return own
-        entry = _found().get(cmd_name)
+        entry = _found(self.entry_points).get(cmd_name)
         return None if entry is None else _loaded(entry)
 
 
-def _found() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+def _found(group: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=group)}
+
+
+class BenchGroup(ProjectGroup):
+    """The benches of the library, and those of the project that is installed."""
+
+    entry_points = BENCH_GROUP
 
 
 def _loaded(entry: EntryPoint) -> Any:
@@ -61,8 +76,8 @@ def _add_stub(app: typer.Typer, name: str) -> None:
         add_help_option=False,
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     )
-    def needs_project() -> None:
+    def needs_project(context: typer.Context) -> None:
         raise UsageError(
-            f"`avsep {name}` works in an avsep project, and only the library is installed here;"
-            " clone the project and run `make install` in it."
+            f"`{context.command_path}` works in an avsep project, and only the library is installed"
+            " here; clone the project and run `make install` in it."
         )

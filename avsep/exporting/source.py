@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from avsep.errors import CheckError, ItemError, UsageError
 from avsep.mixing.listed import render_listed
 from avsep.mixing.recipes import read_recipes
-from avsep.mixing.training import read_training
+from avsep.mixing.training import TRAINING_FILE, read_training
 from avsep.schema import SAMPLES_PER_FRAME, SPLITS, MixtureRecipe, SourceRecipe
 from avsep.shards.index import IndexRow
 from avsep.shards.lips import encode_mp4
@@ -99,7 +99,7 @@ class ExportSource:
             return read_recipes(self.mixtures / f"{split}.jsonl")
         if not self.train_mixtures:
             return []
-        draw = read_training(self.mixtures / "train.json", self.store.audio)
+        draw = read_training(self.mixtures / TRAINING_FILE, self.store.audio)
         return [draw.draw(0, index) for index in range(self.train_mixtures)]
 
     def mixed(self, split: str) -> Iterator[Mixture]:

@@ -8,7 +8,7 @@ Each list is also checked for mixtures of one speaker and for repeated mixtures.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any, Literal, get_args
 from avsep.errors import CheckError
 from avsep.mixing.external_lists import ListedMixture, ListedVoice, read_external_list
 from avsep.mixing.recipes import read_recipes
-from avsep.mixing.training import read_training_list
+from avsep.mixing.training import EARLIER_FILE, TRAINING_FILE, check_not_earlier, read_training_list
+from avsep.mixing.voice_columns import Voices
 from avsep.schema import RATE_HZ
 
 Leak = Literal[
@@ -45,7 +46,7 @@ class Listing:
 
     name: str
     mixtures: Sequence[ListedMixture] = ()
-    pool: Sequence[ListedVoice] = ()
+    pool: Iterable[ListedVoice] = ()
 
     def voices(self) -> Iterable[ListedVoice]:
         """All voices, each as often as it occurs."""
@@ -114,7 +115,7 @@ class Audit:
 
 
 def read_listings(paths: Sequence[Path]) -> list[Listing]:
-    """Read the splits of published lists, of our own `.jsonl` and `train.json`, or of a folder.
+    """Read the splits of published lists, of our own `.jsonl` and `train.parquet`, or of a folder.
 
     Raises:
         CheckError: a list is missing, damaged or of an unknown format, or two have one name.
@@ -164,13 +165,15 @@ _KINDS: tuple[Leak, ...] = (
 
 
 def _ids(listing: Listing) -> dict[Leak, set[str]]:
-    voices = list(listing.voices())
-    return {
-        "shared-speaker": {v.speaker for v in voices if v.speaker},
-        "shared-programme": {v.programme for v in voices if v.programme},
-        "shared-utterance": {v.utterance for v in voices},
-        "shared-mixture": {_content(mixture) for mixture in listing.mixtures},
-    }
+    ids: dict[Leak, set[str]] = {kind: set() for kind in _KINDS}
+    for voice in listing.voices():
+        ids["shared-speaker"].add(voice.speaker)
+        ids["shared-programme"].add(voice.programme)
+        ids["shared-utterance"].add(voice.utterance)
+    for kind in ("shared-speaker", "shared-programme"):
+        ids[kind].discard("")  # not known
+    ids["shared-mixture"] = {_content(mixture) for mixture in listing.mixtures}
+    return ids
 
 
 def _content(mixture: ListedMixture) -> str:
@@ -178,9 +181,10 @@ def _content(mixture: ListedMixture) -> str:
 
 
 def _sounds_by_other_names(one: Listing, other: Listing) -> set[str]:
+    there = {voice.sha256 for voice in other.voices()} - {""}
     names: dict[str, set[str]] = {}
     for voice in one.voices():
-        if voice.sha256:
+        if voice.sha256 in there:
             names.setdefault(voice.sha256, set()).add(voice.utterance)
     return {
         voice.utterance
@@ -208,8 +212,12 @@ def _finding(leak: Leak, lists: tuple[str, ...], items: Sequence[str]) -> Findin
 
 
 def _summary(listing: Listing, genders: Mapping[str, str]) -> Summary:
-    voices = list(listing.voices())
-    reuse = Counter(voice.utterance for voice in voices)
+    reuse: Counter[str] = Counter()
+    speakers, programmes = set(), set()
+    for voice in listing.voices():
+        reuse[voice.utterance] += 1
+        speakers.add(voice.speaker)
+        programmes.add(voice.programme)
     pairs = Counter(
         "".join(sorted(_gender(voice, genders) for voice in mixture.voices))
         for mixture in listing.mixtures
@@ -219,8 +227,8 @@ def _summary(listing: Listing, genders: Mapping[str, str]) -> Summary:
         name=listing.name,
         mixtures=len(listing.mixtures),
         utterances=len(reuse),
-        speakers=len({v.speaker for v in voices if v.speaker}),
-        programmes=len({v.programme for v in voices if v.programme}),
+        speakers=len(speakers - {""}),
+        programmes=len(programmes - {""}),
         max_reuse=max(reuse.values(), default=0),
         same_speaker=sum(_same_speaker(mixture) for mixture in listing.mixtures),
         genders=dict(sorted(pairs.items())) if set(pairs) - {"??", "???"} else {},
@@ -234,19 +242,16 @@ def _gender(voice: ListedVoice, genders: Mapping[str, str]) -> str:
 
 def _read(path: Path) -> list[Listing]:
     if path.is_dir():
-        files = [path / name for name in ("train.json", "val.jsonl", "test.jsonl")]
+        check_not_earlier(path / TRAINING_FILE)
+        files = [path / name for name in (TRAINING_FILE, "val.jsonl", "test.jsonl")]
         there = [file for file in files if file.is_file()]
         if not there:
-            raise CheckError(f"{path} holds no train.json, val.jsonl or test.jsonl.")
+            raise CheckError(f"{path} holds no {TRAINING_FILE}, val.jsonl or test.jsonl.")
         return [listing for file in there for listing in _read(file)]
-    if path.suffix == ".json":
-        pool = [
-            ListedVoice(
-                utterance=v.key, speaker=v.speaker, programme=_programme(v), sha256=v.sha256
-            )
-            for v in read_training_list(path).voices
-        ]
-        return [Listing(name=path.stem, pool=pool)]
+    if path.name == EARLIER_FILE:
+        check_not_earlier(path)
+    if path.suffix == ".parquet":
+        return [Listing(name=path.stem, pool=_Pool(Voices.of(read_training_list(path).voices)))]
     if path.suffix == ".jsonl":
         return [Listing(name=path.stem, mixtures=_own(path))]
     return [Listing(name=name, mixtures=m) for name, m in read_external_list(path).items()]
@@ -276,3 +281,15 @@ def _own(path: Path) -> list[ListedMixture]:
 def _programme(voice: Any) -> str:
     """The group, unless it only repeats the speaker."""
     return "" if voice.group == voice.speaker else str(voice.group)
+
+
+class _Pool(Iterable[ListedVoice]):
+    """The voices of training as those of a list, made one by one."""
+
+    def __init__(self, voices: Voices) -> None:
+        self._voices = voices
+
+    def __iter__(self) -> Iterator[ListedVoice]:
+        for key, speaker, group, sha256 in self._voices.rows("key", "speaker", "group", "sha256"):
+            programme = "" if group == speaker else group
+            yield ListedVoice(utterance=key, speaker=speaker, programme=programme, sha256=sha256)

@@ -10,7 +10,7 @@ from avsep.mixing.published_protocols import PROTOCOLS
 from avsep.mixing.recipes import write_recipes
 from avsep.mixing.splits import shared_between_splits
 from avsep.mixing.summary import speakers_of_new_groups, summarise_list, summarise_voices
-from avsep.mixing.training import TrainingList, write_training
+from avsep.mixing.training import TRAINING_FILE, TrainingList, write_training
 from avsep.mixing.voices import VoiceTable
 from avsep.schema import MixtureRecipe
 
@@ -23,7 +23,7 @@ def publish(
     seed: int,
     training: str,
 ) -> None:
-    """Write `train.json`, a `.jsonl` for each list, and `summary.json`.
+    """Write `train.parquet`, a `.jsonl` for each list, and `summary.json`.
 
     Args:
         folder: folder of the files.
@@ -36,14 +36,14 @@ def publish(
         write_recipes(folder / f"{split}.jsonl", recipes)
     table = tables["train"]
     write_training(
-        folder / "train.json",
+        folder / TRAINING_FILE,
         TrainingList(
             protocol=training,
             version=PROTOCOLS[training].version,
             seed=seed,
             num_samples=table.num_samples,
             min_activity=table.min_activity,
-            voices=tuple(table.voices),
+            voices=table.columns(),
         ),
     )
     write_json(

@@ -88,16 +88,22 @@ def check_row(row: IndexRow, num_frames: int, selection: SelectionConfig) -> Non
         )
 
 
-def check_scores(rows: Iterable[IndexRow], selection: SelectionConfig) -> None:
+def check_scores(
+    names: Iterable[str], rows: Iterable[IndexRow], selection: SelectionConfig
+) -> None:
     """Pass when the samples have the scores that the selection asks for.
+
+    Args:
+        names: names of the scores that the set has.
+        rows: the samples; read only where the selection has an expression.
+        selection: what a sample must be like.
 
     Raises:
         CheckError: no sample has a score of that name; most likely it is misspelt.
         UsageError: the expression compares a text with a number, or calculates with a text.
     """
-    rows = list(rows)
     select = _parsed(selection.select)
-    known = {name for row in rows for name in row.quality}
+    known = set(names)
     limits = {*selection.max_quality, *selection.min_quality}
     unknown = (limits - known) | (select.names - known - {*_TEXTS, *_FACTS})
     if known and unknown:

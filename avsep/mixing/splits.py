@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from avsep.errors import CheckError
-from avsep.mixing.voices import Voice, VoiceTable
+from avsep.mixing.voices import Voices, VoiceTable
 from avsep.schema import SPLITS
 from avsep.shards.manifest import batch_of
 
 if TYPE_CHECKING:
-    from avsep.shards.index import IndexRow
+    from numpy.typing import NDArray
+
+    from avsep.shards.index import Index
 
 LISTED = ("val", "test")  # these have fixed lists; training draws without end
 
 
 def split_tables(
-    voices: Iterable[Voice],
-    rows: Sequence[IndexRow],
+    voices: Voices,
+    index: Index,
+    rows: NDArray[np.int64],
     num_samples: Mapping[str, int],
     min_activity: float,
     *,
@@ -28,7 +33,8 @@ def split_tables(
 
     Args:
         voices: voices of all splits.
-        rows: index rows of their samples.
+        index: index of the set.
+        rows: numbers of the rows of the samples that may be mixed.
         num_samples: length of a mixture at 16 kHz, by split.
         min_activity: least share of a window's frames with speech.
         grow_lists: use samples for val and test that were added to the set later.
@@ -36,31 +42,43 @@ def split_tables(
     Raises:
         CheckError: a voice has no row.
     """
-    split_of = {row.key: row.split for row in rows}
-    left_out = set() if grow_lists else added_later(rows)
-    by_split: dict[str, list[Voice]] = {split: [] for split in SPLITS}
-    for voice in voices:
-        if voice.key not in split_of:
-            raise CheckError(f"{voice.key} was measured, but is not in the index; run mix again.")
-        if voice.key not in left_out:
-            by_split[split_of[voice.key]].append(voice)
-    return {
-        split: VoiceTable(by_split[split], num_samples[split], min_activity) for split in SPLITS
-    }
+    import pyarrow.compute as pc
+
+    keys = voices.texts("key")
+    found = pc.index_in(keys, index.texts("key").take(rows))
+    if found.null_count:
+        key = keys.filter(pc.is_null(found))[0]
+        raise CheckError(f"{key} was measured, but is not in the index; run mix again.")
+    row_of = rows[found.to_numpy()]
+    codes, names = index.codes("split")
+    left_out = np.zeros(len(index), bool) if grow_lists else added_later(index, rows)
+    split_of = np.where(left_out[row_of], -1, codes[row_of])
+    tables = {}
+    for split in SPLITS:
+        code = names.index(split) if split in names else len(names)
+        part = Voices(voices.table(np.flatnonzero(split_of == code)))
+        tables[split] = VoiceTable(part, num_samples[split], min_activity)
+    return tables
 
 
-def added_later(rows: Sequence[IndexRow]) -> set[str]:
-    """The samples of val and test that came after the first ones of their split.
+def added_later(index: Index, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which samples of val and test came after the first ones of their split, (rows of the index,).
 
     Without them the lists of val and test stay the same however the set grows.
+
+    Args:
+        index: index of the set.
+        rows: numbers of the rows that count.
     """
-    first: dict[str, int] = {}
-    for row in rows:
-        batch = batch_of(row.shard)
-        first[row.split] = min(batch, first.get(row.split, batch))
-    return {
-        row.key for row in rows if row.split in LISTED and batch_of(row.shard) > first[row.split]
-    }
+    codes, shards = index.codes("shard")
+    batch = np.array([batch_of(shard) for shard in shards], np.int64)[codes]
+    splits, names = index.codes("split")
+    later = np.zeros(len(index), bool)
+    for split in LISTED:
+        if split in names:
+            own = rows[splits[rows] == names.index(split)]
+            later[own] = batch[own] > batch[own].min(initial=np.iinfo(np.int64).max)
+    return later
 
 
 def shared_between_splits(tables: Mapping[str, VoiceTable]) -> dict[str, dict[str, list[str]]]:
@@ -72,8 +90,8 @@ def shared_between_splits(tables: Mapping[str, VoiceTable]) -> dict[str, dict[st
     found: dict[str, dict[str, list[str]]] = {"speakers": {}, "groups": {}}
     for split, table in tables.items():
         for kind, ids in (
-            ("speakers", set(table.speakers)),
-            ("groups", {voice.group for voice in table.voices}),
+            ("speakers", table.speakers),
+            ("groups", table.groups),
         ):
             for name in ids:
                 found[kind].setdefault(name, []).append(split)
@@ -108,7 +126,7 @@ def check_splits(
         table = tables[split]
         if not table.has_pairs:
             raise CheckError(
-                f"the split {split} has {len(table.voices)} usable samples of"
+                f"the split {split} has {len(table)} usable samples of"
                 f" {len(table.speakers)} speaker(s), and no two of them can be mixed: a pair needs"
                 " two speakers and two groups. Add speakers (six, or two with three clips each),"
                 f" shorten the mixtures (mix.{split}_seconds), lower mix.min_activity, or set"

@@ -15,13 +15,12 @@ from avsep.schema import FPS, RATE_HZ, MixtureRecipe
 
 def summarise_voices(table: VoiceTable) -> dict[str, Any]:
     """Speakers, groups and hours of the voices of one split."""
-    voices = table.voices
     return {
-        "voices": len(voices),
-        "hours": _hours(sum(voice.num_frames for voice in voices) / FPS),
+        "voices": len(table),
+        "hours": _hours(table.total_frames / FPS),
         "speakers": list(table.speakers),
-        "groups": sorted({voice.group for voice in voices}),
-        "speakers_by_gender": _by_gender({voice.speaker: voice.gender for voice in voices}),
+        "groups": list(table.groups),
+        "speakers_by_gender": _by_gender(table.gender_of),
         "seconds": table.num_samples / RATE_HZ,
         "min_activity": table.min_activity,
     }
@@ -55,7 +54,7 @@ def report_facts(
 ) -> dict[str, str | int | float]:
     """A few figures for the terminal."""
     facts: dict[str, str | int | float] = {
-        "train voices": len(tables["train"].voices),
+        "train voices": len(tables["train"]),
         "train speakers": len(tables["train"].speakers),
     }
     for split, recipes in lists.items():
@@ -65,7 +64,7 @@ def report_facts(
     if shared := shared_between_splits(tables)["groups"]:
         facts["groups in several splits"] = len(shared)
     if note := shared_speakers_note(
-        (voice.speaker, split) for split, table in tables.items() for voice in table.voices
+        (speaker, split) for split, table in tables.items() for speaker in table.speakers
     ):
         facts["WARNING"] = note
     return facts
@@ -76,8 +75,8 @@ def speakers_of_new_groups(train: VoiceTable, other: VoiceTable) -> list[str]:
 
     Only results on these speakers show how well new voices are separated.
     """
-    known = {voice.group for voice in train.voices}
-    heard = {voice.speaker for voice in other.voices if voice.group in known}
+    known = set(train.groups)
+    heard = {speaker for speaker, group in other.kinds if group in known}
     return [speaker for speaker in other.speakers if speaker not in heard]
 
 

@@ -1,23 +1,33 @@
-"""The file `train.json`: everything needed to draw training mixtures on the fly."""
+"""The file `train.parquet`: everything needed to draw training mixtures on the fly.
+
+Its rows are the voices; the settings of drawing are in its metadata.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from avsep.errors import CheckError, UsageError
-from avsep.files import read_json, write_json
+from avsep.files import dump_json, read_table, write_table
 from avsep.mixing.hash_random import HashRandom
 from avsep.mixing.published_protocols import PROTOCOLS
 from avsep.mixing.render import GetAudio
+from avsep.mixing.voice_columns import Voices, voices_of
 from avsep.mixing.voices import Voice, VoiceTable
 from avsep.schema import MixtureRecipe
 from avsep.settings import build
 
+TRAINING_FILE = "train.parquet"
+EARLIER_FILE = "train.json"  # of an earlier version
+_METADATA = b"avsep"  # the settings as JSON, in the file's schema
+
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingList:
-    """The content of `train.json`.
+class DrawSettings:
+    """How training mixtures are drawn.
 
     Attributes:
         protocol: how mixtures are drawn, one of `avsep.mixing.published_protocols.PROTOCOLS`.
@@ -25,7 +35,6 @@ class TrainingList:
         seed: seed of all mixtures.
         num_samples: length of a mixture at 16 kHz; a training may choose another.
         min_activity: least share of a window's frames with speech, 0..1.
-        voices: voices of the train split.
     """
 
     protocol: str
@@ -33,7 +42,6 @@ class TrainingList:
     seed: int
     num_samples: int
     min_activity: float
-    voices: tuple[Voice, ...]
 
     def __post_init__(self) -> None:
         known = {name: protocol.version for name, protocol in PROTOCOLS.items()}
@@ -43,6 +51,17 @@ class TrainingList:
                 f" {', '.join(f'{name} {version}' for name, version in known.items())}; run the"
                 " stage `mix` again."
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingList(DrawSettings):
+    """The content of `train.parquet`.
+
+    Attributes:
+        voices: voices of the train split.
+    """
+
+    voices: Sequence[Voice]
 
 
 class TrainingDraw:
@@ -57,7 +76,7 @@ class TrainingDraw:
         """Prepare to draw.
 
         Args:
-            listed: content of `train.json`.
+            listed: content of `train.parquet`.
             get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz; `strict-2mix`
                 does not need it.
             num_samples: length of a mixture at 16 kHz; the list's length when None.
@@ -104,17 +123,19 @@ def check_enough(table: VoiceTable, protocol: str) -> None:
 
 
 def write_training(path: Path, listed: TrainingList) -> None:
-    """Write `train.json`."""
-    write_json(path, asdict(listed))
+    """Write `train.parquet`; the same list gives the same bytes."""
+    settings = {f.name: getattr(listed, f.name) for f in fields(DrawSettings)}
+    table = Voices.of(listed.voices).table()
+    write_table(path, table.replace_schema_metadata({_METADATA: dump_json(settings, indent=None)}))
 
 
 def read_training(
     path: Path, get_audio: GetAudio, *, num_samples: int | None = None
 ) -> TrainingDraw:
-    """Read `train.json` and prepare to draw.
+    """Read `train.parquet` and prepare to draw.
 
     Args:
-        path: path of `train.json`.
+        path: path of `train.parquet`.
         get_audio: gives the sound of a sample key, (samples,) int16 at 16 kHz.
         num_samples: length of a mixture at 16 kHz, a multiple of 640; the file's length when
             None.
@@ -128,12 +149,33 @@ def read_training(
 
 
 def read_training_list(path: Path) -> TrainingList:
-    """Read the content of `train.json`.
+    """Read the content of `train.parquet`.
 
     Raises:
         CheckError: the file is missing or damaged, or its protocol is unknown.
     """
+    check_not_earlier(path)
+    table = read_table(path)
+    voices = voices_of(table.replace_schema_metadata(), path)
     try:
-        return build(TrainingList, read_json(path), "train.json")
-    except UsageError as error:
+        values = json.loads((table.schema.metadata or {})[_METADATA])
+        settings = build(DrawSettings, values, path.name)
+    except KeyError as error:
+        raise CheckError(f"{path} is not a {TRAINING_FILE}; run the stage `mix` again.") from error
+    except (UsageError, ValueError) as error:
         raise CheckError(f"{path} is damaged: {error}") from error
+    return TrainingList(**vars(settings), voices=voices)
+
+
+def check_not_earlier(path: Path) -> None:
+    """Pass unless there is only a `train.json`, as earlier versions wrote it.
+
+    Raises:
+        CheckError: names the file and says what to do.
+    """
+    earlier = path.parent / EARLIER_FILE
+    if not (path.name != EARLIER_FILE and path.is_file()) and earlier.is_file():
+        raise CheckError(
+            f"{earlier} was written by an earlier version; run the stage `mix` again, which writes"
+            f" {TRAINING_FILE} instead."
+        )

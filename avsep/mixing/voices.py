@@ -1,112 +1,34 @@
-"""Voices: samples that can be mixed, and where in them there is speech."""
+"""The voices of one split by speaker: the table that mixtures are drawn from."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from functools import cached_property
-from itertools import pairwise
-from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from avsep.errors import CheckError, UsageError
-from avsep.files import read_jsonl, write_jsonl
-from avsep.media.level import active_frames, active_level_dbfs
-from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME
-from avsep.settings import build
+from avsep.mixing.voice import LEVEL_DIGITS, Voice, find_activity, window_starts
+from avsep.mixing.voice_columns import Voices, read_voices, write_voices
+from avsep.schema import SAMPLES_PER_FRAME
 
-LEVEL_DIGITS = 4  # decimals of levels and gains in dB; more would only record rounding errors
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-
-@dataclass(frozen=True, kw_only=True)
-class Voice:
-    """A sample that can be one voice of a mixture.
-
-    Attributes:
-        key: sample key.
-        speaker: speaker id.
-        group: group id.
-        gender: `f`, `m` or empty.
-        num_frames: length in frames, at 25 frames per second.
-        level_dbfs: active level of the whole sample; minus infinity for silence.
-        sha256: sha256 of the sound.
-        active: runs of frames with speech, as (first, one past the last), sorted.
-    """
-
-    key: str
-    speaker: str
-    group: str
-    gender: str
-    num_frames: int
-    level_dbfs: float
-    sha256: str
-    active: tuple[tuple[int, int], ...]
-
-    def __post_init__(self) -> None:
-        edges = [0, *(edge for run in self.active for edge in run), self.num_frames]
-        if any(one > other for one, other in pairwise(edges)):
-            raise ValueError(
-                f"the runs with speech {self.active} of {self.key} are not sorted, or not within"
-                f" its {self.num_frames} frames."
-            )
-
-
-def write_voices(path: Path, voices: Iterable[Voice]) -> None:
-    """Write voices, one per line."""
-    write_jsonl(path, [asdict(voice) for voice in voices])
-
-
-def read_voices(path: Path) -> list[Voice]:
-    """Read voices that `write_voices` wrote.
-
-    Raises:
-        CheckError: the file is missing or damaged.
-    """
-    try:
-        return [build(Voice, values, "voice") for values in read_jsonl(path)]
-    except UsageError as error:
-        raise CheckError(f"{path} is damaged ({error}); remove it and run mix again.") from error
-
-
-def find_activity(audio: np.ndarray) -> tuple[float, tuple[tuple[int, int], ...]]:
-    """The active level of a sample in dBFS, and the runs of its frames with speech.
-
-    Args:
-        audio: sound of the sample, (640 T,) int16 at 16 kHz.
-    """
-    level_dbfs = active_level_dbfs(audio, RATE_HZ)
-    active = active_frames(audio, level_dbfs)
-    edges = np.flatnonzero(np.diff(active, prepend=False, append=False))
-    runs = tuple((int(a), int(b)) for a, b in edges.reshape(-1, 2))
-    return (round(level_dbfs, LEVEL_DIGITS) if runs else -math.inf), runs
-
-
-def window_starts(voice: Voice, num_frames: int, min_activity: float) -> np.ndarray:
-    """The frames at which a window may start, because enough of its frames have speech.
-
-    Args:
-        voice: the voice.
-        num_frames: length of the window in frames.
-        min_activity: least share of the window's frames with speech, 0..1.
-
-    Returns:
-        Frame numbers, (starts,) int64, sorted; empty if no window has enough speech.
-    """
-    if voice.num_frames < num_frames:
-        return np.zeros(0, np.int64)
-    step = np.zeros(voice.num_frames + 1, np.int64)
-    for first, last in voice.active:
-        step[first] += 1
-        step[last] -= 1
-    total = np.concatenate([[0], np.cumsum(np.cumsum(step)[:-1])])
-    inside = total[num_frames:] - total[:-num_frames]
-    return np.flatnonzero(inside >= math.ceil(min_activity * num_frames - 1e-9))
+__all__ = [
+    "LEVEL_DIGITS",
+    "Voice",
+    "VoiceTable",
+    "Voices",
+    "find_activity",
+    "read_voices",
+    "window_starts",
+    "write_voices",
+]
 
 
 class VoiceTable:
-    """The voices of one split by speaker, for windows of one length. Small and picklable.
+    """The voices of one split by speaker, for windows of one length. Picklable.
 
     Attributes:
         num_samples: length of a window at 16 kHz.
@@ -127,11 +49,30 @@ class VoiceTable:
         if not 0 <= min_activity <= 1:
             raise ValueError(f"min_activity is {min_activity}; it must be in 0..1.")
         self.num_samples, self.min_activity = num_samples, min_activity
-        self._by_speaker: dict[str, list[Voice]] = {}
-        for voice in sorted(voices, key=lambda voice: (voice.speaker, voice.key)):
-            if math.isfinite(voice.level_dbfs) and len(self.starts(voice)):
-                self._by_speaker.setdefault(voice.speaker, []).append(voice)
-        self.speakers = tuple(self._by_speaker)
+        self._all = Voices.of(voices)
+        self._rows = self._usable_rows()
+        codes, names = self._all.codes("speaker")
+        firsts = np.flatnonzero(np.diff(codes[self._rows], prepend=-1))
+        self.speakers = tuple(names[code] for code in codes[self._rows[firsts]])
+        ends = [*firsts[1:].tolist(), len(self._rows)]
+        spans = map(slice, firsts.tolist(), ends)
+        self._spans = dict(zip(self.speakers, spans, strict=True))
+
+    def _usable_rows(self) -> NDArray[np.int32]:
+        """The rows of the voices with a window, by speaker and key."""
+        import pyarrow.compute as pc
+
+        table = self._all.table().select(["speaker", "key"])
+        table = table.set_column(0, "speaker", table["speaker"].cast("string"))
+        by = [("speaker", "ascending"), ("key", "ascending")]
+        order = pc.sort_indices(table, by).to_numpy().astype(np.int32)
+        usable: NDArray[np.int32] = order[
+            self._all.have_window(self.num_frames, self.min_activity)[order]
+        ]
+        return usable
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
     @property
     def num_frames(self) -> int:
@@ -141,22 +82,72 @@ class VoiceTable:
     @property
     def voices(self) -> list[Voice]:
         """All voices, by speaker and key."""
-        return [voice for voices in self._by_speaker.values() for voice in voices]
+        return [self._all[row] for row in self._rows.tolist()]
 
-    def voices_of(self, speaker: str) -> list[Voice]:
-        """The voices of one speaker."""
-        return self._by_speaker[speaker]
+    def columns(self) -> Voices:
+        """All voices, by speaker and key, as columns of their own."""
+        return Voices(self._all.table(self._rows))
+
+    def voices_of(self, speaker: str) -> Sequence[Voice]:
+        """The voices of one speaker, made when they are asked for."""
+        return _Some(self._all, self._rows[self._spans[speaker]])
 
     def starts(self, voice: Voice) -> np.ndarray:
         """The frames at which a window of this voice may start."""
         return window_starts(voice, self.num_frames, self.min_activity)
 
     @cached_property
+    def kinds(self) -> frozenset[tuple[str, str]]:
+        """The speakers with their groups."""
+        (codes, names), (groups, group_names) = (
+            self._all.codes(name) for name in ("speaker", "group")
+        )
+        pairs = np.stack([codes[self._rows], groups[self._rows]], axis=1)
+        return frozenset((names[s], group_names[g]) for s, g in np.unique(pairs, axis=0).tolist())
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """Ids of the groups, sorted."""
+        return tuple(sorted({group for _, group in self.kinds}))
+
+    @property
+    def gender_of(self) -> dict[str, str]:
+        """The gender of each speaker: `f`, `m` or empty."""
+        return {name: self.voices_of(name)[-1].gender for name in self.speakers}
+
+    @property
+    def total_frames(self) -> int:
+        """Length of all voices together, in frames."""
+        return int(self._all.num_frames[self._rows].sum(dtype=np.int64))
+
+    @cached_property
     def has_pairs(self) -> bool:
         """Whether any two voices may be mixed: their speakers and their groups differ."""
-        kinds = sorted({(voice.speaker, voice.group) for voice in self.voices})
-        return any(
-            one[0] != other[0] and one[1] != other[1]
-            for number, one in enumerate(kinds)
-            for other in kinds[number + 1 :]
+        if not self.kinds:
+            return False
+        speaker, group = min(self.kinds)
+        same_speaker = any(s == speaker and g != group for s, g in self.kinds)
+        same_group = any(s != speaker and g == group for s, g in self.kinds)
+        # One voice of each kind differs from the other in both, though neither does from the first.
+        return (same_speaker and same_group) or any(
+            s != speaker and g != group for s, g in self.kinds
         )
+
+
+class _Some(Sequence[Voice]):
+    """Some of many voices."""
+
+    def __init__(self, voices: Voices, rows: NDArray[np.int32]) -> None:
+        self._voices, self._rows = voices, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, number: int) -> Voice: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Voice]: ...
+    def __getitem__(self, number: int | slice) -> Voice | list[Voice]:
+        if isinstance(number, slice):
+            return [self._voices[row] for row in self._rows[number].tolist()]
+        return self._voices[int(self._rows[number])]

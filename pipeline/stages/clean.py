@@ -105,7 +105,7 @@ def work(
     if finished := read_marker(workspace, NAME, batch):
         progress(len(batch.items))
         return finished[0]
-    journal = _journal(workspace, batch)
+    journal = journal_path(workspace, batch)
     outcomes = [_outcome(check.clip) for check in read_checks(journal)]
     progress(len(outcomes))
     checked = {outcome.item for outcome in outcomes}
@@ -134,12 +134,12 @@ def finish(
     outcomes: Sequence[Outcome],
 ) -> StageReport:
     """Drop duplicates over all batches, then write the table and the drop report."""
-    journals = [_journal(workspace, batch) for batch in batches]
+    journals = [journal_path(workspace, batch) for batch in batches]
     remove_stale_files(workspace, NAME, batches, journals)
     checks = {
         check.clip.clip_id: check
         for batch in batches
-        for check in read_checks(_journal(workspace, batch))
+        for check in read_checks(journal_path(workspace, batch))
     }
     ended = {outcome.item: outcome for outcome in outcomes}
     clips = [
@@ -231,7 +231,8 @@ def _clip(row: RawClip, check: ClipCheck | None, outcome: Outcome) -> Clip:
     return Clip(**values, kept=False, reason=str(outcome.reason), message=outcome.message)
 
 
-def _journal(workspace: Workspace, batch: Batch) -> Path:
+def journal_path(workspace: Workspace, batch: Batch) -> Path:
+    """Where the checks of a batch lie."""
     return workspace.work(NAME) / f"{batch.name}-{batch.settings}.jsonl"
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,13 +24,16 @@ from pipeline.execution.pool_settings import PoolSettings
 from pipeline.execution.stage import Batch, Stage, StageReport
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from avsep.mixing.voices import Voice, VoiceTable
     from avsep.schema import MixtureRecipe
-    from avsep.shards.index import IndexRow
+    from avsep.shards.index import Index, IndexRow
     from avsep.shards.store import ShardStore
 
 NAME = "mix"
-VERSION = 1  # of the measurements; a new version measures every sample again
+VERSION = 2  # of the measurements; a new version measures every sample again
 LISTED = ("val", "test")
 ProtocolName = Literal["strict-2mix", "ctcnet-2mix", "muse-2mix", "visualvoice-2mix", "strict-3mix"]
 SAMPLES_PER_WORKER = 250  # fewer are measured before a process has started
@@ -124,23 +128,23 @@ def plan(config: MixConfig, workspace: Workspace) -> list[Batch]:
         UsageError: `select` compares a text with a number.
     """
     from avsep.mixing.selection import check_scores
-    from avsep.shards.store import ShardStore
 
-    rows = _rows_of_speakers(ShardStore(workspace.shards).index, config.speakers)
-    check_scores(rows, config.selection)
+    index = _open_index(workspace)
+    numbers = _numbers_of_speakers(index, config.speakers)
+    check_scores(index.scores(), (row for _, row in _chosen(index, numbers)), config.selection)
     lengths = [config.num_samples(split) for split in SPLITS]
-    batches = []
-    for first in range(0, len(rows), config.batch_size):
-        chunk = rows[first : first + config.batch_size]
+    batches: list[Batch] = []
+    chosen = _chosen(index, numbers)
+    while chunk := list(islice(chosen, config.batch_size)):
         settings = settings_hash(
-            NAME, VERSION, as_values(config.selection), lengths, [repr(row) for row in chunk]
+            NAME, VERSION, as_values(config.selection), lengths, [repr(row) for _, row in chunk]
         )
         batches.append(
             Batch(
-                name=f"{first // config.batch_size:05d}",
-                items=tuple(sorted(row.key for row in chunk)),
+                name=f"{len(batches):05d}",
+                items=tuple(sorted(row.key for _, row in chunk)),
                 settings=settings,
-                rows=tuple(chunk),
+                rows=tuple(number for number, _ in chunk),  # of the index: rows are made in `work`
             )
         )
     return batches
@@ -166,10 +170,10 @@ def work(
         num_frames={split: config.num_samples(split) // SAMPLES_PER_FRAME for split in SPLITS},
         selection=config.selection,
     )
-    workers = _workers(config, len(batch.rows))
-    for row, result in map_items(
-        measure, batch.rows, workers=workers, timeout_s=config.item_timeout_s
-    ):
+    index = _open_index(workspace)
+    rows = [index[number] for number in batch.rows]
+    workers = _workers(config, len(index))
+    for row, result in map_items(measure, rows, workers=workers, timeout_s=config.item_timeout_s):
         if isinstance(result, ItemError):
             outcomes.append(Outcome.ended(row.key, result.reason, result.message))
         else:
@@ -177,7 +181,7 @@ def work(
             outcomes.append(Outcome.done(row.key))
         progress(1)
     outcomes.sort(key=lambda outcome: outcome.item)
-    write_voices(_voices_path(workspace, batch), sorted(voices, key=lambda voice: voice.key))
+    write_voices(voices_path(workspace, batch), sorted(voices, key=lambda voice: voice.key))
     write_marker(workspace, NAME, batch, outcomes)
     return outcomes
 
@@ -199,10 +203,10 @@ def finish(
     from avsep.mixing.summary import report_facts
     from avsep.shards.store import ShardStore
 
-    voices = [_voices_path(workspace, batch) for batch in batches]
-    remove_stale_files(workspace, NAME, batches, voices)
-    tables = _tables(config, workspace, batches)
+    voices = [voices_path(workspace, batch) for batch in batches]
+    remove_stale_files(workspace, NAME, batches, voices, "*")
     store = ShardStore(workspace.shards)
+    tables = _tables(config, workspace, store.index, batches)
     lists = {split: _make_list(config, workspace, store, split, tables[split]) for split in LISTED}
     out = fresh_directory(workspace.mixtures)
     if config.noise.folder:
@@ -215,15 +219,34 @@ def finish(
     return StageReport(stage=NAME, counts=Counts.of(outcomes), facts=report_facts(tables, lists))
 
 
-def _rows_of_speakers(rows: Sequence[IndexRow], speakers: Sequence[str]) -> Sequence[IndexRow]:
+def _open_index(workspace: Workspace) -> Index:
+    from avsep.shards.store import ShardStore
+
+    return ShardStore(workspace.shards).index
+
+
+def _numbers_of_speakers(index: Index, speakers: Sequence[str]) -> NDArray[np.int64]:
+    """The numbers of the rows of some speakers; all rows when empty."""
+    import numpy as np
+
     if not speakers:
-        return rows
-    if unknown := sorted(set(speakers) - {row.speaker for row in rows}):
+        return np.arange(len(index))
+    numbers = {speaker: index.positions("speaker", speaker) for speaker in speakers}
+    if unknown := sorted(speaker for speaker, found in numbers.items() if not len(found)):
         raise CheckError(f"mix.speakers names {', '.join(unknown)}, who has no sample.")
-    return [row for row in rows if row.speaker in set(speakers)]
+    return np.sort(np.concatenate(list(numbers.values())))
+
+
+def _chosen(index: Index, numbers: NDArray[np.int64]) -> Iterator[tuple[int, IndexRow]]:
+    """The rows of an index with these numbers, which rise."""
+    if len(numbers) == len(index):
+        yield from enumerate(index)
+    else:
+        yield from ((number, index[number]) for number in numbers.tolist())
 
 
 def _workers(config: MixConfig, num_samples: int) -> int:
+    """The number of processes, for a set of so many samples: one pool measures all batches."""
     if config.workers is not None:
         return config.workers
     useful = min(default_workers(), num_samples // SAMPLES_PER_WORKER)
@@ -231,16 +254,19 @@ def _workers(config: MixConfig, num_samples: int) -> int:
 
 
 def _tables(
-    config: MixConfig, workspace: Workspace, batches: Sequence[Batch]
+    config: MixConfig, workspace: Workspace, index: Index, batches: Sequence[Batch]
 ) -> dict[str, VoiceTable]:
     """The measured voices of each split, checked for what the lists and the training need."""
+    import numpy as np
+
     from avsep.mixing.splits import check_splits, split_tables
     from avsep.mixing.training import check_enough
-    from avsep.mixing.voices import read_voices
+    from avsep.mixing.voices import Voices, read_voices
 
     tables = split_tables(
-        [voice for batch in batches for voice in read_voices(_voices_path(workspace, batch))],
-        [row for batch in batches for row in batch.rows],
+        Voices.joined([read_voices(voices_path(workspace, batch)) for batch in batches]),
+        index,
+        np.fromiter((number for batch in batches for number in batch.rows), np.int64),
         {split: config.num_samples(split) for split in SPLITS},
         config.min_activity,
         grow_lists=config.grow_lists,
@@ -288,8 +314,9 @@ def _make_list(
         raise CheckError(f"mix: {error}") from error
 
 
-def _voices_path(workspace: Workspace, batch: Batch) -> Path:
-    return workspace.work(NAME) / f"{batch.name}-{batch.settings}.jsonl"
+def voices_path(workspace: Workspace, batch: Batch) -> Path:
+    """Where the measured voices of a batch lie."""
+    return workspace.work(NAME) / f"{batch.name}-{batch.settings}.parquet"
 
 
 STAGE = Stage(NAME, MixConfig, plan, work, finish)

@@ -95,7 +95,7 @@ def plan(config: TrainSettings, workspace: Workspace) -> list[Batch]:
     spec = MODELS[config.model]
     inputs = {
         workspace.shards / "manifest.json": "extract",
-        workspace.mixtures / "train.json": "mix",
+        workspace.mixtures / "train.parquet": "mix",
         workspace.mixtures / "val.jsonl": "mix",
     }
     for needed in spec.needs:
@@ -109,7 +109,7 @@ def plan(config: TrainSettings, workspace: Workspace) -> list[Batch]:
             " missing."
         )
     read_training(
-        workspace.mixtures / "train.json",
+        workspace.mixtures / "train.parquet",
         ShardStore(workspace.shards).audio,
         num_samples=config.of_model.fit.num_frames * SAMPLES_PER_FRAME,
     )
@@ -162,7 +162,7 @@ def train_here(config: TrainSettings, workspace: Workspace, directory: Path) -> 
     data = Mixtures(
         store=store,
         draw=read_training(
-            workspace.mixtures / "train.json",
+            workspace.mixtures / "train.parquet",
             store.audio,
             num_samples=section.fit.num_frames * SAMPLES_PER_FRAME,
         ),

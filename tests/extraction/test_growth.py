@@ -116,7 +116,7 @@ def test_ten_clips_more_than_two_hundred_leave_all_shards_and_lists_alone(projec
     assert new == {f"{split}-b001-000000.tar" for split in ("train", "val", "test")}
     for name in ("val.jsonl", "test.jsonl"):
         assert then[name] == first[name]
-    assert then["train.json"] != first["train.json"]
+    assert then["train.parquet"] != first["train.parquet"]
     assert verify_set(project.workspace.shards) == []
     difference = compare_sets(copy, project.workspace.shards)
     assert difference.shards.is_growth

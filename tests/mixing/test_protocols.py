@@ -1,4 +1,5 @@
 import hashlib
+import json
 import math
 import pickle
 import time
@@ -7,6 +8,8 @@ from dataclasses import asdict, replace
 from functools import cache
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from avsep.errors import CheckError
@@ -16,7 +19,13 @@ from avsep.mixing.hash_random import HashRandom
 from avsep.mixing.protocols import draw_list, draw_training, relative_db
 from avsep.mixing.recipes import read_recipes, write_recipes
 from avsep.mixing.render import PEAK_LIMIT, render
-from avsep.mixing.training import TrainingDraw, TrainingList, read_training, write_training
+from avsep.mixing.training import (
+    TrainingDraw,
+    TrainingList,
+    read_training,
+    read_training_list,
+    write_training,
+)
 from avsep.mixing.voices import Voice, VoiceTable, find_activity, window_starts
 
 WINDOW = 32_000  # 2 s
@@ -340,21 +349,122 @@ def training_list(**changes) -> TrainingList:
 
 
 def test_training_file_draws_the_same_mixtures(tmp_path):
-    write_training(tmp_path / "train.json", training_list())
-    draw = read_training(tmp_path / "train.json", AUDIO.__getitem__)
+    write_training(tmp_path / "train.parquet", training_list())
+    draw = read_training(tmp_path / "train.parquet", AUDIO.__getitem__)
     assert draw.draw(2, 3) == draw_training(TABLE, 5, 2, 3)
     assert draw(3) == draw.draw(0, 3)
     assert pickle.loads(pickle.dumps(draw))(3) == draw(3)
-    shorter = read_training(tmp_path / "train.json", AUDIO.__getitem__, num_samples=16_000)
+    shorter = read_training(tmp_path / "train.parquet", AUDIO.__getitem__, num_samples=16_000)
     assert shorter(0).num_samples == 16_000
 
 
 def test_training_file_of_another_protocol_or_without_pairs_is_refused(tmp_path):
-    write_json(tmp_path / "train.json", asdict(training_list()) | {"version": 2})
+    path = tmp_path / "train.parquet"
+    with pytest.raises(CheckError, match="is missing"):
+        read_training(path, AUDIO.__getitem__)
+    write_training(path, training_list())
+    settings = json.loads(pq.read_schema(path).metadata[b"avsep"])
+    rewrite(path, settings | {"version": 2})
     with pytest.raises(CheckError, match="run the stage `mix` again"):
-        read_training(tmp_path / "train.json", AUDIO.__getitem__)
-    write_json(tmp_path / "train.json", {"seed": 1})
-    with pytest.raises(CheckError, match="is damaged"):
-        read_training(tmp_path / "train.json", AUDIO.__getitem__)
+        read_training(path, AUDIO.__getitem__)
+    for damaged in ({"seed": 1}, [], settings | {"seed": "x"}, settings | {"voices": []}):
+        rewrite(path, damaged)
+        with pytest.raises(CheckError, match="is damaged"):
+            read_training(path, AUDIO.__getitem__)
     with pytest.raises(CheckError, match="add speakers"):
         TrainingDraw(training_list(voices=()), AUDIO.__getitem__)
+
+
+def rewrite(path, settings, **columns) -> None:
+    """Write a training file with other settings in its metadata, or with other columns."""
+    table = pq.read_table(path)
+    for name, values in columns.items():
+        number = table.schema.get_field_index(name)
+        field = table.schema.field(number)
+        table = table.set_column(number, field, pa.array(values, field.type))
+    metadata = {b"avsep": dump_json(settings).encode()} if settings is not None else None
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+
+
+def test_damaged_training_file_is_one_sentence_and_never_a_wrong_mixture(tmp_path):
+    path = tmp_path / "train.parquet"
+    write_training(path, training_list())
+    intact = path.read_bytes()
+    settings = json.loads(pq.read_schema(path).metadata[b"avsep"])
+    for runs in ([5, 2], [1, 3, 2, 4], [0, 99], [-1, 3], [1]):
+        rewrite(path, settings, active=[[0, 50]] * (len(VOICES) - 1) + [runs])
+        with pytest.raises(CheckError, match="not sorted, or not within"):
+            read_training(path, AUDIO.__getitem__)
+        path.write_bytes(intact)
+    rewrite(path, settings, active=[[0, 50], [1, 60]] * (len(VOICES) // 2))  # as it should be
+    assert read_training(path, AUDIO.__getitem__)(0).num_samples == WINDOW
+    rewrite(path, None)
+    with pytest.raises(CheckError, match=r"is not a train\.parquet"):
+        read_training(path, AUDIO.__getitem__)
+    for content in (b"", intact[: len(intact) // 2], b"{}"):
+        path.write_bytes(content)
+        with pytest.raises(CheckError, match="damaged"):
+            read_training(path, AUDIO.__getitem__)
+    pq.write_table(pa.table({"key": ["a"]}), path)
+    with pytest.raises(CheckError, match="other columns"):
+        read_training(path, AUDIO.__getitem__)
+
+
+def test_file_of_an_earlier_version_is_named(tmp_path):
+    (tmp_path / "train.json").write_text("{}")
+    with pytest.raises(CheckError, match=r"train\.json was written by an earlier version"):
+        read_training(tmp_path / "train.parquet", AUDIO.__getitem__)
+
+
+def test_recipes_are_those_of_voices_as_objects(tmp_path):
+    """As they were drawn from `train.json`: a table of sorted lists of voices."""
+
+    class Lists:
+        def __init__(self, voices, num_samples, min_activity):
+            self.num_samples, self.has_pairs = num_samples, True
+            self.frames, self.min_activity = num_samples // 640, min_activity
+            self.found = {}
+            for made in sorted(voices, key=lambda one: (one.speaker, one.key)):
+                if math.isfinite(made.level_dbfs) and len(self.starts(made)):
+                    self.found.setdefault(made.speaker, []).append(made)
+            self.speakers = tuple(self.found)
+
+        def voices_of(self, speaker):
+            return self.found[speaker]
+
+        def starts(self, made):
+            if made.num_frames < self.frames:
+                return []
+            speech = np.zeros(made.num_frames, int)
+            for first, last in made.active:
+                speech[first:last] = 1
+            needed = math.ceil(self.min_activity * self.frames - 1e-9)
+            starts = range(made.num_frames - self.frames + 1)
+            return [s for s in starts if speech[s : s + self.frames].sum() >= needed]
+
+    rng = np.random.default_rng(0)
+    voices = []
+    for number in range(60):
+        length = int(rng.integers(10, 90))
+        edges = np.sort(rng.integers(0, length + 1, 2 * int(rng.integers(0, 6))))
+        runs = tuple((int(a), int(b)) for a, b in edges.reshape(-1, 2))
+        level = -math.inf if number % 9 == 0 else -20.0 - number
+        made = voice("s2-0", num_frames=length, active=runs, level_dbfs=level)
+        speaker = f"S{number % 7}"
+        voices.append(replace(made, key=f"{speaker}-{number}", speaker=speaker, group=speaker))
+    write_training(tmp_path / "train.parquet", training_list(voices=voices))
+    for frames in (1, 9, 30, 50):
+        for share in (0.0, 0.3, 0.9):
+            wanted = Lists(voices, 640 * frames, share)
+            listed = training_list(voices=read_voices_of(tmp_path), min_activity=share)
+            table = VoiceTable(listed.voices, 640 * frames, share)
+            assert table.speakers == wanted.speakers
+            assert [v.key for v in table.voices] == [v.key for s in wanted.speakers
+                                                     for v in wanted.voices_of(s)]  # fmt: skip
+            if table.has_pairs:
+                for index in range(20):
+                    assert draw_training(table, 1, 2, index) == draw_training(wanted, 1, 2, index)
+
+
+def read_voices_of(folder):
+    return read_training_list(folder / "train.parquet").voices

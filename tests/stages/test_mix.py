@@ -111,14 +111,19 @@ def test_lists_training_table_and_summary_are_written(workspace):
     report = run_stage("mix", workspace, config=CONFIG)
     assert report.counts.done == 18
     assert report.facts["test mixtures"] == 8
-    assert sorted(outputs(workspace)) == ["summary.json", "test.jsonl", "train.json", "val.jsonl"]
+    assert sorted(outputs(workspace)) == [
+        "summary.json",
+        "test.jsonl",
+        "train.parquet",
+        "val.jsonl",
+    ]
     for split, samples, count in (("val", 6_400, 6), ("test", 16_000, 8)):
         recipes = read_recipes(workspace.mixtures / f"{split}.jsonl")
         assert len(recipes) == count
         assert {recipe.num_samples for recipe in recipes} == {samples}
         for recipe in recipes:
             assert {SPLITS[source.speaker] for source in recipe.sources} == {split}
-    draw = read_training(workspace.mixtures / "train.json", sounds(workspace))
+    draw = read_training(workspace.mixtures / "train.parquet", sounds(workspace))
     assert draw(0).num_samples == 12_800
     assert {SPLITS[s.speaker] for n in range(20) for s in draw(n).sources} == {"train"}
     summary = read_json(workspace.mixtures / "summary.json")
@@ -131,7 +136,7 @@ def test_lists_training_table_and_summary_are_written(workspace):
 def test_recipes_render_from_the_shards(workspace):
     run_stage("mix", workspace, config=CONFIG)
     store = ShardStore(workspace.shards)
-    draw = read_training(workspace.mixtures / "train.json", sounds(workspace))
+    draw = read_training(workspace.mixtures / "train.parquet", sounds(workspace))
     listed = read_recipes(workspace.mixtures / "test.jsonl")
     for recipe in [*listed, *(draw(number) for number in range(5))]:
         rendered = render(recipe, store.audio)
@@ -229,7 +234,7 @@ def test_split_with_one_speaker_stops_the_stage_or_has_an_empty_list(workspace, 
     report = run_stage("mix", workspace, config=replace(CONFIG, require_all_splits=False))
     assert report.facts["without any pair to mix"] == "train, val, test"
     with pytest.raises(CheckError, match="add speakers"):
-        read_training(workspace.mixtures / "train.json", sounds(workspace))
+        read_training(workspace.mixtures / "train.parquet", sounds(workspace))
 
 
 def test_speaker_in_two_splits_is_refused_and_shared_groups_are_reported(workspace, samples):
@@ -257,7 +262,7 @@ def test_training_draws_by_the_protocol_of_the_lists_or_by_one_of_its_own(worksp
         run_stage("mix", workspace, config=config)
         listed = read_recipes(workspace.mixtures / "val.jsonl")
         assert {recipe.protocol for recipe in listed} == {"ctcnet-2mix"}
-        recipe = read_training(workspace.mixtures / "train.json", sounds(workspace))(0)
+        recipe = read_training(workspace.mixtures / "train.parquet", sounds(workspace))(0)
         assert recipe.protocol == name
         assert read_json(workspace.mixtures / "summary.json")["protocol"] == name
     with pytest.raises(CheckError, match="training by strict-3mix: no 3 voices"):

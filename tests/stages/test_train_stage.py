@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -175,10 +175,13 @@ def test_a_model_must_be_named():
 
 def test_an_empty_list_stops_before_the_training_with_one_sentence(workspace, tmp_path):
     space = make_workspace(tmp_path)
-    for file in ("val.jsonl", "train.json"):
-        whole = (space.mixtures / file).read_text()
-        empty = "" if file == "val.jsonl" else json.dumps({**json.loads(whole), "voices": []})
-        (space.mixtures / file).write_text(empty)
+    train_file = space.mixtures / "train.parquet"
+    for path, empty in (
+        (space.mixtures / "val.jsonl", lambda path: path.write_bytes(b"")),
+        (train_file, lambda path: pq.write_table(pq.read_table(path).slice(0, 0), path)),
+    ):
+        whole = path.read_bytes()
+        empty(path)
         with pytest.raises(CheckError, match=r"has no mixtures|give no mixture"):
             train.plan(config_of(workspace, "vovit-s1"), space)
-        (space.mixtures / file).write_text(whole)
+        path.write_bytes(whole)

@@ -37,7 +37,7 @@ def make_workspace(root, num_frames=50) -> Workspace:
         min_activity=0.2,
         voices=store.voices("train"),
     )
-    write_training(workspace.mixtures / "train.json", listed)
+    write_training(workspace.mixtures / "train.parquet", listed)
     write_recipes(workspace.mixtures / "val.jsonl", store.val(2, num_frames))
     return workspace
 

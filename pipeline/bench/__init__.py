@@ -1,0 +1,1 @@
+"""What the stages themselves cost, apart from media: measured on synthetic rows."""
