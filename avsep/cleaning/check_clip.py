@@ -6,7 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avsep.cleaning.config import Thresholds
 from avsep.cleaning.fingerprint import fingerprint
@@ -16,6 +16,9 @@ from avsep.cleaning.vad import silero_speech_share
 from avsep.errors import ItemError, Reason, State
 from avsep.raw_file import check_raw_file
 from avsep.schema import RATE_HZ, Clip, RawClip
+
+if TYPE_CHECKING:
+    from avsep.media.normalise import Readable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +47,15 @@ def check_clip(raw: RawClip, folder: Path, thresholds: Thresholds) -> ClipCheck:
     Raises:
         ItemError: the clip cannot be checked now: its file is missing, changed or unreadable.
     """
+    # Imported here, so that importing this module does not need PyAV.
+    from avsep.media.normalise import readable
+
     path = check_raw_file(raw, folder)
     facts: dict[str, Any] = {}
     try:
-        sound_sha256, packed = _examine(path, thresholds, facts)
+        with readable(path) as source:
+            sound_sha256, packed = _examine(source.path, thresholds, facts)
+            remark = _remark(source)
     except ItemError as error:
         if error.reason.state is State.FAILED:
             raise
@@ -55,16 +63,20 @@ def check_clip(raw: RawClip, folder: Path, thresholds: Thresholds) -> ClipCheck:
             **vars(raw), kept=False, reason=str(error.reason), message=error.message, **facts
         )
         return ClipCheck(clip=clip)
-    clip = Clip(**vars(raw), kept=True, message=_remark(path), **facts)
+    clip = Clip(**vars(raw), kept=True, message=remark, **facts)
     return ClipCheck(clip=clip, sound_sha256=sound_sha256, fingerprint=packed)
 
 
-def _remark(path: Path) -> str:
+def _remark(source: Readable) -> str:
     """What to know of a clip that is kept."""
     from avsep.media.mono import single_channel
 
-    only = single_channel(path)
-    return "" if only is None else f"its channels cancel out; only channel {only + 1} is used."
+    remarks = []
+    if source.note:
+        remarks.append(f"it was normalised with ffmpeg: {source.note}.")
+    if (only := single_channel(source.path)) is not None:
+        remarks.append(f"its channels cancel out; only channel {only + 1} is used.")
+    return " ".join(remarks)
 
 
 def _examine(path: Path, thresholds: Thresholds, facts: dict[str, Any]) -> tuple[str, str]:
@@ -81,7 +93,6 @@ def _examine(path: Path, thresholds: Thresholds, facts: dict[str, Any]) -> tuple
     Raises:
         ItemError: the clip is dropped, or its file cannot be read.
     """
-    # Imported here, so that importing this module does not need PyAV.
     from avsep.media.decode import read_audio
     from avsep.media.probe import probe
     from avsep.media.sampling import sample_grey, spread_times

@@ -137,6 +137,8 @@ def _stream(separator: Separator, path: Path, output: Path | None, *, as_json: b
 
     target = output or default_output(path)
     made = separate_live(separator, path, target, show_progress)
+    for sentence in made.notes:
+        print(f"avsep: {sentence}", file=sys.stderr)
     if as_json:
         facts = {
             "voices": [str(voice) for voice in made.voices],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,9 +65,13 @@ def encoded_samples(
         ItemError: the clip shows no face for long enough, or the file cannot be decoded.
     """
     from avsep.faces.timing import StepTimer
+    from avsep.media.normalise import readable
 
     timer = timer or StepTimer()
-    samples = clip_samples(path, clip, config, timer, left_out)
+    with ExitStack() as stack:
+        with timer.step("decode"):
+            source = stack.enter_context(readable(path))
+        samples = clip_samples(source.path, clip, config, timer, left_out)
     encoded = []
     for sample in samples:
         with timer.step("encode"):

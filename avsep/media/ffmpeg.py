@@ -1,4 +1,4 @@
-"""Cut, repair and mux files with the ffmpeg binary; PyAV does everything else.
+"""Read files that PyAV cannot read straight with the ffmpeg binary; PyAV does everything else.
 
 ffmpeg-python builds the commands. They run as argument lists, on local files only, with a timeout,
 a checked exit status and a limited error text.
@@ -6,22 +6,25 @@ a checked exit status and a limited error text.
 
 from __future__ import annotations
 
-import contextlib
+import math
 import os
 import shutil
 import subprocess
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from avsep.errors import ItemError, Reason, UsageError
 from avsep.files import atomic_path
-from avsep.media.container import FORMATS
+from avsep.media.container import FORMATS, MAX_DURATION_S
 
 DEFAULT_TIMEOUT_S = 600.0
+MAX_BYTES = 8 << 30  # of a file that ffmpeg writes
 STDERR_LIMIT_BYTES = 300
 
-_PROTOCOLS = "file,pipe"
+_PROTOCOLS = "file"
 _GLOBAL = ("-nostdin", "-hide_banner", "-loglevel", "error", "-y")
 # No versions, dates or tags of the source in the file: the same input gives the same bytes.
 _PLAIN_OUTPUT: dict[str, Any] = {
@@ -32,17 +35,38 @@ _PLAIN_OUTPUT: dict[str, Any] = {
     "threads": 1,
 }
 _ENCODING: dict[str, Any] = {
+    "f": "matroska",
+    "t": MAX_DURATION_S,
+    "fs": MAX_BYTES,
     "c:v": "libx264",
     "crf": 18,
-    "preset": "fast",
+    "preset": "veryfast",
+    "bf": 0,
+    "g": 12,
+    "sc_threshold": 0,
     # The AVX-512 code of x264 gives different bytes in each run.
     "x264-params": "cpu-independent=1",
     "pix_fmt": "yuv420p",
     # Pictures keep their time stamps; the default would move them onto a grid.
     "enc_time_base:v": "1/90000",
-    "c:a": "aac",
-    "b:a": "192k",
+    "fps_mode": "vfr",
+    "c:a": "pcm_s16le",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """A file for ffmpeg.
+
+    Attributes:
+        path: path of the file.
+        video: index of the stream of pictures.
+        audio: index of the stream of sound.
+    """
+
+    path: Path
+    video: int
+    audio: int
 
 
 def binary() -> str:
@@ -71,65 +95,61 @@ def binary() -> str:
         ) from error
 
 
-def cut(
-    src: Path, dst: Path, start_s: float, end_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S
+def remake(
+    inputs: Sequence[Input],
+    dst: Path,
+    size: tuple[int, int],
+    *,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Write the span from `start_s` to `end_s` (seconds from the start of the file) to `dst`.
+    """Decode files with ffmpeg and write them, one after the other, as one file to `dst`.
 
-    The span is encoded again (H.264, AAC), so that it starts exactly there and not at the key
-    picture before.
+    Pictures are H.264 and keep their time stamps, sound is not compressed, and the container is
+    Matroska, whatever the name of `dst`. ffmpeg guesses what PyAV takes as it is written: stamps
+    that are wrong, and the distance of sound and pictures within each file.
 
-    Raises:
-        ItemError: ffmpeg cannot read the file or takes too long.
-        ValueError: the span is empty or negative.
-    """
-    if not 0 <= start_s < end_s:
-        raise ValueError(f"the span is {start_s} to {end_s} s; it needs 0 <= start < end.")
-    source = _input(src, ss=f"{start_s:.6f}", t=f"{end_s - start_s:.6f}")
-    with atomic_path(dst) as temporary:
-        _run(_output([source], temporary, _ENCODING), src, timeout_s)
-
-
-def repair(src: Path, dst: Path, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
-    """Repair a damaged file: copy its packets or, if that does not help, encode it again.
-
-    Returns:
-        `copied` where new time stamps and a new index were enough, otherwise `encoded`.
+    Args:
+        inputs: the files, with the streams to take.
+        dst: path of the file to write.
+        size: width and height that pictures of several files are brought to, in pixels.
+        timeout_s: longest time that ffmpeg may take, in seconds.
 
     Raises:
-        ItemError: nothing can be recovered, or ffmpeg takes too long.
+        ItemError: ffmpeg cannot read a file, takes too long, or writes too much.
     """
-    tolerant: dict[str, Any] = {"fflags": "+genpts+discardcorrupt", "err_detect": "ignore_err"}
-    with atomic_path(dst) as temporary:
-        with contextlib.suppress(ItemError):
-            _run(_output([_input(src, **tolerant)], temporary, {"c": "copy"}), src, timeout_s)
-            if _decodes(temporary, timeout_s):
-                return "copied"
-        _run(_output([_input(src, **tolerant)], temporary, _ENCODING), src, timeout_s)
-        return "encoded"
-
-
-def mux(video: Path, audio: Path, dst: Path, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-    """Combine the video of one file with the sound of another; the video is copied.
-
-    Raises:
-        ItemError: ffmpeg cannot read a file or takes too long.
-    """
-    inputs = [_input(video)["v:0"], _input(audio, audio=True)["a:0"]]
-    options = {"c:v": "copy", "c:a": "aac", "b:a": "192k"}
-    with atomic_path(dst) as temporary:
-        _run(_output(inputs, temporary, options), video, timeout_s)
-
-
-def _input(path: Path, *, audio: bool = False, **options: Any) -> Any:
     import ffmpeg
 
-    formats = FORMATS + (",wav,flac,mp3,aac" if audio else "")
+    sources = [_input(one.path) for one in inputs]
+    streams = [
+        source[str(index)] for one, source in zip(inputs, sources, strict=True)
+        for index in (one.video, one.audio)
+    ]  # fmt: skip
+    if len(inputs) > 1:
+        width, height = size
+        for place in range(0, len(streams), 2):
+            fitted = streams[place].filter(
+                "scale", width, height, force_original_aspect_ratio="decrease"
+            )
+            streams[place] = fitted.filter("pad", width, height, -1, -1).filter("setsar", 1)
+        node = ffmpeg.concat(*streams, v=1, a=1).node
+        streams = [node[0], node[1]]
+    with atomic_path(dst) as temporary:
+        _run(_output(streams, temporary, _ENCODING), inputs[0].path, timeout_s)
+        if temporary.stat().st_size >= MAX_BYTES:
+            raise ItemError(
+                Reason.TOO_LONG, f"normalised, it is larger than {MAX_BYTES >> 30} GiB."
+            )
+
+
+def _input(path: Path) -> Any:
+    import ffmpeg
+
     return ffmpeg.input(
         f"file:{path.absolute()}",
         protocol_whitelist=_PROTOCOLS,
-        format_whitelist=formats,
-        **options,
+        format_whitelist=FORMATS,
+        fflags="+genpts+discardcorrupt",
+        err_detect="ignore_err",
     )
 
 
@@ -139,22 +159,10 @@ def _output(inputs: list[Any], path: Path, options: dict[str, Any]) -> Any:
     return ffmpeg.output(*inputs, f"file:{path.absolute()}", **(_PLAIN_OUTPUT | options))
 
 
-def _decodes(path: Path, timeout_s: float) -> bool:
-    """Whether every packet of a file decodes without an error."""
-    import ffmpeg
-
-    check = ffmpeg.output(_input(path, err_detect="explode"), "-", f="null")
-    try:
-        return not _run(check.global_args("-xerror"), path, timeout_s)
-    except ItemError as error:
-        if error.reason is Reason.TIMED_OUT:
-            raise
-        return False
-
-
-def _run(stream: Any, source: Path, timeout_s: float) -> str:
-    """Run a command; returns the end of its error text."""
-    command = [str(part) for part in stream.global_args(*_GLOBAL).compile(cmd=binary())]
+def _run(stream: Any, source: Path, timeout_s: float) -> None:
+    # It ends by itself too, should this process be killed.
+    limits = ("-timelimit", f"{math.ceil(timeout_s)}")
+    command = [str(part) for part in stream.global_args(*_GLOBAL, *limits).compile(cmd=binary())]
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
@@ -171,7 +179,6 @@ def _run(stream: Any, source: Path, timeout_s: float) -> str:
         text = tail.text()
     if status != 0:
         raise ItemError(Reason.UNDECODABLE, f"ffmpeg ended with {status} on {source.name}: {text}")
-    return text
 
 
 class _Tail:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from avsep.media.container import (
     open_local,
     packets,
 )
+from avsep.media.glued import file_starts
 from avsep.media.joints import Shifts, StreamScan, join
 
 if TYPE_CHECKING:
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 
 # Formats that are read from the first byte to the last, without an index at the end.
 _SEQUENTIAL = ("mpegts", "mpeg", "flv", "matroska,webm", "asf", "ogg")
-_MOVIES = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name for MP4 and its kin
-_MAX_BOXES = 10_000  # that are looked at in such a file
 _MAX_UNREAD_SHARE = 0.1  # of the bytes at the end of such a file
 _SIZED_PICTURES = 12  # key pictures whose size is looked at
 _TRIED_PACKETS = 100  # per stream, where there are several to choose from
@@ -43,12 +43,15 @@ class Survey:
         largest: width and height of the largest pictures where their size changes; None where it
             does not.
         shifts: what to add to the time stamps of each stream, by its index.
+        in_order: whether the stamps of the pictures never go back in the file, though the codec
+            may reorder them: they may be those of the order of decoding.
     """
 
     video: int | None
     audio: int | None
     largest: tuple[int, int] | None = None
     shifts: dict[int, Shifts] = field(default_factory=dict)
+    in_order: bool = False
 
 
 def survey(path: Path) -> Survey:
@@ -73,16 +76,18 @@ def _survey(path: Path, mtime_ns: int, size: int) -> Survey:
         scans = {stream.index: StreamScan(stream.index, _noun(stream)) for stream in chosen}
         read = 0  # bytes of the file
         keys: list[int] = []  # numbers of the key pictures within the video
+        shown = -math.inf  # the latest stamp of the pictures
+        in_order = video is not None and bool(video.codec_context.has_b_frames)  # type: ignore[attr-defined]
         for place, packet in enumerate(packets(container, chosen)):
             read = max(read, (packet.pos or 0) + packet.size)
             scan = scans[packet.stream.index]
             if packet.stream is video and packet.is_keyframe and packet.size:
                 keys.append(scan.count)
+            if in_order and packet.stream is video and packet.pts is not None:
+                in_order, shown = packet.pts > shown, packet.pts
             scan.add(packet, place, [other for other in scans.values() if other is not scan])
-        if chosen and container.format.name in _SEQUENTIAL:
-            _check_rest(path, read)
-        if container.format.name == _MOVIES:
-            _check_one_movie(path)
+        if chosen:
+            _check_rest(path, container.format.name, read)
         shifts = join(list(scans.values()))
         for scan in scans.values():
             _check_length(scan, shifts.get(scan.index, Shifts()))
@@ -91,6 +96,7 @@ def _survey(path: Path, mtime_ns: int, size: int) -> Survey:
             audio=None if audio is None else audio.index,
             largest=None if video is None else _largest(path, video.index, keys),
             shifts=shifts,
+            in_order=in_order,
         )
 
 
@@ -118,49 +124,26 @@ def _largest(path: Path, index: int, keys: list[int]) -> tuple[int, int] | None:
     return max(sizes, key=lambda size: size[0] * size[1]) if len(sizes) > 1 else None
 
 
-def _check_rest(path: Path, read: int) -> None:
+def _check_rest(path: Path, format_name: str, read: int) -> None:
     """Refuse a file of which FFmpeg only reads the first part: what follows is another file.
 
     Recorders that reserve their file leave zeros at its end, which are no loss.
     """
     size = path.stat().st_size
-    if size - read <= _MAX_UNREAD_SHARE * size:
-        return
-    with path.open("rb") as file:
-        file.seek(read)
-        rest = file.read(1 << 16)
-    if rest.count(0) > 0.99 * len(rest):
-        return
+    starts = file_starts(path, format_name, read)
+    if not starts:
+        if format_name not in _SEQUENTIAL or size - read <= _MAX_UNREAD_SHARE * size:
+            return
+        with path.open("rb") as file:
+            file.seek(read)
+            rest = file.read(1 << 16)
+        if rest.count(0) > 0.99 * len(rest):
+            return
     raise ItemError(
         Reason.UNDECODABLE,
-        f"only the first {read / size:.0%} of it can be read; what follows is in other streams or"
-        " another file.",
+        f"only the first {(min([read, *starts])) / size:.0%} of it can be read; what follows is in"
+        " other streams or another file.",
     )
-
-
-def _check_one_movie(path: Path) -> None:
-    """Refuse an MP4 with a second movie behind the first, which is the only one that is read."""
-    movies = end = 0
-    with path.open("rb") as file:
-        for _ in range(_MAX_BOXES):
-            file.seek(end)
-            head = file.read(16)
-            if len(head) < 8:
-                return
-            size = int.from_bytes(head[:4], "big")
-            if size == 1:  # the size is in the next eight bytes
-                size = int.from_bytes(head[8:], "big")
-            if size < 8:  # 0 for the rest of the file; less is no box
-                return
-            movies += head[4:8] == b"moov"
-            if movies > 1:
-                share = end / path.stat().st_size
-                raise ItemError(
-                    Reason.UNDECODABLE,
-                    f"only the first {share:.0%} of it can be read; what follows is another video."
-                    " Join them with a program, not byte by byte.",
-                )
-            end += size
 
 
 def _check_length(scan: StreamScan, shifts: Shifts) -> None:

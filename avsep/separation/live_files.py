@@ -16,7 +16,7 @@ from avsep.progress import StepProgress
 from avsep.schema import FPS, RATE_HZ, SAMPLES_PER_FRAME
 from avsep.separation.folder import output_folder
 from avsep.separation.live import LiveChunk, LiveSeparator
-from avsep.separation.recording import check_not_silent
+from avsep.separation.recording import check_not_silent, normalised, normalised_note
 from avsep.separation.separator import Separator
 from avsep.separation.sounds import open_wav
 
@@ -27,11 +27,13 @@ class LiveResult:
 
     Attributes:
         voices: the WAV files, one per speaker.
+        notes: what a user should know of the recording, one sentence each.
         latency_s: longest time from a sample to its voice, without the time of the work.
         real_time_factor: seconds of work per second of recording.
     """
 
     voices: tuple[Path, ...]
+    notes: tuple[str, ...]
     latency_s: float
     real_time_factor: float
 
@@ -46,11 +48,11 @@ def separate_live(
         CheckError: the file has no sound, no picture or no face, or is damaged.
     """
     live = separator.live()
-    with output_folder(target) as folder:
+    with output_folder(target) as folder, normalised(path) as source:
         with _Voices(folder) as voices:
             total = 0
             try:
-                total = _run(live, path, voices, progress)
+                total = _run(live, source.path, voices, progress)
             except ItemError as error:
                 raise as_command_error(path, error) from error
             voices.fill(total)
@@ -59,6 +61,7 @@ def separate_live(
             raise CheckError(f"no face is visible in {path.name}; voices are separated by faces.")
     return LiveResult(
         voices=tuple(target / name for name in names),
+        notes=(normalised_note(path, source),) if source.note else (),
         latency_s=live.latency_s,
         real_time_factor=live.real_time_factor,
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from avsep.errors import CheckError, ItemError, UsageError, as_command_error
 from avsep.faces.pictures import ArrayPicture, Picture
 from avsep.schema import FPS, RATE_HZ, SAMPLES_PER_FRAME
 from avsep.separation.disk_array import DiskArray
+
+if TYPE_CHECKING:
+    from avsep.media.normalise import Readable
 
 # Mono, stereo, and the surround layouts whose centre channel carries the speech. The meaning of
 # three or four channels differs from file to file.
@@ -150,6 +154,38 @@ class FileRecording:
             )
         except ItemError as error:
             raise as_command_error(self._path, error) from error
+
+
+@contextmanager
+def opened_recording(path: Path, folder: Path) -> Iterator[FileRecording]:
+    """A media file, normalised first where it cannot be decoded as it is.
+
+    Raises:
+        UsageError, CheckError: see `FileRecording`; normalising it takes too long or too much room.
+    """
+    with normalised(path, folder) as source:
+        recording = FileRecording(source.path, folder)
+        if source.note:
+            recording.notes += (normalised_note(path, source),)
+        yield recording
+
+
+@contextmanager
+def normalised(path: Path, folder: Path | None = None) -> Iterator[Readable]:
+    """As `avsep.media.normalise.readable`, with the errors that end a command."""
+    from avsep.media.normalise import readable
+
+    with ExitStack() as stack:
+        try:
+            source = stack.enter_context(readable(path, folder))
+        except ItemError as error:
+            raise as_command_error(path, error) from error
+        yield source
+
+
+def normalised_note(path: Path, source: Readable) -> str:
+    """What to tell about a file that was normalised."""
+    return f"{path.name} was normalised with ffmpeg before it was decoded: {source.note}."
 
 
 class ArrayRecording:

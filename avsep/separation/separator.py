@@ -30,6 +30,7 @@ from avsep.separation.recording import (
     FileRecording,
     Recording,
     checked_path,
+    opened_recording,
 )
 from avsep.separation.sounds import Pcm, leveled, write_residual, write_voice
 from avsep.separation.speakers import Speaker, find_speakers
@@ -153,7 +154,12 @@ class Separator:
 
     def _separate_file(self, path: Path, folder: Path, progress: StepProgress) -> Separation:
         work = fresh_directory(folder / "work")
-        recording = FileRecording(path, work)
+        with opened_recording(path, work) as recording:
+            return self._separate_recording(recording, folder, work, progress)
+
+    def _separate_recording(
+        self, recording: FileRecording, folder: Path, work: Path, progress: StepProgress
+    ) -> Separation:
         speakers, left_out, voices = self._voices(recording, work, progress)
         sounds = [leveled(voice) for voice in voices]
         for speaker, sound in zip(speakers, sounds, strict=True):

@@ -24,13 +24,14 @@ def ffmpeg(*arguments) -> None:
 
 def part(path, mark_s: float, *, sound_s: float = 3.0, picture_s: float = 3.0, **changes):
     """A clip with a flash and a click at `mark_s`."""
-    codecs = {"video_codec": "mpeg2video", "audio_codec": "mp2"} if path.suffix == ".mpg" else {}
+    codecs = {"video_options": {"g": "25", "bf": "2"}}
+    if path.suffix == ".mpg":
+        codecs = {"video_codec": "mpeg2video", "audio_codec": "mp2"}
     return make_clip(
         path,
         pictures=flash_pictures(round(picture_s * 25), round(mark_s * 25)),
         audio=click_audio(sound_s, mark_s, 48_000),
         rate_hz=48_000,
-        video_options={} if codecs else {"g": "25", "bf": "2"},
         **(codecs | changes),
     )
 
