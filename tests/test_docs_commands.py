@@ -21,6 +21,7 @@ SCENARIOS = "tests/scenarios"
 RUN_BY = {
     "avsep audit": "tests/mixing/test_audit.py",
     "avsep bench models": "tests/bench/test_bench_models.py",
+    "avsep convert-landmarks": "tests/faces/test_imported_landmarks.py",
     "avsep doctor": "tests/test_docs_commands.py",
     "avsep down": f"{SCENARIOS}/scheduled_runs.py",
     "avsep export": "tests/exporting/test_exports.py",

@@ -37,7 +37,7 @@ ALLOWED = {
     "exporting": "media mixing shards",
     "web": "reporting separation",
     "bench": "corpora evaluation extraction faces media models separation shards training",
-    "cli": "bench corpora exporting mixing models reporting separation shards web weights",
+    "cli": "bench corpora exporting faces mixing models reporting separation shards web weights",
 }
 
 

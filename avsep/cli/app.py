@@ -11,6 +11,7 @@ from avsep.cli.audit import audit
 from avsep.cli.bench import bench_app
 from avsep.cli.export import export
 from avsep.cli.fetch import fetch
+from avsep.cli.landmarks import convert_landmarks
 from avsep.cli.project import ProjectGroup
 from avsep.cli.results import results
 from avsep.cli.separate import separate
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (audit, export, fetch, inspect, results, separate, verify, web):
+for command in (audit, convert_landmarks, export, fetch, inspect, results, separate, verify, web):
     app.command()(command)
 app.add_typer(bench_app, name="bench")
 app.add_typer(shards_app, name="shards")

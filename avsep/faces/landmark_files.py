@@ -2,138 +2,88 @@
 
 The files are pickles of a list with one entry per frame: (68, 2) in pixels of the clip's picture,
 or None where no face was found; some have `{"facial_landmarks": ...}` as entries. Unpickling can
-run any code, so this reader only accepts lists, numbers, texts and numeric arrays.
+run any code, so `plain_pickle` reads them. `write_npy` keeps the same in the format of numpy,
+which holds nothing but numbers.
 """
 
 from __future__ import annotations
 
-import codecs
-import io
 import math
-import pickle
-import re
+import stat
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from avsep.errors import ItemError, Reason
+from avsep.faces.plain_pickle import Numbers, load_plain
+from avsep.files import atomic_path
 from avsep.schema import NUM_LANDMARKS
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SUFFIXES = (".npy", ".pkl")
 MAX_BYTES = 512 << 20
-_NUMBER = re.compile(r"[<>|=]?[biuf][1248]")
 MAX_FRAMES = 4 * 3600 * 25
 
 
 def read_landmarks(path: Path) -> list[np.ndarray | None]:
-    """The landmarks of each frame of a clip.
+    """The landmarks of each frame of a clip, from a `.npy` of `write_npy` or a pickle.
 
     Returns:
         For each frame (68, 2) float32 in pixels, or None where no face was found.
 
     Raises:
-        ItemError: the file is missing, too large, or not such a list.
+        ItemError: the file is missing, not a plain file, too large, or not such a list.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise ItemError(Reason.BAD_ANNOTATION, f"{path.name} is not a plain file.")
+        if facts.st_size > MAX_BYTES:
             raise ItemError(Reason.BAD_ANNOTATION, f"{path.name} is larger than {MAX_BYTES} bytes.")
-        content = path.read_bytes()
+        if path.suffix == ".npy":
+            return _from_npy(path)
+        frames = load_plain(path.read_bytes())
+        if not isinstance(frames, list) or len(frames) > MAX_FRAMES:
+            raise ValueError("it is not a list of frames")
+        return [_points(frame) for frame in frames]
     except FileNotFoundError as error:
         raise ItemError(Reason.FILE_MISSING, f"the landmark file {path} is missing.") from error
     except OSError as error:
         raise ItemError(Reason.UNREADABLE, f"{path}: {error.strerror}.") from error
-    try:
-        frames = load_plain(content)
-        if not isinstance(frames, list) or len(frames) > MAX_FRAMES:
-            raise ValueError("it is not a list of frames")
-        return [_points(frame) for frame in frames]
-    except Exception as error:  # a damaged pickle can raise anything
+    except (ValueError, OverflowError) as error:
         raise ItemError(Reason.BAD_ANNOTATION, f"{path.name}: {error}.") from error
 
 
-def load_plain(content: bytes) -> Any:
-    """Unpickle lists, dicts, numbers, texts and numeric arrays.
-
-    Raises:
-        pickle.UnpicklingError: the content names anything else.
-    """
-    # No persistent ids and no out-of-band buffers: only what is in the bytes.
-    return _PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Knows the parts of numeric numpy arrays, and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The object of a name that a numeric array needs."""
-        known = _KNOWN.get((module.replace("numpy._core", "numpy.core"), name))
-        if known is None:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which is not allowed")
-        return known
+def write_npy(path: Path, frames: Sequence[NDArray[np.float32] | None]) -> None:
+    """Write landmarks as (frames, 68, 2) float32, NaN where no face was found; atomic."""
+    points = np.full((len(frames), NUM_LANDMARKS, 2), np.nan, np.float32)
+    for number, frame in enumerate(frames):
+        if frame is not None:
+            points[number] = frame
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        np.lib.format.write_array(handle, points, version=(1, 0), allow_pickle=False)
 
 
-class _Shell(np.ndarray):
-    """An array before its content is set; refuses arrays of objects, which could be anything."""
-
-    def __new__(cls) -> _Shell:
-        return super().__new__(cls, (0,), np.uint8)
-
-    def __setstate__(self, state: Any) -> None:
-        version, shape, dtype, by_columns, raw = state
-        content = raw.encode("latin1") if isinstance(raw, str) else raw  # of Python 2
-        _check(content, dtype, shape)
-        super().__setstate__((version, shape, dtype, by_columns, content))
-
-
-def _array(_kind: Any, _shape: Any, _code: Any) -> _Shell:
-    """Replaces numpy's `_reconstruct`, which would allocate any shape."""
-    return _Shell()
-
-
-def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    """Replaces numpy's `_frombuffer`, of protocol 5."""
-    _check(raw, dtype, shape)
-    return np.frombuffer(raw, dtype).reshape(shape, order="F" if order == "F" else "C")
-
-
-def _check(raw: Any, dtype: Any, shape: Any) -> None:
-    """Raise unless the bytes are those of a numeric array of the given type and shape."""
-    if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf":
-        raise pickle.UnpicklingError("an array in it is not numeric")
-    if not isinstance(raw, bytes | bytearray) or not isinstance(shape, tuple):
-        raise pickle.UnpicklingError("an array in it has no bytes or no shape")
-    if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != len(raw):
-        raise pickle.UnpicklingError("the size of an array in it does not match its bytes")
-
-
-def _dtype(code: Any, _align: Any = False, _copy: Any = False) -> np.dtype[Any]:
-    if not isinstance(code, str) or not _NUMBER.fullmatch(code):
-        raise pickle.UnpicklingError("an array in it is not numeric")
-    # A copy: the pickle sets the byte order afterwards, which must not change numpy's own type.
-    return np.dtype(code, align=False, copy=True)
-
-
-def _scalar(dtype: np.dtype[Any], raw: bytes | str = b"") -> Any:
-    content = raw.encode("latin1") if isinstance(raw, str) else raw
-    _check(content, dtype, ())
-    return np.frombuffer(content, dtype)[0]
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """Replaces `_codecs.encode`, for bytes in pickles of Python 2 and protocol 2."""
-    if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError("it has bytes in an unknown encoding")
-    return codecs.latin_1_encode(text)[0]
-
-
-_KNOWN: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): _array,
-    ("numpy.core.multiarray", "scalar"): _scalar,
-    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): _dtype,
-    ("_codecs", "encode"): _encode,
-}
+def _from_npy(path: Path) -> list[np.ndarray | None]:
+    with path.open("rb") as handle:
+        version = np.lib.format.read_magic(handle)
+        if version != (1, 0):
+            raise ValueError(f"it has version {version} of the format, not 1.0")
+        shape, by_columns, kind = np.lib.format.read_array_header_1_0(handle)
+        if by_columns or kind != np.float32 or shape[1:] != (NUM_LANDMARKS, 2):
+            raise ValueError(f"it holds {kind} of shape {shape}, not float32 (frames, 68, 2)")
+        size = shape[0] * NUM_LANDMARKS * 2 * kind.itemsize
+        if shape[0] > MAX_FRAMES or path.stat().st_size != handle.tell() + size:
+            raise ValueError(f"its size is not that of {shape[0]} frames")
+        points = np.frombuffer(handle.read(size), kind).reshape(shape)
+    found = np.isfinite(points).all(axis=(1, 2))
+    if not (found | np.isnan(points).all(axis=(1, 2))).all():
+        raise ValueError("a frame has points that are not finite numbers")
+    return [frame if known else None for frame, known in zip(points, found, strict=True)]
 
 
 def _points(frame: Any) -> np.ndarray | None:
@@ -141,9 +91,28 @@ def _points(frame: Any) -> np.ndarray | None:
         frame = frame.get("facial_landmarks")
     if frame is None:
         return None
-    points = np.asarray(frame)
+    points = frame.array() if isinstance(frame, Numbers) else _from_lists(frame)
     if points.shape[:1] != (NUM_LANDMARKS,) or points.ndim != 2 or points.shape[1] not in (2, 3):
         raise ValueError(f"a frame has points of shape {points.shape}, not (68, 2)")
     if points.dtype.kind not in "fiu" or not np.isfinite(points).all():
         raise ValueError("a frame has points that are not finite numbers")
     return np.array(points[:, :2], np.float32)
+
+
+def _from_lists(frame: Any) -> np.ndarray:
+    """Points that are lists of numbers or of arrays; nested deeper, they could grow at will."""
+    if not isinstance(frame, list | tuple) or len(frame) != NUM_LANDMARKS:
+        raise ValueError("a frame is not an array of (68, 2)")
+    rows = [point.array().tolist() if isinstance(point, Numbers) else point for point in frame]
+    for row in rows:
+        if not isinstance(row, list | tuple) or len(row) not in (2, 3):
+            raise ValueError("a frame is not an array of (68, 2)")
+    values = [[_number(value) for value in row] for row in rows]
+    return np.asarray(values, np.float64)
+
+
+def _number(value: Any) -> float:
+    value = value.array().tolist() if isinstance(value, Numbers) else value
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError("a frame has points that are not finite numbers")
+    return float(value)

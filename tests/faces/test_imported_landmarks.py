@@ -3,12 +3,16 @@ import pickle
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from avsep.errors import ItemError, Reason, UsageError
+from avsep.cli.app import app
+from avsep.cli.landmarks import convert_landmarks
+from avsep.errors import CheckError, ItemError, Reason, UsageError
 from avsep.faces.backends.imported import ImportedLandmarks, open_imported
 from avsep.faces.config import FacesConfig
 from avsep.faces.extraction import extract_faces
-from avsep.faces.landmark_files import load_plain, read_landmarks
+from avsep.faces.landmark_files import read_landmarks, write_npy
+from avsep.faces.plain_pickle import PlainPickleError, load_plain
 from avsep.schema import Clip
 from tests.support.clip_maker import raw_clip
 
@@ -92,7 +96,7 @@ def test_only_the_names_of_numeric_arrays_are_known():
         b"cos\nsystem\n.",
         b"cnumpy\nfromfile\n.",
     ):
-        with pytest.raises(pickle.UnpicklingError, match="is not allowed"):
+        with pytest.raises(PlainPickleError, match="is not allowed"):
             load_plain(name)
 
 
@@ -132,3 +136,43 @@ def test_the_file_of_a_clip_is_found_by_its_name_in_the_corpus(tmp_path):
     assert caught.value.reason is Reason.FILE_MISSING
     with pytest.raises(UsageError, match=r"backend_options\.root"):
         open_imported({}, clip, 50)
+
+
+def test_published_files_become_npy_with_the_same_points(tmp_path, capsys):
+    source, out = tmp_path / "pkl", tmp_path / "npy"
+    path = source / "dev" / "id00012" / "00001.pkl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(pickle.dumps(track(30, missing=(4,))))
+    words = ["convert-landmarks", str(source), "--out", str(out)]
+    assert CliRunner().invoke(app, words).output == f"{out}: 1 landmark files.\n"
+    npy = out / "dev" / "id00012" / "00001.npy"
+    for one, other in zip(read_landmarks(path), read_landmarks(npy), strict=True):
+        if one is None:
+            assert other is None
+        else:
+            np.testing.assert_array_equal(one, other)
+    (source / "bad.pkl").write_bytes(b"no")
+    with pytest.raises(CheckError, match="1 of 2 landmark files"):
+        convert_landmarks(source, out)
+    assert "bad.pkl: it " in capsys.readouterr().err
+
+
+def test_a_npy_that_is_not_such_landmarks_is_named(tmp_path):
+    path = tmp_path / "x.npy"
+    good = np.zeros((3, 68, 2), np.float32)
+    objects = np.array([object()], object)
+    half = good.copy()
+    half[1, 5] = np.nan
+    for array in (good.astype(np.float64), good[:, :5], np.asfortranarray(good), half, objects):
+        np.save(path, array, allow_pickle=True)
+        with pytest.raises(ItemError) as caught:
+            read_landmarks(path)
+        assert caught.value.reason is Reason.BAD_ANNOTATION
+    write_npy(path, [None, good[0]])
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ItemError, match="its size is not that of 2 frames"):
+        read_landmarks(path)
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 68, 2), }\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(ItemError, match="its size is not"):
+        read_landmarks(path)

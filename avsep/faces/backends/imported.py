@@ -15,7 +15,7 @@ import numpy as np
 from avsep.errors import ItemError, Reason, UsageError
 from avsep.faces.backends import Detection, Estimate, Region
 from avsep.faces.geometry import face_boxes
-from avsep.faces.landmark_files import read_landmarks
+from avsep.faces.landmark_files import SUFFIXES, read_landmarks
 from avsep.schema import FPS
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def open_imported(options: Mapping[str, Any], clip: Clip, num_frames: int) -> Im
             f"the corpus {clip.corpus} has no original names, which landmark files are found by.",
         )
     root = checked_root(options)
-    places = [root / f"{place.format(origin=clip.origin)}.pkl" for place in _PLACES]
+    names = [place.format(origin=clip.origin) for place in _PLACES]
+    places = [root / f"{name}{suffix}" for name in names for suffix in SUFFIXES]
     path = next((place for place in places if place.is_file()), places[0])
     points = read_landmarks(path)
     # The picture that is shown at the clip's start, as `media.decode.read_frames` chooses it.
