@@ -112,8 +112,11 @@ def _member(block: bytes, offset: int, last: str) -> Member:
     except (tarfile.TarError, UnicodeDecodeError) as error:
         raise ValueError(f"damaged {last}: {error}.") from error
     match = _NAME.fullmatch(info.name)
-    if not info.isreg() or match is None:
+    # Not `isreg`: to tarfile, sparse files and others of old kinds are regular too.
+    if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or match is None:
         raise ValueError(f"{info.name!r} {last} is not a member of a sample.")
+    if info.size < 0:  # a size in base 256 has a sign
+        raise ValueError(f"damaged {last}: {info.name} has {info.size} bytes.")
     return Member(match[1], match[2], offset, info.size)
 
 
@@ -146,11 +149,15 @@ def open_member(path: Path, member: Member) -> Iterator[Callable[[int, int | Non
         OSError: the file cannot be opened.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    total = os.fstat(descriptor).st_size
 
     def read_part(start: int, size: int | None) -> bytes:
         size = member.size - start if size is None else size
-        content = os.pread(descriptor, size, member.offset + start)
-        if len(content) != size or not 0 <= start <= start + size <= member.size:
+        end = member.offset + start + size
+        # Asked first: a header may give gigabytes, which reading would reserve.
+        is_here = 0 <= start <= start + size <= member.size and end <= total
+        content = os.pread(descriptor, size, member.offset + start) if is_here else b""
+        if not is_here or len(content) != size:
             raise ValueError(f"{path.name} is cut inside {member.key}.{member.suffix}.")
         return content
 
