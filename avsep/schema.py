@@ -19,7 +19,7 @@ SAMPLES_PER_FRAME = RATE_HZ // FPS  # 640, exactly
 NUM_LANDMARKS = 68  # iBUG order
 LIPS_SIZE = 96  # side of the stored mouth crop, in pixels
 ANALYSIS_SIZE = 224  # side of the frame that landmarks are stored in, in pixels
-SAMPLE_VERSION = 1  # of the shard members below
+SAMPLE_VERSION = 2  # of the shard members below
 
 SPLITS = ("train", "val", "test")
 Split = Literal["train", "val", "test"]
@@ -143,7 +143,7 @@ class Clip(RawClip):
 
 
 # How the landmarks of a frame were obtained.
-MISSING, DETECTED, INTERPOLATED = 0, 1, 2
+MISSING, DETECTED, INTERPOLATED, TURNED = 0, 1, 2, 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -156,13 +156,14 @@ class Landmarks:
 
     Attributes:
         points: (T, 68, 3) float16.
-        valid: (T,) uint8: 1 detected, 2 interpolated, 0 none.
+        valid: (T,) uint8: 1 detected, 2 interpolated, 0 none, 3 seen but turned so far away that
+            the landmarks are not exact.
         score: (T,) float16, confidence of the backend in 0..1.
         box: (T, 4) float32, the analysis square in the source picture: x, y, width, height over
             the picture's width and height.
         to_mean_face: (T, 2, 3) float32, affine from the analysis frame to the 256x256 frame of
             the mean face.
-        crop_xy: (T, 2) int16, upper left corner of the mouth crop in the 256x256 frame.
+        crop_xy: (T, 2) float32, upper left corner of the mouth crop in the 256x256 frame.
     """
 
     points: np.ndarray

@@ -32,6 +32,8 @@ class FacesConfig:
         same_face: least similarity (correlation of small colour patches, -1..1) of one face in two
             successive frames; below it the track is split, since another person took the place.
         resume_face: least similarity at which a face that comes back continues its old track.
+        max_yaw_deg: where the head is turned further to the side, frames are marked as turned, and
+            their landmarks do not count as detected; 90 for no limit.
         box_window: number of frames on each side over which the analysis square is smoothed.
         mouth_window: number of frames on each side over which the landmarks that place the mouth
             crop are averaged.
@@ -48,6 +50,7 @@ class FacesConfig:
     cut_distance: float = 0.4
     same_face: float = 0.5
     resume_face: float = 0.4
+    max_yaw_deg: float = 35.0
     box_window: int = 12
     mouth_window: int = 6
     roi_side_px: int = 320
@@ -57,6 +60,7 @@ class FacesConfig:
         check_at_least(self, 0, "max_faces", "max_gap", "box_window", "mouth_window")
         check_at_least(self, SMALLEST_DETECTED, "min_face_px")
         check_at_least(self, 192, "roi_side_px")  # below, the mouth crop would be blurred
+        check_range(self, 0, 90, "max_yaw_deg")
         check_range(self, -1, 1, "cut_distance", "same_face", "resume_face")
 
     def smallest_face(self, width: int, height: int) -> int:

@@ -118,7 +118,7 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
     Args:
         source: (..., N, 2).
-        target: (N, 2).
+        target: (N, 2), or (..., N, 2).
 
     Returns:
         (..., 2, 3) float64 affine matrices; equal source points give a scale of 0.

@@ -36,7 +36,7 @@ class Block:
         points: (n, 68, 3) float16, in the analysis frame.
         squares: (n, 3) float32, the analysis squares in source pixels: left, top, side.
         to_mean_face: (n, 2, 3) float32.
-        crop_xy: (n, 2) int16.
+        crop_xy: (n, 2) float32.
         lips: (n, 96, 96) uint8.
     """
 

@@ -8,22 +8,21 @@ from avsep.faces.geometry import apply
 from avsep.faces.ibug68 import (
     INNER_LIP_LOWER,
     INNER_LIP_UPPER,
-    LEFT_EYE_OUTER,
     MOUTH,
-    NOSE_TIP,
-    RIGHT_EYE_OUTER,
 )
-from avsep.schema import DETECTED, LIPS_SIZE, MISSING, SAMPLES_PER_FRAME, Landmarks
+from avsep.faces.pose import inter_ocular, yaw_degrees
+from avsep.schema import (
+    DETECTED,
+    INTERPOLATED,
+    LIPS_SIZE,
+    SAMPLES_PER_FRAME,
+    TURNED,
+    Landmarks,
+)
 
 MAX_LAG = 15  # frames
 MIN_FRAMES = 25  # with landmarks, below which a correlation means nothing
 LOUDNESS_RANGE_DB = 35.0  # anything this far below the loud parts counts as silence
-
-
-def inter_ocular(points: np.ndarray) -> np.ndarray:
-    """Distance of the outer eye corners, (T,), in the unit of `points` (T, 68, 2 or 3)."""
-    across = points[:, RIGHT_EYE_OUTER, :2] - points[:, LEFT_EYE_OUTER, :2]
-    return np.hypot(across[:, 0], across[:, 1])
 
 
 def mouth_opening(points: np.ndarray) -> np.ndarray:
@@ -38,26 +37,6 @@ def mouth_opening(points: np.ndarray) -> np.ndarray:
     return opening / max(float(np.median(inter_ocular(points))), 1e-6)
 
 
-def yaw_degrees(points: np.ndarray) -> np.ndarray:
-    """How far the head is turned sideways, (T,), in degrees, positive to the right of the picture.
-
-    With depth: from the direction of the line between the eyes. Without: from the distance of the
-    tip of the nose to the middle between the eyes, for a nose half as long as that line.
-
-    Args:
-        points: (T, 68, 3); z is 0 where there is no depth.
-    """
-    points = points.astype(np.float64)
-    right, left = points[:, RIGHT_EYE_OUTER], points[:, LEFT_EYE_OUTER]
-    if np.any(points[:, :, 2]):
-        # z grows towards the camera: turned to the picture's right, the eye there goes back.
-        return np.degrees(np.arctan2(right[:, 2] - left[:, 2], inter_ocular(points)))
-    across = (left - right)[:, :2]
-    length = np.maximum(np.hypot(across[:, 0], across[:, 1]), 1e-6)
-    aside = ((points[:, NOSE_TIP] - (left + right) / 2)[:, :2] * across).sum(axis=1) / length
-    return np.degrees(np.arctan2(aside, length / 2))
-
-
 def picture_scores(landmarks: Landmarks, face_px: float) -> dict[str, float]:
     """Scores of the video alone.
 
@@ -66,7 +45,8 @@ def picture_scores(landmarks: Landmarks, face_px: float) -> dict[str, float]:
         face_px: median side of the face box in the source, in pixels.
 
     Returns:
-        `missing_share`: share of frames in which the face was not detected;
+        `missing_share`: share of frames in which the face was not detected, or turned too far;
+        `turned_share`: share of frames in which it was turned too far;
         `longest_gap`: longest run of such frames;
         `jitter`: median second difference of the points relative to the inter-ocular distance;
         `yaw_p90_deg`: 90th percentile of the absolute yaw of the head;
@@ -76,15 +56,18 @@ def picture_scores(landmarks: Landmarks, face_px: float) -> dict[str, float]:
     """
     points = landmarks.points.astype(np.float64)
     detected = landmarks.valid == DETECTED
+    turned = landmarks.valid == TURNED
     seen = points[detected] if detected.any() else points
+    looked_at = points[detected | turned] if (detected | turned).any() else points
     mouth = apply(landmarks.to_mean_face.astype(np.float64), points[:, MOUTH, :2])
     mouth -= landmarks.crop_xy[:, None, :]
     outside = max(float(-mouth.min()), float(mouth.max()) - (LIPS_SIZE - 1), 0.0)
     scores = {
         "missing_share": 1.0 - float(detected.mean()),
+        "turned_share": float(turned.mean()),
         "longest_gap": float(_longest_run(~detected)),
         "jitter": _jitter(points, detected),
-        "yaw_p90_deg": float(np.percentile(np.abs(yaw_degrees(seen)), 90)),
+        "yaw_p90_deg": float(np.percentile(np.abs(yaw_degrees(looked_at)), 90)),
         "face_px": face_px,
         "mouth_outside_px": outside,
         "mouth_opening_variance": float(np.var(mouth_opening(seen))),
@@ -119,7 +102,8 @@ def sound_scores(landmarks: Landmarks, audio: np.ndarray) -> dict[str, float]:
         `mouth_sound_best_r`: highest correlation over lags of up to 15 frames, where frames without
             a counterpart count as 0;
         `mouth_sound_lag`: that lag in frames, positive where the sound comes after the video.
-        All are 0 where the mouth or the sound never changes, or with fewer than 25 frames.
+        All are 0 where the mouth or the sound never changes, or with fewer than 25 frames whose
+        landmarks are exact.
 
     Raises:
         ValueError: the sound does not have 640 samples per frame.
@@ -130,7 +114,9 @@ def sound_scores(landmarks: Landmarks, audio: np.ndarray) -> dict[str, float]:
             f"the sound has {len(audio)} samples for {len(opening)} frames;"
             f" it must have {SAMPLES_PER_FRAME} per frame."
         )
-    by_lag = _correlations(opening, loudness(audio), landmarks.valid != MISSING)
+    by_lag = _correlations(
+        opening, loudness(audio), np.isin(landmarks.valid, (DETECTED, INTERPOLATED))
+    )
     # The smaller shift wins a tie.
     best = max(sorted(by_lag, key=lambda lag: (abs(lag), lag)), key=lambda lag: by_lag[lag])
     return {

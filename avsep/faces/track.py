@@ -14,7 +14,8 @@ from avsep.faces.crops import GreyCrop
 from avsep.faces.cuts import Summary, distance, summary
 from avsep.faces.mouth_cropper import BLOCK, Block, MouthCropper
 from avsep.faces.pictures import ArrayPicture
-from avsep.schema import DETECTED, INTERPOLATED, MISSING, NUM_LANDMARKS
+from avsep.faces.pose import yaw_degrees
+from avsep.schema import DETECTED, INTERPOLATED, MISSING, NUM_LANDMARKS, TURNED
 
 SHOT_SCALE = 2.0  # side of the part watched for cuts, relative to the side of the face box
 EARLY_SIGHTINGS = 12  # sightings that make up the first appearance of a track
@@ -123,6 +124,7 @@ class FaceTrack:
         self.lost = 0
         self.first_box = sighting.box
         self._max_gap = config.max_gap
+        self._max_yaw_deg = config.max_yaw_deg
         self._limit = config.max_gap if config.long_gaps == "end" else HOLD_LIMIT
         self._points = np.empty((256, NUM_LANDMARKS, 3), np.float32)
         self._base = 0  # number of the frame in `_points[0]`, in the track
@@ -143,7 +145,8 @@ class FaceTrack:
     def add_sighting(self, sighting: Sighting) -> None:
         """Add a frame where the face is seen; a gap before it is filled."""
         self._fill_gap(sighting.points)
-        self._append(sighting.points, DETECTED, sighting.score)
+        turned = abs(float(yaw_degrees(sighting.points[None])[0])) > self._max_yaw_deg
+        self._append(sighting.points, TURNED if turned else DETECTED, sighting.score)
         self._sides.append(float(sighting.box[2]))
         self.region, self.box = sighting.region, sighting.box
         self._last_patch = sighting.patch

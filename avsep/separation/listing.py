@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from avsep.files import dump_json
-from avsep.schema import FPS, MISSING, RATE_HZ
+from avsep.schema import FPS, INTERPOLATED, MISSING, RATE_HZ, TURNED
 from avsep.separation.recording import Recording
 from avsep.separation.speakers import Speaker
 from avsep.separation.videos import scaled_boxes
@@ -89,7 +89,8 @@ def _write_frames(file: TextIO, recording: Recording, speaker: Speaker, scale: f
                     "time_s": round(start_s + frame / FPS, 3),
                     "box": [left, top, side, side],
                     "confidence": round(float(speaker.score[frame]), 3),
-                    "interpolated": int(speaker.valid[frame]) == 2,
+                    "interpolated": int(speaker.valid[frame]) == INTERPOLATED,
+                    "turned": int(speaker.valid[frame]) == TURNED,
                     "landmarks": [[round(float(x), 1), round(float(y), 1)] for x, y in face],
                 }
                 file.write(comma + dump_json(row, indent=None))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from avsep.schema import DETECTED
+from avsep.schema import DETECTED, TURNED
 from avsep.separation.track_linking import SpeakerTrack
 
 # Movement below which a face is still, relative to its size: STILL + STILL_PX / side in pixels.
@@ -28,7 +28,7 @@ def is_still(track: SpeakerTrack) -> bool:
         limit = STILL + STILL_PX / float(tracklet.first_box[2])
         for start in range(0, len(tracklet.valid), WINDOW // 2):
             span = slice(start, start + WINDOW)
-            seen = tracklet.valid[span] == DETECTED
+            seen = np.isin(tracklet.valid[span], (DETECTED, TURNED))
             points = tracklet.arrays.points[span][seen]
             if len(points) >= SHORTEST and movement(points) >= limit:
                 return False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from avsep.files import atomic_path, write_text
-from avsep.schema import DETECTED, FPS, INTERPOLATED, LIPS_SIZE, MISSING, RATE_HZ, Landmarks
+from avsep.schema import DETECTED, FPS, INTERPOLATED, LIPS_SIZE, MISSING, RATE_HZ, TURNED, Landmarks
 from avsep.shards.index import IndexRow
 from avsep.shards.store import ShardStore
 
@@ -24,7 +24,12 @@ TITLE_HEIGHT, WAVE_HEIGHT, GAP = 22, 64, 10  # in pixels
 SAMPLES_PER_SHEET = 8
 
 # red, green, blue
-_DOTS = {DETECTED: (40, 220, 60), INTERPOLATED: (255, 200, 0), MISSING: (255, 60, 60)}
+_DOTS = {
+    DETECTED: (40, 220, 60),
+    INTERPOLATED: (255, 200, 0),
+    MISSING: (255, 60, 60),
+    TURNED: (70, 150, 255),
+}
 _WAVE, _INK, _PAPER = (60, 90, 160), (20, 20, 20), 255
 
 _STYLE = (
@@ -36,7 +41,8 @@ _STYLE = (
 def inspect_set(directory: Path | str, out_dir: Path | str, *, limit: int = 24) -> list[Path]:
     """Write contact sheets (mouths with landmarks, waveforms) and a table of some samples.
 
-    Landmarks are green if detected, yellow if interpolated, and red in frames without a face.
+    Landmarks are green if detected, yellow if interpolated, blue on heads turned too far, and red
+    in frames without a face.
 
     Args:
         directory: folder of the set.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from avsep.schema import DETECTED, INTERPOLATED, MISSING, NUM_LANDMARKS, Landmarks
+from avsep.schema import DETECTED, INTERPOLATED, MISSING, NUM_LANDMARKS, TURNED, Landmarks
 
 MAX_BYTES = 1 << 28  # unpacked; two hours of video are 85 MB, so more is an attack or an error
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can store
@@ -21,7 +21,7 @@ FIELDS: dict[str, tuple[str, type[np.generic], tuple[int, ...]]] = {
     "score": ("score", np.float16, ()),
     "box": ("bbox", np.float32, (4,)),
     "to_mean_face": ("M", np.float32, (2, 3)),
-    "crop_xy": ("crop_xy", np.int16, (2,)),
+    "crop_xy": ("crop_xy", np.float32, (2,)),
 }
 
 
@@ -42,8 +42,8 @@ def check_landmarks(landmarks: Landmarks) -> int:
             )
         if not np.isfinite(values).all():
             raise ValueError(f"landmarks {name} holds a value that is not finite.")
-    if not np.isin(landmarks.valid, (MISSING, DETECTED, INTERPOLATED)).all():
-        raise ValueError("landmarks valid holds a value other than 0, 1 and 2.")
+    if not np.isin(landmarks.valid, (MISSING, DETECTED, INTERPOLATED, TURNED)).all():
+        raise ValueError("landmarks valid holds a value other than 0, 1, 2 and 3.")
     return num_frames
 
 
@@ -82,6 +82,8 @@ def decode_npz(content: bytes) -> Landmarks:
                 arrays[attribute] = np.lib.format.read_array(array, allow_pickle=False)
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError) as error:
         raise ValueError(f"the landmarks cannot be decoded: {error}") from error
+    if arrays["crop_xy"].dtype == np.int16:  # whole pixels, as in version 1 of the samples
+        arrays["crop_xy"] = arrays["crop_xy"].astype(np.float32)
     landmarks = Landmarks(**arrays)
     check_landmarks(landmarks)
     return landmarks

@@ -62,7 +62,7 @@ def drawn(one: Clip) -> Sample:
         score=np.ones(FRAMES, np.float16),
         box=np.zeros((FRAMES, 4), np.float32),
         to_mean_face=np.zeros((FRAMES, 2, 3), np.float32),
-        crop_xy=np.zeros((FRAMES, 2), np.int16),
+        crop_xy=np.zeros((FRAMES, 2), np.float32),
     )
     lips = np.zeros((FRAMES, 96, 96), np.uint8)
     return Sample(key=key, audio=audio, lips=lips, landmarks=landmarks, meta=meta)

@@ -50,7 +50,7 @@ def landmarks(points: np.ndarray, valid: np.ndarray | None = None) -> Landmarks:
         score=np.ones(frames, np.float16),
         box=np.zeros((frames, 4), np.float32),
         to_mean_face=to_mean,
-        crop_xy=np.full((frames, 2), 60, np.int16),
+        crop_xy=np.full((frames, 2), 60, np.float32),
     )
 
 

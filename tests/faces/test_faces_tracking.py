@@ -57,7 +57,7 @@ def test_two_faces_are_two_tracks_from_left_to_right() -> None:
         assert sample.landmarks.points.shape == (40, 68, 3)
         assert sample.landmarks.points.dtype == np.float16
         assert (sample.landmarks.valid == DETECTED).all()
-        assert sample.landmarks.crop_xy.dtype == np.int16
+        assert sample.landmarks.crop_xy.dtype == np.float32
         assert sample.landmarks.to_mean_face.dtype == np.float32
         assert sample.landmarks.box.dtype == np.float32
         assert sample.scores["other_face_share"] == 1.0

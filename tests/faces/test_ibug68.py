@@ -7,7 +7,7 @@ import pytest
 
 from avsep.faces.geometry import apply, similarity
 from avsep.faces.ibug68 import JAW, MEDIAPIPE_INDEX, MOUTH, NOSE_TIP, STABLE
-from avsep.faces.quality import inter_ocular
+from avsep.faces.pose import inter_ocular
 from tests.support.face_scene import GOLDEN
 
 # The point that a mirror makes of each point, from the drawing of the 68 points.

@@ -16,7 +16,7 @@ from avsep.faces.backends.task_file import DETECTOR, interpreter, read_models
 from avsep.faces.config import FacesConfig
 from avsep.faces.extraction import extract_faces
 from avsep.faces.ibug68 import MEDIAPIPE_INDEX
-from avsep.faces.quality import inter_ocular
+from avsep.faces.pose import inter_ocular
 from tests.support.face_scene import GOLDEN
 
 

@@ -52,7 +52,7 @@ def instant(job) -> ClipRecord:
     zeros = np.zeros(FRAMES, np.float16)
     landmarks = Landmarks(
         points=np.zeros((FRAMES, 68, 3), np.float16), valid=zeros.astype(np.uint8), score=zeros,
-        box=np.zeros((FRAMES, 4), np.float32), crop_xy=np.zeros((FRAMES, 2), np.int16),
+        box=np.zeros((FRAMES, 4), np.float32), crop_xy=np.zeros((FRAMES, 2), np.float32),
         to_mean_face=np.zeros((FRAMES, 2, 3), np.float32),
     )  # fmt: skip
     lips = np.zeros((FRAMES, 96, 96), np.uint8)

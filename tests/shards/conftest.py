@@ -42,7 +42,7 @@ def landmarks_like(frames: int, seed: int = 0) -> Landmarks:
         score=np.full(frames, 0.9, np.float16),
         box=generator.uniform(0, 1, (frames, 4)).astype(np.float32),
         to_mean_face=np.tile(np.array([[1.1, 0, 3], [0, 1.1, 5]], np.float32), (frames, 1, 1)),
-        crop_xy=np.full((frames, 2), 80, np.int16),
+        crop_xy=np.full((frames, 2), 80, np.float32),
     )
 
 

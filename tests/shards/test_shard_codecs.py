@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from avsep.media import pcm
+from avsep.schema import TURNED
 from avsep.shards import codecs, landmarks, lips
 
 
@@ -129,6 +130,25 @@ class TestLandmarks:
             assert getattr(decoded, attribute).dtype == expected.dtype
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:
                 np.testing.assert_array_equal(archive[name], expected)
+
+    def test_crops_in_whole_pixels_of_version_1_are_read(self, make_sample, monkeypatch):
+        original = make_sample().landmarks
+        corners = np.full((len(original.valid), 2), 81, np.int16)
+        fields = landmarks.FIELDS | {"crop_xy": ("crop_xy", np.int16, (2,))}
+        with monkeypatch.context() as before:
+            before.setattr(landmarks, "FIELDS", fields)
+            content = landmarks.encode_npz(replace(original, crop_xy=corners))
+        decoded = landmarks.decode_npz(content)
+        assert decoded.crop_xy.dtype == np.float32
+        np.testing.assert_array_equal(decoded.crop_xy, corners)
+
+    def test_marks_of_turned_heads_are_kept_and_unknown_marks_refused(self, make_sample):
+        original = make_sample().landmarks
+        marks = np.full_like(original.valid, TURNED)
+        decoded = landmarks.decode_npz(landmarks.encode_npz(replace(original, valid=marks)))
+        np.testing.assert_array_equal(decoded.valid, marks)
+        with pytest.raises(ValueError, match="valid holds a value other than"):
+            landmarks.encode_npz(replace(original, valid=marks + 1))
 
     def test_bytes_hold_no_time(self, make_sample):
         content = landmarks.encode_npz(make_sample().landmarks)

@@ -60,7 +60,7 @@ def sample(speaker: str, clip: int, **changes) -> Sample:
         score=np.zeros(frames, np.float16),
         box=np.zeros((frames, 4), np.float32),
         to_mean_face=np.zeros((frames, 2, 3), np.float32),
-        crop_xy=np.zeros((frames, 2), np.int16),
+        crop_xy=np.zeros((frames, 2), np.float32),
     )
     lips = np.zeros((frames, 96, 96), np.uint8)
     return Sample(key=key, audio=audio, lips=lips, landmarks=landmarks, meta=meta | changes)

@@ -65,7 +65,7 @@ def make_sample(number: int, split: str, num_frames: int = 40) -> Sample:
         score=ones,
         box=np.tile(np.array([0.2, 0.2, 0.6, 0.6], np.float32), (num_frames, 1)),
         to_mean_face=np.tile(np.eye(2, 3, dtype=np.float32), (num_frames, 1, 1)),
-        crop_xy=np.full((num_frames, 2), 80, np.int16),
+        crop_xy=np.full((num_frames, 2), 80, np.float32),
     )
     meta = {
         "audio_sha256": pcm_sha256(audio),

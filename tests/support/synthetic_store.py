@@ -130,7 +130,7 @@ def _clip(rng, pitch_hz, num_frames):
         score=np.ones(num_frames, np.float16),
         box=np.zeros((num_frames, 4), np.float32),
         to_mean_face=np.zeros((num_frames, 2, 3), np.float32),
-        crop_xy=np.zeros((num_frames, 2), np.int16),
+        crop_xy=np.zeros((num_frames, 2), np.float32),
     )
     return (
         np.rint(audio * 32767).astype(np.int16),

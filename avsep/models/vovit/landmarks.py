@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from avsep.models.vovit.registration import misfit
+from avsep.schema import MISSING, TURNED
 
 # Mirrored, shuffled or normalised points give 0.85 or more. Points without depth or a face of half
 # the size give less than 0.5.
@@ -61,10 +62,13 @@ def check_order(points_BFV3: Tensor, mean_face_V3: Tensor) -> None:
 
 
 def lost_frames(points_BFVD: Tensor, valid_BF: Tensor | None = None) -> Tensor:
-    """(B, F) bool: frames without a face, where valid = 0 or points are all zero or not finite."""
+    """(B, F) bool: frames without exact landmarks.
+
+    There, valid is 0 (no face) or 3 (turned too far), or the points are all zero or not finite.
+    """
     flat = points_BFVD.flatten(2)
     lost = (flat == 0).all(-1) | ~flat.isfinite().all(-1)
-    return lost if valid_BF is None else lost | (valid_BF == 0)
+    return lost if valid_BF is None else lost | (valid_BF == MISSING) | (valid_BF == TURNED)
 
 
 def fill_gaps(points_BFVD: Tensor, lost_BF: Tensor, resting_VD: Tensor) -> Tensor:

@@ -198,7 +198,7 @@ class VoViT(nn.Module):
         Args:
             mixture: (B, N) at 16,384 Hz.
             landmarks: (B, F, 68, D) in pixels, at 25 frames per second over the same time.
-            valid: (B, F), 0 where a frame has no face; None if lost frames are all zero.
+            valid: (B, F) as `schema.Landmarks.valid`; None if lost frames are all zero.
             peak: normalise by the peak of each chunk (`item`), or by that of all (`batch`).
             overlap_frames: minimum overlap of neighbouring chunks, in landmark frames.
             max_batch: number of chunks that go through the network at once.
