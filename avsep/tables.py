@@ -142,7 +142,9 @@ def _escaped(value: Any) -> Any:
     """A value whose texts all have an encoding."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
-    return [_escaped(part) for part in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):  # a map is a list of pairs, which must stay tuples
+        return type(value)(_escaped(part) for part in value)
+    return value
 
 
 def _to_arrow(value: Any) -> Any:

@@ -179,9 +179,10 @@ def test_parts_of_a_step_equal_the_whole(tmp_path, batch, accumulate, devices):
         torch.testing.assert_close(parts.state_dict()[name], value, rtol=1e-9, atol=1e-12)
 
 
-def test_a_finished_run_is_not_trained_again(unbroken):
+def test_a_finished_run_is_not_trained_again(unbroken, tmp_path):
     directory, whole = unbroken
-    again = run(directory)
+    shutil.copytree(directory, tmp_path, dirs_exist_ok=True)
+    again = run(tmp_path)
     assert again.steps_done == 12
     same_weights(again.model.state_dict(), whole.model.state_dict())
 
