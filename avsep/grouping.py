@@ -27,17 +27,3 @@ def connected_groups(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     for name, label in zip(names, labels, strict=True):
         first.setdefault(label, name)
     return {name: first[label] for name, label in zip(names, labels, strict=True)}
-
-
-def shared_speakers_note(speakers_and_splits: Iterable[tuple[str, str]]) -> str:
-    """A sentence about speakers who are in several splits; empty if there are none."""
-    splits: dict[str, set[str]] = {}
-    for speaker, split in speakers_and_splits:
-        splits.setdefault(speaker, set()).add(split)
-    shared = sorted(speaker for speaker, found in splits.items() if len(found) > 1)
-    if not shared:
-        return ""
-    return (
-        f"{len(shared)} of {len(splits)} speakers are in several splits (e.g. {shared[0]}), clip by"
-        " clip; results do not show how well new speakers are separated: add speakers, six or more"
-    )

@@ -157,6 +157,8 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     # bool is a subclass of int: `steps: true` must not become 1.
     if (isinstance(value, bool) and hint is not bool) or not isinstance(value, hint):
         raise UsageError(f"{where} must be of type {hint.__name__}, not {value!r}.")
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise UsageError(f"{where} is {value}; whole numbers have at most 64 bits.")
     if isinstance(value, str) and (found := _NOT_TEXT.search(value)):
         raise UsageError(f"{where} is {value!r}; {found[0]!r} in it is not a character of a text.")
     return value

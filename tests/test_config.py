@@ -54,6 +54,7 @@ def test_exponent_without_a_dot_is_a_number():
         ({}, "train lacks the key(s) steps"),
         ({"steps": True}, "train.steps must be of type int, not True"),
         ({"steps": "many"}, "train.steps must be of type int"),
+        ({"steps": 10**30}, "whole numbers have at most 64 bits"),
         ({"steps": 0}, "steps is 0; it must be at least 1"),
         ({"steps": 1, "inner_part": {"kind": "c"}}, "train.inner_part.kind is 'c'"),
         ({"steps": 1, "names": "x"}, "train.names must be a list"),
@@ -126,3 +127,28 @@ def test_a_model_is_named_exactly_where_a_stage_needs_one(stage, model, sentence
 def test_every_config_can_be_sent_to_another_process():
     for stage in STAGES.values():
         assert pickle.loads(pickle.dumps(stage.config())) == stage.config()
+
+
+def numbers(values, path=()):
+    """The places of all floats in nested settings."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from numbers(value, (*path, name))
+        elif isinstance(value, float):
+            yield (*path, name)
+
+
+def changed(values, path, value):
+    name, *rest = path
+    return values | {name: changed(values[name], rest, value) if rest else value}
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_number_of_the_settings_is_finite(stage, number):
+    config = STAGES[stage].config
+    values = as_values(config())
+    for path in numbers(values):
+        with pytest.raises(UsageError):
+            build(config, changed(values, path, number), stage)
+            pytest.fail(f"{stage}.{'.'.join(path)} takes {number}")

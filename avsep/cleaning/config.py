@@ -37,7 +37,7 @@ class Thresholds:
     speech: Literal["energy", "silero"] = "energy"
 
     def __post_init__(self) -> None:
-        check_positive(self, "min_duration_s", "max_apart_s")
+        check_positive(self, "min_duration_s", "max_duration_s", "max_apart_s")
         if not self.max_duration_s > self.min_duration_s:
             raise ValueError(
                 f"max_duration_s is {self.max_duration_s}; it must be above min_duration_s,"

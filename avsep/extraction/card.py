@@ -8,12 +8,12 @@ from pathlib import Path
 
 from avsep.errors import State
 from avsep.files import write_text
-from avsep.grouping import shared_speakers_note
 from avsep.markdown import markdown_table
 from avsep.outcome import Outcome
 from avsep.schema import FPS, SPLITS, Clip
 from avsep.shards.index import IndexRow
 from avsep.shards.manifest import CARD_NAME, FORMAT, FORMAT_VERSION, Manifest, batch_of
+from avsep.shared_speakers import shared_speakers_note
 
 
 def write_card(

@@ -9,6 +9,7 @@ from avsep.expression import Expression
 from avsep.validation import check_share
 
 MAX_SNR_DB = 60.0
+LISTED = ("val", "test")  # splits with fixed lists; training draws without end
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import csv
 import gzip
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -124,14 +124,6 @@ def read_genders(path: Path) -> tuple[dict[str, str], dict[str, str]]:
         {row[speaker]: row[gender] for row in rows[1:]},
         {row[speaker]: row[part] for row in rows[1:]},
     )
-
-
-def ctcnet_name(voices: Iterable[ListedVoice]) -> str:
-    """The file name that the CTCNet family gives a rendered mixture, without its suffix.
-
-    Levels have five significant digits in the name, and five decimals in the list.
-    """
-    return "_".join(f"{v.utterance}_{v.level_db:.{NAME_DIGITS}g}" for v in voices)
 
 
 def parse_utterance(name: str, level_db: float = 0.0) -> ListedVoice:

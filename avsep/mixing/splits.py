@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from avsep.errors import CheckError
+from avsep.mixing.config import LISTED
 from avsep.mixing.voices import Voices, VoiceTable
 from avsep.schema import SPLITS
 from avsep.shards.manifest import batch_of
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from avsep.shards.index import Index
-
-LISTED = ("val", "test")  # these have fixed lists; training draws without end
 
 
 def split_tables(

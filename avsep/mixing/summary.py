@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from avsep.grouping import shared_speakers_note
 from avsep.mixing.protocols import relative_db
 from avsep.mixing.splits import shared_between_splits
 from avsep.mixing.voices import VoiceTable
 from avsep.schema import FPS, RATE_HZ, MixtureRecipe
+from avsep.shared_speakers import shared_speakers_note
 
 
 def summarise_voices(table: VoiceTable) -> dict[str, Any]:

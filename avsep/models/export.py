@@ -32,7 +32,7 @@ def export(
     Args:
         task: the training, after its fit.
         directory: folder of the run.
-        config: what was asked for; kept in the card under `recipe`.
+        config: what was asked for; kept in the card under `training`.
         family: see `avsep.models.registry`.
         part: gives the part of the trained model that is exported.
         facts: further JSON-able entries of the card.
@@ -47,7 +47,7 @@ def export(
         "git_commit": git_commit(directory),
         "precision": task.precision.name,
         "metrics": {name: round(value, 6) for name, value in best.items()},
-        "recipe": as_values(config),
+        "training": as_values(config),
         **facts,
     }
     checkpoint.save(part(task.average.module), directory, card)

@@ -21,10 +21,10 @@ from avsep.corpora.journal import Journal
 from avsep.corpora.source_clip import FileInfo, SourceClip
 from avsep.errors import CheckError, ItemError, State
 from avsep.files import settings_hash, sha256_text
-from avsep.grouping import shared_speakers_note
 from avsep.outcome import Counts, Outcome
 from avsep.progress import Progress
 from avsep.schema import SPLITS, RawClip
+from avsep.shared_speakers import shared_speakers_note
 from avsep.tables import write_rows
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger

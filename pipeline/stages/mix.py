@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 from avsep.errors import CheckError, ItemError
 from avsep.files import fresh_directory, settings_hash, sha256_file
-from avsep.mixing.config import NoiseConfig, SelectionConfig
+from avsep.mixing.config import LISTED, NoiseConfig, SelectionConfig
 from avsep.outcome import Counts, Outcome
 from avsep.processes import default_workers, map_items
 from avsep.progress import Progress
 from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME, SPLITS
 from avsep.settings import as_values
-from avsep.validation import check_at_least, check_share
+from avsep.validation import check_at_least, check_positive, check_share
 from avsep.workspace import Workspace
 from pipeline.execution.markers import read_marker, remove_stale_files, write_marker
 from pipeline.execution.pool_settings import PoolSettings
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 NAME = "mix"
 VERSION = 2  # of the measurements; a new version measures every sample again
-LISTED = ("val", "test")
 ProtocolName = Literal["strict-2mix", "ctcnet-2mix", "muse-2mix", "visualvoice-2mix", "strict-3mix"]
 SAMPLES_PER_WORKER = 250  # fewer are measured before a process has started
 
@@ -92,6 +91,7 @@ class MixConfig(SelectionConfig, PoolSettings):
     def __post_init__(self) -> None:
         SelectionConfig.__post_init__(self)
         PoolSettings.__post_init__(self)
+        check_positive(self, *(f"{split}_seconds" for split in SPLITS))
         for split in SPLITS:
             self.num_samples(split)
         check_at_least(self, 0, "val_mixtures", "test_mixtures")
@@ -111,7 +111,7 @@ class MixConfig(SelectionConfig, PoolSettings):
         """
         seconds = getattr(self, f"{split}_seconds")
         num_samples = round(seconds * RATE_HZ)
-        if num_samples <= 0 or num_samples % SAMPLES_PER_FRAME:
+        if num_samples == 0 or num_samples % SAMPLES_PER_FRAME:
             raise ValueError(f"{split}_seconds is {seconds}; it must be a multiple of 0.04.")
         return num_samples
 

@@ -5,6 +5,7 @@ import shutil
 import wave
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from avsep.cli.app import app
 from avsep.errors import CheckError, UsageError
 from avsep.exporting import muse
+from avsep.exporting.iianet import file_name
 from avsep.media.pcm import decode_flac
 from avsep.mixing.recipes import read_recipes, write_recipes
 from avsep.mixing.render import render
@@ -216,3 +218,22 @@ def test_mixtures_of_other_samples_are_not_exported(workspace, tmp_path):
     found = CliRunner().invoke(app, [*words, "--root", str(tmp_path)]).exception
     assert isinstance(found, CheckError)
     assert f"was drawn from another {changed.key} than the shards hold" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("half_db", "in_name"),
+    [
+        (2.53196, "2.532"),
+        (0.06817, "0.06817"),
+        (2.80091, "2.8009"),
+        (0.7869, "0.7869"),
+        (4.0, "4"),
+        (0.00005, "5e-05"),
+    ],
+)
+def test_levels_in_the_names_of_mixtures_have_five_significant_digits(half_db, in_name):
+    sources = [SimpleNamespace(level_db=half_db, gain_db=0.0)]
+    sources += [SimpleNamespace(level_db=-half_db, gain_db=0.0)]
+    voices = [SimpleNamespace(name=name) for name in ("one", "other")]
+    mixture = SimpleNamespace(recipe=SimpleNamespace(sources=sources), voices=voices)
+    assert file_name(mixture) == f"one_{in_name}_other_-{in_name}"

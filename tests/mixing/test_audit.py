@@ -12,7 +12,6 @@ from avsep.mixing.audit import LEAKS, Listing, audit, read_listings
 from avsep.mixing.external_lists import (
     ListedMixture,
     ListedVoice,
-    ctcnet_name,
     parse_utterance,
     read_external_list,
     read_genders,
@@ -108,25 +107,6 @@ def test_ids_are_read_by_width_whatever_the_video_is_called():
     for name in ("id0681_55DIvP6cKYx_00145", "noise", "id06816__55DIvP6cKY_00145.wav"):
         with pytest.raises(ValueError, match="is not an utterance"):
             parse_utterance(name)
-
-
-@pytest.mark.parametrize(
-    ("listed", "in_name"),
-    [
-        ("2.53196", "2.532"),
-        ("0.06817", "0.06817"),
-        ("2.80091", "2.8009"),
-        ("0.7869", "0.7869"),
-        ("4.00000", "4"),
-        ("0.00005", "5e-05"),
-    ],
-)
-def test_levels_in_file_names_have_five_significant_digits(tmp_path, listed, in_name):
-    one, other = "6326553828952690654_00001", "6303167732026041278_00001"
-    path = tmp_path / "tt.scp"
-    path.write_text(f"/somewhere/else/{one}.wav {listed} ../x/{other}.wav -{listed}\n")
-    ((mixed,),) = read_external_list(path).values()
-    assert ctcnet_name(mixed.voices) == f"{one}_{in_name}_{other}_-{in_name}"
 
 
 def test_lists_of_muse_name_their_splits(tmp_path):

@@ -2,7 +2,7 @@ import hashlib
 import json
 import math
 import pickle
-import time
+import sys
 from collections import Counter
 from dataclasses import asdict, replace
 from functools import cache
@@ -232,11 +232,32 @@ def test_windows_of_recipes_are_frame_aligned_and_within_the_sample():
     assert len(starts) > 15
 
 
-def test_drawing_takes_less_than_a_millisecond():
-    training_recipes(10)
-    started = time.process_time()
-    training_recipes(200)
-    assert (time.process_time() - started) / 200 < 1e-3
+def test_drawing_costs_as_much_however_many_voices_there_are():
+    """Each training step draws: the work, counted in calls, must not grow with the corpus."""
+
+    def calls(voices):
+        table = VoiceTable(voices, WINDOW, 0.3)
+        draw_training(table, 0, 0, 0)  # what is computed once
+        count = 0
+
+        def counted(_frame, event, _argument):
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        sys.setprofile(counted)
+        try:
+            for index in range(1, 51):
+                draw_training(table, 0, 0, index)
+        finally:
+            sys.setprofile(None)
+        return count / 50
+
+    many = [
+        replace(made, key=f"{made.key}-{copy}", speaker=f"{made.speaker}-{copy}")
+        for made in VOICES
+        for copy in range(40)
+    ]
+    assert calls(many) < 2 * calls(VOICES) < 2_000
 
 
 # --- lists -------------------------------------------------------------------------------------

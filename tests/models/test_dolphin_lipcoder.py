@@ -1,10 +1,9 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
-from avsep.models.dolphin.distillation_targets import FeatureFolder, log_mel_targets
+from avsep.models.dolphin.distillation_targets import log_mel_targets
 from avsep.models.dolphin.lip_config import LipEncoderConfig, QuantiserConfig
 from avsep.models.dolphin.lip_decoder import LipDecoder
 from avsep.models.dolphin.lip_encoder import LipEncoder
@@ -150,14 +149,3 @@ def test_log_mel_targets_are_one_vector_per_video_frame():
     assert log_mel_targets(torch.zeros(1, 1280)).abs().max() == 0
     with pytest.raises(ValueError, match="whole video frames"):
         log_mel_targets(audio[:, :-1])
-
-
-def test_teacher_features_are_checked(tmp_path):
-    folder = FeatureFolder(tmp_path, size=4)
-    np.save(tmp_path / "good.npy", np.ones((5, 4), np.float16))
-    np.save(tmp_path / "short.npy", np.ones((4, 4), np.float32))
-    np.save(tmp_path / "nan.npy", np.full((5, 4), np.nan, np.float32))
-    assert folder.features("good", 5).dtype == np.float32
-    problems = folder.problems({"good": 5, "short": 5, "nan": 5, "absent": 5})
-    for problem, name in zip(problems, ("absent.npy", "nan.npy", "short.npy"), strict=True):
-        assert str(tmp_path / name) in problem

@@ -96,7 +96,7 @@ def test_all_models_train_in_their_order_and_again_to_the_same_bytes(workspace, 
         assert {"card.json", "model.safetensors", "log.csv", "metrics.json"} <= names
         assert not any(name.startswith("tensorboard") for name in names)
         assert (workspace.run(model) / "best.ckpt").exists()
-        assert checkpoint.load(workspace.run(model), family=family).card["recipe"]["fit"]
+        assert checkpoint.load(workspace.run(model), family=family).card["training"]["fit"]
     said = capsys.readouterr().out
     assert "vovit-s1: step 4, train loss" in said
 

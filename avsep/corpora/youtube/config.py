@@ -72,7 +72,7 @@ class YouTubeConfig:
         check_at_least(self, 1, "max_height", "max_megabytes", "at_once", "tries", "unknown_tries")
         check_at_least(self, 1, "burst", "max_pauses", "broken_after")
         check_positive(self, "max_duration_s", "rate_limit_mb_s", "max_pause_s", "socket_timeout_s")
-        check_at_least(self, 0, "retry_delay_s", "pause_s")
+        check_at_least(self, 0, "retry_delay_s", "pause_s", "aspect_tolerance")
         if not 0 <= self.sleep_s[0] <= self.sleep_s[1]:
             raise ValueError(f"sleep_s is {self.sleep_s}; it must be 0 <= shortest <= longest.")
         check_range(self, 1, 4, "box_scale")

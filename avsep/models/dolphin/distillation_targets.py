@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -65,47 +63,3 @@ def _mel_filters() -> Tensor:
     rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
     return torch.minimum(rising, falling).clamp_min(0).float()
-
-
-class FeatureFolder:
-    """Teacher features computed elsewhere: one `<key>.npy` per sample, (F, size) at 25 Hz.
-
-    Args:
-        folder: the folder with the files.
-        size: length of one vector; 1024 for AV-HuBERT Large.
-    """
-
-    def __init__(self, folder: Path, size: int = 1024) -> None:
-        self.folder = folder
-        self.size = size
-
-    def features(self, key: str, num_frames: int) -> np.ndarray:
-        """The features of a sample, (num_frames, size) float32.
-
-        Raises:
-            ValueError: the file is missing, not a plain array, of the wrong shape, or not finite.
-        """
-        path = self.folder / f"{key}.npy"
-        try:
-            values = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"teacher features {path} cannot be read: {error}") from error
-        if values.shape != (num_frames, self.size):
-            raise ValueError(
-                f"teacher features {path} are {values.shape}, not {(num_frames, self.size)}:"
-                " one vector per lip frame is needed, at 25 frames per second."
-            )
-        values = values.astype(np.float32)
-        if not np.isfinite(values).all():
-            raise ValueError(f"teacher features {path} hold NaN or infinite values.")
-        return values
-
-    def problems(self, frames_by_key: dict[str, int]) -> list[str]:
-        """One sentence per sample whose features are missing or do not fit."""
-        found: list[str] = []
-        for key, num_frames in sorted(frames_by_key.items()):
-            try:
-                self.features(key, num_frames)
-            except ValueError as error:
-                found.append(str(error))
-        return found

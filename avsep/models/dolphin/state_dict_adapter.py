@@ -50,9 +50,3 @@ def load_official(
     unused = unused_names(dolphin)
     _LOG.info("loaded %d entries; no output depends on %d of them.", len(state), len(unused))
     return dolphin.set_heat(heat).to(device).eval()
-
-
-def to_official(dolphin: Dolphin) -> dict[str, Tensor]:
-    """The state of `dolphin` under official names, in our shapes."""
-    state = dolphin.state_dict()
-    return {official: state[ours] for ours, official in official_names(dolphin).items()}

@@ -41,6 +41,9 @@ class LipCoderTrainConfig(ModelTrainConfig):
     )
     augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(crop=True, flip=0.5))
 
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "recon_weight", "commit_weight", "distill_weight")
+
 
 @dataclass(frozen=True, kw_only=True)
 class DolphinTrainConfig(ModelTrainConfig):
