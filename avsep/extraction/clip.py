@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from avsep.faces.tracking import Tracks
 
 SCORE_DIGITS = 5  # decimals of a stored score
-# Why faces are left out: more than `max_faces` at the same time, or smaller than `min_face_px`.
-OVER_LIMIT, TOO_SMALL = "over_limit", "too_small"
+# Why faces are left out: more than `max_faces` at the same time, smaller than `min_face_px`, or
+# never moving (without `keep_still`, in a clip with several faces).
+OVER_LIMIT, TOO_SMALL, STILL = "over_limit", "too_small", "still"
 
 
 def num_frames_of(clip: Clip) -> int:
@@ -89,7 +90,7 @@ def clip_samples(
 ) -> list[Sample]:
     """The samples of a clip, one per face track; see `encoded_samples` for arguments and errors."""
     from avsep.extraction.multi_voice import voice_doubts
-    from avsep.faces.extraction import track_faces, track_samples
+    from avsep.faces.extraction import track_faces, track_samples, without_still
     from avsep.media.decode import read_audio, read_pictures
 
     num_frames = num_frames_of(clip)
@@ -110,29 +111,41 @@ def clip_samples(
     else:
         backend = loaded_backend(config)
     tracks = track_faces(frames, config.faces, backend, timer)
+    faces, most_at_once = len(tracks.kept), tracks.most_at_once
+    if not config.faces.keep_still:
+        tracks = without_still(tracks)
+    still = faces - len(tracks.kept)
     if left_out is not None:
-        left_out.update({OVER_LIMIT: tracks.over_limit, TOO_SMALL: len(tracks.too_small)})
+        small = len(tracks.too_small)
+        left_out.update({OVER_LIMIT: tracks.over_limit, TOO_SMALL: small, STILL: still})
     if not tracks.kept:
-        raise no_sample(tracks, needed)
+        raise no_sample(tracks, needed, still)
     samples = track_samples(tracks)
     shared_frames = max(s.scores["other_face_share"] * s.num_frames for s in samples)
     doubts = voice_doubts([s.span for s in samples], shared_frames, audio)
     shared = {
         **clip_facts(clip),
-        **faces_facts(config, tracks.most_at_once),
+        **faces_facts(config, most_at_once),
         "multi_voice": bool(doubts),
     }
     shared["multi_voice_reasons"] = doubts
     return [_sample(number, track, audio, shared) for number, track in enumerate(samples)]
 
 
-def no_sample(tracks: Tracks, needed: int) -> ItemError:
+def no_sample(tracks: Tracks, needed: int, still: int = 0) -> ItemError:
     """Why a clip gives no sample.
 
     Args:
         tracks: the face tracks of the clip, all of them too short.
         needed: number of frames that the shortest sample has.
+        still: number of faces that were left out because they never move.
     """
+    if still:
+        return ItemError(
+            Reason.NO_FACE,
+            f"none of its {still} faces moves, as in photographs; extract.faces.keep_still uses"
+            " them.",
+        )
     spans, num_frames = tracks.spans, tracks.num_frames
     if not spans and tracks.too_small:
         return ItemError(

@@ -26,6 +26,8 @@ class FacesConfig:
         max_gap: longest loss of a face that is bridged by interpolation, in frames.
         long_gaps: `end`: a longer loss ends the track, and the face starts a new one when it
             comes back. `hold`: the track continues with the last landmarks, marked as missing.
+        keep_still: whether a face that never moves, as in a photograph, gives a sample even in a
+            clip with several faces.
         min_track_frames: shorter tracks are dropped.
         cut_distance: least difference of two successive pictures, or of the surroundings of a face
             in them, that counts as a cut, 0..1.
@@ -46,6 +48,7 @@ class FacesConfig:
     max_faces: int = 0
     max_gap: int = 25
     long_gaps: Literal["end", "hold"] = "end"
+    keep_still: bool = False
     min_track_frames: int = 25
     cut_distance: float = 0.4
     same_face: float = 0.5

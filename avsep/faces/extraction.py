@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from avsep.faces.backends import FaceBackend
 from avsep.faces.config import FacesConfig
 from avsep.faces.pictures import Picture
 from avsep.faces.quality import picture_scores
+from avsep.faces.stillness import is_still
 from avsep.faces.timing import StepTimer
 from avsep.faces.track import FinishedTrack
 from avsep.faces.tracking import Tracker, Tracks
@@ -81,9 +82,29 @@ def track_faces(
     return Tracker(config, backend, timer if timer is not None else StepTimer()).run(frames)
 
 
+def without_still(tracks: Tracks) -> Tracks:
+    """The tracks without faces that never move, as in photographs, where a clip has several faces.
+
+    A face that is alone stays: the scores of its sample say how little it moves.
+    """
+    if len(tracks.kept) < 2:
+        return tracks
+    moving = [track for track in tracks.kept if not _is_still(track)]
+    spans = list(tracks.spans)
+    for track in tracks.kept:
+        if track not in moving:
+            spans.remove((track.start, track.stop))
+    return replace(tracks, kept=moving, spans=spans)
+
+
 def track_samples(tracks: Tracks) -> list[FaceTrackSample]:
     """The second half of `extract_faces`: one sample per track that is long enough."""
     return [_sample(track, tracks) for track in tracks.kept]
+
+
+def _is_still(track: FinishedTrack) -> bool:
+    assert track.block is not None  # the tracker has no `on_chunk`
+    return is_still(track.block.points, track.valid, float(track.first_box[2]))
 
 
 def _sample(track: FinishedTrack, tracks: Tracks) -> FaceTrackSample:

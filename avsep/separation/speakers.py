@@ -8,11 +8,11 @@ from itertools import pairwise
 import numpy as np
 
 from avsep.errors import CheckError
+from avsep.faces.stillness import is_still
 from avsep.schema import ANALYSIS_SIZE, FPS, MISSING, Cues
 from avsep.separation.config import SeparateConfig
 from avsep.separation.left_out import LeftOut, Why
 from avsep.separation.recording import Timeline
-from avsep.separation.stillness import is_still
 from avsep.separation.track_linking import SpeakerTrack, link_tracklets
 from avsep.separation.tracking import Tracklet
 
@@ -159,7 +159,7 @@ def find_speakers(
             " the faces of the speakers."
         )
     if not config.keep_still:
-        tracks = keep(tracks, [t for t in tracks if not is_still(t)], Why.STILL)
+        tracks = keep(tracks, [t for t in tracks if not _is_still(t)], Why.STILL)
     still = sum(face.why is Why.STILL for face in left_out)
     hint = f" {still} more never move, as in a photograph; --keep-still counts them." * bool(still)
     if not tracks:
@@ -181,6 +181,10 @@ def find_speakers(
             f" choose from 1 to {len(speakers)}."
         )
     return [s for s in speakers if not config.only or s.number in config.only], left_out
+
+
+def _is_still(track: SpeakerTrack) -> bool:
+    return all(is_still(t.arrays.points, t.valid, float(t.first_box[2])) for t in track.tracklets)
 
 
 def _left_out(track: SpeakerTrack, timeline: Timeline, why: Why) -> LeftOut:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from avsep.errors import CheckError, ItemError
 from avsep.extraction.card import write_card
-from avsep.extraction.clip import OVER_LIMIT, TOO_SMALL
+from avsep.extraction.clip import OVER_LIMIT, STILL, TOO_SMALL
 from avsep.extraction.clip_job import ClipJob, extract_clip
 from avsep.extraction.config import ExtractionConfig
 from avsep.extraction.provenance import clip_hash, tool_versions
@@ -175,6 +175,7 @@ def finish(
             "with several voices": sum(row.multi_voice for row in rows),
             "faces over the limit": left_out[OVER_LIMIT],
             "faces too small": left_out[TOO_SMALL],
+            "faces that never move": left_out[STILL],
             "minutes": round(manifest.num_frames / FPS / 60, 1),
             "MB": round(manifest.size_bytes / 1e6, 1),
         },

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from avsep.errors import CheckError
+from avsep.faces.stillness import movement
 from avsep.media.decode import read_frames
 from avsep.progress import hidden_progress
 from avsep.separation import SeparateConfig, Separation, Separator
 from avsep.separation.recording import ArrayRecording
 from avsep.separation.sounds import Pcm
 from avsep.separation.speakers import find_speakers
-from avsep.separation.stillness import movement
 from avsep.separation.tracking import track_faces
 from avsep.separation.videos import write_videos
 from tests.support.echo import RATE_HZ, Echo, noise, pictures

@@ -9,10 +9,11 @@ reach at least 0.016 within two seconds.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from avsep.schema import DETECTED, TURNED
-from avsep.separation.track_linking import SpeakerTrack
 
 # Movement below which a face is still, relative to its size: STILL + STILL_PX / side in pixels.
 STILL = 0.0035
@@ -22,16 +23,28 @@ SMOOTHING = 5  # frames
 SHORTEST = 2 * SMOOTHING  # a shorter window says nothing
 
 
-def is_still(track: SpeakerTrack) -> bool:
-    """Whether a face does not move at any time."""
-    for tracklet in track.tracklets:
-        limit = STILL + STILL_PX / float(tracklet.first_box[2])
-        for start in range(0, len(tracklet.valid), WINDOW // 2):
-            span = slice(start, start + WINDOW)
-            seen = np.isin(tracklet.valid[span], (DETECTED, TURNED))
-            points = tracklet.arrays.points[span][seen]
-            if len(points) >= SHORTEST and movement(points) >= limit:
-                return False
+class Points(Protocol):
+    """An array, or one on disk that is read span by span."""
+
+    def __getitem__(self, span: slice, /) -> np.ndarray:
+        """The landmarks of some frames."""
+        ...
+
+
+def is_still(points: Points, valid: np.ndarray, face_px: float) -> bool:
+    """Whether a face does not move at any time.
+
+    Args:
+        points: (T, 68, 3) landmarks in the analysis frame.
+        valid: (T,) uint8, see `schema.Landmarks`.
+        face_px: side of the face box in the source, in pixels.
+    """
+    limit = STILL + STILL_PX / face_px
+    for start in range(0, len(valid), WINDOW // 2):
+        span = slice(start, start + WINDOW)
+        seen = points[span][np.isin(valid[span], (DETECTED, TURNED))]
+        if len(seen) >= SHORTEST and movement(seen) >= limit:
+            return False
     return True
 
 
