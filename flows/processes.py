@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
+
+POLL_S = 0.5
 
 
 def started(pid: int) -> str:
@@ -24,8 +29,27 @@ def started(pid: int) -> str:
 
 def outermost_dvc() -> int:
     """The outermost `dvc` above this process, else this process."""
-    above = [process.pid for process in psutil.Process().parents() if _is_dvc(process)]
-    return above[-1] if above else os.getpid()
+    return [os.getpid(), *_dvcs_above()][-1]
+
+
+def end_with_dvc() -> None:
+    """Ask this process to end soon after a `dvc` above it has gone, even by SIGKILL.
+
+    A stage that went on alone would work in the same folders as the one of the next `dvc repro`.
+    """
+    above = {pid: started(pid) for pid in _dvcs_above()}
+
+    def watch() -> None:
+        while all(started(pid) == since for pid, since in above.items()):
+            time.sleep(POLL_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if above:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _dvcs_above() -> list[int]:
+    return [process.pid for process in psutil.Process().parents() if _is_dvc(process)]
 
 
 def _is_dvc(process: psutil.Process) -> bool:

@@ -13,6 +13,7 @@ from avsep.errors import AvsepError
 from avsep.models.registry import MODELS
 from avsep.workspace import Workspace
 from flows.engine import stage_flow
+from flows.processes import end_with_dvc
 from flows.server import api_settings
 from pipeline.stages import STAGES
 
@@ -36,6 +37,7 @@ def main() -> None:
         parser.error(f"{given.stage} {verb} --model")
     state_dir = Workspace(Path(given.root).resolve()).work("prefect")
     logging.getLogger("prefect").setLevel(logging.CRITICAL)
+    end_with_dvc()
     try:
         with temporary_settings(updates=api_settings(state_dir)):
             done = FLOWS[given.stage](root=given.root, model=given.model)

@@ -20,6 +20,7 @@ from avsep.workspace import Workspace
 from pipeline.disk import check_space
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.markers import clear_failures
+from pipeline.execution.turn import own_turn
 
 # Failures that say nothing about the item. A clip that kills its worker or never ends would do so
 # in each run: it stays failed until somebody asks for another try.
@@ -116,9 +117,17 @@ def run_stage(
         submit: sends batches elsewhere; None works on them here, one after the other.
 
     Raises:
-        CheckError: the disk cannot hold the result, too many items failed, or the stage itself
-            cannot go on.
+        CheckError: another stage is at work, the disk cannot hold the result, too many items
+            failed, or the stage itself cannot go on.
     """
+    submit = submit or partial(_here, stage, config, workspace)
+    with own_turn(workspace, stage.name, config.model if stage.per_model else ""):
+        return _run(stage, config, workspace, progress, submit)
+
+
+def _run(
+    stage: Stage, config: Any, workspace: Workspace, progress: StepProgress, submit: Submit
+) -> StageReport:
     started = time.monotonic()
     clear_failures(stage.name, workspace, None if stage.resumes else HEALED_BY_A_RESTART)
     batches = stage.plan(config, workspace)
@@ -126,10 +135,7 @@ def run_stage(
     outcomes: list[Outcome] = []
     title = f"{stage.name} {config.model}" if stage.per_model else stage.name
     with progress(title, sum(len(batch.items) for batch in batches)) as advance:
-        for batch, result in [
-            (batch, (submit or partial(_here, stage, config, workspace))(batch, advance))
-            for batch in batches
-        ]:
+        for batch, result in [(batch, submit(batch, advance)) for batch in batches]:
             ended = result()
             # The ledger has one writer, and need not lie where other machines can reach it.
             _record(workspace, stage.name, batch, ended)

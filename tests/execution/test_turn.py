@@ -1,0 +1,134 @@
+"""One stage at a time in a project, and none that outlives its `dvc`."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from avsep.errors import CheckError
+from avsep.workspace import Workspace
+from flows.processes import started
+from pipeline.execution import turn
+from pipeline.execution.turn import own_turn
+from tests.support.processes import LIMIT_S, all_end
+from tests.support.stage_run import run_stage
+
+ROOT = Path(__file__).parents[2]
+HOLD = """
+import sys
+from pathlib import Path
+from avsep.workspace import Workspace
+from flows.processes import started
+from pipeline.execution.turn import own_turn
+with own_turn(Workspace(Path(sys.argv[1])), *sys.argv[2:]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_wait(monkeypatch):
+    monkeypatch.setattr(turn, "WAIT_S", 0.0)
+
+
+@contextlib.contextmanager
+def held(root: Path, *words: str):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(root), *words],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert process.stdout.readline() == "held\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_second_stage_is_told_of_the_first(tmp_path):
+    with held(tmp_path, "extract") as process:
+        sentence = rf"at work in this project \(extract, process {process.pid}\); wait until"
+        for words in (("extract",), ("clean",), ("train", "dolphin")):
+            with (
+                pytest.raises(CheckError, match=sentence),
+                own_turn(Workspace(tmp_path), *words),
+            ):
+                pytest.fail("both work")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        (("train", "dolphin"), ("train", "vovit"), True),
+        (("train", "dolphin"), ("evaluate", "vovit"), True),
+        (("train", "dolphin"), ("evaluate", "dolphin"), False),
+        (("train", "dolphin"), ("train", "dolphin"), False),
+        (("train", "dolphin"), ("report",), False),
+    ],
+)
+def test_only_different_models_work_together(tmp_path, first, second, together):
+    with held(tmp_path, *first):
+        try:
+            with own_turn(Workspace(tmp_path), *second):
+                assert together
+        except CheckError:
+            assert not together
+
+
+def test_the_turn_of_a_killed_stage_is_over_at_once(tmp_path):
+    with held(tmp_path, "extract") as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with own_turn(Workspace(tmp_path), "extract"):
+            pass
+
+
+def test_a_stage_waits_for_what_a_killed_run_has_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(turn, "WAIT_S", LIMIT_S)
+    with held(tmp_path, "extract") as process:
+        context = multiprocessing.get_context("spawn")
+        killer = context.Process(target=os.kill, args=(process.pid, signal.SIGKILL))
+        killer.start()
+        with own_turn(Workspace(tmp_path), "extract"):
+            assert process.wait(LIMIT_S) == -signal.SIGKILL
+        killer.join()
+
+
+def test_run_stage_takes_its_turn(tmp_path):
+    (tmp_path / "params.yaml").write_text("report: {}\n")
+    with held(tmp_path, "mix"), pytest.raises(CheckError, match="another stage is at work"):
+        run_stage("report", Workspace(tmp_path))
+
+
+def test_what_runs_below_a_killed_dvc_is_asked_to_end(tmp_path):
+    """`dvc` starts a shell, which starts the stage; only `dvc` is killed."""
+    stage = (
+        "import sys, time\nfrom flows.processes import end_with_dvc\nend_with_dvc()\n"
+        "import os; print(os.getpid(), flush=True)\ntime.sleep(600)"
+    )
+    (tmp_path / "stage.py").write_text(stage)
+    words = f"{sys.executable} {tmp_path / 'stage.py'}; true"
+    fake = tmp_path / "dvc"
+    fake.write_text(f"import subprocess\nsubprocess.run([{words!r}], shell=True)\n")
+    dvc = subprocess.Popen(
+        [sys.executable, str(fake), "repro"], stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True,
+    )  # fmt: skip
+    try:
+        pid = int(dvc.stdout.readline())
+        time.sleep(1)
+        assert started(pid)
+        dvc.kill()
+        dvc.wait()
+        assert all_end([pid])
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(dvc.pid, signal.SIGKILL)
+        dvc.stdout.close()
