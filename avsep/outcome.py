@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from avsep.errors import Reason, State
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)  # a stage may have a million
 class Outcome:
     """How one item of one stage ended.
 

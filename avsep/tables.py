@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Union
+from typing import TYPE_CHECKING, Any, TypeVar, Union, overload
 
 from avsep.errors import CheckError
 from avsep.files import read_table, write_table
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 T = TypeVar("T")
+ROWS_AT_ONCE = 10_000  # as Python objects
 
 
 def arrow_schema(cls: type[Any]) -> pa.Schema:
@@ -70,12 +71,107 @@ def table_of(rows: Sequence[Any], cls: type[Any]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def read_rows(path: Path, cls: type[T]) -> list[T]:
-    """Read a table written by `write_rows` as a list of `cls`.
+class Rows(Sequence[T]):
+    """The rows of a table as columns: a sequence of dataclasses, made when they are asked for.
+
+    A million rows as Python objects take gigabytes; here they take what the columns do. It can be
+    pickled; a part of a table then takes its own columns alone.
+    """
+
+    def __init__(self, table: pa.Table, cls: type[T], path: Path | str = "") -> None:
+        """Wrap a table with the columns of `cls`; `path` is where it comes from, for errors."""
+        self.table, self._cls, self._path = table, cls, path
+        self._converters = [_converter(column.type) for column in table.schema]
+
+    def __reduce__(self) -> Any:
+        import pyarrow as pa
+
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self.table.schema) as writer:
+            writer.write_table(self.table)
+        return _unpickled, (sink.getvalue().to_pybytes(), self._cls, self._path)
+
+    def __repr__(self) -> str:
+        return f"Rows({list(self)!r})"
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @overload
+    def __getitem__(self, row: int) -> T: ...
+    @overload
+    def __getitem__(self, row: slice) -> Rows[T]: ...
+    def __getitem__(self, row: int | slice) -> T | Rows[T]:
+        if isinstance(row, slice):
+            first, last, step = row.indices(len(self))
+            if step == 1:
+                return self._with(self.table.slice(first, max(0, last - first)))
+            return self.take(range(first, last, step))
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row {row} of {len(self)}")
+        return next(self._made(row % len(self), 1))
+
+    def __iter__(self) -> Iterator[T]:
+        for first in range(0, len(self), ROWS_AT_ONCE):
+            yield from self._made(first, ROWS_AT_ONCE)
+
+    def take(self, rows: Any) -> Rows[T]:
+        """The rows with these numbers, in this order."""
+        import pyarrow as pa
+
+        return self._with(self.table.take(pa.array(rows, pa.int64())))
+
+    def changed(self, **columns: Any) -> Rows[T]:
+        """The same rows with other values in some columns."""
+        table = self.table
+        for name, values in columns.items():
+            number = table.schema.get_field_index(name)
+            table = table.set_column(number, table.schema.field(number), values)
+        return self._with(table)
+
+    def _with(self, table: pa.Table) -> Rows[T]:
+        return Rows(table, self._cls, self._path)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """One column."""
+        return self.table[name]
+
+    def tuples(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """The values of some columns, row by row."""
+        for first in range(0, len(self), ROWS_AT_ONCE):
+            part = [self.table[name].slice(first, ROWS_AT_ONCE).to_pylist() for name in names]
+            yield from zip(*part, strict=True)
+
+    def _made(self, first: int, count: int) -> Iterator[T]:
+        part = self.table.slice(first, count)
+        names = part.column_names
+        columns = [
+            [value if value is None or convert is None else convert(value) for value in values]
+            for convert, values in zip(
+                self._converters, (column.to_pylist() for column in part.columns), strict=True
+            )
+        ]
+        for row in zip(*columns, strict=True) if columns else ():
+            try:
+                yield self._cls(**dict(zip(names, row, strict=True)))
+            except ValueError as error:
+                kind = self._cls.__name__
+                raise CheckError(
+                    f"{self._path} holds a row that is not a {kind}: {error}"
+                ) from error
+
+
+def _unpickled(content: bytes, cls: type[T], path: Path | str) -> Rows[T]:
+    import pyarrow as pa
+
+    return Rows(pa.ipc.open_stream(content).read_all(), cls, path)
+
+
+def open_rows(path: Path, cls: type[T]) -> Rows[T]:
+    """Read a table written by `write_rows` as columns; a row is checked when it is asked for.
 
     Raises:
-        CheckError: the table is missing or damaged, its columns are not the fields of `cls`, or
-            `cls` refuses a row.
+        CheckError: the table is missing or damaged, or its columns are not the fields of `cls`.
     """
     import pyarrow as pa
 
@@ -86,18 +182,17 @@ def read_rows(path: Path, cls: type[T]) -> list[T]:
     schema = arrow_schema(cls)
     if not table.schema.equals(schema):
         raise CheckError(f"{path} is not a table of {cls.__name__}: {_differences(table, schema)}.")
-    converters = [_converter(column.type) for column in schema]
-    columns = [
-        [value if value is None or convert is None else convert(value) for value in values]
-        for convert, values in zip(
-            converters, (column.to_pylist() for column in table.columns), strict=True
-        )
-    ]
-    rows = zip(*columns, strict=True) if columns else iter(())
-    try:
-        return [cls(**dict(zip(schema.names, row, strict=True))) for row in rows]
-    except ValueError as error:
-        raise CheckError(f"{path} holds a row that is not a {cls.__name__}: {error}") from error
+    return Rows(table, cls, path)
+
+
+def read_rows(path: Path, cls: type[T]) -> list[T]:
+    """Read a table written by `write_rows` as a list of `cls`.
+
+    Raises:
+        CheckError: the table is missing or damaged, its columns are not the fields of `cls`, or
+            `cls` refuses a row.
+    """
+    return list(open_rows(path, cls))
 
 
 def _without_none(hint: Any) -> tuple[Any, bool]:

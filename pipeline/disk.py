@@ -129,13 +129,18 @@ def check_space(stage: str, config: Any, workspace: Workspace, batches: Sequence
     left = [batch for batch in batches if not _marker(folder, batch).exists()]
     if not left:
         return
-    rows = [row for batch in left for row in batch.rows]
+    video_s, archive_bytes = 0.0, 0
+    for batch in left:
+        for row in batch.rows:
+            video_s += getattr(row, "duration_s", 0.0)
+            member = getattr(row, "member", None)
+            archive_bytes += 0 if member is None else member.size_bytes
     needed = stage_bytes(
         stage,
         config,
         items=sum(len(batch.items) for batch in left),
-        video_s=sum(getattr(row, "duration_s", 0.0) for row in rows),
-        archive_bytes=sum(m.size_bytes for m in map(_member, rows) if m is not None),
+        video_s=video_s,
+        archive_bytes=archive_bytes,
     )
     if needed is None:
         return
@@ -151,10 +156,6 @@ def check_space(stage: str, config: Any, workspace: Workspace, batches: Sequence
 
 def _marker(folder: Path, batch: Batch) -> Path:
     return folder / f"{batch.name}.done.json"
-
-
-def _member(row: Any) -> Any:
-    return getattr(row, "member", None)
 
 
 def _unfinished(folder: Path, batch: Batch) -> Iterator[int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from avsep.errors import Reason
@@ -20,42 +21,58 @@ def drop_report(clips: Iterable[Clip]) -> dict[str, Any]:
         (dropped or failed); `by_speaker`, `by_gender` and `by_split` with `clips`, `hours`,
         `kept_clips`, `kept_hours` and `reasons` (number of clips per reason).
     """
-    every = list(clips)
-    gone = [clip for clip in every if not clip.kept]
-    by_reason = {
-        reason: _sum(items) | {"state": str(Reason(reason).state)}
-        for reason, items in _grouped(gone, lambda clip: clip.reason).items()
+    total, kept = _Sum(), _Sum()
+    by_reason: dict[str, _Sum] = defaultdict(_Sum)
+    groups: dict[str, dict[str, _Group]] = {
+        name: defaultdict(_Group) for name in ("by_speaker", "by_gender", "by_split")
     }
-    return {
-        "total": _sum(every),
-        "kept": _sum(clip for clip in every if clip.kept),
-        "by_reason": by_reason,
-        "by_speaker": _by(every, lambda clip: clip.speaker),
-        "by_gender": _by(every, lambda clip: clip.gender or "unknown"),
-        "by_split": _by(every, lambda clip: clip.split),
-    }
-
-
-def _by(clips: list[Clip], key: Callable[[Clip], str]) -> dict[str, Any]:
-    table = {}
-    for name, items in _grouped(clips, key).items():
-        kept = _sum(clip for clip in items if clip.kept)
-        gone = _grouped([clip for clip in items if not clip.kept], lambda clip: clip.reason)
-        table[name] = _sum(items) | {
-            "kept_clips": kept["clips"],
-            "kept_hours": kept["hours"],
-            "reasons": {reason: len(items) for reason, items in gone.items()},
-        }
-    return table
-
-
-def _grouped(clips: list[Clip], key: Callable[[Clip], str]) -> dict[str, list[Clip]]:
-    groups: dict[str, list[Clip]] = {}
     for clip in clips:
-        groups.setdefault(key(clip), []).append(clip)
-    return dict(sorted(groups.items()))
+        total.add(clip)
+        (kept if clip.kept else by_reason[clip.reason]).add(clip)
+        for name, group in zip(groups, (clip.speaker, clip.gender, clip.split), strict=True):
+            groups[name][group or "unknown"].add(clip)
+    return {
+        "total": total.values(),
+        "kept": kept.values(),
+        "by_reason": {
+            reason: found.values() | {"state": str(Reason(reason).state)}
+            for reason, found in sorted(by_reason.items())
+        },
+        **{
+            name: {group: found.values() for group, found in sorted(table.items())}
+            for name, table in groups.items()
+        },
+    }
 
 
-def _sum(clips: Iterable[Clip]) -> dict[str, Any]:
-    durations = [clip.duration_s for clip in clips]
-    return {"clips": len(durations), "hours": round(sum(durations) / 3600, 6)}
+class _Sum:
+    """Number and length of clips."""
+
+    def __init__(self) -> None:
+        self._clips, self._seconds = 0, 0.0
+
+    def add(self, clip: Clip) -> None:
+        self._clips += 1
+        self._seconds += clip.duration_s
+
+    def values(self) -> dict[str, Any]:
+        return {"clips": self._clips, "hours": round(self._seconds / 3600, 6)}
+
+
+class _Group:
+    """The clips of one speaker, gender or split."""
+
+    def __init__(self) -> None:
+        self._all, self._kept = _Sum(), _Sum()
+        self._reasons: Counter[str] = Counter()
+
+    def add(self, clip: Clip) -> None:
+        self._all.add(clip)
+        if clip.kept:
+            self._kept.add(clip)
+        else:
+            self._reasons[clip.reason] += 1
+
+    def values(self) -> dict[str, Any]:
+        kept = {f"kept_{name}": value for name, value in self._kept.values().items()}
+        return self._all.values() | kept | {"reasons": dict(sorted(self._reasons.items()))}

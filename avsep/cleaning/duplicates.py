@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from avsep.schema import Clip
 
@@ -34,7 +33,7 @@ def find_duplicates(content: Mapping[str, str]) -> dict[str, str]:
     return dropped
 
 
-def find_split_crossers(clips: Iterable[Clip]) -> dict[str, str]:
+def find_split_crossers(clips: Collection[Clip]) -> dict[str, str]:
     """Find kept clips whose video also occurs in a split with precedence: test, then val.
 
     A recording in both training and test would teach a model the voice, room and camera of the
@@ -43,12 +42,13 @@ def find_split_crossers(clips: Iterable[Clip]) -> dict[str, str]:
     Returns:
         For each clip to drop, by clip id, the split that keeps the video.
     """
-    by_video: dict[tuple[str, str], list[Clip]] = defaultdict(list)
+    home: dict[tuple[str, str], str] = {}
     for clip in clips:
         if clip.kept and clip.video:
-            by_video[clip.corpus, clip.video].append(clip)
-    crossers: dict[str, str] = {}
-    for parts in by_video.values():
-        home = min((clip.split for clip in parts), key=_RANK.__getitem__)
-        crossers |= {clip.clip_id: home for clip in parts if clip.split != home}
-    return crossers
+            video = clip.corpus, clip.video
+            home[video] = min(clip.split, home.get(video, clip.split), key=_RANK.__getitem__)
+    return {
+        clip.clip_id: split
+        for clip in clips
+        if clip.kept and clip.video and (split := home[clip.corpus, clip.video]) != clip.split
+    }

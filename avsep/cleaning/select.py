@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from avsep.errors import UsageError
 from avsep.expression import Expression, Value
@@ -26,7 +26,7 @@ def clip_scores(clip: Clip) -> dict[str, Value]:
     return scores | {name: getattr(clip, name) for name in _TEXTS if getattr(clip, name)}
 
 
-def find_unselected(clips: Iterable[Clip], select: Expression) -> dict[str, str]:
+def find_unselected(clips: Collection[Clip], select: Expression) -> dict[str, str]:
     """Find kept clips that an expression does not select.
 
     Returns:
@@ -35,15 +35,23 @@ def find_unselected(clips: Iterable[Clip], select: Expression) -> dict[str, str]
     Raises:
         UsageError: the expression uses a score that no clip has, or compares text with numbers.
     """
-    scores = {clip.clip_id: clip_scores(clip) for clip in clips if clip.kept}
-    known = {name for values in scores.values() for name in values}
-    if scores and (unknown := sorted(select.names - known - {*_NUMBERS, *_TEXTS})):
-        raise UsageError(
-            f"clean.select uses {', '.join(unknown)}, which no clip has; the clips have"
-            f" {', '.join(sorted(known))}."
-        )
+    if not select.text.strip():
+        return {}
+    if select.names:
+        known: set[str] = set()
+        for clip in clips:
+            if clip.kept:
+                known |= clip_scores(clip).keys()
+        if known and (unknown := sorted(select.names - known - {*_NUMBERS, *_TEXTS})):
+            raise UsageError(
+                f"clean.select uses {', '.join(unknown)}, which no clip has; the clips have"
+                f" {', '.join(sorted(known))}."
+            )
     try:
-        why = {clip_id: select.why_not(values) for clip_id, values in scores.items()}
+        return {
+            clip.clip_id: sentence
+            for clip in clips
+            if clip.kept and (sentence := select.why_not(clip_scores(clip)))
+        }
     except ValueError as error:
         raise UsageError(f"clean.select: {error}") from error
-    return {clip_id: sentence for clip_id, sentence in why.items() if sentence}

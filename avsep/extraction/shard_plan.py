@@ -7,7 +7,7 @@ other clips form a new batch, ordered by the hash of their ids and divided into 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from avsep.schema import SPLITS, Clip
 from avsep.tables import read_rows, write_rows
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedClip:
     """One row of the plan.
 
@@ -61,24 +61,22 @@ def plan_shards(
         The plan, ordered by split and shard, and by clip id within a shard.
     """
     placed = {(row.clip_id, row.split): row for row in before}
-    kept, new = [], []
+    kept: list[PlannedClip] = []
+    new: dict[str, list[str]] = {split: [] for split in SPLITS}
     for clip in clips:
         row = placed.get((clip.clip_id, clip.split))
         if row is None:
-            new.append(clip)
+            new[clip.split].append(clip.clip_id)
         else:
             kept.append(row)
     batch = 1 + max((row.batch for row in before), default=-1)
     return sorted([*kept, *_cut(new, batch, clips_per_shard)], key=_order)
 
 
-def _cut(clips: Sequence[Clip], batch: int, clips_per_shard: int) -> Iterable[PlannedClip]:
-    for split in SPLITS:
-        ordered = sorted(
-            (clip.clip_id for clip in clips if clip.split == split),
-            # The hash spreads clips of one corpus or speaker over the shards.
-            key=lambda clip_id: hashlib.sha256(clip_id.encode()).hexdigest(),
-        )
+def _cut(clips: Mapping[str, list[str]], batch: int, clips_per_shard: int) -> Iterable[PlannedClip]:
+    for split, ids in clips.items():
+        # The hash spreads clips of one corpus or speaker over the shards.
+        ordered = sorted(ids, key=lambda clip_id: hashlib.sha256(clip_id.encode()).digest())
         for place, clip_id in enumerate(ordered):
             number = place // clips_per_shard
             shard = f"{split}-b{batch:03d}-{number:06d}" if batch else f"{split}-{number:06d}"

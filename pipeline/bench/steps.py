@@ -31,11 +31,11 @@ def _card(workspace: Workspace) -> None:
     from avsep.schema import Clip
     from avsep.shards.index import read_index
     from avsep.shards.manifest import read_manifest
-    from avsep.tables import read_rows
+    from avsep.tables import open_rows
 
-    clips = read_rows(workspace.clips / "clips.parquet", Clip)
-    rows = list(read_index(workspace.shards))
-    write_card(workspace.shards, read_manifest(workspace.shards), rows, clips, [], {})
+    clips = open_rows(workspace.clips / "clips.parquet", Clip)
+    manifest = read_manifest(workspace.shards)
+    write_card(workspace.shards, manifest, read_index(workspace.shards, manifest), clips, [], {})
 
 
 def _mix(workspace: Workspace) -> None:

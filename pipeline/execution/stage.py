@@ -41,7 +41,7 @@ class Batch:
     name: str
     items: tuple[str, ...]
     settings: str = ""
-    rows: tuple[Any, ...] = field(default=(), compare=False)  # may hold NaN, which equals nothing
+    rows: Sequence[Any] = field(default=(), compare=False)  # may hold NaN, which equals nothing
 
 
 @dataclass(frozen=True, kw_only=True)

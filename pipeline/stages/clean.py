@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avsep.cleaning.check_clip import ClipCheck, check_clip
 from avsep.cleaning.config import Thresholds
@@ -21,19 +21,22 @@ from avsep.cleaning.select import find_unselected
 from avsep.cleaning.vad import check_vad
 from avsep.errors import CheckError, ItemError, Reason
 from avsep.expression import Expression
-from avsep.files import fresh_directory, settings_hash, write_json
+from avsep.files import fresh_directory, settings_hash, write_json, write_table
 from avsep.outcome import Counts, Outcome
 from avsep.processes import map_items
 from avsep.progress import Progress
 from avsep.schema import Clip, RawClip
 from avsep.settings import as_values
-from avsep.tables import read_rows, write_rows
+from avsep.tables import Rows, arrow_schema, open_rows, table_of
 from avsep.validation import check_at_least
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.markers import read_marker, remove_stale_files, write_marker
 from pipeline.execution.pool_settings import PoolSettings
 from pipeline.execution.stage import Batch, Stage, StageReport
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NAME = "clean"
 VERSION = 3  # of the check; with a new version every clip is checked again
@@ -77,10 +80,13 @@ def plan(config: CleanConfig, workspace: Workspace) -> list[Batch]:
         UsageError: the package that measures speech is missing.
     """
     check_vad(config.speech)
-    rows = sorted(read_rows(workspace.raw_table, RawClip), key=lambda row: row.clip_id)
-    for one, other in pairwise(rows):
-        if one.clip_id == other.clip_id:
-            raise CheckError(f"{workspace.raw_table} contains the clip {one.clip_id} twice.")
+    import pyarrow.compute as pc
+
+    rows = open_rows(workspace.raw_table, RawClip)
+    rows = rows.take(pc.sort_indices(rows.column("clip_id")))
+    for (one,), (other,) in pairwise(rows.tuples("clip_id")):
+        if one == other:
+            raise CheckError(f"{workspace.raw_table} contains the clip {one} twice.")
     batches = []
     for first in range(0, len(rows), config.batch_size):
         chunk = rows[first : first + config.batch_size]
@@ -90,9 +96,9 @@ def plan(config: CleanConfig, workspace: Workspace) -> list[Batch]:
         batches.append(
             Batch(
                 name=f"{first // config.batch_size:05d}",
-                items=tuple(row.clip_id for row in chunk),
+                items=tuple(chunk.column("clip_id").to_pylist()),
                 settings=settings,
-                rows=tuple(chunk),
+                rows=chunk,
             )
         )
     return batches
@@ -136,17 +142,8 @@ def finish(
     """Drop duplicates over all batches, then write the table and the drop report."""
     journals = [journal_path(workspace, batch) for batch in batches]
     remove_stale_files(workspace, NAME, batches, journals)
-    checks = {
-        check.clip.clip_id: check
-        for batch in batches
-        for check in read_checks(journal_path(workspace, batch))
-    }
     ended = {outcome.item: outcome for outcome in outcomes}
-    clips = [
-        _clip(row, checks.get(row.clip_id), ended[row.clip_id])
-        for batch in batches
-        for row in batch.rows
-    ]
+    clips, sounds, prints = _checked(workspace, batches, ended, with_prints=config.find_copies)
     # Select before deduplicating: an unselected clip must not displace its duplicate.
     clips = _drop(clips, Reason.NOT_SELECTED, find_unselected(clips, Expression(config.select)))
     clips = _drop(
@@ -157,21 +154,21 @@ def finish(
             for i, split in find_split_crossers(clips).items()
         },
     )
-    sounds = {c.clip_id: checks[c.clip_id].sound_sha256 for c in clips if c.kept}
+    same = find_duplicates({clip_id: sounds[clip_id] for clip_id in _kept(clips)})
     clips = _drop(
-        clips,
-        Reason.DUPLICATE,
-        {i: f"its sound is that of {other}." for i, other in find_duplicates(sounds).items()},
+        clips, Reason.DUPLICATE, {i: f"its sound is that of {other}." for i, other in same.items()}
     )
     if config.find_copies:
-        clips = _drop(clips, Reason.DUPLICATE, _near_duplicates(clips, checks))
-    for clip in clips:
-        if not clip.kept and ended[clip.clip_id].reason is None:
-            ended[clip.clip_id] = _outcome(clip, ended[clip.clip_id].seconds)
-    changed = [ended[clip.clip_id] for clip in clips if clip.clip_id in checks]
-    Ledger(workspace.ledger).record(NAME, [replace(outcome, attempts=0) for outcome in changed])
+        clips = _drop(clips, Reason.DUPLICATE, _near_duplicates(clips, prints))
+    changed = []
+    for clip_id, kept, reason, message in clips.tuples("clip_id", "kept", "reason", "message"):
+        before = ended[clip_id]
+        if not kept and before.reason is None:
+            ended[clip_id] = Outcome.ended(clip_id, Reason(reason), message, before.seconds)
+            changed.append(replace(ended[clip_id], attempts=0))
+    Ledger(workspace.ledger).record(NAME, changed)
     folder = fresh_directory(workspace.clips)
-    write_rows(folder / "clips.parquet", clips, Clip)
+    write_table(folder / "clips.parquet", clips.table)
     report = drop_report(clips)
     write_json(folder / "drops.json", report)
     counts = Counts.of(ended.values())
@@ -189,27 +186,70 @@ def finish(
     )
 
 
-def _near_duplicates(clips: Sequence[Clip], checks: Mapping[str, ClipCheck]) -> dict[str, str]:
+Prints = dict[str, tuple[float, Fingerprint]]
+"""Length in seconds and fingerprint, by clip id."""
+
+
+def _checked(
+    workspace: Workspace,
+    batches: Sequence[Batch],
+    ended: Mapping[str, Outcome],
+    *,
+    with_prints: bool,
+) -> tuple[Rows[Clip], dict[str, str], Prints]:
+    """All clips as they were checked, and of those that are kept the hash of the sound and, if
+    asked for, the fingerprint. One batch at a time is held as objects.
+    """
+    import pyarrow as pa
+
+    parts: list[pa.Table] = []
+    sounds: dict[str, str] = {}
+    prints: Prints = {}
+    for batch in batches:
+        checks = {
+            check.clip.clip_id: check for check in read_checks(journal_path(workspace, batch))
+        }
+        clips = [_clip(row, checks.get(row.clip_id), ended[row.clip_id]) for row in batch.rows]
+        parts.append(table_of(clips, Clip))
+        for clip in clips:
+            if clip.kept:
+                check = checks[clip.clip_id]
+                sounds[clip.clip_id] = check.sound_sha256
+                if with_prints and (print_ := Fingerprint.unpacked(check.fingerprint)):
+                    prints[clip.clip_id] = clip.duration_s, print_
+    table = pa.concat_tables(parts) if parts else arrow_schema(Clip).empty_table()
+    return Rows(table.combine_chunks(), Clip), sounds, prints
+
+
+def _kept(clips: Rows[Clip]) -> Iterator[str]:
+    return (clip_id for clip_id, kept in clips.tuples("clip_id", "kept") if kept)
+
+
+def _near_duplicates(clips: Rows[Clip], prints: Prints) -> dict[str, str]:
     """For each near duplicate among the kept clips, a sentence that says of which clip."""
-    prints = {
-        clip.clip_id: (clip.duration_s, print_)
-        for clip in clips
-        if clip.kept and (print_ := Fingerprint.unpacked(checks[clip.clip_id].fingerprint))
-    }
+    among = {clip_id: prints[clip_id] for clip_id in _kept(clips) if clip_id in prints}
     return {
         clip_id: f"it is {found.of} in another encoding (sound similarity {found.similarity:.2f})."
-        for clip_id, found in find_near_duplicates(prints).items()
+        for clip_id, found in find_near_duplicates(among).items()
     }
 
 
-def _drop(clips: Sequence[Clip], reason: Reason, why: Mapping[str, str]) -> list[Clip]:
+def _drop(clips: Rows[Clip], reason: Reason, why: Mapping[str, str]) -> Rows[Clip]:
     """The same clips, of which those with a sentence in `why` are no longer kept."""
-    return [
-        replace(clip, kept=False, reason=str(reason), message=why[clip.clip_id])
-        if clip.clip_id in why
-        else clip
-        for clip in clips
-    ]
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not why:
+        return clips
+    ids = clips.column("clip_id").combine_chunks()
+    gone = pc.is_in(ids, pa.array(why))
+    sentences = pa.array([why[clip_id] for clip_id in ids.filter(gone).to_pylist()], pa.string())
+    messages = clips.column("message").combine_chunks()
+    return clips.changed(
+        kept=pc.and_not(clips.column("kept"), gone),
+        reason=pc.if_else(gone, str(reason), clips.column("reason")),
+        message=pc.replace_with_mask(messages, gone, sentences),
+    )
 
 
 def _check_timed(row: RawClip, *, folder: Path, thresholds: Thresholds) -> tuple[ClipCheck, float]:

@@ -42,10 +42,10 @@ from avsep.outcome import Counts, Outcome
 from avsep.processes import map_items
 from avsep.progress import Progress
 from avsep.schema import FPS, Clip
-from avsep.shards.index import rows_of_shard, write_index
+from avsep.shards.index import read_index, rows_of_shard, write_index
 from avsep.shards.manifest import batch_of, write_manifest
 from avsep.shards.writer import ShardEntry, write_shard
-from avsep.tables import read_rows
+from avsep.tables import Rows, open_rows
 from avsep.validation import check_at_least
 from avsep.workspace import Workspace
 from pipeline.execution.markers import read_marker, remove_stale_files, write_marker
@@ -76,15 +76,18 @@ class ExtractConfig(ExtractionConfig, PoolSettings):
 
 def plan(config: ExtractConfig, workspace: Workspace) -> list[Batch]:
     """One batch per shard: the shards of the last plan, then new ones for new clips."""
-    clips = {clip.clip_id: clip for clip in _clips(workspace) if clip.kept}
-    planned = plan_shards(clips.values(), read_plan(workspace.shard_plan), config.clips_per_shard)
+    clips = _clips(workspace)
+    kept = clips.take([number for number, (kept,) in enumerate(clips.tuples("kept")) if kept])
+    planned = plan_shards(kept, read_plan(workspace.shard_plan), config.clips_per_shard)
+    number_of = {clip_id: number for number, (clip_id,) in enumerate(kept.tuples("clip_id"))}
     batches = []
     for shard, places in groupby(planned, key=attrgetter("shard")):
-        rows = tuple(clips[place.clip_id] for place in places)
+        items = tuple(place.clip_id for place in places)
+        rows = kept.take([number_of[item] for item in items])
         batches.append(
             Batch(
                 name=shard,
-                items=tuple(clip.clip_id for clip in rows),
+                items=items,
                 settings=settings_hash([clip_hash(config, clip) for clip in rows]),
                 rows=rows,
             )
@@ -129,7 +132,7 @@ def finish(
     Raises:
         CheckError: the set has no sample.
     """
-    entries, rows = [], []
+    entries = []
     left_out: Counter[str] = Counter()
     out = fresh_directory(workspace.shards)
     for batch in batches:
@@ -140,8 +143,8 @@ def finish(
         if entry.num_samples:
             entries.append(entry)
             link_or_copy(_paths(workspace, batch.name)[0], out / entry.name)
-            rows += rows_of_shard(out / entry.name)
-    write_index(out, rows)
+    # One shard at a time is held as objects.
+    write_index(out, (row for entry in entries for row in rows_of_shard(out / entry.name)))
     manifest = write_manifest(
         out,
         entries,
@@ -149,7 +152,8 @@ def finish(
         settings=settings_hash([batch.settings for batch in batches]),
         tools=dict(tool_versions(config.storage, config.backend)),
     )
-    write_card(out, manifest, rows, _clips(workspace), outcomes, left_out)
+    index = read_index(out, manifest)
+    write_card(out, manifest, index, _clips(workspace), outcomes, left_out)
     # Published with the shards, so that the next run after a kill plans the same.
     places = [
         PlannedClip(
@@ -161,7 +165,7 @@ def finish(
     write_plan(workspace.shard_plan, places)
     planned = [path for batch in batches for path in _paths(workspace, batch.name)[:2]]
     remove_stale_files(workspace, NAME, batches, planned, "*")
-    if not rows:
+    if not index:
         raise CheckError(
             f"extract: no clip gives a sample ({Counts.of(outcomes)}); `avsep ledger failures"
             " extract` says why."
@@ -172,7 +176,7 @@ def finish(
         facts={
             "shards": len(entries),
             "samples": manifest.num_samples,
-            "with several voices": sum(row.multi_voice for row in rows),
+            "with several voices": int(index.column("multi_voice").sum()),
             "faces over the limit": left_out[OVER_LIMIT],
             "faces too small": left_out[TOO_SMALL],
             "faces that never move": left_out[STILL],
@@ -238,8 +242,8 @@ def _paths(workspace: Workspace, name: str) -> tuple[Path, Path, Path]:
     return folder / f"{name}.tar", folder / f"{name}.clips.json", folder / f"{name}.clips"
 
 
-def _clips(workspace: Workspace) -> list[Clip]:
-    return read_rows(workspace.clips / "clips.parquet", Clip)
+def _clips(workspace: Workspace) -> Rows[Clip]:
+    return open_rows(workspace.clips / "clips.parquet", Clip)
 
 
 STAGE = Stage(NAME, ExtractConfig, plan, work, finish)
