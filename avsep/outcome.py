@@ -109,11 +109,15 @@ class Counts:
 
     def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
-        if outcome.state is State.DONE:
-            self.done += 1
-        elif outcome.reason is not None:
-            side = self.dropped if outcome.state is State.DROPPED else self.failed
-            side[str(outcome.reason)] += 1
+        self.add_some(outcome.state, outcome.reason, 1)
+
+    def add_some(self, state: State, reason: Reason | None, count: int) -> None:
+        """Count outcomes that are alike."""
+        if state is State.DONE:
+            self.done += count
+        elif reason is not None:
+            side = self.dropped if state is State.DROPPED else self.failed
+            side[str(reason)] += count
 
     def rows(self) -> list[tuple[State, str, int]]:
         """How items ended, why, and how many; done items come first and have no reason."""

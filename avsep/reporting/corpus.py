@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from avsep.errors import CheckError
 from avsep.files import read_json
-from avsep.schema import SPLITS, Clip
+from avsep.schema import FPS, SPLITS, Clip
 from avsep.workspace import Workspace
+
+if TYPE_CHECKING:
+    from avsep.shards.index import Index
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,27 +75,34 @@ def split_rows(workspace: Workspace) -> list[SplitRow]:
     """One row per split that has clips or samples."""
     from avsep.shards.index import read_index
 
-    clips = _clips(workspace)
+    clips = _count_clips(workspace)
     has_shards = (workspace.shards / "index.parquet").is_file()
-    samples = read_index(workspace.shards) if has_shards else []
+    index = read_index(workspace.shards) if has_shards else None
     rows = []
     for split in SPLITS:
-        of_split = [clip for clip in clips if clip.split == split]
-        in_shards = [row for row in samples if row.split == split]
-        if of_split or in_shards:
+        samples: Any = () if index is None else index.positions("split", split)
+        if clips[split, True] or clips[split, False] or len(samples):
             rows.append(
                 SplitRow(
                     split=split,
-                    clips=len(of_split),
-                    kept=sum(clip.kept for clip in of_split),
-                    samples=len(in_shards),
-                    hours=sum(row.duration_s for row in in_shards) / 3600,
-                    speakers=len({row.speaker for row in in_shards}),
-                    voices=len({row.group for row in in_shards}),
+                    clips=clips[split, True] + clips[split, False],
+                    kept=clips[split, True],
                     mixtures=_count_lines(workspace, split),
+                    **_of_samples(index, samples),
                 )
             )
     return rows
+
+
+def _of_samples(index: Index | None, rows: Any) -> dict[str, Any]:
+    if index is None:
+        return {"samples": 0, "hours": 0.0, "speakers": 0, "voices": 0}
+    return {
+        "samples": len(rows),
+        "hours": int(index.column("num_frames")[rows].sum()) / FPS / 3600,
+        "speakers": len(set(index.codes("speaker")[0][rows].tolist())),
+        "voices": len(set(index.codes("group")[0][rows].tolist())),
+    }
 
 
 def dropped_clips(workspace: Workspace) -> DroppedClips | None:
@@ -123,11 +135,12 @@ def dropped_clips(workspace: Workspace) -> DroppedClips | None:
     return DroppedClips(rows=tuple(rows), by_gender=tuple(by_gender))
 
 
-def _clips(workspace: Workspace) -> list[Clip]:
-    from avsep.tables import read_rows
+def _count_clips(workspace: Workspace) -> Counter[tuple[str, bool]]:
+    """The number of clips by split and whether they were kept."""
+    from avsep.tables import open_rows
 
     path = workspace.clips / "clips.parquet"
-    return read_rows(path, Clip) if path.is_file() else []
+    return Counter(open_rows(path, Clip).tuples("split", "kept") if path.is_file() else ())
 
 
 def _count_lines(workspace: Workspace, split: str) -> int:

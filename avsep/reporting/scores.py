@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from avsep.cleaning.select import clip_scores
 from avsep.errors import Reason
 from avsep.reporting.charts import svg_uri
 from avsep.schema import Clip
-from avsep.tables import read_rows
+from avsep.tables import open_rows
 from avsep.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ BINS = 30
 _LEFT_OUT = frozenset({"audio_rate_hz", "channels", "crop_scale", "source_width", "source_height"})
 
 
+def _numbers() -> array[float]:
+    return array("d")  # a list of a million floats takes four times as much
+
+
 @dataclass
 class Score:
     """The values of one score.
@@ -34,8 +39,8 @@ class Score:
         dropped: values of the items that the selection dropped.
     """
 
-    kept: list[float] = field(default_factory=list)
-    dropped: list[float] = field(default_factory=list)
+    kept: array[float] = field(default_factory=_numbers)
+    dropped: array[float] = field(default_factory=_numbers)
 
 
 def gather_scores(workspace: Workspace) -> dict[str, Score]:
@@ -46,19 +51,21 @@ def gather_scores(workspace: Workspace) -> dict[str, Score]:
     """
     scores: dict[str, Score] = defaultdict(Score)
     path = workspace.clips / "clips.parquet"
-    for clip in read_rows(path, Clip) if path.is_file() else []:
+    for clip in open_rows(path, Clip) if path.is_file() else ():
         if clip.kept or clip.reason == str(Reason.NOT_SELECTED):
             for name, value in clip_scores(clip).items():
                 _add(scores, name, value, kept=clip.kept)
     if (workspace.shards / "index.parquet").is_file():
         from avsep.shards.index import read_index
 
-        of_clips = set(scores)
-        for row in read_index(workspace.shards):
-            for name, value in row.quality.items():
-                if name not in of_clips:
-                    _add(scores, name, value, kept=True)
-    return {name: score for name, score in scores.items() if len(set(score.kept)) > 1}
+        for name, values in read_index(workspace.shards).scores().items():
+            if name not in scores and name not in _LEFT_OUT:
+                scores[name].kept.extend(values[np.isfinite(values)])
+    return {
+        name: score
+        for name, score in scores.items()
+        if score.kept and min(score.kept) < max(score.kept)
+    }
 
 
 def _add(scores: dict[str, Score], name: str, value: float | str, *, kept: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avsep.cli.options import Root
-from avsep.errors import FAILURE_KINDS, CheckError, Reason, State, printable
+from avsep.errors import FAILURE_KINDS, CheckError, Reason, printable
 from avsep.outcome import SourceRow
 from avsep.workspace import find_project
 from pipeline.config import find_stage
@@ -35,8 +35,7 @@ def summary(root: Root = None) -> None:
 
     ledger = _ledger(root)
     table = Table("stage", "total", "done", "dropped", "failed")
-    for stage in ledger.stages():
-        counts = ledger.counts(stage)
+    for stage, counts in ledger.all_counts().items():
         sides = [
             ", ".join([str(side.total()), *(f"{code} {n}" for code, n in sorted(side.items()))])
             for side in (counts.dropped, counts.failed)
@@ -76,18 +75,18 @@ def failures(
     root: Root = None,
 ) -> None:
     """Name the items that failed or were dropped, why, and their source files, one per line."""
-    from pipeline.execution.clip_history import clip_of, source_paths
+    from pipeline.execution.clip_history import SourcePaths, clip_of
 
     names = [find_stage(stage).name] if stage else list(STAGES)
     workspace = find_project(root)
     ledger = Ledger.existing(workspace.ledger)
-    sources = source_paths(workspace, ledger)
+    source_of = SourcePaths(workspace, ledger)
     wanted = set(failures_of(kind)) if kind else set(Reason)
     for name in names:
-        for outcome in ledger.outcomes(name).values():
-            if outcome.state is not State.DONE and outcome.reason in wanted:
+        for outcome in ledger.each_outcome(name, done=False):
+            if outcome.reason in wanted:
                 columns = [name, outcome.item, outcome.state, outcome.reason, outcome.message]
-                if source := sources.get(clip_of(outcome.item)):
+                if source := source_of(clip_of(outcome.item)):
                     columns.append(source)
                 typer.echo("\t".join(printable(str(column)) for column in columns))
 

@@ -14,7 +14,7 @@ from avsep.mixing.recipes import read_recipes
 from avsep.outcome import Outcome
 from avsep.schema import Clip, RawClip
 from avsep.shards.index import INDEX_NAME, IndexRow, read_index
-from avsep.tables import read_rows
+from avsep.tables import open_rows, read_rows
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
 
@@ -67,15 +67,26 @@ def clip_of(item: str) -> str:
     return _SAMPLE.sub("", item)
 
 
-def source_paths(workspace: Workspace, ledger: Ledger) -> dict[str, str]:
-    """The path of the file that each clip comes from, by clip id.
+class SourcePaths:
+    """The path of the file that each clip comes from.
 
-    A clip that was rendered or downloaded has its raw file; one that could not be downloaded is
-    missing here.
+    A clip that was rendered or downloaded has its raw file; of one that could not be downloaded
+    nothing is known.
     """
-    raw = {row.clip_id: _linked(workspace.raw / row.path) for row in _raw_rows(workspace)}
-    known = {item: o.path for item, o in ledger.outcomes("download").items() if o.path}
-    return raw | known
+
+    def __init__(self, workspace: Workspace, ledger: Ledger) -> None:
+        """Read what the ledger and the table of raw clips know."""
+        self._raw = workspace.raw
+        table = workspace.raw_table
+        rows = open_rows(table, RawClip).tuples("clip_id", "path") if table.is_file() else ()
+        self._in_raw: dict[str, str] = dict(rows)
+        self._known = dict(ledger.paths("download"))
+
+    def __call__(self, clip_id: str) -> str:
+        """The path for a clip; empty where it is not known."""
+        if clip_id in self._known:
+            return self._known[clip_id]
+        return _linked(self._raw / self._in_raw[clip_id]) if clip_id in self._in_raw else ""
 
 
 def find_clip(wanted: str, workspace: Workspace, ledger: Ledger) -> str:
@@ -96,9 +107,9 @@ def find_clip(wanted: str, workspace: Workspace, ledger: Ledger) -> str:
     for name in (wanted, clip_of(wanted)):
         if name in ids:
             return name
-    sources = source_paths(workspace, ledger)
+    source_of = SourcePaths(workspace, ledger)
     path = os.path.normpath(Path().absolute() / wanted)
-    names = {item: [sources.get(item, "")] for item in ids}
+    names = {item: [source_of(item)] for item in ids}
     for item, row in raw.items():
         names[item] += [str(workspace.raw / row.path), row.origin, row.video]
     for item, outcome in outcomes.items():
@@ -138,7 +149,7 @@ def clip_history(clip_id: str, workspace: Workspace, ledger: Ledger) -> ClipHist
         }
     return ClipHistory(
         clip_id=clip_id,
-        source=source_paths(workspace, ledger).get(clip_id, ""),
+        source=SourcePaths(workspace, ledger)(clip_id),
         facts={name: value for name, value in facts.items() if value},
         entries=tuple(_entries(clip_id, raw, workspace, ledger)),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,36 +136,68 @@ class Ledger:
 
     def outcomes(self, stage: str) -> dict[str, Outcome]:
         """All outcomes of a stage, by item."""
+        return {outcome.item: outcome for outcome in self.each_outcome(stage)}
+
+    def each_outcome(self, stage: str, *, done: bool = True) -> Iterator[Outcome]:
+        """The outcomes of a stage one by one, by item; without those that are done if not wanted.
+
+        They are read while they are asked for; record nothing meanwhile.
+        """
         with self._connect() as connection:
             rows = connection.execute(
                 "SELECT item, state, reason, message, seconds, attempts, source, sha256,"
                 " path"
-                " FROM items WHERE stage = ?"
+                " FROM items WHERE stage = ? AND (? OR state != 'done')"
                 " ORDER BY item",
-                (stage,),
-            ).fetchall()
-        return {
-            row["item"]: Outcome(
-                item=row["item"],
-                state=State(row["state"]),
-                reason=Reason(row["reason"]) if row["reason"] else None,
-                message=row["message"],
-                seconds=row["seconds"],
-                attempts=row["attempts"],
-                source=row["source"],
-                sha256=row["sha256"],
-                path=row["path"],
+                (stage, done),
             )
-            for row in rows
-        }
+            for row in rows:
+                yield Outcome(
+                    item=row["item"],
+                    state=State(row["state"]),
+                    reason=Reason(row["reason"]) if row["reason"] else None,
+                    message=row["message"],
+                    seconds=row["seconds"],
+                    attempts=row["attempts"],
+                    source=row["source"],
+                    sha256=row["sha256"],
+                    path=row["path"],
+                )
+
+    def items(self, stage: str) -> Iterator[str]:
+        """The items of a stage that have ended, in order."""
+        with self._connect() as connection:
+            rows = connection.execute(
+                "SELECT item FROM items WHERE stage = ? ORDER BY item", (stage,)
+            )
+            for row in rows:
+                yield row["item"]
+
+    def paths(self, stage: str) -> Iterator[tuple[str, str]]:
+        """The items of a stage that come from a known file, with its path."""
+        with self._connect() as connection:
+            rows = connection.execute(
+                "SELECT item, path FROM items WHERE stage = ? AND path != ''", (stage,)
+            )
+            for row in rows:
+                yield row["item"], row["path"]
 
     def counts(self, stage: str) -> Counts:
         """How many items of a stage ended how."""
-        return Counts.of(self.outcomes(stage).values())
+        return self.all_counts().get(stage, Counts())
 
     def all_counts(self) -> dict[str, Counts]:
         """How many items of each stage ended how."""
-        return {stage: self.counts(stage) for stage in self.stages()}
+        with self._connect() as connection:
+            rows = connection.execute(
+                "SELECT stage, state, reason, COUNT(*) AS count FROM items"
+                " GROUP BY stage, state, reason ORDER BY stage"
+            ).fetchall()
+        found: dict[str, Counts] = defaultdict(Counts)
+        for row in rows:
+            reason = Reason(row["reason"]) if row["reason"] else None
+            found[row["stage"]].add_some(State(row["state"]), reason, row["count"])
+        return dict(found)
 
     def stages(self) -> list[str]:
         """The stages that have rows."""
@@ -244,7 +277,7 @@ class Ledger:
         wanted = set(items)
         gone = [
             (stage, item)
-            for item in self.outcomes(stage)
+            for item in self.items(stage)
             if item not in wanted and (not model or item.partition(":")[0] == model)
         ]
         with self._connect() as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from avsep.errors import CheckError, State
 from avsep.files import sha256_file
 from avsep.outcome import Outcome
 from avsep.schema import Clip, RawClip
-from avsep.tables import read_rows
+from avsep.tables import open_rows
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
 
@@ -33,49 +33,74 @@ def check_ledger(workspace: Workspace, *, deep: bool = False) -> list[str]:
 
 
 def _downloads(workspace: Workspace, ledger: Ledger, *, deep: bool) -> Iterator[str]:
-    outcomes = ledger.outcomes("download")
+    import pyarrow.compute as pc
+
     try:
-        rows = {row.clip_id: row for row in read_rows(workspace.raw_table, RawClip)}
+        rows = open_rows(workspace.raw_table, RawClip)
     except CheckError as error:
         yield f"download has not finished: {error} Run the stage again."
         return
-    done = {item for item, outcome in outcomes.items() if outcome.state is State.DONE}
-    for item in sorted(done - rows.keys()):
+    ended = ledger.each_outcome("download")
+    done = {outcome.item: outcome.sha256 for outcome in ended if outcome.state is State.DONE}
+    ids = {clip_id for (clip_id,) in rows.tuples("clip_id")}
+    for item in sorted(done.keys() - ids):
         yield f"{item} is done in the ledger and not in {workspace.raw_table.name}."
-    for item in sorted(rows.keys() - done):
+    for item in sorted(ids - done.keys()):
         yield f"{item} is in {workspace.raw_table.name} and not done in the ledger."
-    for item in sorted(done & rows.keys()):
-        yield from _file(workspace, rows[item], outcomes[item], deep=deep)
-    yield from _unexpected_files(workspace, list(rows.values()))
-    yield from _sources(ledger, outcomes)
+    del ids
+    ordered = rows.take(pc.sort_indices(rows.column("clip_id")))
+    for clip_id, *file in ordered.tuples("clip_id", "path", "size_bytes", "sha256"):
+        if clip_id in done:
+            yield from _file(workspace, clip_id, done[clip_id], *file, deep=deep)
+    yield from _unexpected_files(workspace.raw, {path for (path,) in rows.tuples("path")})
+    yield from _sources(ledger)
 
 
-def _file(workspace: Workspace, row: RawClip, outcome: Outcome, *, deep: bool) -> Iterator[str]:
-    path = workspace.raw / row.path
-    if outcome.sha256 not in ("", row.sha256):
-        yield f"{row.clip_id} has another sha256 in the ledger than in the table."
+def _file(
+    workspace: Workspace,
+    clip_id: str,
+    in_ledger: str,
+    name: str,
+    size_bytes: int,
+    sha256: str,
+    *,
+    deep: bool,
+) -> Iterator[str]:
+    path = workspace.raw / name
+    if in_ledger not in ("", sha256):
+        yield f"{clip_id} has another sha256 in the ledger than in the table."
     if not path.is_file():
-        yield f"{row.clip_id} is done and its file {row.path} is missing."
-    elif path.stat().st_size != row.size_bytes or (deep and sha256_file(path) != row.sha256):
-        yield f"{row.clip_id}: {row.path} is not the file that was downloaded."
+        yield f"{clip_id} is done and its file {name} is missing."
+    elif path.stat().st_size != size_bytes or (deep and sha256_file(path) != sha256):
+        yield f"{clip_id}: {name} is not the file that was downloaded."
 
 
-def _unexpected_files(workspace: Workspace, rows: list[RawClip]) -> Iterator[str]:
+def _unexpected_files(raw: Path, wanted: set[str]) -> Iterator[str]:
     """Files below the corpora's folders that no row names: half-written or left over."""
-    wanted = {workspace.raw / row.path for row in rows}
-    for corpus in sorted({Path(row.path).parts[0] for row in rows}):
-        for path in sorted((workspace.raw / corpus).rglob("*")):
-            if (path.is_file() or path.is_symlink()) and path not in wanted:
-                yield f"{path.relative_to(workspace.raw)} is in no row of the table."
+    for corpus in sorted({path.partition("/")[0] for path in wanted}):
+        found = []
+        for folder, folders, files in os.walk(raw / corpus):
+            for name in (*folders, *files):
+                path = os.path.join(folder, name)  # noqa: PTH118  (a million of them)
+                is_file = os.path.isfile(path) or os.path.islink(path)  # noqa: PTH113, PTH114
+                if is_file and os.path.relpath(path, raw) not in wanted:
+                    found.append(Path(path))
+        for file in sorted(found):
+            yield f"{file.relative_to(raw)} is in no row of the table."
 
 
-def _sources(ledger: Ledger, outcomes: dict[str, Outcome]) -> Iterator[str]:
+def _sources(ledger: Ledger) -> Iterator[str]:
     """A video that is gone has no clip that is done, and none is left half-way."""
-    clips_of: dict[str, list[Outcome]] = defaultdict(list)
-    for outcome in outcomes.values():
-        clips_of[outcome.source].append(outcome)
-    for name, source in ledger.sources("download").items():
-        clips = clips_of[name]
+    sources = ledger.sources("download")
+    # Of the others nothing can be wrong.
+    clips_of: dict[str, list[Outcome]] = {
+        name: [] for name, row in sources.items() if row.state in (None, State.DROPPED)
+    }
+    for outcome in ledger.each_outcome("download") if clips_of else ():
+        if outcome.source in clips_of:
+            clips_of[outcome.source].append(outcome)
+    for name, clips in clips_of.items():
+        source = sources[name]
         if source.state is None and clips:
             yield f"the video {name} is still to be tried, and its clips have ended."
         if source.state is State.DROPPED:
@@ -86,20 +111,19 @@ def _sources(ledger: Ledger, outcomes: dict[str, Outcome]) -> Iterator[str]:
 
 def _clips(workspace: Workspace, ledger: Ledger) -> Iterator[str]:
     try:
-        clips = read_rows(workspace.clips / "clips.parquet", Clip)
+        clips = open_rows(workspace.clips / "clips.parquet", Clip)
     except CheckError as error:
         yield f"clean has not finished: {error} Run the stage again."
         return
-    outcomes = ledger.outcomes("clean")
-    known = {clip.clip_id for clip in clips}
-    for item in sorted(outcomes.keys() - known):
+    reason_of = {o.item: str(o.reason or "") for o in ledger.each_outcome("clean")}
+    known = {clip_id for (clip_id,) in clips.tuples("clip_id")}
+    for item in sorted(reason_of.keys() - known):
         yield f"{item} is in the ledger of clean and not in clips.parquet."
-    for clip in clips:
-        outcome = outcomes.get(clip.clip_id)
-        if outcome is None:
-            yield f"{clip.clip_id} is in clips.parquet and not in the ledger."
-        elif str(outcome.reason or "") != clip.reason:
+    for clip_id, reason in clips.tuples("clip_id", "reason"):
+        if clip_id not in reason_of:
+            yield f"{clip_id} is in clips.parquet and not in the ledger."
+        elif reason_of[clip_id] != reason:
             yield (
-                f"{clip.clip_id} is {outcome.reason or 'done'} in the ledger and"
-                f" {clip.reason or 'kept'} in clips.parquet."
+                f"{clip_id} is {reason_of[clip_id] or 'done'} in the ledger and"
+                f" {reason or 'kept'} in clips.parquet."
             )

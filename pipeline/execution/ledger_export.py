@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from avsep.files import dump_json
-from avsep.tables import write_rows
+from avsep.files import dump_json, write_table
+from avsep.tables import ROWS_AT_ONCE, arrow_schema, table_of
 from pipeline.execution.ledger import Ledger
 
 
@@ -44,39 +47,57 @@ class SourceRecord:
 
 def export_ledger(ledger: Ledger, folder: Path) -> list[Path]:
     """Write `items.parquet` and `sources.parquet` into a folder; returns their paths."""
-    items, sources = [], []
-    for stage in ledger.stages():
-        items += [
-            ItemRecord(
-                stage=stage,
-                item=outcome.item,
-                state=str(outcome.state),
-                reason=str(outcome.reason or ""),
-                kind=outcome.reason.kind if outcome.reason else "",
-                message=outcome.message,
-                attempts=outcome.attempts,
-                seconds=outcome.seconds,
-                source=outcome.source,
-                sha256=outcome.sha256,
-                path=outcome.path,
-            )
-            for outcome in ledger.outcomes(stage).values()
-        ]
-        sources += [
-            SourceRecord(
-                stage=stage,
-                source=row.source,
-                state=str(row.state or "pending"),
-                reason=str(row.reason or ""),
-                kind=row.reason.kind if row.reason else "",
-                message=row.message,
-                attempts=row.attempts,
-                tool=row.tool,
-                facts=dump_json(row.facts, indent=None),
-            )
-            for row in ledger.sources(stage).values()
-        ]
     paths = [folder / "items.parquet", folder / "sources.parquet"]
-    write_rows(paths[0], items, ItemRecord)
-    write_rows(paths[1], sources, SourceRecord)
+    _write(
+        paths[0],
+        (record for stage in ledger.stages() for record in _items(ledger, stage)),
+        ItemRecord,
+    )
+    _write(
+        paths[1],
+        (record for stage in ledger.stages() for record in _sources(ledger, stage)),
+        SourceRecord,
+    )
     return paths
+
+
+def _items(ledger: Ledger, stage: str) -> Iterator[ItemRecord]:
+    for outcome in ledger.each_outcome(stage):
+        yield ItemRecord(
+            stage=stage,
+            item=outcome.item,
+            state=str(outcome.state),
+            reason=str(outcome.reason or ""),
+            kind=outcome.reason.kind if outcome.reason else "",
+            message=outcome.message,
+            attempts=outcome.attempts,
+            seconds=outcome.seconds,
+            source=outcome.source,
+            sha256=outcome.sha256,
+            path=outcome.path,
+        )
+
+
+def _sources(ledger: Ledger, stage: str) -> Iterator[SourceRecord]:
+    for row in ledger.sources(stage).values():
+        yield SourceRecord(
+            stage=stage,
+            source=row.source,
+            state=str(row.state or "pending"),
+            reason=str(row.reason or ""),
+            kind=row.reason.kind if row.reason else "",
+            message=row.message,
+            attempts=row.attempts,
+            tool=row.tool,
+            facts=dump_json(row.facts, indent=None),
+        )
+
+
+def _write(path: Path, records: Iterator[Any], cls: type[Any]) -> None:
+    """Write records as a table; some thousands at a time are held as objects."""
+    import pyarrow as pa
+
+    tables = [arrow_schema(cls).empty_table()]
+    while part := list(islice(records, ROWS_AT_ONCE)):
+        tables.append(table_of(part, cls))
+    write_table(path, pa.concat_tables(tables).combine_chunks())

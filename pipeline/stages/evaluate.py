@@ -111,6 +111,8 @@ def finish(
     Raises:
         CheckError: not one mixture could be evaluated.
     """
+    import numpy as np
+
     from avsep.evaluation.publish import METRICS_FULL, publish
     from avsep.evaluation.results import read_results
     from avsep.shards.index import read_index
@@ -120,7 +122,10 @@ def finish(
     if not rows:
         raise CheckError(f"not one mixture of {config.split}.jsonl could be evaluated.")
     out = fresh_directory(workspace.evaluation(config.model))
-    heard = {row.group for row in read_index(workspace.shards) if row.split != config.split}
+    index = read_index(workspace.shards)
+    (groups, names), (splits, split_names) = index.codes("group"), index.codes("split")
+    elsewhere = [code for code, name in enumerate(split_names) if name != config.split]
+    heard = {names[code] for code in set(groups[np.isin(splits, elsewhere)].tolist())}
     publish(out, rows, heard_groups=heard, seed=config.seed, samples=config.bootstrap_samples)
     for batch in with_mixtures:
         for mixture_id, folder in _example_folders(config, workspace, batch).items():
