@@ -24,6 +24,13 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
+class VideoMode(StrEnum):
+    """What the videos show."""
+
+    DRAW = "draw"
+    COPY = "copy"
+
+
 def separate(
     video: Annotated[str | None, typer.Argument(help="The video to separate.")] = None,
     source: Annotated[str | None, typer.Option("--input", "-i", help="The same as VIDEO.")] = None,
@@ -74,6 +81,10 @@ def separate(
         typer.Option("--keep-still", help="A face that never moves (a photograph) is a speaker."),
     ] = False,
     audio_only: Annotated[bool, typer.Option("--audio-only", help="Write no video files.")] = False,
+    video_mode: Annotated[
+        VideoMode | None,
+        typer.Option("--video", help="Frames about the faces, or the pictures untouched [draw]."),
+    ] = None,
     residual: Annotated[
         bool, typer.Option("--residual", help="Also write the mixture minus the voices.")
     ] = False,
@@ -104,6 +115,7 @@ def separate(
         min_face_px=min_face_px,
         keep_still=keep_still or None,
         audio_only=audio_only or None,
+        video=video_mode.value if video_mode else None,
         residual=residual or None,
     )
     resolved = resolve_model(model, weights, project_root(root))

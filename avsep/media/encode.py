@@ -106,11 +106,9 @@ class Mp4Writer:
         }
         self._picture.codec_context.thread_count = 1
         _tag_colours(self._picture.codec_context)
-        self._sound = None
+        self._sound: Any = None
         if audio is not None:
-            self._sound = container.add_stream("aac", rate=rate_hz)
-            self._sound.codec_context.layout = "mono"
-            self._sound.codec_context.bit_rate = AUDIO_BIT_RATE
+            self._sound = add_sound(container, rate_hz)
         self._reformatter = VideoReformatter()  # sets up its tables only once
         self._size: tuple[int, int] | None = None
         self._pictures = self._written = 0  # numbers of pictures and samples so far
@@ -146,7 +144,7 @@ class Mp4Writer:
     def _write_sound(self, due: int) -> None:
         audio = self._audio
         while audio is not None and self._written < min(due, len(audio)):
-            self._written = _encode_audio(
+            self._written = encode_audio(
                 self._container, self._sound, audio, self._written, self._rate_hz
             )
 
@@ -180,7 +178,15 @@ def _video_frame(reformatter: VideoReformatter, frame: NDArray[np.uint8]) -> Any
     )
 
 
-def _encode_audio(container: Any, stream: Any, audio: Samples, start: int, rate_hz: int) -> int:
+def add_sound(container: Any, rate_hz: int) -> Any:
+    """Add a stream of mono AAC to a file that is written."""
+    stream = container.add_stream("aac", rate=rate_hz)
+    stream.codec_context.layout = "mono"
+    stream.codec_context.bit_rate = AUDIO_BIT_RATE
+    return stream
+
+
+def encode_audio(container: Any, stream: Any, audio: Samples, start: int, rate_hz: int) -> int:
     """Encode the next AAC frame; returns the number of samples written so far."""
     import av
 

@@ -8,6 +8,7 @@ from typing import Literal
 from avsep.validation import check_at_least, check_positive, check_range
 
 PrecisionName = Literal["fp32", "bf16", "fp16"]
+VideoMode = Literal["draw", "copy"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,8 @@ class SeparateConfig:
         away_fade_s: how long it then takes to fade out, in seconds.
         only: numbers of the speakers to write; all of them if empty.
         audio_only: write no video files.
+        video: `draw` encodes the pictures anew, with a frame about each face; `copy` keeps the
+            coded pictures as they are, which takes next to no time, and writes no overview.
         residual: also write the mixture minus the voices.
         precision: number format of the model.
     """
@@ -48,6 +51,7 @@ class SeparateConfig:
     away_fade_s: float = 0.25
     only: tuple[int, ...] = ()
     audio_only: bool = False
+    video: VideoMode = "draw"
     residual: bool = False
     precision: PrecisionName = "fp32"
 

@@ -77,7 +77,7 @@ class Recording(Protocol):
 
 
 class FileRecording:
-    """A media file.
+    """A media file; its path is `path`.
 
     Args:
         path: path of the file.
@@ -94,7 +94,7 @@ class FileRecording:
         from avsep.media.mono import single_channel
         from avsep.media.probe import probe
 
-        self.name, self._path = path.name, path
+        self.name, self.path = path.name, path
         try:
             info = probe(path)
             if not info.has_video:
@@ -150,10 +150,10 @@ class FileRecording:
 
         try:
             yield from read_pictures(
-                self._path, self.timeline.start_s + first / FPS, max(0, stop - first)
+                self.path, self.timeline.start_s + first / FPS, max(0, stop - first)
             )
         except ItemError as error:
-            raise as_command_error(self._path, error) from error
+            raise as_command_error(self.path, error) from error
 
 
 @contextmanager

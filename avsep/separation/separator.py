@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +36,7 @@ from avsep.separation.recording import (
 from avsep.separation.sounds import Pcm, leveled, write_residual, write_voice
 from avsep.separation.speakers import Speaker, find_speakers
 from avsep.separation.tracking import track_faces
-from avsep.separation.videos import write_videos
+from avsep.separation.videos import copy_videos, write_videos
 from avsep.separation.windows import separate_recording
 
 Voice = Path | np.ndarray | Tensor
@@ -155,7 +156,9 @@ class Separator:
     def _separate_file(self, path: Path, folder: Path, progress: StepProgress) -> Separation:
         work = fresh_directory(folder / "work")
         with opened_recording(path, work) as recording:
-            return self._separate_recording(recording, folder, work, progress)
+            made = self._separate_recording(recording, folder, work, progress)
+        shutil.rmtree(work)
+        return made
 
     def _separate_recording(
         self, recording: FileRecording, folder: Path, work: Path, progress: StepProgress
@@ -169,14 +172,13 @@ class Separator:
             residual = folder / "residual.wav"
             write_residual(residual, recording.mixture, sounds, recording.timeline)
         if not self.config.audio_only:
-            write_videos(folder, recording, speakers, sounds, self.config.face_scale, progress)
+            self._write_videos(folder, recording, speakers, sounds, progress)
         files = sorted(path.name for path in folder.iterdir() if path != work)
         facts = self._facts(recording, left_out) | {"files": [*files, LISTING]}
         of_speakers = [_facts(*pair, recording) for pair in zip(speakers, sounds, strict=True)]
         write_tracks(
             folder / LISTING, recording, speakers, of_speakers, facts, self.config.face_scale
         )
-        _empty(work)
         return Separation(
             speakers=tuple(
                 SpeakerResult(
@@ -193,6 +195,24 @@ class Separator:
             facts=facts,
             folder=folder,
         )
+
+    def _write_videos(
+        self,
+        folder: Path,
+        recording: FileRecording,
+        speakers: Sequence[Speaker],
+        sounds: Sequence[Pcm],
+        progress: StepProgress,
+    ) -> None:
+        if self.config.video == "copy":
+            problem = copy_videos(folder, recording, speakers, sounds, progress)
+            if not problem:
+                return
+            recording.notes += (
+                f"the pictures of {recording.name} cannot be copied, since {problem}; the videos"
+                " are encoded anew.",
+            )
+        write_videos(folder, recording, speakers, sounds, self.config.face_scale, progress)
 
     def _separate_arrays(
         self, frames: Any, audio: Any, rate_hz: int, *, progress: StepProgress
@@ -277,9 +297,3 @@ def _moved(made: Separation, folder: Path, target: Path) -> Separation:
         residual=place(made.residual),
         folder=target,
     )
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()

@@ -10,10 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from avsep.errors import ItemError
 from avsep.media.encode import open_mp4
 from avsep.progress import StepProgress
 from avsep.schema import MISSING
-from avsep.separation.recording import Recording
+from avsep.separation.recording import FileRecording, Recording
 from avsep.separation.sounds import Pcm
 from avsep.separation.speakers import Speaker
 
@@ -99,6 +100,32 @@ def write_videos(
         for one in pending:
             one.result()
     return paths
+
+
+def copy_videos(
+    folder: Path,
+    recording: FileRecording,
+    speakers: Sequence[Speaker],
+    voices: Sequence[Pcm],
+    progress: StepProgress,
+) -> str:
+    """Write `speaker<n>.mp4` with the coded pictures of the recording, untouched.
+
+    Returns:
+        Why this cannot be done, and nothing is written; empty if it was.
+    """
+    from avsep.media.copy_picture import check_copy, copy_pictures
+
+    start_s = recording.timeline.start_s
+    try:
+        check_copy(recording.path, start_s)
+    except ItemError as error:
+        return error.message
+    with progress("write videos", len(speakers)) as advance:
+        for speaker, voice in zip(speakers, voices, strict=True):
+            copy_pictures(recording.path, folder / f"speaker{speaker.number}.mp4", voice, start_s)
+            advance(1)
+    return ""
 
 
 def scaled_boxes(squares: np.ndarray, scale: float) -> np.ndarray:

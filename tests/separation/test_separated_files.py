@@ -7,6 +7,7 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -16,7 +17,7 @@ from avsep.media.decode import read_audio, read_frames
 from avsep.media.probe import probe
 from avsep.progress import hidden_progress
 from avsep.separation import SeparateConfig, Separator, videos
-from avsep.separation.folder import default_output
+from avsep.separation.folder import LISTING, default_output
 from avsep.separation.live_files import separate_live
 from tests.support.clip_maker import click_audio, click_time, make_clip
 from tests.support.echo import Echo, FixedBackend, noise, still_pictures
@@ -112,6 +113,67 @@ def test_picture_and_sound_stay_together(tmp_path, delays, fps):
     wanted = _lag(path)
     for name in ("overview.mp4", "speaker1.mp4"):
         assert _lag(made.folder / name) == pytest.approx(wanted, abs=0.04), name
+
+
+@pytest.mark.parametrize("delay", ["audio_delay_s", "video_delay_s"])
+def test_copied_pictures_are_those_of_the_source_and_in_time(tmp_path, delay):
+    path = make_clip(
+        tmp_path / "flash.mkv",
+        pictures=still_pictures(50, 30, 2),
+        audio=click_audio(2.0, 1.2, 16_000),
+        audio_codec="pcm_s16le",
+        **{delay: 0.3},
+    )
+    made = separator(video="copy").separate(path)
+    assert {p.name for p in made.folder.iterdir()} == {"speaker1.wav", "speaker1.mp4", LISTING}
+    assert made.facts["notes"] == []
+    assert _lag(made.speakers[0].video) == pytest.approx(_lag(path), abs=0.04)
+    coded = []
+    for file in (path, made.speakers[0].video):
+        with av.open(str(file)) as container:
+            coded.append([bytes(p) for p in container.demux(video=0) if p.size])
+    assert coded[0] == coded[1]
+
+
+def test_pictures_that_cannot_be_copied_are_drawn_and_it_is_said(tmp_path):
+    path = make_clip(
+        tmp_path / "old.avi",
+        pictures=still_pictures(40),
+        video_codec="mjpeg",
+        video_options={},
+        audio=pcm(25_600),
+        audio_codec="pcm_s16le",
+    )
+    made = separator(video="copy").separate(path)
+    assert (made.folder / "overview.mp4").exists()
+    assert made.facts["notes"] == [
+        "the pictures of old.avi cannot be copied, since MP4 players do not show mjpeg; the videos"
+        " are encoded anew."
+    ]
+
+
+def test_joined_files_are_separated_to_the_end_and_it_is_said(tmp_path):
+    parts = [
+        make_clip(
+            tmp_path / f"{name}.mp4",
+            pictures=still_pictures(40, flash),
+            audio=click_audio(1.6, flash / 25, 16_000),
+        )
+        for name, flash in (("a", 10), ("b", 30))
+    ]
+    path = tmp_path / "joined.mp4"
+    path.write_bytes(b"".join(p.read_bytes() for p in parts))
+    made = separator(video="copy").separate(path)
+    assert made.facts["num_samples"] == pytest.approx(51_200, abs=400)
+    assert made.facts["notes"] == [
+        "joined.mp4 was normalised with ffmpeg before it was decoded: it holds 2 files one after"
+        " the other."
+    ]
+    info = probe(made.speakers[0].video)
+    assert info.video_end_s == pytest.approx(3.2, abs=0.05)
+    live = separate_live(separator(), path, tmp_path / "live", hidden_progress)
+    assert live.notes == tuple(made.facts["notes"])
+    assert soundfile.info(live.voices[0]).frames == pytest.approx(51_200, abs=400)
 
 
 def _lag(path: Path) -> float:
@@ -252,7 +314,10 @@ def test_recording_of_which_only_a_part_can_be_read_is_refused(tmp_path):
         for number in range(2)
     ]  # fmt: skip
     joined = tmp_path / "joined.flv"
-    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    first, second = (part.read_bytes() for part in parts)
+    joined.write_bytes(
+        first + second[:13] + bytes([165]) * len(second)
+    )  # its header alone is whole
     with pytest.raises(CheckError, match="only the first"):
         separator().separate(joined)
     assert not (tmp_path / "joined_output").exists()
