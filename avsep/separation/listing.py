@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -62,14 +63,28 @@ def write_tracks(
         head: plain values about the separation.
         scale: side of the listed boxes, in sides of the face boxes.
     """
-    text = dump_json({"version": VERSION, **head}, indent=None)
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text[:-1] + ', "speakers": [')
+    with _listing(path, head) as file:
         for index, (speaker, fact) in enumerate(zip(speakers, facts, strict=True)):
             own = dump_json(fact, indent=None)
             file.write((",\n" if index else "\n") + own[:-1] + ', "frames": [')
             _write_frames(file, recording, speaker, scale)
             file.write("]}")
+
+
+def write_live_tracks(path: Path, facts: Sequence[dict[str, Any]], head: dict[str, Any]) -> None:
+    """Write the listing of a live stream, without rows per frame; arguments as `write_tracks`."""
+    with _listing(path, head) as file:
+        for index, fact in enumerate(facts):
+            file.write((",\n" if index else "\n") + dump_json(fact, indent=None))
+
+
+@contextmanager
+def _listing(path: Path, head: dict[str, Any]) -> Iterator[TextIO]:
+    """The head on a line of its own, which `folder` reads, and the end; yields for the speakers."""
+    text = dump_json({"version": VERSION, **head}, indent=None)
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text[:-1] + ', "speakers": [')
+        yield file
         file.write("\n]}\n")
 
 

@@ -25,9 +25,10 @@ from avsep.models.adapter import ModelAdapter
 from avsep.schema import FPS, LIPS_SIZE, MISSING, NUM_LANDMARKS, SAMPLES_PER_FRAME, Cues
 from avsep.separation.config import SeparateConfig
 from avsep.separation.cross_fade import fade_in
+from avsep.separation.left_out import LeftOut
 from avsep.separation.speakers import gains_of
 from avsep.separation.track_linking import assign
-from avsep.separation.tracking import FaceSpan, faces_config
+from avsep.separation.tracking import FaceSpan, faces_config, untracked
 
 CHUNK_FRAMES = 10
 AHEAD_FRAMES = 10
@@ -130,6 +131,7 @@ class LiveSeparator:
     Attributes:
         frames: number of frames taken so far.
         busy_s: time spent so far.
+        left_out: once it has ended, the faces without a voice.
 
     Raises:
         UsageError: the backend needs several frames at once.
@@ -154,6 +156,7 @@ class LiveSeparator:
         self._done = 0  # frames returned
         self.frames = 0
         self.busy_s = 0.0
+        self.left_out: list[LeftOut] = []
 
     @property
     def latency_s(self) -> float:
@@ -164,6 +167,11 @@ class LiveSeparator:
     def real_time_factor(self) -> float:
         """Seconds of work per second of recording; live needs less than 1."""
         return self.busy_s * FPS / max(1, self.frames)
+
+    def seen(self, speaker: int) -> list[tuple[int, int]]:
+        """First frame and frame after the last of each span in which a speaker was tracked."""
+        spans = [self._seen[i] for i in self._speakers[speaker - 1].track_ids]
+        return [(span.start, span.stop) for span in spans]
 
     def feed(self, frame: np.ndarray | Picture, sound: np.ndarray) -> list[LiveChunk]:
         """Take a frame and its sound; return what is ready.
@@ -190,7 +198,7 @@ class LiveSeparator:
     def finish(self) -> list[LiveChunk]:
         """Return the rest once the recording has ended."""
         started = time.perf_counter()
-        self._tracker.finish()
+        self.left_out = untracked(self._tracker.finish())
         ready: list[LiveChunk] = []
         while self._done < self.frames:
             ready += self._chunk(min(self._done + CHUNK_FRAMES, self.frames), self.frames)

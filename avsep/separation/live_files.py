@@ -14,7 +14,9 @@ import numpy as np
 from avsep.errors import CheckError, ItemError, as_command_error
 from avsep.progress import StepProgress
 from avsep.schema import FPS, RATE_HZ, SAMPLES_PER_FRAME
-from avsep.separation.folder import output_folder
+from avsep.separation.folder import LISTING, output_folder
+from avsep.separation.left_out import sentences
+from avsep.separation.listing import write_live_tracks
 from avsep.separation.live import LiveChunk, LiveSeparator
 from avsep.separation.recording import check_not_silent, normalised, normalised_note
 from avsep.separation.separator import Separator
@@ -41,12 +43,15 @@ class LiveResult:
 def separate_live(
     separator: Separator, path: Path, target: Path, progress: StepProgress
 ) -> LiveResult:
-    """Feed a file frame by frame and write `speaker<n>.wav` into the folder `target`.
+    """Feed a file frame by frame and write `speaker<n>.wav` and `tracks.json` into the folder
+    `target`.
 
     Raises:
         UsageError: the output cannot be written.
         CheckError: the file has no sound, no picture or no face, or is damaged.
     """
+    from avsep.media.probe import probe
+
     live = separator.live()
     with output_folder(target) as folder, normalised(path) as source:
         with _Voices(folder) as voices:
@@ -56,12 +61,41 @@ def separate_live(
             except ItemError as error:
                 raise as_command_error(path, error) from error
             voices.fill(total)
-            names = voices.names
-        if not names:
-            raise CheckError(f"no face is visible in {path.name}; voices are separated by faces.")
+            numbers = voices.numbers
+        explained = sentences(live.left_out, separator.config)
+        if not numbers:
+            none = f"no face is visible in {path.name}; voices are separated by faces."
+            raise CheckError(" ".join([none, *explained]))
+        names = [f"speaker{number}.wav" for number in numbers]
+        notes = [normalised_note(path, source)] if source.note else []
+        notes += explained
+        start_s = probe(source.path).audio_start_s
+        facts = [
+            {
+                "speaker": number,
+                "seen_s": [
+                    [round(start_s + first / FPS, 3), round(start_s + stop / FPS, 3)]
+                    for first, stop in live.seen(number)
+                ],
+            }
+            for number in numbers
+        ]
+        head = {
+            "source": path.name,
+            "start_s": round(start_s, 6),
+            "fps": FPS,
+            "num_frames": live.frames,
+            "rate_hz": RATE_HZ,
+            "num_samples": total,
+            "model": separator.name,
+            "left_out": [face.facts() for face in live.left_out],
+            "notes": notes,
+            "files": [*names, LISTING],
+        }
+        write_live_tracks(folder / LISTING, facts, head)
     return LiveResult(
         voices=tuple(target / name for name in names),
-        notes=(normalised_note(path, source),) if source.note else (),
+        notes=tuple(notes),
         latency_s=live.latency_s,
         real_time_factor=live.real_time_factor,
     )
@@ -113,8 +147,8 @@ class _Voices(ExitStack):
         self._files: dict[int, Any] = {}
 
     @property
-    def names(self) -> list[str]:
-        return [f"speaker{number}.wav" for number in sorted(self._files)]
+    def numbers(self) -> list[int]:
+        return sorted(self._files)
 
     def write(self, chunks: list[LiveChunk]) -> None:
         for chunk in chunks:

@@ -11,7 +11,7 @@ from avsep.faces.backends import FaceBackend
 from avsep.faces.config import FacesConfig
 from avsep.faces.timing import StepTimer
 from avsep.faces.track import FinishedTrack, TrackChunk
-from avsep.faces.tracking import Tracker
+from avsep.faces.tracking import Tracker, Tracks
 from avsep.progress import StepProgress
 from avsep.schema import LIPS_SIZE, NUM_LANDMARKS
 from avsep.separation.config import SeparateConfig
@@ -128,10 +128,14 @@ def track_faces(
     kept = tracks.kept
     for track_id in arrays.keys() - {track.track_id for track in kept}:
         arrays[track_id].remove()
-    left_out = [LeftOut(why=Why.OVER_LIMIT)] * tracks.over_limit
-    left_out += [LeftOut(why=Why.TOO_SMALL, face_px=side) for side in tracks.too_small]
     tracklets = [_tracklet(track, timeline.first_picture, arrays[track.track_id]) for track in kept]
-    return tracklets, left_out
+    return tracklets, untracked(tracks)
+
+
+def untracked(tracks: Tracks) -> list[LeftOut]:
+    """The faces that the tracker has seen and not followed."""
+    over = [LeftOut(why=Why.OVER_LIMIT)] * tracks.over_limit
+    return over + [LeftOut(why=Why.TOO_SMALL, face_px=side) for side in tracks.too_small]
 
 
 def _tracklet(track: FinishedTrack, offset: int, arrays: FaceArrays) -> Tracklet:

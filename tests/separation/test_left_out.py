@@ -12,11 +12,13 @@ from avsep.faces.stillness import movement
 from avsep.media.decode import read_frames
 from avsep.progress import hidden_progress
 from avsep.separation import SeparateConfig, Separation, Separator
+from avsep.separation.live_files import separate_live
 from avsep.separation.recording import ArrayRecording
 from avsep.separation.sounds import Pcm
 from avsep.separation.speakers import find_speakers
 from avsep.separation.tracking import track_faces
 from avsep.separation.videos import write_videos
+from tests.support.clip_maker import make_clip
 from tests.support.echo import RATE_HZ, Echo, noise, pictures
 from tests.support.face_scene import FACE, PHOTOGRAPH, ColourBackend, Pose, talking
 
@@ -80,6 +82,38 @@ def test_photograph_does_not_count_as_a_speaker_asked_for() -> None:
 
 def test_faces_that_were_not_asked_for_are_listed() -> None:
     assert reasons(separate(GALLERY[:3], speakers=2)) == ["not_asked_for"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("third", "settings", "reason"),
+    [
+        (Pose(2, 420, 260, 70), {"max_faces": 2}, "over_limit"),
+        (Pose(2, 400, 200, 24), {}, "too_small"),
+    ],
+)
+def test_a_live_stream_lists_the_faces_without_a_voice(
+    tmp_path, monkeypatch, third, settings, reason
+) -> None:
+    frames = pictures(lambda index: [*GALLERY[:2], third], FRAMES, size=(640, 360))
+    path = make_clip(
+        tmp_path / "talk.mkv",
+        pictures=list(frames),
+        audio=(noise(FRAMES * 640) * 32767).astype(np.int16)[:, None],
+        audio_codec="pcm_s16le",
+    )
+    # The backend of this test reads colours, which a codec changes.
+    monkeypatch.setattr("avsep.media.decode.read_pictures", lambda *_: iter(frames))
+    separator = Separator(Echo(), SeparateConfig(**settings), ColourBackend())
+    made = separate_live(separator, path, tmp_path / "out", hidden_progress)
+    listed = json.loads((tmp_path / "out" / "tracks.json").read_text("utf-8"))
+    assert [face["reason"] for face in listed["left_out"]] == [reason]
+    assert listed["notes"] == list(made.notes)
+    assert made.notes[0].startswith("1 face(s) left out")
+    assert [speaker["speaker"] for speaker in listed["speakers"]] == [1, 2]
+    assert listed["speakers"][0]["seen_s"] == [[0.0, pytest.approx(FRAMES / 25, abs=0.05)]]
+    assert set(listed["files"]) == {file.name for file in (tmp_path / "out").iterdir()}
+    separate_live(separator, path, tmp_path / "out", hidden_progress)  # which replaces them
 
 
 def test_faces_that_are_too_small_are_listed() -> None:
