@@ -70,8 +70,11 @@ def open_local(path: Path) -> Iterator[InputContainer]:
 def _check_readable(path: Path) -> None:
     # Ask the system, since FFmpeg also reports damaged content as a system error.
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
             raise ItemError(Reason.UNREADABLE, f"{path.name} is not a regular file.")
+        if status.st_size == 0:
+            raise ItemError(Reason.UNDECODABLE, f"{path.name} is empty.")
         path.open("rb").close()
     except FileNotFoundError as error:
         raise ItemError(Reason.FILE_MISSING, f"{path.name} is missing.") from error
