@@ -36,7 +36,8 @@ ALLOWED = {
     "weights": "models",
     "exporting": "media mixing shards",
     "web": "reporting separation",
-    "bench": "corpora evaluation extraction faces media models separation shards training",
+    "bench": "corpora evaluation extraction faces loading media mixing models separation shards "
+    "training",
     "cli": "bench corpora exporting faces mixing models reporting separation shards web weights",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from avsep.cli.options import AsJson
 from avsep.cli.project import BenchGroup
-from avsep.errors import ItemError, as_command_error
+from avsep.errors import ItemError, UsageError, as_command_error
 
 bench_app = typer.Typer(
     cls=BenchGroup, help="Measure the speed of this machine.", no_args_is_help=True
@@ -78,3 +79,38 @@ def models(
     options |= {"weights": weights, "table": table, "batch": batch, "backend": backend}
     options |= {"device": device, "runs": runs, "warm_ups": warm_ups, "threads": threads}
     typer.echo(run(model=model, seconds=seconds, json=as_json, **options))
+
+
+@bench_app.command()
+def loader(
+    shards: Annotated[
+        Path | None,
+        typer.Argument(help="A set to take clips from; drawn clips if left out."),
+    ] = None,
+    clips: Annotated[int, typer.Option(min=2, help="Number of clips; one window of each.")] = 40,
+    seconds: Annotated[float, typer.Option(help="Length of the clips.")] = 8.0,
+    window: Annotated[float, typer.Option(help="Length of windows and items, in seconds.")] = 2.0,
+    items: Annotated[int, typer.Option(min=1, help="Training items per run.")] = 96,
+    runs: Annotated[int, typer.Option(min=1, help="Timed runs.")] = 5,
+    workers: Annotated[str, typer.Option(help="Numbers of loading processes.")] = "0,1,2",
+    as_json: AsJson = False,
+) -> None:
+    """Measure how fast items are loaded: by storage, augmentation and number of workers."""
+    # As in a training, where one thread per process computes the short products of matrices.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from avsep.bench.loader import as_text, bench_loader
+    from avsep.files import dump_json
+
+    try:
+        tables = bench_loader(
+            shards,
+            clips=clips,
+            seconds=seconds,
+            window_s=window,
+            items=items,
+            runs=runs,
+            workers=[int(count) for count in workers.split(",")],
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    typer.echo(dump_json(tables) if as_json else as_text(tables))

@@ -40,7 +40,7 @@ def crop_lips(
         cut = cut[:, :, ::-1]
     if config.light:
         power = np.exp(rng.uniform(-config.light, config.light))
-        cut = np.rint(255 * (np.arange(256) / 255) ** power).astype(np.uint8)[cut]
+        cut = np.take(np.rint(255 * (np.arange(256) / 255) ** power).astype(np.uint8), cut)
     return np.ascontiguousarray(cut)
 
 

@@ -41,7 +41,9 @@ class RunSettings:
             short to share.
         threads: threads per process on the CPU; 0 means one per core, or one if there are several
             processes.
-        workers: processes that load items; 0 loads them in the training process.
+        workers: processes per device that load items, and as many for validation; 0 loads them
+            in the training process. None for what the machine suggests: with GPUs the cores of
+            each but one, 16 at most; 0 on a CPU, where training uses all cores.
         cache_mb: memory for decoded clips in each loading process, in MiB; 0 turns the cache off.
     """
 
@@ -50,7 +52,7 @@ class RunSettings:
     device: DeviceName = "auto"
     devices: int = 1
     threads: int = 0
-    workers: int = 0
+    workers: int | None = None
     cache_mb: int = 1024
 
     def __post_init__(self) -> None:

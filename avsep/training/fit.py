@@ -25,13 +25,13 @@ from lightning.fabric.plugins.environments import (
     TorchElasticEnvironment,
 )
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from avsep.errors import CheckError
 from avsep.files import write_json
 from avsep.loading.mixtures import Item, collate
 from avsep.loading.sampler import EpochSampler, ListSampler
-from avsep.processes import MAX_TEMP_BYTES, follow_parent, short_temp_folder
+from avsep.processes import MAX_TEMP_BYTES, short_temp_folder
 from avsep.training.checkpoints import (
     Checkpoints,
     TimeIsUpError,
@@ -39,6 +39,7 @@ from avsep.training.checkpoints import (
     newest_checkpoint,
 )
 from avsep.training.config import ENDED, TENSORBOARD, RunSettings, share_of_step
+from avsep.training.loaders import loading_processes, make_loader
 from avsep.training.logs import RunFiles, TrainingProgress
 from avsep.training.precision import Precision, PrecisionChoice, time_precisions
 from avsep.training.process import pick_device, rank_and_ranks, ranks_here
@@ -85,20 +86,14 @@ def fit(
     if rank == 0:
         print(f"{name}: {precision.reason}", flush=True)
 
-    train_loader = DataLoader(
-        train,
-        batch_sampler=EpochSampler(
-            items=items,
-            steps=settings.val_every,
-            rank=rank,
-            num_ranks=num_ranks,
-            position=lambda: task.steps_done,
-        ),
-        collate_fn=collate,
-        num_workers=run.workers,
-        persistent_workers=run.workers > 0,
-        timeout=LOADER_TIMEOUT_S if run.workers else 0,
-        worker_init_fn=partial(_start_loader, os.getpid()),
+    workers = loading_processes(run.workers, device.type, ranks_here())
+    loader = partial(make_loader, device=device.type, timeout_s=LOADER_TIMEOUT_S)
+    drawn = EpochSampler(
+        items=items,
+        steps=settings.val_every,
+        rank=rank,
+        num_ranks=num_ranks,
+        position=lambda: task.steps_done,
     )
     listed = ListSampler(
         num_items=len(val),  # type: ignore[arg-type]
@@ -106,7 +101,8 @@ def fit(
         rank=rank,
         num_ranks=num_ranks,
     )
-    val_loader = DataLoader(val, batch_sampler=listed, collate_fn=collate)
+    train_loader = loader(train, drawn, workers=workers)
+    val_loader = loader(val, listed, workers=min(workers, len(listed)))
 
     callbacks: list[pl.Callback] = [
         RunFiles(directory),
@@ -116,7 +112,7 @@ def fit(
     ]
     trainer = _trainer(device, directory, callbacks)
     ended = ""
-    with _sockets_work(run.workers), _one_sentence(share // task.parts, settings.seconds):
+    with _sockets_work(workers), _one_sentence(share // task.parts, settings.seconds):
         try:
             trainer.fit(task, train_loader, val_loader)
             ended = task.ended
@@ -151,10 +147,6 @@ def _note_the_end(task: FitTask, directory: Path, name: str, ended: str) -> None
 
 
 # --- loaders
-
-
-def _start_loader(parent: int, _: int) -> None:
-    follow_parent(parent)
 
 
 @contextlib.contextmanager

@@ -245,6 +245,9 @@ def _environment(devices: int, temp: str) -> dict[str, str]:
     """The environment of all ranks."""
     # What another launcher has left would describe its own group of processes.
     kept = {k: v for k, v in os.environ.items() if not k.startswith("TORCHELASTIC_")}
+    # numpy's products of matrices in a loader are short: threads slow them down by ten times on a
+    # busy machine, and their sums would depend on the number of devices.
+    kept.setdefault("OPENBLAS_NUM_THREADS", "1")
     kept |= {
         "PYTHONUNBUFFERED": "1",
         "TMPDIR": temp,

@@ -242,7 +242,7 @@ def test_workers_give_the_same_batches(store):
         list(
             DataLoader(
                 data,
-                batch_sampler=EpochSampler(batch=2, steps=3),
+                batch_sampler=EpochSampler(items=2, steps=3),
                 collate_fn=collate,
                 num_workers=workers,
             )

@@ -24,6 +24,9 @@ def main():
     if arguments.what == "environment":
         print(json.dumps(dict(os.environ)))
         return
+    if arguments.what == "items":
+        exec(open("items.py").read())
+        return
     if arguments.what == "forks":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
         print("started")
@@ -43,9 +46,23 @@ def main():
 main()
 """
 
+ITEMS = """
+import hashlib
+import numpy as np
+from avsep.loading.augment import crop_lips
+from avsep.loading.config import AugmentConfig
+from avsep.loading.formants import move_formants
+rng = np.random.default_rng(0)
+lips = rng.integers(0, 256, (50, 96, 96)).astype(np.uint8)
+voice = 0.1 * rng.standard_normal(32000, np.float32)
+made = crop_lips(lips, AugmentConfig(shape=0.1), rng), move_formants(voice, 1.1)
+print("item", hashlib.sha256(b"".join(one.tobytes() for one in made)).hexdigest())
+"""
+
 
 @pytest.fixture
 def trainee(tmp_path, monkeypatch):
+    (tmp_path / "items.py").write_text(ITEMS)
     (tmp_path / "trainee.py").write_text(TRAINEE)
     monkeypatch.chdir(tmp_path)
     root = Path(__file__).resolve().parents[2]
@@ -137,6 +154,18 @@ def test_ranks_meet_on_the_loopback_address_whatever_is_around(trainee, monkeypa
         assert not Path(rank["TMPDIR"]).exists()
     launch("trainee", ["environment"], devices=1, on_line=lines.append)
     assert json.loads(lines[-1])["WORLD_SIZE"] == "1"
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_items_do_not_depend_on_the_number_of_devices(trainee, devices):
+    # The sums of numpy's products of matrices depend on the threads that share them.
+    lines: list[str] = []
+    launch("trainee", ["items"], devices=devices, on_line=lines.append)
+    with_one_thread = subprocess.run(
+        [sys.executable, "-c", ITEMS], capture_output=True, text=True, check=True,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert {line for line in lines if line.startswith("item ")} == {with_one_thread.stdout.strip()}
 
 
 def test_a_wait_for_the_ranks_is_said(trainee, monkeypatch):

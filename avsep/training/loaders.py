@@ -1,0 +1,65 @@
+"""Loaders of batches: how many processes load, and how batches get to the device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import partial
+
+from torch.utils.data import DataLoader, Dataset
+
+from avsep.loading.mixtures import Item, collate
+from avsep.processes import default_workers, follow_parent
+from avsep.training.task import Batch
+
+MAX_WORKERS = 16  # per device, when nobody has chosen
+PREFETCH = 4  # batches that each process keeps ready
+
+
+def loading_processes(wanted: int | None, device: str, ranks: int) -> int:
+    """The number of processes that load items for one device.
+
+    Args:
+        wanted: the setting `workers`.
+        device: `cpu` or `cuda`.
+        ranks: number of training processes on this machine, which share its cores.
+    """
+    if wanted is not None:
+        return wanted
+    if device == "cpu":
+        return 0
+    return max(1, min(MAX_WORKERS, default_workers() // ranks - 1))
+
+
+def make_loader(
+    data: Dataset[Item],
+    batches: Iterable[list[int]],
+    *,
+    workers: int,
+    device: str,
+    timeout_s: float,
+) -> DataLoader[Batch]:
+    """Batches of a data set, in the given order.
+
+    Args:
+        data: items by number.
+        batches: numbers of the items of each batch.
+        workers: processes that load; they stay between epochs. 0 loads in this process.
+        device: `cpu` or `cuda`; for `cuda`, batches lie in memory that it copies from directly.
+        timeout_s: how long a batch may take in a process.
+    """
+    return DataLoader(
+        data,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=PREFETCH if workers else None,
+        pin_memory=device == "cuda",
+        timeout=timeout_s if workers else 0,
+        worker_init_fn=partial(_start, os.getpid()),
+    )
+
+
+def _start(parent: int, _: int) -> None:
+    follow_parent(parent)

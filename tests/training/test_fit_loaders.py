@@ -1,0 +1,72 @@
+"""Loaders of a training: as many processes as the machine suggests, and validation in them too."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from avsep.loading.sampler import ListSampler
+from avsep.training import loaders
+from avsep.training.config import RunSettings
+from avsep.training.fit import fit
+from tests.support.toy_fit import Tones, make_task
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "ranks", "cores", "expected"),
+    [
+        (None, "cpu", 1, 64, 0),
+        (None, "cuda", 1, 1, 1),
+        (None, "cuda", 1, 8, 7),
+        (None, "cuda", 8, 128, 15),
+        (None, "cuda", 1, 64, 16),
+        (None, "cuda", 4, 4, 1),
+        (0, "cuda", 1, 8, 0),
+        (3, "cpu", 2, 2, 3),
+    ],
+)
+def test_cores_and_gpus_decide_on_the_number_of_processes(
+    monkeypatch, wanted, device, ranks, cores, expected
+):
+    monkeypatch.setattr(loaders, "default_workers", lambda: cores)
+    assert RunSettings(workers=wanted).workers == wanted
+    assert loaders.loading_processes(wanted, device, ranks) == expected
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_batches_are_prefetched_and_pinned_only_for_a_gpu(device):
+    for workers in (0, 2):
+        loader = loaders.make_loader(
+            Tones(), ListSampler(num_items=4, batch=2), workers=workers, device=device, timeout_s=9
+        )
+        assert loader.pin_memory is (device == "cuda")
+        assert loader.persistent_workers is (workers > 0)
+        assert loader.prefetch_factor == (loaders.PREFETCH if workers else None)
+
+
+class Elsewhere(Tones):
+    """Items that this process must not load."""
+
+    here = os.getpid()
+
+    def __getitem__(self, number):
+        assert os.getpid() != self.here
+        return super().__getitem__(number)
+
+
+@pytest.mark.slow
+def test_training_and_validation_load_in_processes_and_come_to_the_same(tmp_path):
+    fitted = []
+    for workers, data in ((0, Tones), (2, Elsewhere)):
+        task = make_task(steps=4)
+        settings = RunSettings(precision="fp32", device="cpu", workers=workers)
+        fit(task, data(), data(), run=settings, directory=tmp_path / str(workers), name="toy")
+        fitted.append(task)
+    one, other = fitted
+    assert [row["val_si_sdr"] for row in one.history] == [
+        row["val_si_sdr"] for row in other.history
+    ]
+    for name, value in one.model.state_dict().items():
+        assert torch.equal(value, other.model.state_dict()[name])
