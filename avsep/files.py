@@ -218,18 +218,6 @@ def settings_hash(*values: Any) -> str:
     return sha256_text(dump_json(list(values), indent=None))[:16]
 
 
-def sources_sha256(*folders: str) -> str:
-    """The sha256 of all Python files in folders of this package, e.g. `models/dolphin`.
-
-    For long work whose marker must also record the code that it was done with.
-    """
-    here = Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(path for folder in folders for path in (here / folder).rglob("*.py")):
-        digest.update(f"{path.relative_to(here)} {sha256_file(path)}\n".encode())
-    return digest.hexdigest()
-
-
 def files_below(root: Path, *, hidden: bool = False, inside: bool = False) -> Iterator[str]:
     """Relative paths of all files below a folder, in a fixed order.
 

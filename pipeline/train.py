@@ -1,4 +1,4 @@
-"""The process that trains: `python -m pipeline.train train --model dolphin`, or under torchrun.
+"""The process that trains: `python -m pipeline.train train --model dolphin`, also under torchrun.
 
 The stages `pretrain` and `train` start it with the settings that they wrote. By hand it reads
 `params.yaml` and prepares the work folder itself; the stage then publishes what it trained.
@@ -14,12 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from avsep.files import read_json
+from avsep.outcome import Outcome
 from avsep.processes import follow_parent
-from avsep.settings import as_values, build
+from avsep.settings import build
+from avsep.training.ranks import rank_and_ranks, take_ranks_of_slurm, torchrun_process
 from avsep.workspace import PARAMS, Workspace
 from pipeline.config import for_model, load_config
 from pipeline.execution.launch import TEMP, exit_code
-from pipeline.execution.training_run import prepare_directory
+from pipeline.execution.training_run import (
+    identity_of,
+    lock_of,
+    locked,
+    mark_the_end,
+    prepare_directory,
+)
 from pipeline.stages import STAGES, pretrain, train
 
 TRAIN_HERE: dict[str, Callable[[Any, Workspace, Path], None]] = {
@@ -38,22 +46,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, default=0, help="process to end with")
     given = parser.parse_args(arguments)
     temp = os.environ.get(TEMP)
-    follow_parent(given.parent, Path(temp) if temp else None)
+    follow_parent(given.parent or torchrun_process(), Path(temp) if temp else None)
     return exit_code(lambda: _train(given))
 
 
 def _train(given: argparse.Namespace) -> None:
+    take_ranks_of_slurm()
     workspace = Workspace(given.root.resolve())
     stage = STAGES[given.stage]
+    train_here = TRAIN_HERE[stage.name]
     if given.config:
         config = build(stage.config, read_json(given.config)["config"], stage.name)
-        directory = given.config.parent
-    else:
-        config = for_model(stage, load_config(workspace.root / PARAMS, stage.name), given.model)
-        (batch,) = stage.plan(config, workspace)
-        directory = workspace.work(stage.name) / batch.name
-        prepare_directory(directory, batch.settings, as_values(config))
-    TRAIN_HERE[stage.name](config, workspace, directory)
+        train_here(config, workspace, given.config.parent)
+        return
+    config = for_model(stage, load_config(workspace.root / PARAMS, stage.name), given.model)
+    (batch,) = stage.plan(config, workspace)
+    directory = workspace.work(stage.name) / batch.name
+    if rank_and_ranks()[0] != 0:  # only the first rank touches the folder
+        train_here(config, workspace, directory)
+        return
+    with locked(lock_of(directory), batch.name):
+        prepare_directory(directory, f"{stage.name} {batch.name}", identity_of(batch), config)
+        train_here(config, workspace, directory)
+        mark_the_end(workspace, stage.name, batch, Outcome.done(batch.name))
 
 
 if __name__ == "__main__":

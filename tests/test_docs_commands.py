@@ -68,6 +68,8 @@ RUN_BY = {
     "prefect worker start": "flows/local_server.py",
     "python -m flows.": "tests/flows/test_dask_engine.py",
     "source": "",
+    "srun": "tests/training/test_ranks.py",  # what it sets; Slurm itself is not here
+    "torchrun": "tests/stages/test_killed_training.py",
 }
 
 

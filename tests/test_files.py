@@ -61,12 +61,6 @@ def test_settings_hash_sees_every_value():
     assert one != files.settings_hash({"a": 1}, [3])
 
 
-def test_the_hash_of_sources_is_of_the_named_folders_alone():
-    one = files.sources_sha256("models/dolphin")
-    assert one == files.sources_sha256("models/dolphin")
-    assert len({one, files.sources_sha256("models/vovit"), files.sources_sha256()}) == 3
-
-
 @pytest.mark.parametrize("name", ["x" * 251 + ".mp4", "é" * 120 + ".parquet", "a." + "b" * 253])
 def test_a_name_that_fits_the_disk_can_be_written_atomically(tmp_path: Path, name: str):
     files.write_text(tmp_path / name, "kept")

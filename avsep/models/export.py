@@ -14,7 +14,7 @@ from avsep.models import checkpoint
 from avsep.settings import as_values
 from avsep.training.checkpoints import load_best_average
 from avsep.training.config import ModelTrainConfig
-from avsep.training.process import rank_and_ranks
+from avsep.training.ranks import rank_and_ranks
 from avsep.training.task import FitTask
 
 

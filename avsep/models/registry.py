@@ -57,6 +57,7 @@ class ModelSpec:
         variant: `variant` of the network's config; empty for a family with one variant.
         train_config: class of its section in `params.yaml`.
         needs: what it builds on: `lipcoder`, or the names of other models.
+        version: of its code; increase it when the same settings and inputs give other weights.
         train: function that trains it, given the section, the run's settings, the mixtures, the
             folder of the run, and the folder of each model that it needs.
     """
@@ -67,6 +68,7 @@ class ModelSpec:
     variant: str = ""
     train_config: type[ModelTrainConfig]
     needs: tuple[str, ...] = ()
+    version: int = 1
     train: Callable[[], Callable[..., FitTask]]
 
 

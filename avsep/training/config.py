@@ -47,6 +47,11 @@ class RunSettings:
         cache_mb: memory for decoded clips in each loading process, in MiB; 0 turns the cache off.
     """
 
+    DECIDES_NOTHING: ClassVar[tuple[str, ...]] = (
+        "device", "devices", "threads", "workers", "cache_mb",
+    )  # fmt: skip
+    """Settings that may change while a run goes on; the devices at equal items per step."""
+
     seed: int = 0
     precision: PrecisionName = "auto"
     device: DeviceName = "auto"
@@ -89,6 +94,12 @@ class FitSettings:
             those after each validation; 0 for none.
         max_skipped: number of non-finite steps that are skipped before the run stops with an error.
     """
+
+    DECIDES_NOTHING: ClassVar[tuple[str, ...]] = (
+        "steps", "batch", "accumulate", "patience", "max_minutes", "checkpoint_minutes",
+        "max_skipped",
+    )  # fmt: skip
+    """Settings that may change while a run goes on; the batch at equal items per step."""
 
     steps: int = 1000
     val_every: int = 100

@@ -42,7 +42,8 @@ from avsep.training.config import ENDED, TENSORBOARD, RunSettings, share_of_step
 from avsep.training.loaders import loading_processes, make_loader
 from avsep.training.logs import RunFiles, TrainingProgress
 from avsep.training.precision import Precision, PrecisionChoice, time_precisions
-from avsep.training.process import pick_device, rank_and_ranks, ranks_here
+from avsep.training.process import pick_device
+from avsep.training.ranks import rank_and_ranks, ranks_here
 from avsep.training.step_times import StepTimes
 from avsep.training.task import Batch, FitTask
 
@@ -269,8 +270,8 @@ def _strategy(device: torch.device) -> Strategy:
 
 def _environment() -> ClusterEnvironment:
     # Chosen here: Lightning would take the variables of Slurm or MPI around us for our ranks.
-    torchrun = TorchElasticEnvironment.detect()
-    return TorchElasticEnvironment() if torchrun else LightningEnvironment()
+    # Torchrun's are set for several ranks, whoever has started them.
+    return TorchElasticEnvironment() if rank_and_ranks()[1] > 1 else LightningEnvironment()
 
 
 def _tensorboard(directory: Path) -> Any:

@@ -1,4 +1,4 @@
-"""The process that trains: its rank, its device, its seeds and kernels."""
+"""The process that trains: its device, its seeds and kernels."""
 
 from __future__ import annotations
 
@@ -7,16 +7,7 @@ import os
 import torch
 
 from avsep.errors import CheckError
-
-
-def rank_and_ranks() -> tuple[int, int]:
-    """This process's rank and the number of ranks, from what `torch.distributed.run` sets."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def ranks_here() -> int:
-    """The number of ranks on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+from avsep.training.ranks import ranks_here
 
 
 def pick_device(wanted: str) -> torch.device:

@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 from avsep.cli.options import Root
+from avsep.errors import UsageError
 from avsep.models.registry import MODELS
 from avsep.progress import show_progress
 from avsep.workspace import PARAMS, find_project
 from pipeline.config import find_stage, for_model, load_configs
+from pipeline.execution import training_run
 from pipeline.execution.markers import retry
 from pipeline.execution.stage import run_stage
 from pipeline.stages import STAGES
@@ -22,6 +24,9 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try the items again that failed.")
     ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="For pretrain and train: move the old run aside.")
+    ] = False,
     root: Root = None,
 ) -> None:
     """Run one stage here, without Prefect and DVC."""
@@ -30,4 +35,10 @@ def run(
     config = for_model(found, load_configs(workspace.root / PARAMS)[stage], model)
     if retry_failed:
         retry(stage, workspace)
+    if restart:
+        if not found.resumes:
+            raise UsageError(f"--restart is for pretrain and train, not for {stage}.")
+        for batch in found.plan(config, workspace):
+            if place := training_run.restart(workspace, stage, batch):
+                typer.echo(f"the old run of {batch.name} is in {place}")
     typer.echo(run_stage(found, config, workspace, progress=show_progress).sentence())

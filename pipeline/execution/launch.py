@@ -253,6 +253,7 @@ def _environment(devices: int, temp: str) -> dict[str, str]:
         "TMPDIR": temp,
         TEMP: temp,
         "NODE_RANK": "0",
+        "GROUP_RANK": "0",
         "WORLD_SIZE": str(devices),
         "LOCAL_WORLD_SIZE": str(devices),
     }

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from avsep.errors import CheckError, Reason, State
 from avsep.files import (
@@ -21,19 +20,21 @@ from avsep.files import (
     link_or_copy,
     read_json,
     remove_temporary_files,
+    sha256_file,
     write_json,
 )
 from avsep.outcome import Counts, Outcome
 from avsep.progress import Progress, no_progress
 from avsep.settings import as_values
-from avsep.training.config import WORK_ONLY, RunSettings
+from avsep.training.config import ENDED, WORK_ONLY, RunSettings
 from avsep.workspace import Workspace
 from pipeline.execution.launch import ChildError, launch
-from pipeline.execution.markers import read_marker, write_marker
+from pipeline.execution.markers import marker_path, read_marker, write_marker
+from pipeline.execution.run_identity import RunIdentity
 from pipeline.execution.stage import Batch, StageReport
 
 CHILD = "pipeline.train"  # the module that the child process runs
-SETTINGS = "settings.json"  # settings of the run, in its work folder
+SETTINGS = "settings.json"  # what the run was begun with, and its present settings
 LOCK_TIMEOUT_S = 15.0
 
 
@@ -50,7 +51,7 @@ def train_in_child(
         progress: called with the share of the training that has just been done.
 
     Raises:
-        CheckError: another process trains the same.
+        CheckError: another process trains the same, or the run was begun with other settings.
     """
     if marked := read_marker(workspace, stage, batch):
         progress(1)
@@ -66,8 +67,8 @@ def train_in_child(
         shown = done / total
 
     try:
-        with locked(directory.with_suffix(".lock"), batch.name) as lock:
-            prepare_directory(directory, batch.settings, as_values(config))
+        with locked(lock_of(directory), batch.name) as lock:
+            prepare_directory(directory, f"{stage} {batch.name}", identity_of(batch), config)
             launch(
                 CHILD,
                 [stage, "--root", str(workspace.root), "--config", str(directory / SETTINGS)],
@@ -82,10 +83,55 @@ def train_in_child(
         print(f"avsep: {stage} was ended; run it again to go on.", file=sys.stderr)
         raise
     outcome = replace(outcome, seconds=time.monotonic() - started)
-    if outcome.state is State.DONE:  # else the next run goes on from the last checkpoint
-        write_marker(workspace, stage, batch, [outcome])
+    if outcome.state is State.DONE:
+        mark_the_end(workspace, stage, batch, outcome)
         progress(1 - shown)
     return [outcome]
+
+
+def training_batch(name: str, identity: RunIdentity) -> Batch:
+    """The only batch of a stage that trains."""
+    return Batch(name=name, items=(name,), settings=identity.settings, rows=(identity,))
+
+
+def identity_of(batch: Batch) -> RunIdentity:
+    """What decides the weights of a batch of `training_batch`."""
+    (identity,) = batch.rows
+    return identity
+
+
+def mark_the_end(workspace: Workspace, stage: str, batch: Batch, outcome: Outcome) -> None:
+    """Mark a finished training; one that ran out of time goes on with the next run."""
+    directory = workspace.work(stage) / batch.name
+    if read_json(directory / ENDED)["by"] != "max_minutes":
+        write_marker(workspace, stage, batch, [outcome])
+
+
+def restart(workspace: Workspace, stage: str, batch: Batch) -> Path | None:
+    """Move the run of a batch aside, so that it starts again; returns where it is now.
+
+    Raises:
+        CheckError: it is being trained.
+    """
+    directory = workspace.work(stage) / batch.name
+    with locked(lock_of(directory), batch.name):
+        marker_path(workspace, stage, batch.name).unlink(missing_ok=True)
+        return _move_aside(directory)
+
+
+def lock_of(directory: Path) -> Path:
+    """The lock that says that a run is being trained."""
+    return directory.with_name(f"{directory.name}.lock")
+
+
+def _move_aside(directory: Path) -> Path | None:
+    if not directory.exists():
+        return None
+    numbers = range(1, 1_000_000)
+    free = (directory.with_name(f"{directory.name}.old-{number}") for number in numbers)
+    place = next(path for path in free if not path.exists())
+    directory.replace(place)
+    return place
 
 
 @contextlib.contextmanager
@@ -114,16 +160,32 @@ def locked(path: Path, name: str) -> Iterator[int]:
         yield handle.fileno()
 
 
-def prepare_directory(directory: Path, settings: str, values: Mapping[str, Any]) -> None:
-    """Keep a work folder that belongs to the same settings and inputs; otherwise empty it."""
-    try:
-        if read_json(directory / SETTINGS)["settings"] == settings:
-            remove_temporary_files(directory)
-            return
-    except (CheckError, KeyError, TypeError):  # missing or damaged
-        pass
-    fresh_directory(directory)
-    write_json(directory / SETTINGS, {"settings": settings, "config": values})
+def prepare_directory(
+    directory: Path, what: str, identity: RunIdentity, config: RunSettings
+) -> None:
+    """Make the work folder of a run, or check that the run in it may go on.
+
+    Args:
+        directory: the folder.
+        what: the run, for people.
+        identity: what decides the weights now.
+        config: config of the stage, which is written for the processes that train.
+
+    Raises:
+        CheckError: the run was begun with something else, and has a checkpoint.
+    """
+    if any(directory.glob("*.ckpt")):
+        remove_temporary_files(directory)
+        try:
+            kept = read_json(directory / SETTINGS)
+            kept = {"decides": dict(kept["decides"]), "steps": int(kept["steps"])}
+        except (CheckError, KeyError, TypeError, ValueError):  # missing, damaged, or older
+            place = _move_aside(directory)
+            print(f"{what} starts again: the old run did not say its settings; see {place}.")
+        else:
+            identity.check(kept, what)
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(directory / SETTINGS, {**identity.as_json(), "config": as_values(config)})
 
 
 def finish_run(
@@ -161,3 +223,18 @@ def require(inputs: Mapping[Path, str]) -> list[Path]:
         if not path.exists():
             raise CheckError(f"{path} is missing; run `avsep run {stage}` first.")
     return list(inputs)
+
+
+def digests(workspace: Workspace, paths: Sequence[Path]) -> dict[str, str]:
+    """The sha256 of input files by their path in the project; of a model, that of its weights.
+
+    Raises:
+        CheckError: a card is damaged.
+    """
+    found = {}
+    for path in paths:
+        digest = sha256_file(path)
+        if path.name == "card.json":  # it also says by which commit the model was written
+            digest = read_json(path).get("sha256", digest)
+        found[path.relative_to(workspace.root).as_posix()] = digest
+    return found

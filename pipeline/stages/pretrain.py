@@ -9,18 +9,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from avsep.files import settings_hash, sha256_file, sources_sha256
 from avsep.models.dolphin.train_config import LipCoderTrainConfig
 from avsep.outcome import Outcome
 from avsep.progress import Progress
-from avsep.settings import as_values
 from avsep.training.config import RunSettings
 from avsep.workspace import Workspace
+from pipeline.execution.run_identity import identify
 from pipeline.execution.stage import Batch, Stage, StageReport
-from pipeline.execution.training_run import finish_run, require, train_in_child
+from pipeline.execution.training_run import (
+    digests,
+    finish_run,
+    require,
+    train_in_child,
+    training_batch,
+)
 
 NAME = "pretrain"
 ITEM = "lipcoder"
+VERSION = 1  # of the lip encoder's code; increase it when the same settings give other weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +54,15 @@ def plan(config: PretrainConfig, workspace: Workspace) -> list[Batch]:
     store = ShardStore(workspace.shards)
     for split in ("train", "val"):
         usable_rows(store, split, config.lipcoder.fit.num_frames)
-    settings = settings_hash(
-        as_values(config),
-        {path.name: sha256_file(path) for path in inputs},
-        sources_sha256("models/dolphin", "training", "loading"),
+    identity = identify(
+        config,
+        config.lipcoder,
+        stage=NAME,
+        name=ITEM,
+        model_version=VERSION,
+        inputs=digests(workspace, inputs),
     )
-    return [Batch(name=ITEM, items=(ITEM,), settings=settings)]
+    return [training_batch(ITEM, identity)]
 
 
 def work(

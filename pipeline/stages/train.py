@@ -11,16 +11,21 @@ from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 
 from avsep.errors import CheckError, UsageError
-from avsep.files import settings_hash, sha256_file, sources_sha256
 from avsep.models.registry import LIPCODER, MODELS, ModelSpec
 from avsep.outcome import Outcome
 from avsep.progress import Progress
-from avsep.settings import as_values
 from avsep.training.config import ModelTrainConfig, RunSettings
 from avsep.validation import check_at_least, check_choice
 from avsep.workspace import Workspace
+from pipeline.execution.run_identity import identify
 from pipeline.execution.stage import Batch, Stage, StageReport
-from pipeline.execution.training_run import finish_run, require, train_in_child
+from pipeline.execution.training_run import (
+    digests,
+    finish_run,
+    require,
+    train_in_child,
+    training_batch,
+)
 
 NAME = "train"
 
@@ -113,15 +118,15 @@ def plan(config: TrainSettings, workspace: Workspace) -> list[Batch]:
         ShardStore(workspace.shards).audio,
         num_samples=config.of_model.fit.num_frames * SAMPLES_PER_FRAME,
     )
-    sections = {_field_name(name) for name in MODELS}
-    settings = settings_hash(
-        as_values(config.of_model),
-        # The sections of the other models change nothing here.
-        {name: value for name, value in as_values(config).items() if name not in sections},
-        {path.name: sha256_file(path) for path in paths},
-        sources_sha256(f"models/{spec.family.name}", "training", "loading"),
+    identity = identify(
+        config,
+        config.of_model,
+        stage=NAME,
+        name=config.model,
+        model_version=spec.version,
+        inputs=digests(workspace, paths),
     )
-    return [Batch(name=config.model, items=(config.model,), settings=settings)]
+    return [training_batch(config.model, identity)]
 
 
 def work(

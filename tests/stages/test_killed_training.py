@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -18,12 +18,17 @@ from avsep.errors import CheckError
 from avsep.training.checkpoints import read_checkpoint
 from avsep.training.config import PREVIOUS
 from avsep.workspace import Workspace
+from pipeline.config import load_config
 from pipeline.execution import training_run
 from tests.stages.test_train_stage import PARAMS, fit
+from tests.support.stage_run import run_stage
 from tests.support.synthetic_workspace import make_workspace
 
 ROOT = Path(__file__).parents[2]
 MODEL = "vovit-s1"
+PORT = 29_517
+# Of the ranks of the stage too: other threads round otherwise.
+THERE = {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
 LIMIT_S = 240  # of a training that takes 10 s on an idle machine
 
 
@@ -154,6 +159,52 @@ def test_a_long_temporary_folder_and_a_host_without_address_do_no_harm(unbroken,
     project.run()
     assert project.results() == unbroken(2).results()
     assert not list(temp.iterdir())
+
+
+def start_node(space, number, port):
+    """One of two machines with one rank each, started by hand."""
+    words = ["--nnodes", "2", "--nproc-per-node", "1", "--node-rank", str(number)]
+    words += ["--master-addr", "127.0.0.1", "--master-port", str(port), "-m", "pipeline.train"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", *words, "train", "--model", MODEL],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=space.root,
+        env=os.environ | THERE,
+    )
+
+
+@pytest.mark.slow
+def test_two_machines_train_by_hand_and_the_stage_publishes(unbroken, tmp_path, monkeypatch):
+    project = make_project(tmp_path / "one", devices=2)
+    other = Workspace(tmp_path / "two")  # another disk, with the same inputs
+    shutil.copytree(project.space.root, other.root)
+    last = project.space.work("train") / MODEL / "last.ckpt"
+
+    nodes = [start_node(space, i, PORT) for i, space in enumerate((project.space, other))]
+    deadline = time.monotonic() + LIMIT_S
+    while not last.with_name(PREVIOUS).exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    below = [p for node in nodes for p in psutil.Process(node.pid).children(recursive=True)]
+    assert len(below) >= 2
+    nodes[1].send_signal(signal.SIGKILL)  # torchrun itself, not its rank
+    wait_for_the_end(below, seconds=60)
+    for node in nodes:
+        node.communicate(timeout=60)
+    assert 0 < read_checkpoint(last)["avsep"]["steps_done"] < 8
+
+    nodes = [start_node(space, i, PORT) for i, space in enumerate((project.space, other))]
+    said = [node.communicate(timeout=LIMIT_S)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], said
+    assert "as in the checkpoint that is resumed" in said[0]
+    assert not other.work("train").exists()
+    monkeypatch.setattr(training_run, "launch", lambda *_, **__: pytest.fail("it is trained"))
+    config = load_config(project.space.root / "params.yaml", "train")
+    run_stage("train", project.space, config=replace(config, model=MODEL))
+    assert project.results() == unbroken(2).results()
+    expected = unbroken(2).weights()
+    assert all(torch.equal(value, expected[name]) for name, value in project.weights().items())
 
 
 def test_two_trainings_of_one_model_do_not_share_a_folder(tmp_path, monkeypatch):

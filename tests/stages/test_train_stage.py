@@ -20,6 +20,7 @@ from avsep.models import checkpoint
 from avsep.training.config import PREVIOUS
 from pipeline.config import load_config
 from pipeline.execution.markers import write_marker
+from pipeline.execution.training_run import restart
 from pipeline.stages import train
 from tests.support.processes import LIMIT_S, all_end
 from tests.support.stage_run import run_stage
@@ -155,6 +156,7 @@ def test_a_failed_training_is_in_the_ledger_and_does_not_block_the_next_run(work
 
     space = workspace
     config = config_of(space, "vovit-s1", seed=7)
+    restart(space, "train", train.plan(config, space)[0])
     with pytest.raises(CheckError, match="train vovit-s1 failed: precision fp16 needs a GPU"):
         run_stage("train", space, config=dataclasses.replace(config, precision="fp16"))
     outcome = Ledger(space.ledger).outcomes("train")["vovit-s1"]

@@ -14,7 +14,8 @@ from avsep.processes import follow_parent
 from avsep.training.config import FitSettings, RunSettings
 from avsep.training.fit import fit
 from avsep.training.losses import negative_snr, si_sdr
-from avsep.training.process import rank_and_ranks, set_up_process
+from avsep.training.process import set_up_process
+from avsep.training.ranks import rank_and_ranks
 from avsep.training.task import FitTask
 
 SAMPLES = 400
