@@ -32,6 +32,7 @@ from avsep.files import write_json
 from avsep.loading.mixtures import Item, collate
 from avsep.loading.sampler import EpochSampler, ListSampler
 from avsep.processes import MAX_TEMP_BYTES, short_temp_folder
+from avsep.training.batch_norm import over_ranks
 from avsep.training.checkpoints import (
     Checkpoints,
     TimeIsUpError,
@@ -44,6 +45,7 @@ from avsep.training.logs import RunFiles, TrainingProgress
 from avsep.training.precision import Precision, PrecisionChoice, time_precisions
 from avsep.training.process import pick_device
 from avsep.training.ranks import rank_and_ranks, ranks_here
+from avsep.training.step_log import StepLog
 from avsep.training.step_times import StepTimes
 from avsep.training.task import Batch, FitTask
 
@@ -105,9 +107,12 @@ def fit(
     train_loader = loader(train, drawn, workers=workers)
     val_loader = loader(val, listed, workers=min(workers, len(listed)))
 
+    if num_ranks > 1:
+        over_ranks(task.model)
     callbacks: list[pl.Callback] = [
         RunFiles(directory),
         StepTimes(directory),
+        StepLog(directory, items),
         Checkpoints(directory, resumed),
         TrainingProgress(name),
     ]

@@ -43,6 +43,7 @@ class FitTask(pl.LightningModule):
         history: one row per validation: step, learning rate, train loss, scores.
         last_loss: loss of the last step, the mean over all ranks.
         last_norm: norm of its gradient before clipping.
+        last_lr: its learning rate.
     """
 
     monitor = "val_si_sdri"
@@ -57,7 +58,7 @@ class FitTask(pl.LightningModule):
         self.average = WeightAverage(model, settings.ema)
         self.steps_done = 0
         self.skipped = 0
-        self.last_loss = self.last_norm = float("nan")
+        self.last_loss = self.last_norm = self.last_lr = float("nan")
         self.history: list[dict[str, float]] = []
         self._seed = seed
         self._plateau = Plateau(settings.plateau_patience)
@@ -80,6 +81,10 @@ class FitTask(pl.LightningModule):
 
         A fused optimiser changes weights without raising their version, so no layer can tell.
         """
+
+    def step_facts(self) -> dict[str, float]:
+        """Further figures of the last step, for the log; always the same ones."""
+        return {}
 
     # --- training
 
@@ -114,8 +119,9 @@ class FitTask(pl.LightningModule):
     def training_step(self, batch: Batch, _: int) -> None:
         """One step, or a skipped one when the loss or a gradient is not finite."""
         optimizer = self._optimizer()
+        self.last_lr = self.learning_rate()
         for group in optimizer.param_groups:
-            group["lr"] = self.learning_rate()
+            group["lr"] = self.last_lr
         # Dropout and code sampling draw from here; a new seed per step leaves no state to restore.
         torch.manual_seed(step_seed(self._seed, self.steps_done, self.global_rank))
         optimizer.zero_grad(set_to_none=True)
@@ -256,7 +262,9 @@ class FitTask(pl.LightningModule):
         self._sums = [0.0, 0]
         self._plateau.update(row[self.monitor])
         self.history.append({name: float(value) for name, value in row.items()})
-        self.log_dict({name: float(value) for name, value in row.items() if name != "step"})
+        if self.trainer.logger:
+            values = {name: float(value) for name, value in row.items() if name != "step"}
+            self.trainer.logger.log_metrics(values, step=self.steps_done)
 
     def _gather(self, values: Tensor) -> np.ndarray:
         if self.trainer.world_size > 1:

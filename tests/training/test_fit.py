@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from avsep.errors import CheckError
 from avsep.files import read_json
 from avsep.training import fit as fitting
 from avsep.training.checkpoints import BEST, LAST, load_best_average, read_checkpoint
-from avsep.training.config import DAMAGED, ENDED, PREVIOUS, STEP_TIMES, share_of_step
+from avsep.training.config import DAMAGED, ENDED, PREVIOUS, STEP_LOG, STEP_TIMES, share_of_step
 from pipeline.execution.launch import launch
 from tests.support.toy_fit import Tones, make_task, run
 
@@ -65,6 +66,33 @@ def same_run(directory, other):
     """The same bytes, checkpoints included: they hold no path and no time."""
     for name in (LAST, BEST, "log.csv", "metrics.json"):
         assert (directory / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def steps_of(directory):
+    return list(csv.DictReader((directory / STEP_LOG).open()))
+
+
+def test_each_step_has_a_row_in_the_log(unbroken):
+    directory, task = unbroken
+    rows = steps_of(directory)
+    assert [int(row["step"]) for row in rows] == list(range(1, 13))
+    for number, row in enumerate(task.history):
+        losses = [float(row["loss"]) for row in rows[4 * number : 4 * number + 4]]
+        assert sum(losses) / 4 == pytest.approx(row["train_loss"], rel=1e-6)
+    assert float(rows[-1]["lr"]) < float(rows[0]["lr"]) == 1e-2
+    assert all(float(row["gradient_norm"]) > 0 for row in rows)
+    assert all(0 <= float(row["data_wait_share"]) <= 1 for row in rows)
+    assert all(float(row["items_per_s"]) > 0 for row in rows)
+
+
+def test_steps_that_are_done_again_have_one_row(unbroken, tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path, die_in_step(make_task(), 6))
+    with (tmp_path / STEP_LOG).open("a") as log:
+        log.write("7,0.1")  # cut short
+    run(tmp_path)
+    logged = [[row["step"], row["loss"]] for row in steps_of(tmp_path)]
+    assert logged == [[row["step"], row["loss"]] for row in steps_of(unbroken[0])]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -194,8 +222,10 @@ def test_the_same_run_twice_gives_the_same_files(unbroken, tmp_path):
         assert (tmp_path / name).read_bytes() == (directory / name).read_bytes()
 
 
-def test_a_non_finite_step_is_skipped_and_spoils_nothing(tmp_path):
+def test_a_non_finite_step_is_skipped_and_spoils_nothing(tmp_path, capsys):
     task = run(tmp_path, poisoned=[13])  # in step 4
+    said = capsys.readouterr().out
+    assert "step 4 is skipped: its loss or gradient is not finite; items 12, 13, 14, 15" in said
     assert task.skipped == 1
     assert task.history[0]["skipped"] == 1
     assert all(torch.isfinite(v).all() for v in task.state_dict().values())

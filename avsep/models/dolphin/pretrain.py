@@ -54,10 +54,17 @@ class LipCoderTask(FitTask):
 
     monitor = "val_score"
     model: LipCoderPretraining
+    _codes_used: Tensor
 
     def loss(self, batch: Batch) -> Tensor:
         """The weighted sum of reconstruction, commitment and distillation."""
-        return _losses(self.model, batch["lips"], batch["audio"])["loss"]
+        losses = _losses(self.model, batch["lips"], batch["audio"])
+        self._codes_used = losses["codes_used"]
+        return losses["loss"]
+
+    def step_facts(self) -> dict[str, float]:
+        """How many codes the items of the first rank have used, those of the last part alone."""
+        return {"codes_used": float(self._codes_used)}
 
     def score(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """Minus the loss, its parts, and how many codes a clip uses, for each clip alone."""

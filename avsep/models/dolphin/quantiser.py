@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from avsep.models.dolphin.lip_config import QuantiserConfig
+from avsep.training.batch_norm import ranks_together
 
 _FLOOR = 1e-6
 _SMOOTHING = 1e-5
@@ -86,11 +87,7 @@ class Quantiser(nn.Module):
         if not self.initialised:
             self._fill_codebook(flat)
         distance = torch.cdist(flat, self.codes)
-        if noise is None:
-            noise = torch.rand_like(distance)
-        gumbel = -torch.log(-torch.log(noise.view_as(distance).clamp(1e-20, 1 - 1e-7)))
-        score = -distance / max(self.config.temperature, 1e-10) + gumbel
-        indices = score.argmax(-1).view(vectors.shape[:2])
+        indices = self._sample(distance, noise).view(vectors.shape[:2])
         codes = self.codes[indices]
         self._update_codebook(flat, indices.flatten())
         return Quantised(
@@ -99,11 +96,21 @@ class Quantiser(nn.Module):
             commitment=(codes - vectors).square().mean(),
         )
 
+    def _sample(self, distance: Tensor, noise: Tensor | None) -> Tensor:
+        """Codes (N,) by distances (N, K); without a temperature, the nearest."""
+        if self.config.temperature == 0:
+            return distance.argmin(-1)
+        if noise is None:
+            noise = torch.rand_like(distance)
+        gumbel = -torch.log(-torch.log(noise.view_as(distance).clamp(1e-20, 1 - 1e-7)))
+        return (-distance / self.config.temperature + gumbel).argmax(-1)
+
     @torch.no_grad()
     def _fill_codebook(self, vectors: Tensor) -> None:
-        """Fill the codebook by k-means over vectors (N, d); the same codes on all ranks."""
+        """Fill the codebook by k-means over the vectors (N, d) of all ranks."""
+        vectors = _of_all_ranks(vectors)
         codes, counts = k_means(vectors, len(self.codes), self.config.kmeans_iterations)
-        if dist.is_available() and dist.is_initialized():
+        if ranks_together() > 1:
             dist.broadcast(codes, 0)
             dist.broadcast(counts, 0)
         self.codes.copy_(codes)
@@ -118,7 +125,7 @@ class Quantiser(nn.Module):
             0, indices, torch.ones_like(indices, dtype=self.cluster_size.dtype)
         )
         sums = torch.zeros_like(self.code_sums).index_add_(0, indices, vectors)
-        if dist.is_available() and dist.is_initialized():
+        if ranks_together() > 1:
             dist.all_reduce(counts)
             dist.all_reduce(sums)
         weight = 1 - self.config.decay
@@ -132,16 +139,36 @@ class Quantiser(nn.Module):
             self._replace_dead(vectors)
 
     def _replace_dead(self, vectors: Tensor) -> None:
-        """Replace codes that are hardly used by random vectors of the batch."""
+        """Replace codes that are hardly used by random vectors of the step."""
         dead = (self.cluster_size < self.config.dead_code_threshold).nonzero().flatten()
         if len(dead) == 0:
             return
-        drawn = vectors[torch.randint(len(vectors), (len(dead),), device=vectors.device)]
-        if dist.is_available() and dist.is_initialized():
+        vectors = _of_all_ranks(vectors)
+        drawn = _draw(vectors, len(dead))
+        if ranks_together() > 1:
             dist.broadcast(drawn, 0)
         self.codes[dead] = drawn
         self.cluster_size[dead] = self.config.dead_code_threshold
         self.code_sums[dead] = drawn * self.config.dead_code_threshold
+
+
+def _of_all_ranks(vectors: Tensor) -> Tensor:
+    """The vectors (N, d) of all ranks, in their order; each has equally many."""
+    if ranks_together() == 1:
+        return vectors
+    parts = [torch.empty_like(vectors) for _ in range(ranks_together())]
+    dist.all_gather(parts, vectors.contiguous())
+    return torch.cat(parts)
+
+
+def _draw(vectors: Tensor, count: int) -> Tensor:
+    """Draw vectors with the default generator; only where there are too few, with repeats.
+
+    Equal codes would be no better than one, and rounding would choose between them.
+    """
+    if len(vectors) >= count:
+        return vectors[torch.randperm(len(vectors), device=vectors.device)[:count]]
+    return vectors[torch.randint(len(vectors), (count,), device=vectors.device)]
 
 
 def rotate(vectors: Tensor, codes: Tensor) -> Tensor:
@@ -166,11 +193,7 @@ def k_means(vectors: Tensor, count: int, iterations: int) -> tuple[Tensor, Tenso
     Starts from vectors drawn with the default generator, with repeats if there are too few. The
     mean of an empty cluster stays where it is.
     """
-    if len(vectors) >= count:
-        start = torch.randperm(len(vectors), device=vectors.device)[:count]
-    else:
-        start = torch.randint(len(vectors), (count,), device=vectors.device)
-    means = vectors[start].clone()
+    means = _draw(vectors, count)
     counts = torch.zeros(count, device=vectors.device)
     for _ in range(iterations):
         nearest = torch.cdist(vectors, means).argmin(-1)

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from avsep.training.batch_norm import BatchNorm1d
+
 # The CPU library has fast code for the weight gradient of filters with this many taps only.
 _FAST_TAPS = 3
 
@@ -165,7 +167,7 @@ class GlobalNorm(nn.Module):
         return torch.addcmul(self.bias, y, self.weight)
 
 
-class TimeBatchNorm(nn.BatchNorm1d):
+class TimeBatchNorm(BatchNorm1d):
     """Batch norm of (B, T, C) sequences."""
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
