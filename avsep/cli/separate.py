@@ -14,6 +14,7 @@ from avsep.errors import UsageError
 
 if TYPE_CHECKING:
     from avsep.separation import Separator
+    from avsep.separation.batch import BatchItem
 
 
 class Precision(StrEnum):
@@ -32,12 +33,19 @@ class VideoMode(StrEnum):
 
 
 def separate(
-    video: Annotated[str | None, typer.Argument(help="The video to separate.")] = None,
+    videos: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="VIDEO...", help="The video to separate; several, or a folder."),
+    ] = None,
     source: Annotated[str | None, typer.Option("--input", "-i", help="The same as VIDEO.")] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The folder to write; <video>_output if left out."),
     ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(min=1, max=64, help="Videos worked on at a time, where there are several."),
+    ] = 1,
     speakers: Annotated[
         int | None,
         typer.Option("--speakers", "-s", min=1, help="How many; one per tracked face if left out."),
@@ -95,13 +103,21 @@ def separate(
     as_json: AsJson = False,
     root: Root = None,
 ) -> None:
-    """Separate the voices of the faces in a video."""
+    """Separate the voices of the faces in a video, or in each of several."""
     from avsep.files import dump_json
     from avsep.progress import show_progress
+    from avsep.separation.batch import find_items
     from avsep.separation.recording import checked_path
     from avsep.separation.resolve_model import resolve_device, resolve_model, resolve_settings
 
-    path = checked_path(_one_input(video, source))
+    sources = [*(videos or []), *([source] if source else [])]
+    if not sources:
+        raise UsageError("name a video, as `avsep separate VIDEO` or with --input.")
+    many = len(sources) > 1 or Path(sources[0]).is_dir()
+    if many and stream:
+        raise UsageError("--stream takes one video.")
+    items = find_items(sources, output) if many else []
+    path = checked_path(sources[0]) if not many else Path()
     settings = resolve_settings(
         config,
         speakers=speakers,
@@ -124,6 +140,9 @@ def separate(
     from avsep.separation import Separator
 
     separator = Separator.load(resolved.path, resolve_device(device, cuda_device), settings)
+    if many:
+        _many(separator, items, jobs, as_json=as_json)
+        return
     if stream:
         _stream(separator, path, output, as_json=as_json)
         return
@@ -167,7 +186,36 @@ def _stream(separator: Separator, path: Path, output: Path | None, *, as_json: b
     )
 
 
-def _one_input(video: str | None, source: str | None) -> str:
-    if (video is None) == (source is None):
-        raise UsageError("name exactly one video, as `avsep separate VIDEO` or with --input.")
-    return video or source or ""
+def _many(separator: Separator, items: list[BatchItem], jobs: int, *, as_json: bool) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from avsep.errors import printable
+    from avsep.files import dump_json
+    from avsep.progress import show_progress
+    from avsep.separation.batch import check_all, separate_batch
+
+    results = sorted(
+        separate_batch(separator, items, show_progress, jobs=jobs), key=lambda result: result.video
+    )
+    if as_json:
+        typer.echo(dump_json([{k: _plain(v) for k, v in vars(one).items()} for one in results]))
+    else:
+        table = Table(box=SIMPLE_HEAD)
+        for heading in ("video", "result", "speakers", "seconds", "folder or reason"):
+            right = heading in ("speakers", "seconds")
+            table.add_column(heading, justify="right" if right else "left", overflow="fold")
+        for one in results:
+            last = (
+                one.message if one.state == "failed" else " ".join([str(one.output), one.message])
+            )
+            cells = [str(one.video), one.state, str(one.speakers), f"{one.seconds:.1f}", last]
+            table.add_row(*(escape(printable(cell)) for cell in cells))
+        Console().print(table)
+    check_all(results)
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from avsep.errors import CheckError, UsageError
 from avsep.files import MAX_NAME_BYTES, sha256_text, shortened, temporary_sibling
@@ -70,13 +71,19 @@ def _put_in_place(temporary: Path, target: Path) -> None:
 
 
 def _earlier_files(target: Path) -> set[str]:
-    """The names of the files of an earlier separation, from the first line of its listing."""
+    """The names of the files of an earlier separation."""
+    names = read_head(target).get("files", [])
+    return {str(name) for name in names if Path(str(name)).name == str(name)}
+
+
+def read_head(target: Path) -> dict[str, Any]:
+    """The first line of the listing of an earlier separation; empty where there is none."""
     try:
         with (target / LISTING).open(encoding="utf-8") as file:
             head = json.loads(file.readline(1 << 16).rstrip().removesuffix("[") + "[]}")
-        return {str(name) for name in head["files"] if Path(str(name)).name == str(name)}
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
+    except (OSError, ValueError):
+        return {}
+    return head if isinstance(head, dict) and isinstance(head.get("files"), list) else {}
 
 
 def _missing_parents(target: Path) -> list[Path]:

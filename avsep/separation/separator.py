@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from avsep.errors import CheckError
 from avsep.faces.backends import FaceBackend, create
-from avsep.files import fresh_directory
+from avsep.files import dump_json, fresh_directory, sha256_text
 from avsep.models import checkpoint
 from avsep.models.registry import model_name
 from avsep.progress import StepProgress, hidden_progress
@@ -38,6 +38,7 @@ from avsep.separation.speakers import Speaker, find_speakers
 from avsep.separation.tracking import track_faces
 from avsep.separation.videos import copy_videos, write_videos
 from avsep.separation.windows import separate_recording
+from avsep.settings import as_values
 
 Voice = Path | np.ndarray | Tensor
 Frames = tuple[Any, Any, int]
@@ -120,6 +121,22 @@ class Separator:
         """dolphin, vovit or vovit-s1."""
         return model_name(self._model.card)  # type: ignore[arg-type]
 
+    def another(self) -> Separator:
+        """A separator for another thread, with the same model and its own face detector."""
+        return Separator(self._model, self.config)
+
+    def made_from(self, path: Path) -> str:
+        """What the results of a file depend on, as one short hash: the file, settings, weights.
+
+        Raises:
+            UsageError: the file cannot be read.
+        """
+        checked_path(path)
+        status = path.stat()
+        card: dict[str, Any] = self._model.card  # type: ignore[assignment]
+        values = [status.st_size, status.st_mtime_ns, as_values(self.config), card["sha256"]]
+        return sha256_text(dump_json(values))[:16]
+
     def live(self) -> LiveSeparator:
         """The same model for a recording that comes in frame by frame."""
         return LiveSeparator(self._adapter, self.config, self._faces())
@@ -156,12 +173,17 @@ class Separator:
     def _separate_file(self, path: Path, folder: Path, progress: StepProgress) -> Separation:
         work = fresh_directory(folder / "work")
         with opened_recording(path, work) as recording:
-            made = self._separate_recording(recording, folder, work, progress)
+            made = self._separate_recording(recording, self.made_from(path), folder, work, progress)
         shutil.rmtree(work)
         return made
 
     def _separate_recording(
-        self, recording: FileRecording, folder: Path, work: Path, progress: StepProgress
+        self,
+        recording: FileRecording,
+        made_from: str,
+        folder: Path,
+        work: Path,
+        progress: StepProgress,
     ) -> Separation:
         speakers, left_out, voices = self._voices(recording, work, progress)
         sounds = [leveled(voice) for voice in voices]
@@ -174,7 +196,10 @@ class Separator:
         if not self.config.audio_only:
             self._write_videos(folder, recording, speakers, sounds, progress)
         files = sorted(path.name for path in folder.iterdir() if path != work)
-        facts = self._facts(recording, left_out) | {"files": [*files, LISTING]}
+        facts = self._facts(recording, left_out) | {
+            "made_from": made_from,
+            "files": [*files, LISTING],
+        }
         of_speakers = [_facts(*pair, recording) for pair in zip(speakers, sounds, strict=True)]
         write_tracks(
             folder / LISTING, recording, speakers, of_speakers, facts, self.config.face_scale

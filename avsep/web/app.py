@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from avsep.separation.batch import SUFFIXES
 from avsep.web.jobs import FULL, KEEP_S, BusyError, Job, Jobs, is_full
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent / "static"
 PAGES = {"": "page.html", "page.css": "page.css", "page.js": "page.js"}
-SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv")
 DEFAULT_MAX_BYTES = 1 << 30
 OWN_HEADER = "x-avsep"  # pages of other sites cannot send it without asking first
 _FILE = re.compile(r"(speaker\d+\.(wav|mp4|png)|overview\.mp4|tracks\.json|residual\.wav)")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from avsep.errors import AvsepError
 from avsep.progress import Progress
+from avsep.separation.batch import STEP_SHARES
 from avsep.web.pictures import write_spectrogram
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 MAX_WAITING = 4
 KEEP_S = 30 * 60.0  # files of a job are removed after this long without a request
 SWEEP_S = 30.0  # seconds between two looks for such jobs
-SHARES = {"track faces": 0.4, "separate": 0.25, "write videos": 0.35}  # of the time, roughly
 MIN_SHARE = 0.05  # of the work that is done before the time left is estimated
 NAME_BYTES = 150  # of the name of an uploaded file that are kept
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -215,7 +215,7 @@ class Jobs:
         def progress(title: str, total: int) -> Iterator[Progress]:
             nonlocal finished
             job.step, job.done, job.total = title, 0, total
-            before, part = finished, SHARES.get(title, 0.0)
+            before, part = finished, STEP_SHARES.get(title, 0.0)
 
             def advance(count: float) -> None:
                 job.done += int(count)

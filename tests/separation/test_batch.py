@@ -1,0 +1,111 @@
+"""Many recordings: one loaded model, what is done stays done, one that fails harms no other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from avsep.errors import UsageError
+from avsep.progress import hidden_progress
+from avsep.separation import SeparateConfig, Separator
+from avsep.separation.batch import check_all, find_items, separate_batch
+from tests.separation.test_separate_command import avsep, face, talk, trained  # noqa: F401
+from tests.support.echo import Echo
+
+
+@pytest.fixture
+def folder(tmp_path, face) -> Path:  # noqa: F811
+    place = tmp_path / "videos"
+    (place / "more").mkdir(parents=True)
+    talk(place / "a.mkv")
+    talk(place / "more" / "a.mkv")
+    talk(place / "a.mov")
+    (place / "broken.mp4").write_text("no video")
+    (place / "notes.txt").write_text("mine")
+    return place
+
+
+def batch(items, model=None, **settings):
+    jobs = settings.pop("jobs", 1)
+    separator = Separator(model or Echo(), SeparateConfig(audio_only=True, **settings))
+    found = list(separate_batch(separator, items, hidden_progress, jobs=jobs))
+    return {str(result.video.relative_to(items[0].video.parents[0])): result for result in found}
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_folder_is_separated_and_only_once(folder, tmp_path, jobs):
+    items = find_items([folder], tmp_path / "out")
+    assert len({item.output for item in items}) == 4
+    first = batch(items, jobs=jobs)
+    assert {name: one.state for name, one in first.items()} == {
+        "a.mkv": "done", "a.mov": "done", "more/a.mkv": "done", "broken.mp4": "failed"
+    }  # fmt: skip
+    assert "broken.mp4 is not a media file" in first["broken.mp4"].message
+    assert first["a.mkv"].speakers == 1
+    assert first["a.mkv"].seconds == pytest.approx(1.2)
+    model = Echo()
+    again = batch(items, model, jobs=jobs)
+    assert [one.state for name, one in again.items() if name != "broken.mp4"] == ["done before"] * 3
+    assert model.shown == []
+    (first["a.mkv"].output / "speaker1.wav").unlink()  # half of it went
+    assert batch(items)["a.mkv"].state == "done"
+    assert batch(items, keep_still=True)["a.mkv"].state == "done"  # other settings
+    with pytest.raises(Exception, match="1 of 4"):
+        check_all(list(again.values()))
+
+
+def test_results_beside_the_videos_are_no_sources_of_the_next_run(folder):
+    items = find_items([folder], None)
+    separator = Separator(Echo(), SeparateConfig())
+    list(separate_batch(separator, items, hidden_progress))
+    assert [i.video for i in find_items([folder], None)] == [i.video for i in items]
+
+
+def test_an_interrupt_leaves_what_is_done_and_nothing_half(folder, tmp_path):
+    items = find_items([folder / "a.mkv", folder / "a.mov"], tmp_path / "out")
+    results = separate_batch(Separator(Echo(), SeparateConfig()), items, hidden_progress)
+    assert next(results).state == "done"
+    with pytest.raises(KeyboardInterrupt):
+        results.throw(KeyboardInterrupt)
+    assert not list((tmp_path / "out").glob(".*"))
+    states = [one.state for one in separate_batch(
+        Separator(Echo(), SeparateConfig()), items, hidden_progress
+    )]  # fmt: skip
+    assert "done before" in states
+
+
+def test_the_bar_reaches_the_number_of_recordings(folder):
+    from contextlib import contextmanager
+
+    moves = []
+
+    @contextmanager
+    def bar(title, total):
+        moves.append((title, total))
+        yield moves.append
+
+    items = find_items([folder], None)
+    list(separate_batch(Separator(Echo(), SeparateConfig()), items, bar))
+    assert moves[0] == ("separate", 4)
+    assert sum(moves[1:]) == pytest.approx(4)
+    assert min(moves[1:]) >= 0
+    assert len(moves) > 50
+
+
+def test_a_folder_without_videos_is_one_sentence(tmp_path):
+    with pytest.raises(UsageError, match="holds no video"):
+        find_items([tmp_path], None)
+
+
+def test_the_command_prints_a_table_and_ends_with_1_if_one_failed(avsep, folder):  # noqa: F811
+    code, out, err = avsep(folder, "--audio-only", "--jobs", "2")
+    assert code == 1
+    assert "1 of 4 recording(s) failed" in err
+    assert "a.mkv" in out
+    assert "failed" in out
+    code, out, _ = avsep(folder / "a.mkv", folder / "a.mov", "--audio-only", "--json")
+    assert code == 0
+    assert [one["state"] for one in json.loads(out)] == ["done before", "done before"]
+    assert avsep(folder, "--stream")[0] == 2
