@@ -160,5 +160,5 @@ def _landmarks(number: int, num_frames: int) -> Landmarks:
         score=rng.uniform(0.8, 1, num_frames).astype(np.float16),
         box=rng.uniform(0, 1, (num_frames, 4)).astype(np.float32),
         to_mean_face=(maps + rng.normal(0, 0.01, maps.shape)).astype(np.float32),
-        crop_xy=np.full((num_frames, 2), 80, np.int16),
+        crop_xy=np.full((num_frames, 2), 80, np.float32),
     )
