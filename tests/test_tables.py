@@ -1,12 +1,14 @@
 import math
+import pickle
 from dataclasses import dataclass, field
 
+import pyarrow as pa
 import pytest
 
 from avsep.errors import CheckError
 from avsep.files import write_table
 from avsep.schema import Clip, RawClip
-from avsep.tables import arrow_schema, read_rows, write_rows
+from avsep.tables import arrow_schema, open_rows, read_rows, write_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,3 +139,28 @@ def test_field_without_a_column_type_is_refused():
 
     with pytest.raises(ValueError, match=r"Odd\.value"):
         arrow_schema(Odd)
+
+
+def test_opened_rows_are_those_that_were_written(tmp_path):
+    rows = [Row(name=f"n{i}", count=i, quality={"q": i / 2}) for i in range(25_000)]
+    write_rows(tmp_path / "t.parquet", rows)
+    opened = open_rows(tmp_path / "t.parquet", Row)
+    assert len(opened) == 25_000
+    assert list(opened) == rows
+    assert [opened[0], opened[-1], opened[12_345]] == [rows[0], rows[-1], rows[12_345]]
+    assert list(opened[9_990:10_010]) == rows[9_990:10_010]
+    assert list(opened[::-5000]) == rows[::-5000]
+    assert list(opened.take([7, 3])) == [rows[7], rows[3]]
+    assert list(opened.tuples("count", "name")) == [(row.count, row.name) for row in rows]
+    with pytest.raises(IndexError):
+        opened[25_000]
+    changed = opened[:2].changed(count=pa.array([5, 6]))
+    assert [row.count for row in changed] == [5, 6]
+
+
+def test_a_part_is_pickled_alone(tmp_path):
+    write_rows(tmp_path / "t.parquet", [Row(name=f"n{i:05d}", count=i) for i in range(20_000)])
+    opened = open_rows(tmp_path / "t.parquet", Row)
+    part = opened[10_000:10_010]
+    assert len(pickle.dumps(part)) < len(pickle.dumps(opened)) / 20
+    assert list(pickle.loads(pickle.dumps(part))) == list(part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from pipeline.execution.markers import write_marker
 from pipeline.execution.stage import Batch
 from pipeline.stages import clean, mix
 
-ROWS_AT_ONCE = 10_000
+ROWS_AT_ONCE, BATCHES_AT_ONCE = 10_000, 50
 LITTLE_BYTES = 250_000  # of a clip
 DROPPED_EVERY = 20  # clips, of which `clean` drops one
 CLEAN = clean.CleanConfig(find_copies=False)
@@ -52,17 +53,16 @@ def write_project(root: Path, count: int, *, seed: int = 0) -> Workspace:
     (root / PARAMS).write_text("{}\n", "utf-8")
     write_synthetic_set(workspace.shards, count, seed=seed)
     rng = np.random.default_rng(seed)
-    index = read_index(workspace.shards)
     ledger = Ledger(workspace.ledger)
+    raw = (_raw_clip(row) for row in read_index(workspace.shards))
     parts = []
-    for first in range(0, count, ROWS_AT_ONCE):
-        parts.append(
-            table_of([_raw_clip(row) for row in index[first : first + ROWS_AT_ONCE]], RawClip)
-        )
+    while part := list(islice(raw, ROWS_AT_ONCE)):
+        parts.append(table_of(part, RawClip))
     write_table(workspace.raw_table, pa.concat_tables(parts))
     parts.clear()
-    for batch in clean.plan(CLEAN, workspace):
-        clips = [_write_check(workspace, batch, row, rng) for row in batch.rows]
+    batches = iter(clean.plan(CLEAN, workspace))
+    while some := list(islice(batches, BATCHES_AT_ONCE)):
+        clips = [_write_check(workspace, batch, row, rng) for batch in some for row in batch.rows]
         parts.append(table_of(clips, Clip))
         ledger.record("clean", [_outcome(clip) for clip in clips])
         ledger.record("download", [Outcome.found(c.clip_id, sha256=c.sha256) for c in clips])
@@ -138,9 +138,9 @@ def _outcome(clip: Clip) -> Outcome:
 def _write_voices(workspace: Workspace, rng: np.random.Generator) -> None:
     """Write what `mix` has measured of each sample, and mark its batches as finished."""
     ledger = Ledger(workspace.ledger)
-    index = read_index(workspace.shards)
-    for batch in mix.plan(MIX, workspace):
-        rows: Sequence[IndexRow] = [index[i] if isinstance(i, int) else i for i in batch.rows]
+    index = iter(read_index(workspace.shards))
+    for batch in mix.plan(MIX, workspace):  # whose batches follow the index
+        rows = list(islice(index, len(batch.rows)))
         write_voices(mix.voices_path(workspace, batch), list(_voices(rows, rng)))
         outcomes = [Outcome.done(key) for key in batch.items]
         write_marker(workspace, mix.NAME, batch, outcomes)

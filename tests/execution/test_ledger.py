@@ -1,6 +1,7 @@
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,24 @@ def test_the_code_of_an_earlier_version_is_read_and_its_videos_can_be_tried_agai
     assert (again.state, again.attempts) == (None, 0)
     with pytest.raises(ValueError, match="is not a valid Reason"):
         Reason("nonsense")
+
+
+def test_counts_and_parts_are_those_of_all_outcomes(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    reasons = [None, None, Reason.TOO_SHORT, Reason.SILENT, Reason.TIMED_OUT]
+    outcomes = [
+        Outcome.ended(f"i{n:02d}", reason, "why") if reason else Outcome.done(f"i{n:02d}")
+        for n, reason in enumerate(reasons * 4)
+    ]
+    ledger.record("clean", outcomes)
+    ledger.record("mix", [replace(Outcome.done("k"), path="/a/b")])
+    assert ledger.counts("clean") == Counts.of(outcomes)
+    assert ledger.all_counts() == {
+        "clean": Counts.of(outcomes), "mix": Counts.of([Outcome.done("k")])
+    }  # fmt: skip
+    assert ledger.counts("train") == Counts()
+    assert list(ledger.each_outcome("clean")) == list(ledger.outcomes("clean").values())
+    unfinished = [outcome for outcome in outcomes if outcome.state is not State.DONE]
+    assert list(ledger.each_outcome("clean", done=False)) == unfinished
+    assert list(ledger.items("clean")) == [outcome.item for outcome in outcomes]
+    assert list(ledger.paths("mix")) == [("k", "/a/b")]

@@ -489,3 +489,40 @@ def test_recipes_are_those_of_voices_as_objects(tmp_path):
 
 def read_voices_of(folder):
     return read_training_list(folder / "train.parquet").voices
+
+
+def test_opening_makes_no_voice_and_drawing_makes_two(tmp_path, monkeypatch):
+    made = Counter()
+    check = Voice.__post_init__
+    many = [replace(VOICES[n % 18], key=f"{VOICES[n % 18].key}-{n}") for n in range(180)]
+    for name, voices in (("few", VOICES), ("many", many)):
+        (tmp_path / name).mkdir()
+        write_training(tmp_path / name / "train.parquet", training_list(voices=voices))
+    monkeypatch.setattr(
+        Voice, "__post_init__", lambda self: (made.update(["voice"]), check(self))[1]
+    )
+    for name in ("few", "many"):
+        made.clear()
+        draw = read_training(tmp_path / name / "train.parquet", AUDIO.__getitem__)
+        assert made["voice"] <= 40  # to see whether there are enough, whatever their number
+        made.clear()
+        for index in range(50):
+            draw(index)
+        # A pair of one speaker or group is drawn again.
+        assert 100 <= made["voice"] <= 200
+
+
+def test_pairs_are_found_whoever_shares_a_speaker_or_a_group():
+    rng = np.random.default_rng(0)
+    found = Counter()
+    for _ in range(300):
+        size = int(rng.integers(1, 4))
+        kinds = [(f"s{s}", f"g{g}") for s, g in rng.integers(0, 3, (size, 2))]
+        voices = [
+            replace(VOICES[-1], key=f"{s}-{n}", speaker=s, group=g)
+            for n, (s, g) in enumerate(kinds)
+        ]
+        any_pair = any(a != c and b != d for a, b in kinds for c, d in kinds)
+        assert VoiceTable(voices, WINDOW, 0.0).has_pairs == any_pair, kinds
+        found[any_pair] += 1
+    assert min(found.values()) > 30

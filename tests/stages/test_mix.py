@@ -11,6 +11,7 @@ from avsep.mixing import measuring
 from avsep.mixing.recipes import read_recipes
 from avsep.mixing.render import render
 from avsep.mixing.training import read_training
+from avsep.processes import map_items
 from avsep.schema import Landmarks, Sample
 from avsep.settings import build
 from avsep.shards.codecs import encode_sample
@@ -20,6 +21,7 @@ from avsep.shards.reader import ShardStore
 from avsep.shards.writer import write_shard
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
+from pipeline.stages import mix
 from pipeline.stages.mix import MixConfig
 from tests.support.stage_run import run_stage
 
@@ -326,3 +328,26 @@ def test_config_reads_from_params_and_refuses_nonsense():
     ):
         with pytest.raises(UsageError, match=word):
             build(MixConfig, values, "mix")
+
+
+def test_the_whole_set_decides_how_many_processes_measure(workspace, monkeypatch):
+    asked = []
+
+    def measured_here(function, items, *, workers, timeout_s):
+        asked.append(workers)
+        return map_items(function, items, workers=0, timeout_s=timeout_s)
+
+    monkeypatch.setattr(mix, "map_items", measured_here)
+    monkeypatch.setattr(mix, "default_workers", lambda: 9)
+    monkeypatch.setattr(mix, "SAMPLES_PER_WORKER", 2)
+    run_stage("mix", workspace, config=replace(CONFIG, workers=None))
+    assert asked == [9, 9, 9]  # though a batch has seven samples
+
+
+def test_a_batch_carries_numbers_of_rows_and_follows_their_content(workspace, samples):
+    before = mix.plan(CONFIG, workspace)
+    assert [type(row) for batch in before for row in batch.rows] == [int] * 18
+    write_set(workspace, [replace(s, meta=s.meta | {"level_dbfs": -9.0}) for s in samples])
+    after = mix.plan(CONFIG, workspace)
+    assert [batch.items for batch in after] == [batch.items for batch in before]
+    assert not {b.settings for b in after} & {b.settings for b in before}
