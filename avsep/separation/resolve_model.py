@@ -66,7 +66,7 @@ def resolve_model(name: str | None, weights: str | Path | None, root: Path) -> R
         path, card = found[0].path, found[0].card
         choice = _choice(found)
     else:
-        path, card = _named(weights, root)
+        path, card, choice = _named(weights, root)
     if name and model_name(card) != name:
         raise CheckError(f"{path} is the model {model_name(card)}, not {name}.")
     if lacks_mean_face(card):
@@ -74,15 +74,16 @@ def resolve_model(name: str | None, weights: str | Path | None, root: Path) -> R
     return ResolvedModel(path, note_on(card), choice)
 
 
-def _named(weights: str | Path, root: Path) -> tuple[Path, Mapping[str, Any]]:
-    """Path and card of weights that are named; a name is looked up before a path."""
+def _named(weights: str | Path, root: Path) -> tuple[Path, Mapping[str, Any], str]:
+    """Path and card of weights that are named, and which of several; a name comes before a path."""
     from avsep.models.checkpoint import CARD, SAFETENSORS, TORCH_FILE, read_card
     from avsep.weights.catalogue import RELEASES
-    from avsep.weights.store import find
+    from avsep.weights.store import find, installed
 
     text = str(weights)
     if isinstance(weights, str) and (found := find(text, root)):
-        return found.path, found.card
+        others = [one for one in installed(root) if one.name == text and one.path != found.path]
+        return found.path, found.card, _choice([found, *others])
     path = Path(weights)
     if not path.exists():
         cure = (
@@ -93,7 +94,7 @@ def _named(weights: str | Path, root: Path) -> tuple[Path, Mapping[str, Any]]:
         raise UsageError(f"{text} does not exist; {cure}.")
     parts = (CARD, SAFETENSORS, TORCH_FILE)  # of a model directory
     path = path.parent if path.name in parts else path
-    return path, read_card(path)
+    return path, read_card(path), ""
 
 
 def _choice(found: Sequence[Found]) -> str:

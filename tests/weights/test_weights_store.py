@@ -98,7 +98,8 @@ def test_the_choice_is_said_and_weights_are_taken_by_name_or_path(
     assert both.path == made.path
     assert str(made.path) in both.choice
     assert f"--weights takes others: {run}." in both.choice
-    assert resolve_model(None, "dolphin", tmp_path).path == made.path
+    named = resolve_model(None, "dolphin", tmp_path)  # fits both
+    assert (named.path, named.choice) == (made.path, both.choice)
     for named in (run, str(run), "data/runs/dolphin", run / "card.json"):
         assert resolve_model(None, named, tmp_path).path.resolve() == run
     with pytest.raises(CheckError, match="is the model dolphin, not vovit"):
