@@ -12,7 +12,7 @@ from avsep.files import settings_hash
 from avsep.schema import ANALYSIS_SIZE, LIPS_SIZE, Clip
 from avsep.settings import as_values
 
-CODE_VERSION = 4  # increase it when the same settings give other samples
+CODE_VERSION = 5  # increase it when the same settings give other samples
 ROOM_FOR_FACES = 6
 
 # Options that only say where the work is done: shards do not depend on the machine that made them.

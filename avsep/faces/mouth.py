@@ -12,7 +12,7 @@ import numpy as np
 from avsep.faces.crops import GreyCrop
 from avsep.faces.geometry import ENDLESS, apply, compose, similarity, window_mean
 from avsep.faces.ibug68 import MOUTH, STABLE
-from avsep.faces.pose import yaw_degrees
+from avsep.faces.pose import POSE, pose_yaw_degrees
 from avsep.schema import LIPS_SIZE
 
 MEAN_FACE_SIZE = 256
@@ -67,7 +67,8 @@ def mean_face_transforms(
     stable = points[:, list(STABLE), :2].astype(np.float64)
     span = {"start": start, "stop": stop, "first": first, "total": total}
     mean = window_mean(stable, half, **span)
-    yaw_deg = yaw_degrees(window_mean(points.astype(np.float64), half, **span))
+    pose = window_mean(points[:, POSE].astype(np.float64), half, **span)
+    yaw_deg = pose_yaw_degrees(pose)
     return similarity(mean, turned_mean_faces(yaw_deg)).astype(np.float32)
 
 

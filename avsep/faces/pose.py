@@ -6,6 +6,8 @@ import numpy as np
 
 from avsep.faces.ibug68 import LEFT_EYE_OUTER, NOSE_TIP, RIGHT_EYE_OUTER
 
+POSE = [RIGHT_EYE_OUTER, LEFT_EYE_OUTER, NOSE_TIP]
+
 
 def inter_ocular(points: np.ndarray) -> np.ndarray:
     """Distance of the outer eye corners, (T,), in the unit of `points` (T, 68, 2 or 3)."""
@@ -22,12 +24,17 @@ def yaw_degrees(points: np.ndarray) -> np.ndarray:
     Args:
         points: (T, 68, 3); z is 0 where there is no depth.
     """
-    points = points.astype(np.float64)
-    right, left = points[:, RIGHT_EYE_OUTER], points[:, LEFT_EYE_OUTER]
+    return pose_yaw_degrees(points[:, POSE].astype(np.float64))
+
+
+def pose_yaw_degrees(points: np.ndarray) -> np.ndarray:
+    """`yaw_degrees` from the points `POSE` alone, (T, 3, 3) float64."""
+    right, left, nose = points[:, 0], points[:, 1], points[:, 2]
+    across = (left - right)[:, :2]
+    length = np.hypot(across[:, 0], across[:, 1])
     if np.any(points[:, :, 2]):
         # z grows towards the camera: turned to the picture's right, the eye there goes back.
-        return np.degrees(np.arctan2(right[:, 2] - left[:, 2], inter_ocular(points)))
-    across = (left - right)[:, :2]
-    length = np.maximum(np.hypot(across[:, 0], across[:, 1]), 1e-6)
-    aside = ((points[:, NOSE_TIP] - (left + right) / 2)[:, :2] * across).sum(axis=1) / length
+        return np.degrees(np.arctan2(right[:, 2] - left[:, 2], length))
+    length = np.maximum(length, 1e-6)
+    aside = ((nose - (left + right) / 2)[:, :2] * across).sum(axis=1) / length
     return np.degrees(np.arctan2(aside, length / 2))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_CRF = 18
+PRESET = "faster"  # half the time of x264's default for the same size and 0.2 dB
 GOP = 25  # frames; to read a window, at most one second more than needed is decoded
 GREY_CHROMA = 128
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
@@ -46,7 +47,12 @@ def encode_mp4(lips: NDArray[np.uint8], *, crf: int = DEFAULT_CRF) -> bytes:
 
     lips = _checked(lips)
     buffer = io.BytesIO()
-    options = {"crf": str(crf), "profile": "high", "x264-params": _X264_PARAMS}
+    options = {
+        "crf": str(crf),
+        "preset": PRESET,
+        "profile": "high",
+        "x264-params": _X264_PARAMS,
+    }
     with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=FPS, options=options)
         stream.width = stream.height = LIPS_SIZE
