@@ -33,6 +33,8 @@ RUN_BY = {
     "avsep results": "tests/reporting/test_report_page.py",
     "avsep run": "tests/corpora/test_miniature_corpora.py",
     "avsep separate": "tests/separation/test_separate_command.py",
+    "ask": "tests/web/test_serve.py",
+    "avsep serve": "tests/web/test_serve.py",
     "avsep shards diff": "tests/extraction/test_growth.py",
     "avsep shards reindex": "tests/shards/test_shard_index.py",
     "avsep up": f"{SCENARIOS}/scheduled_runs.py",

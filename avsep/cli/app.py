@@ -16,7 +16,7 @@ from avsep.cli.project import ProjectGroup
 from avsep.cli.results import results
 from avsep.cli.separate import separate
 from avsep.cli.shards import inspect, shards_app, verify
-from avsep.cli.web import web
+from avsep.cli.web import serve, web
 from avsep.cli.weights import weights_app
 
 app = typer.Typer(
@@ -27,7 +27,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (audit, convert_landmarks, export, fetch, inspect, results, separate, verify, web):
+for command in (
+    audit,
+    convert_landmarks,
+    export,
+    fetch,
+    inspect,
+    results,
+    separate,
+    serve,
+    verify,
+    web,
+):
     app.command()(command)
 app.add_typer(bench_app, name="bench")
 app.add_typer(shards_app, name="shards")

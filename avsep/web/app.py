@@ -1,4 +1,4 @@
-"""The page and its requests. For this machine only: loopback, one user, no accounts."""
+"""The page and its requests, or the API alone. For this machine only: loopback, no accounts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from hmac import compare_digest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from starlette.routing import Route
 
 from avsep.separation.batch import SUFFIXES
 from avsep.web.jobs import FULL, KEEP_S, BusyError, Job, Jobs, is_full
+from avsep.web.openapi import describe
 
 if TYPE_CHECKING:
     from avsep.separation import Separator
@@ -27,6 +29,7 @@ STATIC = Path(__file__).parent / "static"
 PAGES = {"": "page.html", "page.css": "page.css", "page.js": "page.js"}
 DEFAULT_MAX_BYTES = 1 << 30
 OWN_HEADER = "x-avsep"  # pages of other sites cannot send it without asking first
+DESCRIPTION = "/openapi.json"
 _FILE = re.compile(r"(speaker\d+\.(wav|mp4|png)|overview\.mp4|tracks\.json|residual\.wav)")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
@@ -44,6 +47,7 @@ def create_app(
     max_bytes: int = DEFAULT_MAX_BYTES,
     note: str = "",
     folder: Path | None = None,
+    token: str = "",
 ) -> Starlette:
     """The web application.
 
@@ -52,6 +56,7 @@ def create_app(
         max_bytes: size of the largest upload.
         note: a warning about the model, for people.
         folder: folder for the files; that of the system for temporary files if None.
+        token: what each request must bring; then there is no page, only the API of programs.
     """
     jobs = Jobs(separator, folder)
 
@@ -78,7 +83,7 @@ def create_app(
         )
 
     async def upload(request: Request) -> Response:
-        if OWN_HEADER not in request.headers:
+        if not token and OWN_HEADER not in request.headers:
             return _problem(403, "this request does not come from the page.")
         title = Path(request.query_params.get("name", "")).name[:200]
         if Path(title).suffix.lower() not in SUFFIXES:
@@ -122,7 +127,7 @@ def create_app(
         return JSONResponse(job.values() | {"ahead": jobs.ahead(job)}) if job else _gone()
 
     async def remove(request: Request) -> Response:
-        if OWN_HEADER not in request.headers:
+        if not token and OWN_HEADER not in request.headers:
             return _problem(403, "this request does not come from the page.")
         job = jobs.get(request.path_params["job"])
         if job is None:
@@ -134,6 +139,22 @@ def create_app(
         job, name = jobs.get(request.path_params["job"]), request.path_params["name"]
         return _result(job, name) if job else _gone()
 
+    async def description(_request: Request) -> Response:
+        return JSONResponse(describe(max_bytes))
+
+    async def authorised(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        given = request.headers.get("authorization", "").encode()
+        if request.url.path != DESCRIPTION and not compare_digest(
+            given, f"Bearer {token}".encode()
+        ):
+            answer = _problem(401, "the token is missing or wrong; send Authorization: Bearer ...")
+            answer.headers["WWW-Authenticate"] = "Bearer"
+            return answer
+        return await call_next(request)
+
+    pages = [Route("/", page), Route("/{name}", page)]
     return Starlette(
         routes=[
             Route("/about", about),
@@ -141,13 +162,13 @@ def create_app(
             Route("/jobs/{job}", status),
             Route("/jobs/{job}", remove, methods=["DELETE"]),
             Route("/jobs/{job}/{name}", result),
-            Route("/", page),
-            Route("/{name}", page),
+            *([Route(DESCRIPTION, description)] if token else pages),
         ],
         # Refuses a page of another host whose name was made to point here (DNS rebinding).
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"]),
             Middleware(BaseHTTPMiddleware, dispatch=_with_headers),
+            *([Middleware(BaseHTTPMiddleware, dispatch=authorised)] if token else []),
         ],
         lifespan=lifespan,
     )

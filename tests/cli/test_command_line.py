@@ -117,7 +117,7 @@ def test_a_group_without_a_command_shows_its_help(avsep, group):
         (["separate", "a.mp4", "--precision", "fp8"], "'fp32', 'bf16', 'fp16'"),
         (["web", "--model", "orca"], "it may be dolphin, vovit-s1, vovit"),
         (["export", "csv", "--out", "x"], "'iianet'"),
-        (["separate"], "name exactly one video"),
+        (["separate"], "name a video"),
         (["separate", "absent.mp4"], "absent.mp4 does not exist"),
         (["bench", "extract", "absent.mp4"], "absent.mp4"),
         (["weights", "list", "--root", "absent"], "'--root'"),
