@@ -62,6 +62,11 @@ def shortened(name: str, max_bytes: int) -> str:
     return name if len(encoded) <= max_bytes else encoded[:max_bytes].decode("utf-8", "ignore")
 
 
+def expand_home(path: str) -> Path:
+    """A path with `~` and `~user` replaced where there is such a home; else it stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  (`Path.expanduser` raises instead)
+
+
 def inside(folder: Path, *names: str) -> Path:
     """The path of an entry below a folder, for names that came from a file or a user.
 
@@ -121,7 +126,7 @@ def read_json(path: Path) -> Any:
         raise CheckError(f"{path} is missing.") from error
     except OSError as error:
         raise CheckError(f"{path} cannot be read: {error.strerror}.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise CheckError(f"{path} is damaged: {error}.") from error
 
 
@@ -143,7 +148,7 @@ def read_jsonl(path: Path) -> list[Any]:
         raise CheckError(f"{path} is missing.") from error
     except OSError as error:
         raise CheckError(f"{path} cannot be read: {error.strerror}.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise CheckError(f"{path} is damaged: {error}.") from error
 
 
@@ -167,7 +172,7 @@ def read_journal(path: Path) -> list[Any]:
     """
     values = []
     for line in path.read_bytes().split(b"\n") if path.exists() else []:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             values.append(json.loads(line))
     return values
 

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from avsep.errors import CheckError
 from flows.access import password, server_command, server_environment
@@ -55,6 +56,30 @@ def api_settings(state_dir: Path) -> dict[str, Any]:
         if url is None or not is_healthy(url):
             url = _start(state_dir)
     return {"api.url": url, "api.auth_string": auth, "home": state_dir / "home"}
+
+
+def check_api() -> None:
+    """Pass where the API of Prefect's present settings answers and takes our password.
+
+    Raises:
+        CheckError: it does not; says so without the password that its address may hold.
+    """
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value() or ""
+    where = urlsplit(url).netloc.rpartition("@")[2] or url
+    try:
+        with get_client(sync_client=True) as client:
+            client.raise_for_api_version_mismatch()
+    except (RuntimeError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
+        why = f"{error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else ""
+        what = f"refuses us ({why}); see PREFECT_API_AUTH_STRING" if why else "does not answer"
+        raise CheckError(
+            f"the Prefect server at {where} {what}. Start it, correct"
+            " PREFECT_API_URL, or unset it to have one started."
+        ) from error
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from avsep.models.registry import MODELS
 from avsep.workspace import Workspace
 from flows.engine import stage_flow
 from flows.processes import end_with_dvc
-from flows.server import api_settings
+from flows.server import api_settings, check_api
 from pipeline.stages import STAGES
 
 FLOWS = {name: stage_flow(name) for name in STAGES}
@@ -40,6 +40,7 @@ def main() -> None:
     end_with_dvc()
     try:
         with temporary_settings(updates=api_settings(state_dir)):
+            check_api()
             done = FLOWS[given.stage](root=given.root, model=given.model)
     except AvsepError as error:
         print(f"avsep: {error}", file=sys.stderr)

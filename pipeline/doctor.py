@@ -9,10 +9,10 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Literal
 
 from avsep.errors import AvsepError, UsageError
+from avsep.files import expand_home
 from avsep.workspace import Workspace
 from pipeline.disk import size_text
 from pipeline.plan import plan_project
@@ -181,7 +181,7 @@ def _corpus(download: Any, workspace: Workspace) -> Line:
     def look() -> str:
         if download.corpus == "demo":
             return "demo, rendered here"
-        root = Path(getattr(download, download.corpus).root).expanduser()
+        root = expand_home(getattr(download, download.corpus).root)
         path = (workspace.root / root).resolve()
         if not path.is_dir():
             raise UsageError(f"download.{download.corpus}.root {path} is not a folder")

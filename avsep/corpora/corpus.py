@@ -12,6 +12,7 @@ from typing import ClassVar
 from avsep.corpora.source_clip import FileInfo, SourceClip
 from avsep.corpora.source_files import is_linked
 from avsep.errors import ItemError, UsageError
+from avsep.files import expand_home
 from avsep.processes import map_items
 from avsep.workspace import Workspace
 
@@ -96,7 +97,7 @@ class Corpus(ABC):
             UsageError: there is no such folder, or it overlaps with the folder of raw clips.
         """
         setting = f"download.{self.name}.root"
-        root = (self.workspace.root / Path(value).expanduser()).resolve()
+        root = (self.workspace.root / expand_home(value)).resolve()
         if not value or not os.path.isdir(root):  # noqa: PTH112  (`Path.is_dir` may raise)
             raise UsageError(
                 f"{setting} is {value!r}, which is not a folder; set it to the folder with your"

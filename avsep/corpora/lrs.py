@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from avsep.corpora.annotation_file import parse_annotation
+from avsep.corpora.annotation_file import MAX_BYTES, parse_annotation
 from avsep.corpora.ids import short_hash
 from avsep.corpora.source_clip import Annotation, FileInfo, SourceClip
 from avsep.corpora.source_files import fingerprint_of, link, read_bytes, read_list
@@ -126,7 +126,7 @@ def fetch(clip: SourceClip, raw: Path) -> FileInfo:
     Raises:
         ItemError: the clip or its transcript is missing or damaged.
     """
-    content = read_bytes(Path(clip.annotation_path))
+    content = read_bytes(Path(clip.annotation_path), MAX_BYTES)
     file = parse_annotation(content, f"the transcript of {clip.origin}")
     info = link(clip, raw)
     scores = dict(file.scores)

@@ -68,16 +68,31 @@ def read_file_info(path: Path) -> FileInfo:
     return FileInfo(digest, after.st_size)
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, max_bytes: int) -> bytes:
     """The bytes of a small file that belongs to a clip.
 
     Raises:
-        ItemError: the file is missing or cannot be read.
+        ItemError: the file is missing, cannot be read, is no regular file, or is too large.
     """
     try:
-        return path.read_bytes()
+        content = _bounded(path, max_bytes)
     except OSError as error:
         raise item_error(error, path) from error
+    if content is None:
+        raise ItemError(
+            Reason.BAD_ANNOTATION, f"{path} is larger than {max_bytes} bytes or not a regular file."
+        )
+    return content
+
+
+def _bounded(path: Path, max_bytes: int) -> bytes | None:
+    """The bytes of a file; None where it is too large, or a device or pipe, which may never end."""
+    # Asked of what is open, and without waiting for the other end of a pipe.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as handle:
+        if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+            return None
+        content = handle.read(max_bytes + 1)
+    return content if len(content) <= max_bytes else None
 
 
 def read_list(path: Path, max_bytes: int) -> str:
@@ -87,9 +102,13 @@ def read_list(path: Path, max_bytes: int) -> str:
         UsageError: the file is missing, unreadable or too large, or is not text in UTF-8.
     """
     try:
-        if path.stat().st_size > max_bytes:
-            raise UsageError(f"{path} is larger than {max_bytes} bytes; is it the right file?")
-        return path.read_bytes().decode("utf-8-sig")
+        content = _bounded(path, max_bytes)
+        if content is None:
+            raise UsageError(
+                f"{path} is larger than {max_bytes} bytes or not a regular file; is it the right"
+                " one?"
+            )
+        return content.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise UsageError(f"{path} is missing.") from error
     except OSError as error:

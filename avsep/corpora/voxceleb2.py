@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from avsep.corpora.annotation_file import AnnotationFile, parse_annotation
+from avsep.corpora.annotation_file import MAX_BYTES, AnnotationFile, parse_annotation
 from avsep.corpora.archives import Archive, Member, find_archives, list_members, read_member
 from avsep.corpora.checksums import VOXCELEB2_MD5, check_archives
 from avsep.corpora.config import VoxCeleb2Config
@@ -185,7 +185,7 @@ class VoxCeleb2(Corpus):
             archive = self.archives[clip.annotation_member.archive]
             content = b"".join(read_member(archive, clip.annotation_member))
         else:
-            content = read_bytes(Path(clip.annotation_path))
+            content = read_bytes(Path(clip.annotation_path), MAX_BYTES)
         file = parse_annotation(content, f"the annotation of {clip.origin}")
         if file.video and file.video != clip.video:
             raise ItemError(

@@ -19,6 +19,7 @@ import numpy as np
 from avsep.errors import ItemError, Reason
 from avsep.faces.plain_pickle import Numbers, load_plain
 from avsep.files import atomic_path
+from avsep.npy import read_npy
 from avsep.schema import NUM_LANDMARKS
 
 if TYPE_CHECKING:
@@ -69,17 +70,11 @@ def write_npy(path: Path, frames: Sequence[NDArray[np.float32] | None]) -> None:
 
 
 def _from_npy(path: Path) -> list[np.ndarray | None]:
-    with path.open("rb") as handle:
-        version = np.lib.format.read_magic(handle)
-        if version != (1, 0):
-            raise ValueError(f"it has version {version} of the format, not 1.0")
-        shape, by_columns, kind = np.lib.format.read_array_header_1_0(handle)
-        if by_columns or kind != np.float32 or shape[1:] != (NUM_LANDMARKS, 2):
-            raise ValueError(f"it holds {kind} of shape {shape}, not float32 (frames, 68, 2)")
-        size = shape[0] * NUM_LANDMARKS * 2 * kind.itemsize
-        if shape[0] > MAX_FRAMES or path.stat().st_size != handle.tell() + size:
-            raise ValueError(f"its size is not that of {shape[0]} frames")
-        points = np.frombuffer(handle.read(size), kind).reshape(shape)
+    points = read_npy(path.read_bytes())
+    if points.dtype != np.float32 or points.shape[1:] != (NUM_LANDMARKS, 2):
+        raise ValueError(f"it holds {points.dtype} of shape {points.shape}, not (frames, 68, 2)")
+    if len(points) > MAX_FRAMES:
+        raise ValueError(f"it has {len(points)} frames")
     found = np.isfinite(points).all(axis=(1, 2))
     if not (found | np.isnan(points).all(axis=(1, 2))).all():
         raise ValueError("a frame has points that are not finite numbers")

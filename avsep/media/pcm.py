@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BYTES_PER_SAMPLE = 2
+MAX_SAMPLES = 4 * 3600 * RATE_HZ
 
 
 def _checked(audio: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -67,6 +68,8 @@ def decode_flac(content: bytes, start: int = 0, count: int | None = None) -> NDA
                 raise ValueError(f"the sound is {kind}; wanted FLAC, PCM_16, {RATE_HZ} Hz, mono.")
             left = max(0, sound.frames - start)
             expected = left if count is None else min(count, left)
+            if expected > MAX_SAMPLES:  # a header may say anything
+                raise ValueError(f"the sound has {expected} samples, more than {MAX_SAMPLES}.")
             if start and expected:
                 sound.seek(start)
             samples = np.asarray(sound.read(expected, dtype="int16"))

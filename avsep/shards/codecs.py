@@ -60,7 +60,10 @@ def decode_json(content: bytes) -> dict[str, Any]:
     Raises:
         ValueError: the content is not a JSON object, or keys are missing.
     """
-    meta = json.loads(content.decode("utf-8"))
+    try:
+        meta = json.loads(content.decode("utf-8"))
+    except RecursionError as error:
+        raise ValueError("the json member is nested too deep.") from error
     if not isinstance(meta, dict):
         raise ValueError("the json member is not an object.")
     if missing := META_KEYS - meta.keys():

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 from typing import Any
 
 import numpy as np
 
+from avsep.npy import read_npy
 from avsep.schema import DETECTED, INTERPOLATED, MISSING, NUM_LANDMARKS, TURNED, Landmarks
 
 MAX_BYTES = 1 << 28  # unpacked; two hours of video are 85 MB, so more is an attack or an error
+# RuntimeError: it is encrypted. OverflowError, struct.error: sizes that no zip has.
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, EOFError, NotImplementedError),
+    *(RuntimeError, OSError, OverflowError, struct.error),
+)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can store
 
 # attribute of `Landmarks`: (name in the file, dtype, shape per frame)
@@ -78,9 +86,8 @@ def decode_npz(content: bytes) -> Landmarks:
             if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
                 raise ValueError(f"the landmarks unpack to more than {MAX_BYTES} bytes.")
             for attribute, (name, _, _) in FIELDS.items():
-                array = io.BytesIO(archive.read(f"{name}.npy"))
-                arrays[attribute] = np.lib.format.read_array(array, allow_pickle=False)
-    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError) as error:
+                arrays[attribute] = read_npy(archive.read(f"{name}.npy"))
+    except _UNREADABLE as error:
         raise ValueError(f"the landmarks cannot be decoded: {error}") from error
     if arrays["crop_xy"].dtype == np.int16:  # whole pixels, as in version 1 of the samples
         arrays["crop_xy"] = arrays["crop_xy"].astype(np.float32)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from avsep.npy import read_npy
 from avsep.schema import FPS, LIPS_SIZE
 
 if TYPE_CHECKING:
@@ -151,6 +152,6 @@ def decode_npy(content: bytes) -> NDArray[np.uint8]:
         ValueError: the file is damaged, or its array has another type or shape.
     """
     try:
-        return _checked(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
-    except (EOFError, TypeError, SyntaxError) as error:
+        return _checked(read_npy(content))
+    except ValueError as error:
         raise ValueError(f"the lips cannot be decoded: {error}") from error

@@ -113,9 +113,10 @@ def read_manifest(directory: Path) -> Manifest:
         raise CheckError(f"{path} is damaged: its checksum does not match its content.")
     try:
         manifest = _from_json(content)
-    except (KeyError, TypeError, ValueError) as error:
+        adds_up = _as_json(manifest) == content
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckError(f"{path} is damaged: {type(error).__name__} {error}.") from error
-    if _as_json(manifest) != content:
+    if not adds_up:
         raise CheckError(f"{path} is damaged: its totals do not add up.")
     return manifest
 
@@ -217,6 +218,9 @@ def _from_json(content: Mapping[str, Any]) -> Manifest:
         # A name must never lead out of the folder.
         if not SHARD_NAME.fullmatch(shard.name):
             raise ValueError(f"shard name {shard.name!r}")
+    texts = (content["settings"], content["index"]["sha256"], *(shard.sha256 for shard in shards))
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a hash in it is not a text")
     return Manifest(
         storage=content["storage"],
         shards=shards,

@@ -139,7 +139,7 @@ def check(
 
     problems = check_ledger(find_project(root), deep=deep)
     for problem in problems:
-        typer.echo(problem, err=True)
+        typer.echo(printable(problem), err=True)
     if problems:
         raise CheckError(f"the ledger and the disk differ in {len(problems)} place(s).")
     typer.echo("the ledger, the tables and the files agree.")

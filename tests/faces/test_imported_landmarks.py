@@ -163,14 +163,14 @@ def test_a_npy_that_is_not_such_landmarks_is_named(tmp_path):
     objects = np.array([object()], object)
     half = good.copy()
     half[1, 5] = np.nan
-    for array in (good.astype(np.float64), good[:, :5], np.asfortranarray(good), half, objects):
+    for array in (good.astype(np.float64), good[:, :5], half, objects):
         np.save(path, array, allow_pickle=True)
         with pytest.raises(ItemError) as caught:
             read_landmarks(path)
         assert caught.value.reason is Reason.BAD_ANNOTATION
     write_npy(path, [None, good[0]])
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ItemError, match="its size is not that of 2 frames"):
+    with pytest.raises(ItemError, match="its size is not that of"):
         read_landmarks(path)
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 68, 2), }\n"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)

@@ -10,7 +10,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from prefect.settings import temporary_settings
 
+from avsep.errors import CheckError
 from flows import server
 from flows.access import password
 from tests.support.prefect_api import refuses_strangers
@@ -67,6 +69,23 @@ def test_the_users_own_server_is_used_and_none_started(tmp_path: Path, monkeypat
     assert settings["api.url"] == "http://prefect.example/api"
     assert "api.auth_string" not in settings, "that of the user is in the environment"
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("http://user:verysecret@127.0.0.1:9/api", "at 127.0.0.1:9 does not answer"),
+        ("nonsense", "at nonsense does not answer"),
+        ("http://127.0.0.1:99999999/api", "at 127.0.0.1:99999999 does not answer"),
+    ],
+)
+def test_a_server_of_the_user_that_does_not_answer_is_named_without_its_password(url, sentence):
+    with (
+        temporary_settings({"api.url": url, "client.max_retries": 0}),
+        pytest.raises(CheckError, match=sentence) as caught,
+    ):
+        server.check_api()
+    assert "verysecret" not in str(caught.value)
 
 
 def test_a_run_belongs_to_the_dvc_above_it(tmp_path: Path):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from avsep.errors import UsageError
-from avsep.files import sha256_file
+from avsep.files import expand_home, sha256_file
 
 S3FD = "s3fd-619a316812.pth"
 FAN_2D = "2DFAN4-11f355bf06.pth.tar"
@@ -28,10 +28,10 @@ def weight_names(three_d: bool) -> list[str]:
 def weights_folder(folder: str = "") -> Path:
     """The folder of the weights: `folder`, or else where PyTorch's hub keeps its checkpoints."""
     if folder:
-        return Path(folder).expanduser()
+        return expand_home(folder)
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     home = os.environ.get("TORCH_HOME", f"{cache}/torch")
-    return Path(home).expanduser() / "hub" / "checkpoints"
+    return expand_home(home) / "hub" / "checkpoints"
 
 
 def find_weights(names: Sequence[str], folder: str = "") -> list[Path]:

@@ -16,6 +16,7 @@ from avsep.errors import ItemError, Reason, UsageError
 from avsep.faces.backends import Detection, Estimate, Region
 from avsep.faces.geometry import face_boxes
 from avsep.faces.landmark_files import SUFFIXES, read_landmarks
+from avsep.files import expand_home
 from avsep.schema import FPS
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def checked_root(options: Mapping[str, Any]) -> Path:
     Raises:
         UsageError: the option is missing, or it is not a folder.
     """
-    root = Path(options.get("root", "")).expanduser()
+    root = expand_home(str(options.get("root", "")))
     if not options.get("root") or not root.is_dir():
         raise UsageError(
             "the face backend imported needs extract.backend_options.root, the folder of the"
