@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avsep.errors import ItemError, Reason
 from avsep.mixing.listed import render_listed
 from avsep.schema import SAMPLES_PER_FRAME, Cues, MixtureRecipe, SourceRecipe
 from avsep.shards.store import ShardStore
@@ -51,19 +50,10 @@ def build_item(store: ShardStore, recipe: MixtureRecipe) -> EvaluationItem:
 
 
 def _cut_cues(store: ShardStore, source: SourceRecipe, num_samples: int) -> Cues:
-    first = source.start // SAMPLES_PER_FRAME
-    num_frames = num_samples // SAMPLES_PER_FRAME
-    span = slice(first, first + num_frames)
-    landmarks = store.landmarks(source.key)
-    cues = Cues(
-        lips=np.asarray(store.lips(source.key)[span]),
-        landmarks=np.asarray(landmarks.points[span], np.float32),
-        valid=np.asarray(landmarks.valid[span]),
+    window = source.start // SAMPLES_PER_FRAME, num_samples // SAMPLES_PER_FRAME
+    points, valid = store.landmark_window(source.key, *window)
+    return Cues(
+        lips=store.lips_window(source.key, *window),
+        landmarks=points.astype(np.float32),
+        valid=valid,
     )
-    if not len(cues.lips) == len(cues.landmarks) == num_frames:
-        raise ItemError(
-            Reason.UNREADABLE,
-            f"{source.key} has {len(cues.lips)} lip frames and {len(cues.landmarks)} landmark"
-            f" frames from frame {first} on, not {num_frames}",
-        )
-    return cues

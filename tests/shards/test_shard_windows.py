@@ -75,6 +75,16 @@ def test_every_window_is_that_of_the_whole(directory, sample, cache_bytes):
         assert found.dtype == np.int16
 
 
+def test_a_set_that_does_not_fit_into_the_cache_leaves_it_empty(directory, sample):
+    # Otherwise every loading process would fill its cache with clips that do not come again.
+    small, large = (ShardStore(directory, cache_bytes=size) for size in (1_000_000, 2_000_000))
+    for store in (small, large):
+        store.audio_window(sample.key, 0, 640)
+        store.lips_window(sample.key, 0, 1)
+        store.landmark_window(sample.key, 0, 1)
+    assert (len(small._cache), len(large._cache)) == (0, 3)
+
+
 def test_a_window_beyond_the_sample_is_one_sentence(directory, sample):
     store = ShardStore(directory, cache_bytes=0)
     for first, count in ((-1, 5), (0, FRAMES + 1), (FRAMES, 1), (FRAMES + 1, 0)):
