@@ -65,7 +65,7 @@ def stage_bytes(
 
 
 def training_bytes(model: str, section: Any, size: str) -> float | None:
-    """What a training leaves: two checkpoints and a model; None for a network of other sizes.
+    """What a training needs: its checkpoints and a model; None for a network of other sizes.
 
     Args:
         model: its name, or `lipcoder`.

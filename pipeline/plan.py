@@ -245,7 +245,7 @@ def _training(stage: str, name: str, section: Any, size: str, config: Any, here:
         rate = rates.training_rate(name, size, section.overrides, config.precision)
     if rate is None:
         return cost
-    total_s = fit.steps * fit.batch * fit.seconds * devices * rate.value
+    total_s = fit.steps * fit.items_per_step(devices) * fit.seconds * rate.value
     if on_gpu:
         return replace(cost, gpu_s=total_s, wall_s=total_s / devices, rate=rate.source)
     return replace(cost, core_s=total_s, wall_s=total_s / cores, rate=rate.source)

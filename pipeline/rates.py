@@ -144,8 +144,9 @@ PARAMETERS = {
 
 FINER_PARAMETERS = 910_000
 
-BYTES_PER_PARAMETER = 2 * 16 + 4
-"""Two checkpoints of weights, their average and Adam's two moments, and the exported model."""
+BYTES_PER_PARAMETER = 4 * 16 + 4
+"""Four checkpoints (last, previous, best, one being written) of weights, their average and
+Adam's two moments, and the exported model."""
 
 
 def num_parameters(model: str, size: str, overrides: Mapping[str, Any]) -> int | None:

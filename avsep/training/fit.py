@@ -111,7 +111,7 @@ def fit(
         over_ranks(task.model)
     callbacks: list[pl.Callback] = [
         RunFiles(directory),
-        StepTimes(directory),
+        StepTimes(directory, share),
         StepLog(directory, items),
         Checkpoints(directory, resumed),
         TrainingProgress(name),

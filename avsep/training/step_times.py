@@ -21,8 +21,9 @@ class StepTimes(pl.Callback):
     The file stays in the work folder: what a run publishes contains no times.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, items: int) -> None:
+        """Time steps in which each rank has so many items."""
+        self._directory, self._items = directory, items
         self._first_step = 0
         self._started = self._written = time.monotonic()
 
@@ -54,12 +55,11 @@ class StepTimes(pl.Callback):
         steps = pl_module.steps_done - self._first_step
         if not trainer.is_global_zero or steps < 1:
             return
-        settings = pl_module.settings
         times = {
             "steps": steps,
             "seconds_per_step": (self._written - self._started) / steps,
             "device": pl_module.device.type,
             "devices": trainer.world_size,
-            "item_seconds": settings.batch * settings.seconds,
+            "item_seconds": self._items * pl_module.settings.seconds,
         }
         write_json(self._directory / STEP_TIMES, times)

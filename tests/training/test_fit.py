@@ -301,6 +301,8 @@ def test_a_run_keeps_the_time_of_its_steps_in_the_work_folder(tmp_path):
     assert times["steps"] == 12
     assert times["seconds_per_step"] > 0
     assert (times["device"], times["devices"], times["item_seconds"]) == ("cpu", 1, 8.0)
+    run(tmp_path / "parts", make_task(batch=2, accumulate=3))
+    assert read_json(tmp_path / "parts" / STEP_TIMES)["item_seconds"] == 12.0
     before = (tmp_path / STEP_TIMES).read_bytes()
     run(tmp_path)  # finished: no step, so no time
     assert (tmp_path / STEP_TIMES).read_bytes() == before
