@@ -101,6 +101,9 @@ def loader(
     from avsep.bench.loader import as_text, bench_loader
     from avsep.files import dump_json
 
+    counts = [part.strip() for part in workers.split(",")]
+    if not all(count.isascii() and count.isdigit() for count in counts):
+        raise UsageError(f"--workers is {workers!r}; give numbers of processes, e.g. 0,1,2.")
     try:
         tables = bench_loader(
             shards,
@@ -109,7 +112,7 @@ def loader(
             window_s=window,
             items=items,
             runs=runs,
-            workers=[int(count) for count in workers.split(",")],
+            workers=[int(count) for count in counts],
         )
     except ValueError as error:
         raise UsageError(str(error)) from error

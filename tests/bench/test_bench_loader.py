@@ -74,3 +74,6 @@ def test_the_command_prints_all_tables():
 def test_wrong_options_are_one_sentence():
     result = CliRunner().invoke(app, ["bench", "loader", "--seconds", "1", "--window", "2"])
     assert "windows of 2 s do not fit into clips of 1 s" in str(result.exception)
+    for wrong in ("", "a", "1,", "-1", "1;2"):
+        result = CliRunner().invoke(app, ["bench", "loader", "--workers", wrong])
+        assert f"--workers is {wrong!r}; give numbers" in str(result.exception)

@@ -231,6 +231,25 @@ class TestDamage:
                 read(rows[1].key)
         assert "is not where index.arrow says" in str(verify_set(directory)[0])
 
+    def test_a_size_beyond_the_shard_is_refused_before_memory_is_taken(self, tmp_path):
+        huge = tar.Member("clip-a-t0", "wav", 512, 7 << 30)
+        (tmp_path / "a.tar").write_bytes(tar.header("clip-a-t0.wav", huge.size) + bytes(1024))
+        tracemalloc.start()
+        with pytest.raises(ValueError, match=r"a\.tar is cut inside clip-a-t0\.wav"):
+            tar.read(tmp_path / "a.tar", huge)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        tracemalloc.stop()
+
+    @pytest.mark.parametrize("offset", [-1, 0, 511, 1 << 40])
+    def test_places_outside_the_shard_are_one_sentence(self, directory, offset):
+        rows = list(read_index(directory))
+        moved = replace(rows[0], offsets=(offset, *rows[0].offsets[1:]))
+        write_index(directory, [moved, *rows[1:]])
+        manifest = read_manifest(directory)
+        write_manifest(directory, manifest.shards, manifest.storage)
+        with pytest.raises(CheckError, match=r"train-000000\.tar, sample clip-00-t0"):
+            ShardStore(directory).audio(rows[0].key)
+
     def test_rows_that_have_swapped_places_never_give_each_others_samples(self, directory):
         rows = list(read_index(directory))
         one, two = rows[:2]
