@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -91,7 +91,7 @@ def plan(config: CleanConfig, workspace: Workspace) -> list[Batch]:
     for first in range(0, len(rows), config.batch_size):
         chunk = rows[first : first + config.batch_size]
         settings = settings_hash(
-            NAME, VERSION, as_values(config.thresholds), [asdict(row) for row in chunk]
+            NAME, VERSION, as_values(config.thresholds), [vars(row) for row in chunk]
         )
         batches.append(
             Batch(
