@@ -145,7 +145,11 @@ def read_training(
             voices that may be mixed.
         ValueError: `num_samples` is not a multiple of 640.
     """
-    return TrainingDraw(read_training_list(path), get_audio, num_samples=num_samples)
+    import pyarrow as pa
+
+    draw = TrainingDraw(read_training_list(path), get_audio, num_samples=num_samples)
+    pa.default_memory_pool().release_unused()  # what the decoding took: more than what is left
+    return draw
 
 
 def read_training_list(path: Path) -> TrainingList:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROWS_AT_ONCE = 10_000  # as Python objects
-FRAMES_AT_ONCE = 4_000_000  # whose speech is held in memory while windows are looked for
+FRAMES_AT_ONCE = 1_000_000  # whose speech is held in memory while windows are looked for
 _CODED = ("speaker", "group", "gender")
 
 
@@ -159,12 +159,15 @@ class Voices(Sequence[Voice]):
         ends = self._ends[part.start : part.stop + 1]
         edges = self._edges[ends[0] : ends[-1]] + np.repeat(begins[:-1], np.diff(ends))
         size = int(begins[-1])
-        step = np.bincount(edges[::2], minlength=size) - np.bincount(edges[1::2], minlength=size)
-        total = np.concatenate([[0], np.cumsum(np.cumsum(step))])
+        # Silence and speech take turns from the first frame on; either may last for no frame.
+        turns = np.diff(np.concatenate([[0], edges, [size]]))
+        speech = np.repeat((np.arange(len(turns)) % 2).astype(np.int8), turns)
+        total = np.zeros(size + 1, np.int32)
+        np.cumsum(speech, out=total[1:])
         most = np.zeros(len(lengths), np.int64)
         long = lengths >= num_frames
         if long.any():
-            inside = np.append(total[num_frames:] - total[:-num_frames], 0)
+            inside = np.append(total[num_frames:] - total[:-num_frames], np.int32(0))
             starts = begins[:-1][long]
             spans = np.stack([starts, starts + lengths[long] - num_frames + 1], axis=1)
             most[long] = np.maximum.reduceat(inside, spans.ravel())[::2]
@@ -182,8 +185,7 @@ class Voices(Sequence[Voice]):
         rising[:-1] = np.diff(self._edges) >= 0
         filled = np.flatnonzero(lengths)
         rising[self._ends[filled + 1] - 1] = True  # the next edge is of another voice
-        owner = np.repeat(np.arange(len(self)), lengths)
-        wrong[owner[~rising]] = True
+        wrong[np.searchsorted(self._ends, np.flatnonzero(~rising), "right") - 1] = True
         wrong[filled] |= self._edges[self._ends[filled]] < 0
         wrong[filled] |= self._edges[self._ends[filled + 1] - 1] > self.num_frames[filled]
         if wrong.any():
