@@ -302,7 +302,7 @@ def test_doctor_says_that_the_disk_is_too_small_for_the_corpus(tmp_path, free_sp
     disk = next(line for line in examine(Workspace(tmp_path), config) if line.name == "disk")
     assert disk.state == "missing"
     assert "76 GB free" in disk.detail
-    assert "435 GB more are needed" in disk.detail
+    assert "440 GB more are needed" in disk.detail
     free_space(900e9)
     disk = next(line for line in examine(Workspace(tmp_path), config) if line.name == "disk")
     assert disk.state == "ok"
