@@ -136,10 +136,14 @@ def numbers(values, path=()):
             yield from numbers(value, (*path, name))
         elif isinstance(value, float):
             yield (*path, name)
+        elif isinstance(value, list | tuple):
+            yield from numbers(dict(enumerate(value)), (*path, name))
 
 
 def changed(values, path, value):
     name, *rest = path
+    if isinstance(values, list | tuple):
+        return list(changed(dict(enumerate(values)), path, value).values())
     return values | {name: changed(values[name], rest, value) if rest else value}
 
 
@@ -151,4 +155,4 @@ def test_every_number_of_the_settings_is_finite(stage, number):
     for path in numbers(values):
         with pytest.raises(UsageError):
             build(config, changed(values, path, number), stage)
-            pytest.fail(f"{stage}.{'.'.join(path)} takes {number}")
+            pytest.fail(f"{stage}.{'.'.join(map(str, path))} takes {number}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from avsep.errors import CheckError, ItemError, UsageError
+from avsep.errors import CheckError, ItemError, UsageError, printable
 
 
 def convert_landmarks(
@@ -27,7 +27,7 @@ def convert_landmarks(
         try:
             write_npy((out / name).with_suffix(".npy"), read_landmarks(source / name))
         except ItemError as error:
-            typer.echo(error.message, err=True)
+            typer.echo(printable(error.message), err=True)
             failed += 1
         count += 1
     if failed or not count:

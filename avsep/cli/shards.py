@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from avsep.errors import CheckError
+from avsep.errors import CheckError, printable
 
 MAX_NAMES = 20  # printed per kind of change
 
@@ -25,7 +25,7 @@ def verify(
 
     problems = verify_set(directory, deep=deep)
     for problem in problems:
-        typer.echo(str(problem), err=True)
+        typer.echo(printable(str(problem)), err=True)
     if problems:
         raise CheckError(f"{directory} has {len(problems)} problem(s).")
     typer.echo(f"{directory}: all good.")

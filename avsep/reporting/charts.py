@@ -15,6 +15,7 @@ from avsep.reporting.media import data_uri
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MAX_POINTS = 2000  # of one kind as shapes; more are drawn as one picture, whose size is limited
 # Text and axes are drawn in this colour, which is then replaced by the reader's.
 _INK = "#010203"
 _STYLE = "<style>svg{color:#30363d}@media(prefers-color-scheme:dark){svg{color:#c9d1d9}}</style>"
@@ -53,7 +54,7 @@ def box_plot(models: Sequence[ModelResults]) -> str | None:
                 if not rows:
                     continue
                 colour = _COLOURS[condition]
-                axes.boxplot(
+                drawn = axes.boxplot(
                     [row.si_snri for row in rows],
                     positions=[place + 0.26 * (offset - 1)],
                     widths=0.2,
@@ -65,6 +66,7 @@ def box_plot(models: Sequence[ModelResults]) -> str | None:
                     capprops={"color": colour},
                     flierprops={"marker": ".", "markersize": 3, "markeredgecolor": colour},
                 )
+                drawn["fliers"][0].set_rasterized(len(rows) > MAX_POINTS)
         axes.axhline(0, color=_INK, linewidth=0.8)
         axes.set_xticks(range(len(models)), [model.title for model in models])
         axes.set_ylabel("SI-SNRi (dB)")
@@ -92,6 +94,7 @@ def scatter_plot(model: ModelResults) -> str | None:
                 color=_COLOURS[condition],
                 alpha=0.8,
                 label=condition.label,
+                rasterized=len(rows) > MAX_POINTS,
             )
         axes.axhline(0, color=_INK, linewidth=0.8)
         axes.set_xlabel("SI-SNR of the mixture (dB)")

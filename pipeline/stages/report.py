@@ -70,7 +70,7 @@ def work(
     if size_mb > config.max_size_mb:
         raise CheckError(
             f"the page is {size_mb:.1f} MB large, but report.max_size_mb is"
-            f" {config.max_size_mb:g}; lower report.max_examples."
+            f" {config.max_size_mb:g}; lower report.max_examples, or raise the limit."
         )
     write_text(workspace.work(NAME) / PAGE, html)
     progress(1)

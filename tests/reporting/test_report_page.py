@@ -6,6 +6,7 @@ import base64
 import json
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -263,3 +264,24 @@ def test_invalid_settings_are_refused():
     for values in ({"models": ()}, {"max_examples": -1}, {"max_size_mb": 0.0}):
         with pytest.raises(ValueError, match=next(iter(values))):
             ReportConfig(**values)
+
+
+def test_charts_of_many_results_stay_small():
+    """50,000 results per model made a page of more than its limit, whatever the examples."""
+    from types import SimpleNamespace
+
+    from avsep.evaluation.conditions import Condition
+    from avsep.reporting import charts
+
+    def chart(count: int) -> int:
+        rng = np.random.default_rng(0)
+        values = rng.normal(8, 4, (count, 2))
+        rows = [
+            SimpleNamespace(condition=Condition.OWN, si_snri=float(a), si_snr_mixture=float(b))
+            for a, b in values
+        ]
+        model = SimpleNamespace(rows=rows, title="toy")
+        return len(charts.scatter_plot(model)) + len(charts.box_plot([model]))
+
+    assert chart(charts.MAX_POINTS * 10) < chart(charts.MAX_POINTS) + 300_000
+    assert chart(charts.MAX_POINTS * 10) < 1_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -73,7 +74,7 @@ class YouTubeConfig:
         check_at_least(self, 1, "burst", "max_pauses", "broken_after")
         check_positive(self, "max_duration_s", "rate_limit_mb_s", "max_pause_s", "socket_timeout_s")
         check_at_least(self, 0, "retry_delay_s", "pause_s", "aspect_tolerance")
-        if not 0 <= self.sleep_s[0] <= self.sleep_s[1]:
+        if not 0 <= self.sleep_s[0] <= self.sleep_s[1] < math.inf:
             raise ValueError(f"sleep_s is {self.sleep_s}; it must be 0 <= shortest <= longest.")
         check_range(self, 1, 4, "box_scale")
         check_range(self, 64, 1024, "size")
