@@ -163,8 +163,6 @@ def open_member(path: Path, member: Member) -> Iterator[Callable[[int, int | Non
 
     try:
         _check_header(os.pread(descriptor, BLOCK, member.offset - BLOCK), member)
-        if member.offset + member.size > os.fstat(descriptor).st_size:
-            raise ValueError(f"{path.name} is cut inside {member.key}.{member.suffix}.")
         yield read_part
     finally:
         os.close(descriptor)
