@@ -70,6 +70,7 @@ def test_sound_and_pictures_stay_together(tmp_path, name):
         assert coded(found) == coded(source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suffix", "reordered"), [(".ts", "2"), (".mkv", "0")])
 def test_joined_parts_stay_together(tmp_path, suffix, reordered):
     options = {"video_options": {"g": "25", "bf": reordered}}

@@ -6,6 +6,8 @@ import pytest
 from avsep.cleaning.check_clip import check_clip
 from avsep.cleaning.config import Thresholds
 from avsep.errors import ItemError, Reason
+from avsep.extraction.clip import encoded_samples
+from avsep.extraction.config import ExtractionConfig
 from avsep.media import normalise
 from avsep.media.normalise import readable
 from avsep.media.probe import probe
@@ -134,3 +136,20 @@ def test_a_joined_raw_clip_is_kept_and_the_row_says_that_it_was_normalised(tmp_p
     assert checked.kept, checked.message
     assert checked.message.startswith("it was normalised with ffmpeg: it holds 2 files")
     assert checked.end_s - checked.start_s == pytest.approx(4.0, abs=0.1)
+
+
+def test_extraction_decodes_what_clean_has_measured(tmp_path, monkeypatch):
+    parts = [part(tmp_path / f"{m}.mp4", m) for m in (2.0, 1.0)]
+    path = glue(tmp_path / "joined.mp4", *parts)
+    decoded = []
+
+    def samples(source, *_args):
+        decoded.append((source, probe(source).end_s))
+        return []
+
+    monkeypatch.setattr("avsep.extraction.clip.clip_samples", samples)
+    encoded_samples(path, None, ExtractionConfig())
+    ((source, end_s),) = decoded
+    assert end_s == pytest.approx(6.0, abs=0.1)
+    assert source != path
+    assert not source.exists()

@@ -99,6 +99,7 @@ def test_a_folder_without_videos_is_one_sentence(tmp_path):
         find_items([tmp_path], None)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_ends_with_1_if_one_failed(avsep, folder):  # noqa: F811
     code, out, err = avsep(folder, "--audio-only", "--jobs", "2")
     assert code == 1
