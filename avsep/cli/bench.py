@@ -117,3 +117,27 @@ def loader(
     except ValueError as error:
         raise UsageError(str(error)) from error
     typer.echo(dump_json(tables) if as_json else as_text(tables))
+
+
+@bench_app.command()
+def launches(
+    model: Annotated[str, typer.Option(help="dolphin or vovit; both if left out.")] = "",
+    seconds: Annotated[float, typer.Option(help="Dolphin: seconds of audio.")] = 2.0,
+    batch: Annotated[int, typer.Option(help="Items of the training step.")] = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Count kernel launches, bytes moved and host waits of the full-size models on a GPU.
+
+    No GPU is needed: the models run on tensors without values.
+    """
+    from avsep.bench.models.launches import COLUMNS, MODELS, count_launches
+    from avsep.bench.text import markdown
+    from avsep.files import dump_json
+
+    rows = []
+    for name in [model] if model else MODELS:
+        try:
+            rows += count_launches(name, seconds=seconds, batch=batch)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    typer.echo(dump_json(rows) if as_json else markdown(COLUMNS, rows))

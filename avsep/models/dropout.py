@@ -27,7 +27,9 @@ def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
     """
     if not training or probability == 0.0:
         return x
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
+    if not x.is_cpu:
+        return torch.native_dropout(x, probability, True)[0]
+    if torch.compiler.is_compiling():
         return F.dropout(x, probability, training)
     dropped = min(round(probability * _STEPS), _STEPS - 1)
     bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 import avsep.training.fit as fitting
+import avsep.training.loaders as loaders
 from avsep.loading.mixtures import Mixtures, collate
 from avsep.models.dolphin.pretrain import pretrain_lipcoder
 from avsep.models.dolphin.train import train_dolphin
@@ -45,7 +46,7 @@ def in_float64():
     """Let everything that is computed here be float64, also where the code says float32."""
     torch.set_default_dtype(torch.float64)
     torch.Tensor.float = torch.Tensor.double
-    fitting.collate = lambda items: {
+    fitting.collate = loaders.collate = lambda items: {
         name: value.double() if torch.is_tensor(value) and value.is_floating_point() else value
         for name, value in collate(items).items()
     }

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from avsep.models.dropout import attend, dropout
+from avsep.models.full_precision import autocast_dtype
+from avsep.models.gpu import layers
+from avsep.models.gpu import ops as gpu
 
 
 class RelativePositions(nn.Module):
@@ -80,12 +83,19 @@ class SelfAttention(nn.Module):
                 positions.
         """
         y = self.norm(x)
+        if (
+            gpu.usable(y)
+            and autocast_dtype(y) is None
+            and not (self.training or torch.is_grad_enabled())
+        ):
+            parts = (linear(y) for linear in (self.query, self.key, self.value))
+            return self.out(gpu.attention(*parts, positions, self.heads)) * self.scale
         query, key, value = (
             rearrange(linear(y), "b t (h d) -> b h t d", h=self.heads)
             for linear in (self.query, self.key, self.value)
         )
         inputs = query, key, value, positions
-        if self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if x.is_cpu and self.training and torch.is_grad_enabled():
             # Scores are recomputed in the backward pass: keeping those of all blocks would take a
             # quarter of the memory of a training step, and computing them is little work.
             y = checkpoint(self._attend, *inputs, use_reentrant=False)
@@ -98,7 +108,9 @@ class SelfAttention(nn.Module):
         self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor | None
     ) -> Tensor:
         bias = None
-        if positions is not None:
+        if positions is not None and gpu.usable(query) and gpu.usable(positions):
+            bias = layers.position_bias(query, positions)
+        elif positions is not None:
             scaled = query * (query.shape[-1] ** -0.5)
             bias = position_scores(scaled, positions.to(scaled.dtype))
         return attend(query, key, value, bias, self.dropout if self.training else 0.0)

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from avsep.models.dolphin.attention import SelfAttention
 from avsep.models.dolphin.config import DolphinConfig
 from avsep.models.dolphin.heat import HeatDiffusion
-from avsep.models.dolphin.sequence import DepthwiseConv, GlobalNorm, pool_evenly
+from avsep.models.dolphin.sequence import DepthwiseConv, GlobalNorm, add_scaled, pool_evenly
 from avsep.models.dropout import dropout
+from avsep.models.gpu import block_ops, layers
+from avsep.models.gpu import ops as gpu
 
 
 class FeedForward(nn.Module):
@@ -33,9 +35,13 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) to the same shape."""
-        y = F.glu(self.mix(self.grow(self.norm(x))), dim=-1)
+        y = self.grow(self.norm(x))
+        if gpu.usable(y) and not torch.is_grad_enabled():
+            y = block_ops.mix_glu(y, self.mix.weight, self.mix.bias)
+        else:
+            y = F.glu(self.mix(y), dim=-1)
         y = self.shrink(dropout(y, self.dropout, self.training))
-        return torch.addcmul(x, dropout(y, self.dropout, self.training).to(x.dtype), self.scale)
+        return add_scaled(x, dropout(y, self.dropout, self.training), self.scale)
 
 
 class GlobalBlock(nn.Module):
@@ -53,7 +59,10 @@ class GlobalBlock(nn.Module):
         """(B, T, C) to the same shape; positions (2 P, d) for P tokens, where P divides T."""
         tokens = positions.shape[0] // 2
         attended = self.attention(pool_evenly(x, tokens), positions)
-        gate = torch.sigmoid(self.gate(self.gate_norm(x)))
+        gate = self.gate(self.gate_norm(x))
+        if all(map(gpu.usable, (x, gate, attended))) and attended.shape[1] <= x.shape[1]:
+            return self.feed_forward(layers.gate_add(x, gate, attended))
+        gate = torch.sigmoid(gate)
         branch = gate.unflatten(1, (tokens, -1)) * attended.unsqueeze(2)
         return self.feed_forward(x + branch.flatten(1, 2))
 
@@ -75,6 +84,14 @@ class LocalBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) to the same shape."""
-        y = self.narrow(F.gelu(self.wide(self.norm_in(self.heat(x)))))
+        y = self.norm_in(self.heat(x))
+        if gpu.usable(y) and gpu.usable(x) and not (self.training or torch.is_grad_enabled()):
+            y = self.narrow(layers.depthwise(y, self.wide.weight, self.wide.bias, gelu=True))
+            norm, scale = self.norm_out, self.scale
+            fused = layers.global_norm_then(
+                y, norm.weight, norm.bias, norm.eps, scale=scale, residual=x
+            )
+            return self.feed_forward(fused)
+        y = self.narrow(F.gelu(self.wide(y)))
         y = self.norm_out(dropout(y, self.dropout, self.training))
-        return self.feed_forward(torch.addcmul(x, y.to(x.dtype), self.scale))
+        return self.feed_forward(add_scaled(x, y, self.scale))

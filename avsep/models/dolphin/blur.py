@@ -145,7 +145,7 @@ def _mirrored(x: Tensor, radius: int) -> Tensor:
 
 def _convolve(mirrored: Tensor, kernel: Tensor) -> Tensor:
     """Convolve (B, T + 2 R, C) with symmetric taps (C, 2 R + 1) to (B, T, C)."""
-    if mirrored.is_cuda:
+    if not mirrored.is_cpu:
         y = F.conv1d(mirrored.transpose(1, 2), kernel[:, None], groups=mirrored.shape[-1])
         return y.transpose(1, 2)
     return correlate(mirrored, kernel[:, None], None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from avsep.models.dolphin.sequence import GlobalNorm, initial_parameters, resize_nearest
+from avsep.models.dolphin.sequence import GlobalNorm, initial_parameters, norm_prelu, resize_nearest
 
 
 class Embed(nn.Module):
@@ -22,7 +22,7 @@ class Embed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, source) to (B, T, target)."""
-        return self.act(self.norm(self.linear(x)))
+        return norm_prelu(self.linear(x), self.norm, self.act)
 
 
 class ChannelEmbed(nn.Module):
@@ -40,7 +40,7 @@ class ChannelEmbed(nn.Module):
         """(B, T, source) to (B, T, target); target is a multiple of source."""
         if self.copies > 1:
             x = x.repeat_interleave(self.copies, dim=-1)
-        return self.act(self.norm(torch.addcmul(self.bias, x, self.weight)))
+        return norm_prelu(torch.addcmul(self.bias, x, self.weight), self.norm, self.act)
 
 
 class Fusion(nn.Module):

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from avsep.models.dolphin import blur
 from avsep.models.dolphin.config import HeatMode
 from avsep.models.dolphin.sequence import DepthwiseConv, depthwise, initial_parameters
+from avsep.models.full_precision import autocast_dtype, full_precision
+from avsep.models.gpu import layers
+from avsep.models.gpu import ops as gpu
 
 
 class HeatDiffusion(nn.Module):
@@ -45,6 +48,7 @@ class HeatDiffusion(nn.Module):
             self.unused_to_k = DepthwiseConv(channels, 3).requires_grad_(False)
         self._planned_for = (-1, -1)
         self._radius: int | None = None
+        self._kept_taps: Tensor | None = None
         self.plan()
         self.register_load_state_dict_post_hook(_plan_after_loading)
 
@@ -68,6 +72,10 @@ class HeatDiffusion(nn.Module):
         if not (torch.compiler.is_compiling() or self._is_planned()):
             self.plan()
         channels = self.k.shape[0]
+        radius = self._radius
+        filters = self.mode in ("filter", "auto")
+        if radius is not None and filters and gpu.usable(x) and autocast_dtype(x) is None:
+            return layers.heat(x, self._weights(), radius, self.norm.eps, self._taps(radius))
         u = self.enter(x)
         # The released grouped convolution computes output j from input j // 2 and splits the
         # outputs in halves. So values come from the first half of the channels, gates from the
@@ -79,7 +87,7 @@ class HeatDiffusion(nn.Module):
         gates = depthwise(
             _repeat_channels(second), self.split_weight[channels:], self.split_bias[channels:]
         )
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             blurred = self.norm(self._blur(values.float()))
         return self.leave(blurred * F.silu(gates))
 
@@ -87,6 +95,21 @@ class HeatDiffusion(nn.Module):
         """Half width of the filter that `mode` uses for `length` frames; None for no filter."""
         radius = None if mode in ("dense", "fft") else self._radius
         return radius if radius is not None and length > max(radius, blur.SHORT_SIGNAL) else None
+
+    def _weights(self) -> tuple[Tensor, ...]:
+        enter, leave, norm = self.enter, self.leave, self.norm
+        split = self.split_weight, self.split_bias
+        outer = norm.weight, norm.bias, leave.weight, leave.bias
+        return enter.weight, enter.bias, *split, *outer, self.k
+
+    def _taps(self, radius: int) -> Tensor:
+        """The taps of the filter, kept until the next plan where no gradient is wanted."""
+        if torch.is_grad_enabled():
+            return gpu.blur_taps(self.k.detach(), radius, True)
+        if self._kept_taps is None or self._kept_taps.device != self.k.device:
+            with torch.inference_mode(False):
+                self._kept_taps = gpu.blur_taps(self.k.detach(), radius, False)
+        return self._kept_taps
 
     def _blur(self, x: Tensor) -> Tensor:
         k = self.k.float()
@@ -118,6 +141,7 @@ def plan_layers(layers: Iterable[HeatDiffusion]) -> None:
     for layer, low, high in zip(chain(*groups.values()), lowest, highest, strict=True):
         layer._radius = blur.radius_between(low, high)
         layer._planned_for = _version(layer.k)
+        layer._kept_taps = None
 
 
 def _version(k: Tensor) -> tuple[int, int]:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from avsep.models.dolphin.config import HeatMode
 from avsep.models.dolphin.heat import HeatDiffusion
 from avsep.models.dolphin.sequence import resize_nearest
+from avsep.models.gpu import block_ops
+from avsep.models.gpu import ops as gpu
 
 
 class NormedHeat(nn.Module):
@@ -53,6 +55,9 @@ class InjectionMultiSum(nn.Module):
 
     def forward(self, local: Tensor, outer: Tensor) -> Tensor:
         """local (B, T, C) and outer (B, T', C) to (B, T, C)."""
+        if gpu.usable(local) and gpu.usable(outer) and not torch.is_grad_enabled():
+            parts = self.local(local), self.shift(outer), self.gate(outer)
+            return block_ops.inject(*(part.contiguous() for part in parts))
         length = local.shape[1]
         shift = resize_nearest(self.shift(outer), length)
         gate = resize_nearest(torch.sigmoid(self.gate(outer)), length)

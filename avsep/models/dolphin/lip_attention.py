@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from avsep.models.dolphin.lip_layers import RmsNorm, SpatialFeedForward
+from avsep.models.full_precision import full_precision
 
 MEMORY = 4  # learned keys and values, before those of the frame
 _FRAMES_AT_ONCE = 4
@@ -63,7 +64,7 @@ class LinearAttention(nn.Module):
         key, value = rearrange(
             self.key_value(positions), "n p (two h d) -> two n h d p", two=2, h=self.heads
         ).contiguous()
-        with torch.autocast(x.device.type, enabled=False):  # sums of many products
+        with full_precision(x):  # sums of many products
             y = taylor_attention(query.float() * self.head_size**-0.5, key.float(), value.float())
         return x + self.out(rearrange(y, "n h d p -> n p (h d)")).view(x.shape)
 

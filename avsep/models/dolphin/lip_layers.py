@@ -13,6 +13,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from avsep.models.dolphin.sequence import initial_parameters
+from avsep.models.gpu import block_ops
+from avsep.models.gpu import ops as gpu
 
 
 def convolve_frames(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) -> Tensor:
@@ -43,7 +45,7 @@ class VideoConv(nn.Module):
 def convolve_video(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """3-D convolution. x (B, F, H, W, C), weight (O, C, kt, kh, kw), half padding."""
     target, source, taps = weight.shape[:3]
-    if source == 1 or x.is_cuda:
+    if source == 1 or not x.is_cpu:
         padding = tuple(size // 2 for size in weight.shape[2:])
         y = F.conv3d(x.permute(0, 4, 1, 2, 3), weight, bias, padding=padding)
         return y.permute(0, 2, 3, 4, 1)
@@ -73,11 +75,19 @@ class ContextGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, H, W, C) to the same shape."""
+        return x * self.gates(x)[:, :, None, None, :]
+
+    def gates(self, x: Tensor) -> Tensor:
+        """The gates (B, F, C) of (B, F, H, W, C)."""
         positions = x.flatten(2, 3)
+        if gpu.usable(x) and not torch.is_grad_enabled():
+            frames = positions.flatten(0, 1).contiguous()
+            layers = self.score, self.shrink, self.grow
+            weights = (w for layer in layers for w in (layer.weight, layer.bias))
+            return block_ops.context_gate(frames, *weights).unflatten(0, x.shape[:2])
         weight = torch.softmax(self.score(positions), dim=2)
         context = (weight.transpose(2, 3) @ positions).squeeze(2)
-        gates = torch.sigmoid(self.grow(F.leaky_relu(self.shrink(context), 0.1)))
-        return x * gates[:, :, None, None, :]
+        return torch.sigmoid(self.grow(F.leaky_relu(self.shrink(context), 0.1)))
 
 
 class ResidualUnit(nn.Module):
@@ -91,7 +101,8 @@ class ResidualUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, H, W, C) to the same shape."""
-        return x + self.gate(F.elu(self.mix(F.elu(self.conv(x)))))
+        y = F.elu(self.mix(F.elu(self.conv(x))))
+        return torch.addcmul(x, y, self.gate.gates(y)[:, :, None, None, :])
 
 
 class DownsampleSpace(nn.Module):

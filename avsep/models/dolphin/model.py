@@ -79,7 +79,9 @@ class Dolphin(nn.Module):
         The features of a frame depend on a few frames before and after it (`LIP_CONTEXT`), and with
         `lip.motion_only` also on the mean picture of all given frames.
         """
-        return self.lip_encoder(lips)
+        trained = any(parameter.requires_grad for parameter in self.lip_encoder.parameters())
+        with torch.set_grad_enabled(torch.is_grad_enabled() and (trained or lips.requires_grad)):
+            return self.lip_encoder(lips)
 
     def separate_features(self, mixture: Tensor, features: Tensor) -> Tensor:
         """Like `forward`, but from lip features (B, F, D) of `encode_lips`; returns (B, 1, L)."""
@@ -202,6 +204,7 @@ def prepare_lips(lips: Tensor, size: int) -> Tensor:
 
 
 def _check_finite(**tensors: Tensor) -> None:
+    """Check tensors on the CPU; a GPU would have to be waited for, and gives NaN for NaN."""
     for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
+        if tensor.is_cpu and not torch.isfinite(tensor).all():
             raise ValueError(f"{name} holds NaN or infinite values; drop or repair the clip.")

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from avsep.models.dolphin.lip_config import QuantiserConfig
+from avsep.models.full_precision import full_precision
 from avsep.training.batch_norm import ranks_together
 
 _FLOOR = 1e-6
@@ -70,7 +71,7 @@ class Quantiser(nn.Module):
             noise: (B, F, K) uniform in (0, 1) for the sampling of codes in training; None draws it
                 from the default generator. Ignored in eval mode.
         """
-        with torch.autocast(x.device.type, enabled=False):  # distances need float32
+        with full_precision(x):  # distances need float32
             vectors = self.project_in(x.float())
             if self.training:
                 return self._train(vectors, noise)

@@ -14,7 +14,7 @@ from avsep.models.dolphin.attention import RelativePositions, SelfAttention
 from avsep.models.dolphin.blocks import FeedForward, GlobalBlock, LocalBlock
 from avsep.models.dolphin.config import DolphinConfig
 from avsep.models.dolphin.injection import InjectionMultiSum
-from avsep.models.dolphin.sequence import DepthwiseConv, GlobalNorm, pool_evenly
+from avsep.models.dolphin.sequence import DepthwiseConv, GlobalNorm, norm_gelu, pool_evenly
 
 INJECT_EPS = 1e-8
 
@@ -29,7 +29,7 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) to (B, T / 2, C)."""
-        return F.gelu(self.norm(self.conv(x)))
+        return norm_gelu(self.conv(x), self.norm)
 
 
 class Stage(nn.Module):

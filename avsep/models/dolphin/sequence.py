@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from avsep.models.full_precision import autocast_dtype
+from avsep.models.gpu import layers
+from avsep.models.gpu import ops as gpu
 from avsep.training.batch_norm import BatchNorm1d
 
 # The CPU library has fast code for the weight gradient of filters with this many taps only.
@@ -50,11 +53,12 @@ def initial_parameters(conv: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
 
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) -> Tensor:
     """Filter each channel over time. x (B, T, C), weight (C, 1, K), bias (C,) or None."""
-    if torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
+    if (dtype := autocast_dtype(x)) is not None:
         x, weight = x.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
-    if x.is_cuda:
+    if gpu.usable(x):
+        return layers.depthwise(x, weight, bias, stride=stride)
+    if not x.is_cpu:
         y = F.conv1d(
             x.transpose(1, 2), weight, bias, stride, weight.shape[-1] // 2, groups=x.shape[-1]
         )
@@ -158,13 +162,52 @@ class GlobalNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) to the same shape."""
         x = x.float()
-        if x.is_cuda:  # a layer norm of few, long rows leaves a GPU idle
+        if gpu.usable(x):
+            return layers.global_norm(x, self.weight, self.bias, self.eps)
+        if not x.is_cpu:  # a layer norm of few, long rows leaves a GPU idle
             variance, mean = torch.var_mean(x, dim=(1, 2), correction=0, keepdim=True)
             y = (x - mean) * torch.rsqrt(variance + self.eps)
         else:
             flat = x.flatten(1)
             y = F.layer_norm(flat, flat.shape[1:], eps=self.eps).view_as(x)
         return torch.addcmul(self.bias, y, self.weight)
+
+
+def norm_gelu(x: Tensor, norm: GlobalNorm) -> Tensor:
+    """GELU of the normed sequence, in one pass where a GPU computes no gradients."""
+    if gpu.usable(x) and not torch.is_grad_enabled():
+        return layers.global_norm_then(x, norm.weight, norm.bias, norm.eps, gelu=True)
+    return F.gelu(norm(x))
+
+
+def norm_prelu(x: Tensor, norm: GlobalNorm, act: nn.PReLU) -> Tensor:
+    """PReLU of the normed sequence, in one pass where a GPU computes no gradients."""
+    if gpu.usable(x) and not torch.is_grad_enabled():
+        return layers.global_norm_then(x, norm.weight, norm.bias, norm.eps, slope=act.weight)
+    return act(norm(x))
+
+
+def add_scaled(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+    """x + scale y, of the type of x: (B, T, C) sequences and a gain per channel."""
+    y = y.to(x.dtype)
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        return _AddScaled.apply(x, y, scale)
+    return torch.addcmul(x, y, scale)
+
+
+class _AddScaled(torch.autograd.Function):
+    """With a backward pass of three operations; that of the library's `addcmul` takes five."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(y, scale)
+        return torch.addcmul(x, y, scale)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        y, scale = ctx.saved_tensors
+        of_scale = (grad * y).sum((0, 1)) if ctx.needs_input_grad[2] else None
+        return grad, grad * scale, of_scale
 
 
 class TimeBatchNorm(BatchNorm1d):

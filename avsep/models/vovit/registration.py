@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from avsep.models.full_precision import full_precision
+
 NUM_RIGID = 48  # jaw, brows, nose and eyes: all but the mouth
 
 
@@ -24,7 +26,7 @@ def register(points_V3: Tensor, mean_face_V3: Tensor) -> Tensor:
     Returns:
         (..., 68, 3), float32 (float64 for float64 points).
     """
-    with torch.autocast(points_V3.device.type, enabled=False):
+    with full_precision(points_V3):
         points = points_V3 if points_V3.dtype == torch.float64 else points_V3.float()
         face = mean_face_V3.to(points)
         center = points[..., :NUM_RIGID, :].mean(-2, keepdim=True)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from avsep.models.full_precision import full_precision
 from avsep.models.vovit.config import MODEL_RATE_HZ
 from avsep.schema import RATE_HZ
 
@@ -46,7 +47,7 @@ def resample(audio: Tensor, from_hz: int, to_hz: int) -> Tensor:
     up, down = to_hz // common, from_hz // common
     num_out = -(-audio.shape[-1] * up // down)
     num_blocks = -(-num_out // up)
-    with torch.autocast(audio.device.type, enabled=False):
+    with full_precision(audio):
         kernels = _kernels(up, down).to(audio.device)
         right = num_blocks * down + HALF_WIDTH - audio.shape[-1]
         padded = F.pad(audio.float(), (HALF_WIDTH, right))

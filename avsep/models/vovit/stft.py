@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from avsep.models.full_precision import full_precision
 from avsep.models.vovit.config import SpectrumConfig
 
 
@@ -23,7 +24,7 @@ def stft(waveform: Tensor, config: SpectrumConfig) -> Tensor:
     Returns:
         (B, bins, 1 + samples // hop) complex64.
     """
-    with torch.autocast(waveform.device.type, enabled=False):
+    with full_precision(waveform):
         return torch.stft(
             waveform.float(),
             config.fft_size,
@@ -46,7 +47,7 @@ def istft(spectrum: Tensor, config: SpectrumConfig, num_samples: int) -> Tensor:
     Returns:
         (B, num_samples) float32.
     """
-    with torch.autocast(spectrum.device.type, enabled=False):
+    with full_precision(spectrum):
         return torch.istft(
             spectrum,
             config.fft_size,

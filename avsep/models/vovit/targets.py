@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from avsep.models.full_precision import full_precision
 from avsep.models.vovit.config import NUM_SOURCES
 from avsep.models.vovit.model import Clips, VoViT
 from avsep.models.vovit.stft import stft
@@ -113,7 +114,7 @@ def complex_mask_loss(logits_B2MT: Tensor, target_BMT: Tensor, mixture_BMT: Tens
     Returns:
         (B,) float32.
     """
-    with torch.autocast(logits_B2MT.device.type, enabled=False):
+    with full_precision(logits_B2MT):
         mask = complex_mask_target(target_BMT, mixture_BMT)
         ideal_B2MT = BOUND * torch.tanh(torch.stack([mask.real, mask.imag], dim=1))
         given_B2MT = BOUND * torch.tanh(logits_B2MT.float())
@@ -163,7 +164,7 @@ def ratio_mask_loss(
     Returns:
         (B,) float32.
     """
-    with torch.autocast(mask_BFT.device.type, enabled=False):
+    with full_precision(mask_BFT):
         ideal_BFT = ratio_mask_target(target_BFT, estimate_BFT, kind)
         squared = (BOUND * (mask_BFT.float() - ideal_BFT)).square()
         return (loss_weight(estimate_BFT) * squared).flatten(1).mean(1)
