@@ -11,7 +11,7 @@ import sys
 
 MISSING = {
     "prefect", "dvc", "dvclive", "webdataset", "av", "soundfile", "soxr", "safetensors", "cv2",
-    "numba", "ffmpeg", "imageio_ffmpeg", "jinja2", "pesq", "pystoi", "ai_edge_litert", "triton",
+    "numba", "ffmpeg", "imageio_ffmpeg", "jinja2", "pesq", "pystoi", "ai_edge_litert",
 }
 # Imported by the first kernel that a GPU with Triton runs.
 NEED_TRITON = {"avsep.models.gpu.kernels", "avsep.models.gpu.block_kernels"}
