@@ -31,6 +31,8 @@ from tests.support.stage_run import run_stage
 ROOT = Path(__file__).parents[2]
 FRAMES = 40
 PARAMS = "extract: {workers: 0, clips_per_shard: 1}\n"
+# What a client without the right certificate is told, sooner or later.
+REFUSED = "Timed out|reset by peer|closed"
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +134,7 @@ def test_a_worker_that_dies_costs_nothing_and_changes_nothing(tmp_path, clips):
         ]
         processes += workers
         address = json.loads(address_file.read_text())["address"]
-        with pytest.raises(OSError, match="Timed out"):  # it takes nobody without a certificate
+        with pytest.raises(OSError, match=REFUSED):  # it takes nobody without a certificate
             Client(address.replace("tls://", "tcp://"), timeout="2s")
         environment = os.environ | tls
         environment |= {"AVSEP_ENGINE": "dask", "AVSEP_DASK_SCHEDULER": address}
@@ -179,11 +181,9 @@ def test_a_cluster_that_a_flow_starts_is_on_this_machine_and_takes_nobody_else(m
     with LocalCluster(**runner.cluster_kwargs | {"n_workers": 0}) as cluster:
         address = cluster.scheduler_address
         assert address.startswith("tls://127.0.0.1:")
-        with pytest.raises(OSError, match="Timed out"):
+        with pytest.raises(OSError, match=REFUSED):
             Client(address.replace("tls://", "tcp://"), timeout="1s")
-        with pytest.raises(
-            OSError, match="Timed out"
-        ):  # nor somebody with a certificate of their own
+        with pytest.raises(OSError, match=REFUSED):  # nor somebody with their own certificate
             Client(address, security=Security.temporary(), timeout="1s")
         with Client(cluster) as ours:
             assert ours.scheduler_info()["workers"] == {}
