@@ -35,6 +35,7 @@ def main() -> None:
     server = get_current_settings().server
     if not server.api.auth_string:
         parser.error("PREFECT_SERVER_API_AUTH_STRING is not set; `avsep up` starts this program.")
+    print(f"Prefect's server at http://{HOST}:{given.port}", flush=True)
     with temporary_settings({PREFECT_UI_ENABLED: server.ui.enabled and not given.no_page}):
         uvicorn.run(
             guarded(create_app(final=True)),
