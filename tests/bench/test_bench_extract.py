@@ -20,6 +20,7 @@ def video(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_shares_add_up_and_each_step_took_time(video):
     figures = bench_extract(video, repeats=1)
     assert (figures["frames"], figures["faces"], figures["width"]) == (26, 1, 224)

@@ -58,6 +58,7 @@ def test_nonsense_is_one_sentence(tmp_path):
             bench.tables(**options)
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.bench.project.write_project", lambda root, _: Workspace(root))
     with pytest.raises(CheckError, match="step 'audit' failed on 60 rows"):

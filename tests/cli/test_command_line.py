@@ -83,6 +83,7 @@ def test_the_installed_command_helps_and_refuses(start, tmp_path):
     assert "sperate" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_every_command_has_help(avsep):
     found = commands()
     assert len(found) > 20

@@ -112,6 +112,7 @@ def test_every_symbol_of_the_voices_is_a_viseme_a_mark_or_a_pause():
             assert all(0 <= p.start_s <= p.end_s <= 3.0 for p in phonemes)
 
 
+@pytest.mark.slow
 def test_jaw_follows_the_sound_within_one_frame_on_every_base_voice():
     for speaker in (speakers[0] for speakers in BASES.values()):
         audio, voice = load_speech(speaker), load_voice(speaker)

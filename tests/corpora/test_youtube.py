@@ -94,6 +94,7 @@ def states(workspace) -> dict[str, str]:
     return {video: str(row.reason or row.state) for video, row in found.items()}
 
 
+@pytest.mark.slow
 def test_clips_are_cut_to_the_frame_and_the_sample(server, workspace, copy):
     server.videos = dict.fromkeys((A, B, C, D), video_bytes())
     annotate(copy, A, "00002", first=20, count=30)  # overlaps with the first
@@ -118,6 +119,7 @@ def test_clips_are_cut_to_the_frame_and_the_sample(server, workspace, copy):
     assert not list(workspace.work("download").rglob("source.*"))
 
 
+@pytest.mark.slow
 def test_each_kind_of_failure_ends_as_it_should(server, workspace, copy):
     others = ("eeeeeeeeeee", "fffffffffff", "ggggggggggg", "hhhhhhhhhhh")
     for video in others:
@@ -162,6 +164,7 @@ def test_a_retry_asks_again_only_for_what_may_work_now(server, workspace, copy):
     assert (report.counts.done, report.counts.dropped.total()) == (2, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [429, 403])
 def test_throttling_pauses_all_downloads_and_no_video_counts_as_gone(
     server, workspace, copy, status, caplog

@@ -21,6 +21,7 @@ def generator(seed=0):
     return np.random.default_rng(seed)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_true_mean_as_often_as_it_claims():
     random = generator(1)
     clustered = naive = 0

@@ -107,6 +107,7 @@ def test_run_stage_takes_its_turn(tmp_path):
         run_stage("report", Workspace(tmp_path))
 
 
+@pytest.mark.slow
 def test_what_runs_below_a_killed_dvc_is_asked_to_end(tmp_path):
     """`dvc` starts a shell, which starts the stage; only `dvc` is killed."""
     stage = (

@@ -75,6 +75,7 @@ def encoded(path: Path, num_frames: int, pixels: str) -> Path:
     return make_clip(path, pictures=drawn, video_codec=codec, pixel_format=pixels)
 
 
+@pytest.mark.slow
 def test_decoded_pictures_give_the_tracks_of_their_arrays(tmp_path: Path) -> None:
     path = encoded(tmp_path / "a.mkv", 100, "bgr0")
     lazy, arrays = [

@@ -37,6 +37,7 @@ def room(heads: list[np.ndarray], face_px: int, size: tuple[int, int]) -> list[n
     return frames
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smallest", [32, 60])  # of `separate` and of `extract`
 @pytest.mark.parametrize("face_px", [34, 44, 55])
 def test_faces_in_a_small_picture_are_found_from_frame_0(

@@ -39,6 +39,7 @@ def test_only_processes_that_still_run_are_known(tmp_path: Path):
     assert local_server._known(tmp_path / "nowhere") == {}
 
 
+@pytest.mark.slow
 def test_down_ends_a_worker_and_what_it_runs_in_other_sessions(tmp_path: Path):
     worker = subprocess.Popen([sys.executable, "-c", CHILD])
     deadline = time.monotonic() + 240

@@ -54,6 +54,7 @@ def test_a_proxy_in_the_environment_does_not_hide_a_server_of_this_machine(api, 
     assert post(f"{api}/x", {}, timeout_s=5) == [1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "host", "proxy"),
     [

@@ -71,6 +71,7 @@ def test_the_users_own_server_is_used_and_none_started(tmp_path: Path, monkeypat
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [

@@ -179,6 +179,7 @@ def test_training_recipe_is_a_function_of_seed_epoch_and_index():
     assert draw_training(shuffled, 0, 3, 17) == one
 
 
+@pytest.mark.slow
 def test_speakers_and_groups_of_a_pair_differ():
     for recipe in training_recipes(500):
         one, other = recipe.sources

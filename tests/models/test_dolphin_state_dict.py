@@ -38,6 +38,7 @@ def test_unused_entries_are_named():
     assert all(".to_k.0." in name or "video_blocks.loc_glo_fus.2." in name for name in unused)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_unused_entries_change_nothing(state):
     mixture, lips = rule_audio(1, 2000), rule_lips(1, 3, 24)

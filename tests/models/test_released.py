@@ -308,6 +308,7 @@ def test_a_table_of_the_mean_face_ends_its_lines_as_files_do(tmp_path):
 # --- by the command
 
 
+@pytest.mark.slow
 def test_the_command_imports_a_full_dolphin(tmp_path, monkeypatch, capsys):
     source = write(rule_state("full"), tmp_path / "model.safetensors")
     out = tmp_path / "dolphin.safetensors"

@@ -46,6 +46,7 @@ def registered(monkeypatch):
     monkeypatch.setattr("pipeline.execution.training_run.launch", launch_here)
 
 
+@pytest.mark.slow
 def test_a_third_family_is_trained_loaded_evaluated_and_used(registered, tmp_path):
     space = make_workspace(tmp_path)
     config = build(STAGES["train"].config, {**SECTION, "model": "toy"}, "train")

@@ -87,6 +87,7 @@ def assert_close(ours, golden, atol):
     np.testing.assert_allclose(ours, golden, rtol=0, atol=atol)
 
 
+@pytest.mark.slow
 def test_masks_and_waveforms_of_both_stages(run, synth):
     details, _ = run
     assert_close(details.logits[..., ::2, ::2], synth["logits_mask"], 3e-4)

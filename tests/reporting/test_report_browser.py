@@ -14,7 +14,11 @@ from pipeline.execution.ledger import Ledger
 from tests.support.chromium import CHROMIUM, PROBLEM
 from tests.support.report_world import LEVELS
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(PROBLEM), reason=PROBLEM)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.browser,
+    pytest.mark.skipif(bool(PROBLEM), reason=PROBLEM),
+]
 
 
 @pytest.fixture(scope="module")

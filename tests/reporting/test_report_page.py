@@ -80,6 +80,7 @@ def page(html) -> Page:
     return Page(html)
 
 
+@pytest.mark.slow
 def test_every_picture_and_sound_is_inside_the_page_and_nothing_is_loaded(page, html):
     pictures, sounds = page.all("img"), page.all("audio")
     # 2 examples: the mixture, and for each of 2 voices the target and 3 models x 3 conditions
@@ -144,6 +145,7 @@ def test_published_figures_are_marked_as_other_data(page):
         assert figure in words[before:after]
 
 
+@pytest.mark.slow
 def test_the_stage_publishes_one_small_file_that_is_always_the_same(html, full_workspace):
     from tests.support.stage_run import run_stage
 
@@ -266,6 +268,7 @@ def test_invalid_settings_are_refused():
             ReportConfig(**values)
 
 
+@pytest.mark.slow
 def test_charts_of_many_results_stay_small():
     """50,000 results per model made a page of more than its limit, whatever the examples."""
     from types import SimpleNamespace

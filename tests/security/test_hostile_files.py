@@ -55,6 +55,7 @@ def test_an_array_is_as_large_as_its_file_or_is_refused(content):
         decode_member("lmk.npz", archive.getvalue())
 
 
+@pytest.mark.slow
 def test_a_bomb_of_landmarks_is_refused_before_it_is_unpacked(monkeypatch):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:

@@ -44,6 +44,7 @@ def test_every_sample_comes_out_within_the_stated_latency():
     assert live.real_time_factor > 0
 
 
+@pytest.mark.slow
 def test_a_face_that_leaves_is_faded_and_comes_back_as_itself():
     def poses(index):
         return [Pose(0, 90, 110, 80), *([] if 60 <= index < 130 else [Pose(1, 230, 120, 70)])]
@@ -57,6 +58,7 @@ def test_a_face_that_leaves_is_faded_and_comes_back_as_itself():
     assert np.abs(away[150 * 640 :] - audio[150 * 640 :]).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_what_is_kept_does_not_grow():
     live = Separator(Echo(), CONFIG, ColourBackend()).live()
     audio = noise(640)

@@ -103,6 +103,7 @@ def test_a_short_recording_is_separated_at_once(tmp_path):
     assert np.abs(voice - at_once.numpy()).max() < 1e-5
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_joins_of_a_real_model_are_no_worse_than_the_rest(tmp_path):
     # Attention and norms depend on the window, so windows differ from the whole, but not only at
@@ -130,6 +131,7 @@ def test_joins_of_a_real_model_are_no_worse_than_the_rest(tmp_path):
     assert error[near].mean() <= 1.1 * error[~near].mean()
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_dolphin_in_windows_equals_its_windows_one_by_one(tmp_path):
     model, recording = dolphin(), recording_of(noise(70 * 640), tmp_path)

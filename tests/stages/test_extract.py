@@ -164,6 +164,7 @@ def test_shards_are_whole_and_hold_what_the_clip_shows(unbroken, talks):
     assert row.text == "hello"
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_gives_the_bytes_of_an_unbroken_run(project, unbroken, monkeypatch):
     workspace = project("one", "two", "three", "wall")
     script = (

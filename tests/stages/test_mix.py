@@ -148,6 +148,7 @@ def test_recipes_render_from_the_shards(workspace):
             assert source.sha256 == store.row(source.key).audio_sha256
 
 
+@pytest.mark.slow
 def test_same_shards_and_settings_give_the_same_bytes(workspace, samples, tmp_path):
     run_stage("mix", workspace, config=CONFIG)
     other = Workspace(tmp_path / "other")

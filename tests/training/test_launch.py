@@ -111,6 +111,7 @@ def test_no_child_outlives_its_parent(trainee, number):
         pytest.fail("the child is still there")
 
 
+@pytest.mark.slow
 def test_nothing_of_a_training_outlives_a_rank_that_was_killed(trainee):
     def on_line(line):
         lines.append(line)
@@ -156,6 +157,7 @@ def test_ranks_meet_on_the_loopback_address_whatever_is_around(trainee, monkeypa
     assert json.loads(lines[-1])["WORLD_SIZE"] == "1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 def test_items_do_not_depend_on_the_number_of_devices(trainee, devices):
     # The sums of numpy's products of matrices depend on the threads that share them.

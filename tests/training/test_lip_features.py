@@ -45,6 +45,7 @@ def at(cache, pairs):
     return cache.at(keys, torch.arange(60.0).expand(len(pairs), -1), views)
 
 
+@pytest.mark.slow
 def test_they_are_those_of_the_encoder_and_stay_within_their_limit(make, store, model):
     cache = make(limit_bytes=200_000)
     items = TrainMixtures(store, store.draw(25), seed=0, cues=())

@@ -16,7 +16,11 @@ from tests.support.chromium import CHROMIUM, PROBLEM
 from tests.support.clip_maker import make_clip
 from tests.support.echo import Echo, FixedBackend, noise, still_pictures
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(PROBLEM), reason=PROBLEM)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.browser,
+    pytest.mark.skipif(bool(PROBLEM), reason=PROBLEM),
+]
 
 
 @pytest.fixture

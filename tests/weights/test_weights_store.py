@@ -79,6 +79,7 @@ def test_a_full_model_of_the_project_then_released_weights_then_its_demo_model(
     assert find("vovit", tmp_path, store) is None
 
 
+@pytest.mark.slow
 def test_the_choice_is_said_and_weights_are_taken_by_name_or_path(
     server, tmp_path, importer, monkeypatch
 ):
@@ -233,6 +234,7 @@ def test_get_with_consent_and_list(avsep, server, importer):
     assert "uses dolphin unless --weights names others" in out
 
 
+@pytest.mark.slow
 def test_imported_weights_go_where_the_list_looks(avsep, importer, tmp_path):
     source = tmp_path / "model.safetensors"
     source.write_bytes(b"first")
