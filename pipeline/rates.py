@@ -117,7 +117,7 @@ def training_rate(
 # --- disk, in bytes
 
 SHARD_BYTES = {
-    "compact": Rate(355e9 / (2442 * 3600), "docs/data.md: 355 GB for VoxCeleb2"),
+    "compact": Rate(370e9 / (2442 * 3600), "docs/data.md: 370 GB for VoxCeleb2"),
     "plain": Rate(2.4e12 / (2442 * 3600), "docs/data.md: 2.4 TB for VoxCeleb2"),
 }
 """Bytes of finished shards per second of a face; the demo's are a tenth smaller."""

@@ -43,7 +43,7 @@ AUGMENTATIONS = {
 }  # fmt: skip
 COLUMNS: dict[str, dict[str, str]] = {
     "forms": {
-        "form": "form",
+        "form": "storage",
         "bytes_per_frame": "bytes per frame",
         "psnr_db": "PSNR of lips, dB",
         "per_cpu_s": "windows per CPU second",
@@ -51,12 +51,12 @@ COLUMNS: dict[str, dict[str, str]] = {
         "ratio": "CPU time against loose stored",
     },
     "augmentations": {
-        "form": "form",
+        "form": "storage",
         "augmentation": "augmentation",
         "per_cpu_s": "items per CPU second",
     },
     "workers": {
-        "form": "form",
+        "form": "storage",
         "workers": "workers",
         "per_s": "items per second",
         "per_cpu_s": "items per CPU second",

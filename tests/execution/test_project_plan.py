@@ -106,7 +106,7 @@ def test_voxceleb2_is_planned_from_what_was_published_before_there_is_a_copy(tmp
     assert stages["extract"].items == 1_128_246
     assert stages["extract"].video_s == pytest.approx(2442 * 3600, rel=1e-3)
     assert stages["extract"].core_s / 3600 == pytest.approx(580, abs=5)
-    assert stages["extract"].disk_bytes == pytest.approx(355e9, rel=0.01)
+    assert stages["extract"].disk_bytes == pytest.approx(370e9, rel=0.01)
     assert stages["train dolphin"].wall_s / 86400 == pytest.approx(40.4, abs=0.1)
     assert stages["train vovit-s1"].wall_s is None, "nobody has timed it"
     assert "the published ones" in found.notes[0]
@@ -258,9 +258,9 @@ def extract_batches(count=4):
 
 def test_the_disk_must_hold_the_shards_that_are_not_finished(tmp_path, free_space, monkeypatch):
     config, workspace = profile("voxceleb2", tmp_path)["extract"], Workspace(tmp_path)
-    batches = extract_batches()  # 0.145 GB each, and as much while it is put together
+    batches = extract_batches()  # 0.152 GB each, and as much while it is put together
     free_space(0.8e9)
-    with pytest.raises(CheckError, match=r"extract needs about 1\.4 GB .* 800 MB are free"):
+    with pytest.raises(CheckError, match=r"extract needs about 1\.5 GB .* 800 MB are free"):
         check_space("extract", config, workspace, batches)
     for batch in batches[:2]:
         write_json(workspace.work("extract") / f"{batch.name}.done.json", {})
@@ -302,7 +302,7 @@ def test_doctor_says_that_the_disk_is_too_small_for_the_corpus(tmp_path, free_sp
     disk = next(line for line in examine(Workspace(tmp_path), config) if line.name == "disk")
     assert disk.state == "missing"
     assert "76 GB free" in disk.detail
-    assert "440 GB more are needed" in disk.detail
+    assert "458 GB more are needed" in disk.detail
     free_space(900e9)
     disk = next(line for line in examine(Workspace(tmp_path), config) if line.name == "disk")
     assert disk.state == "ok"
