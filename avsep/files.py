@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -93,6 +94,28 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a file of others, which may be anything.
+
+    Raises:
+        OSError: it is missing or cannot be read.
+        ValueError: it is not a regular file, but a folder, or a device or pipe, which may never
+            end; or it is too large. The message says which, without the path.
+    """
+    # Checked on the open file, which is opened without waiting for the other end of a pipe.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is not a regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as handle:
+            content = handle.read(max_bytes + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > max_bytes:
+        raise ValueError(f"it has more than {max_bytes} bytes")
+    return content
 
 
 def write_text(path: Path, content: str) -> None:

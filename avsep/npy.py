@@ -31,7 +31,10 @@ def read_npy(content: bytes) -> NDArray[Any]:
         if version not in _READERS:
             raise ValueError(f"it has version {version} of the format")
         shape, by_columns, kind = _READERS[version](buffer)
-    except (SyntaxError, TypeError, EOFError, RecursionError, tokenize.TokenError) as error:
+    except (
+        # MemoryError: of Python's parser, where brackets or signs are too deep for it.
+        SyntaxError, TypeError, EOFError, RecursionError, MemoryError, tokenize.TokenError,
+    ) as error:  # fmt: skip
         raise ValueError(f"its header is damaged ({type(error).__name__})") from error
     if kind.hasobject:
         raise ValueError("Object arrays are not allowed")

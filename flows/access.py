@@ -1,8 +1,8 @@
 """Who may use a Prefect server that avsep started: whoever can read its password file.
 
 Each server has a password of its own, in a file that only its user can read. Without it the API
-answers nothing but whether it is alive, so neither a page of the web in a browser of this machine
-nor another user of it can start a run.
+answers nothing but whether it is alive, so neither a web page in a browser of this machine nor
+another user of it can start a run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from avsep.errors import CheckError
-from flows.loopback import HOST
+from flows.loopback import HOST, answers
 
 PASSWORD_FILE = "password"  # noqa: S105 the name of the file
 HOSTS = (HOST, "localhost")
@@ -25,11 +25,11 @@ HOSTS = (HOST, "localhost")
 def password(state_dir: Path) -> str:
     """The `user:password` of the server whose state is in a folder; made at the first call.
 
-    A file that others can read, or that is not a plain file of this user, is replaced: what it held
-    is known to others.
+    A file that others can read, or that is not a regular file of this user, is replaced: what it
+    held is known to others.
 
     Raises:
-        CheckError: the folder is on a disk that keeps no file to its user.
+        CheckError: the folder is on a disk that does not support file permissions.
     """
     path = state_dir / PASSWORD_FILE
     state_dir.mkdir(parents=True, exist_ok=True)
@@ -45,9 +45,9 @@ def password(state_dir: Path) -> str:
     with os.fdopen(os.open(path, flags, 0o600), "w", encoding="ascii") as file:
         if not _is_private(file.fileno()):
             raise CheckError(
-                f"{path} can be read by other users, whatever its mode: its disk keeps no"
-                " permissions; put the project on one that does, or set PREFECT_API_URL to a server"
-                " of your own."
+                f"{path} can be read by other users, whatever its mode: its disk does not"
+                " support file permissions; put the project on one that does, or set"
+                " PREFECT_API_URL to a server of your own."
             )
         file.write(made + "\n")
     return made
@@ -62,6 +62,14 @@ def _is_private(file: int) -> bool:
 def basic(auth: str) -> dict[str, str]:
     """The header of a request that gives a password."""
     return {"authorization": "Basic " + base64.b64encode(auth.encode("ascii")).decode("ascii")}
+
+
+def is_guarded(url: str, auth: str) -> bool:
+    """Whether the API at a URL asks for a password and takes ours; older versions asked for none.
+
+    It is told our password: the caller knows that the process behind the URL is ours.
+    """
+    return not answers(f"{url}/version") and answers(f"{url}/version", basic(auth))
 
 
 def server_command(port: int, *, page: bool) -> list[str]:

@@ -21,8 +21,15 @@ from pathlib import Path
 from avsep.errors import AvsepError, CheckError
 from avsep.files import read_json, write_json
 from avsep.workspace import Workspace
-from flows.access import PASSWORD_FILE, basic, password, server_command, server_environment
-from flows.loopback import HOST, answers, is_healthy, post, without_proxy
+from flows.access import (
+    PASSWORD_FILE,
+    basic,
+    is_guarded,
+    password,
+    server_command,
+    server_environment,
+)
+from flows.loopback import HOST, is_healthy, post, without_proxy
 from flows.processes import end_with_children, started
 
 POOL = "local"
@@ -155,7 +162,7 @@ def _check_password(url: str, auth: str) -> None:
     Raises:
         CheckError: it does not; that of an older version asked for none.
     """
-    if answers(f"{url}/version") or not answers(f"{url}/version", basic(auth)):
+    if not is_guarded(url, auth):
         raise CheckError(
             f"the Prefect server at {url} was started with another password or without one; run"
             " `avsep down`, then `avsep up`."

@@ -1,8 +1,8 @@
 """`python -m flows.serve PORT`: Prefect's server on the loopback address, for its own names only.
 
-`prefect server start` answers whatever name it is called by, so a page of the web whose name is
-made to point to this machine (DNS rebinding) counts as the server's own page. Here the Host header
-is checked first. The password and the allowed origins are in the environment: `flows.access`.
+`prefect server start` answers whatever name it is called by, so a web page whose name is made to
+point to this machine (DNS rebinding) counts as the server's own page. Here the Host header is
+checked first. The password and the allowed origins are in the environment: `flows.access`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from avsep.errors import CheckError
-from flows.access import password, server_command, server_environment
+from avsep.files import write_json
+from flows.access import is_guarded, password, server_command, server_environment
 from flows.loopback import HOST, check_proxy, is_healthy
 from flows.processes import outermost_dvc, started
 
@@ -52,17 +53,17 @@ def api_settings(state_dir: Path) -> dict[str, Any]:
     with _locked(state_dir):
         _register(state_dir, outermost_dvc())
         auth = password(state_dir)
-        url = _read_url(state_dir)
-        if url is None or not is_healthy(url):
+        url = _running(state_dir)
+        if url is None or not is_guarded(url, auth):
             url = _start(state_dir)
     return {"api.url": url, "api.auth_string": auth, "home": state_dir / "home"}
 
 
 def check_api() -> None:
-    """Pass where the API of Prefect's present settings answers and takes our password.
+    """Pass where the API of Prefect's present settings answers, takes our password and fits.
 
     Raises:
-        CheckError: it does not; says so without the password that its address may hold.
+        CheckError: it does not; says which, without the password that its address may hold.
     """
     import httpx
     from prefect.client.orchestration import get_client
@@ -73,13 +74,27 @@ def check_api() -> None:
     try:
         with get_client(sync_client=True) as client:
             client.raise_for_api_version_mismatch()
-    except (RuntimeError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
-        why = f"{error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else ""
-        what = f"refuses us ({why}); see PREFECT_API_AUTH_STRING" if why else "does not answer"
-        raise CheckError(
-            f"the Prefect server at {where} {what}. Start it, correct"
-            " PREFECT_API_URL, or unset it to have one started."
-        ) from error
+    except (RuntimeError, ValueError, TypeError, httpx.HTTPError, httpx.InvalidURL) as error:
+        raise CheckError(f"the Prefect server at {where} {_fault(error)}") from error
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with a server, from what its check raised, and what to do."""
+    import httpx
+
+    unset = "correct PREFECT_API_URL, or unset it to have one started."
+    cause = error.__cause__ or error  # Prefect wraps all but a refusal and its own finding
+    if isinstance(error, RuntimeError) and error.__cause__ is None:
+        what = str(error).rstrip(".")
+        return f"has a version that does not fit ({what}). Update the older one, {unset}"
+    if isinstance(cause, httpx.HTTPStatusError):
+        status = cause.response.status_code
+        if status in (401, 403):
+            return f"refuses us ({status}); see PREFECT_API_AUTH_STRING. Else {unset}"
+        return f"answers with an error ({status}). Look into its log, {unset}"
+    if isinstance(cause, ValueError | TypeError):
+        return f"answers, but not as a Prefect server does. Else {unset}"
+    return f"does not answer. Start it, {unset}"
 
 
 @contextmanager
@@ -89,11 +104,17 @@ def _locked(state_dir: Path) -> Iterator[None]:
         yield
 
 
-def _read_url(state_dir: Path) -> str | None:
+def _running(state_dir: Path) -> str | None:
+    """The URL of the server whose supervisor still runs; None where there is none.
+
+    Where it has gone, its port may be another program's by now, which must not get our password.
+    """
     try:
-        return str(json.loads((state_dir / "server.json").read_text("utf-8"))["url"])
-    except (FileNotFoundError, json.JSONDecodeError, KeyError):
+        written = json.loads((state_dir / "server.json").read_text("utf-8"))
+        url, pid, since = str(written["url"]), int(written["pid"]), str(written["started"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # older versions wrote the URL
         return None
+    return url if since and started(pid) == since else None
 
 
 def _start(state_dir: Path) -> str:
@@ -114,7 +135,8 @@ def _start(state_dir: Path) -> str:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and supervisor.poll() is None:
         if is_healthy(url):
-            (state_dir / "server.json").write_text(json.dumps({"url": url}), "utf-8")
+            facts = {"url": url, "pid": supervisor.pid, "started": started(supervisor.pid)}
+            write_json(state_dir / "server.json", facts)
             return url
         time.sleep(0.25)
     supervisor.terminate()

@@ -80,3 +80,26 @@ def test_json_holds_names_that_are_not_utf8_and_texts_with_other_line_breaks(tmp
     assert files.read_jsonl(tmp_path / "x.jsonl") == values
     assert files.read_journal(tmp_path / "journal.jsonl") == values
     assert len(files.settings_hash(values)) == 16
+
+
+@pytest.mark.parametrize("what", ["folder", "pipe", "device", "large"])
+def test_a_file_that_may_be_anything_is_read_only_where_it_is_small_and_regular(
+    tmp_path: Path, what: str
+):
+    path = tmp_path / "x"
+    match what:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case _:
+            path.write_bytes(b"x" * 11)
+    sentence = "it has more than 10 bytes" if what == "large" else "it is not a regular file"
+    before = sorted(Path("/proc/self/fd").iterdir())
+    with pytest.raises(ValueError, match=sentence):
+        files.read_bounded(path, 10)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+    if what == "large":
+        assert files.read_bounded(path, 11) == b"x" * 11

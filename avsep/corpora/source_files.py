@@ -11,7 +11,7 @@ from pathlib import Path
 
 from avsep.corpora.source_clip import FileInfo, SourceClip
 from avsep.errors import ItemError, Reason, UsageError
-from avsep.files import atomic_path, sha256_file
+from avsep.files import atomic_path, read_bounded, sha256_file
 
 
 def fingerprint_of(path: Path) -> str:
@@ -72,27 +72,14 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     """The bytes of a small file that belongs to a clip.
 
     Raises:
-        ItemError: the file is missing, cannot be read, is no regular file, or is too large.
+        ItemError: the file is missing, cannot be read, is not a regular file, or is too large.
     """
     try:
-        content = _bounded(path, max_bytes)
+        return read_bounded(path, max_bytes)
     except OSError as error:
         raise item_error(error, path) from error
-    if content is None:
-        raise ItemError(
-            Reason.BAD_ANNOTATION, f"{path} is larger than {max_bytes} bytes or not a regular file."
-        )
-    return content
-
-
-def _bounded(path: Path, max_bytes: int) -> bytes | None:
-    """The bytes of a file; None where it is too large, or a device or pipe, which may never end."""
-    # Asked of what is open, and without waiting for the other end of a pipe.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as handle:
-        if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
-            return None
-        content = handle.read(max_bytes + 1)
-    return content if len(content) <= max_bytes else None
+    except ValueError as error:
+        raise ItemError(Reason.BAD_ANNOTATION, f"{path}: {error}.") from error
 
 
 def read_list(path: Path, max_bytes: int) -> str:
@@ -102,19 +89,15 @@ def read_list(path: Path, max_bytes: int) -> str:
         UsageError: the file is missing, unreadable or too large, or is not text in UTF-8.
     """
     try:
-        content = _bounded(path, max_bytes)
-        if content is None:
-            raise UsageError(
-                f"{path} is larger than {max_bytes} bytes or not a regular file; is it the right"
-                " one?"
-            )
-        return content.decode("utf-8-sig")
+        return read_bounded(path, max_bytes).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise UsageError(f"{path} is missing.") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not text in UTF-8: {error}.") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}; is it the right one?") from error
 
 
 def write_file(path: Path, chunks: Iterable[bytes]) -> FileInfo:

@@ -9,7 +9,6 @@ which holds nothing but numbers.
 from __future__ import annotations
 
 import math
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ import numpy as np
 
 from avsep.errors import ItemError, Reason
 from avsep.faces.plain_pickle import Numbers, load_plain
-from avsep.files import atomic_path
+from avsep.files import atomic_path, read_bounded
 from avsep.npy import read_npy
 from avsep.schema import NUM_LANDMARKS
 
@@ -37,17 +36,13 @@ def read_landmarks(path: Path) -> list[np.ndarray | None]:
         For each frame (68, 2) float32 in pixels, or None where no face was found.
 
     Raises:
-        ItemError: the file is missing, not a plain file, too large, or not such a list.
+        ItemError: the file is missing, not a regular file, too large, or not such a list.
     """
     try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            raise ItemError(Reason.BAD_ANNOTATION, f"{path.name} is not a plain file.")
-        if facts.st_size > MAX_BYTES:
-            raise ItemError(Reason.BAD_ANNOTATION, f"{path.name} is larger than {MAX_BYTES} bytes.")
+        content = read_bounded(path, MAX_BYTES)
         if path.suffix == ".npy":
-            return _from_npy(path)
-        frames = load_plain(path.read_bytes())
+            return _from_npy(content)
+        frames = load_plain(content)
         if not isinstance(frames, list) or len(frames) > MAX_FRAMES:
             raise ValueError("it is not a list of frames")
         return [_points(frame) for frame in frames]
@@ -69,8 +64,8 @@ def write_npy(path: Path, frames: Sequence[NDArray[np.float32] | None]) -> None:
         np.lib.format.write_array(handle, points, version=(1, 0), allow_pickle=False)
 
 
-def _from_npy(path: Path) -> list[np.ndarray | None]:
-    points = read_npy(path.read_bytes())
+def _from_npy(content: bytes) -> list[np.ndarray | None]:
+    points = read_npy(content)
     if points.dtype != np.float32 or points.shape[1:] != (NUM_LANDMARKS, 2):
         raise ValueError(f"it holds {points.dtype} of shape {points.shape}, not (frames, 68, 2)")
     if len(points) > MAX_FRAMES:
@@ -98,7 +93,7 @@ def _from_lists(frame: Any) -> np.ndarray:
     """Points that are lists of numbers or of arrays; nested deeper, they could grow at will."""
     if not isinstance(frame, list | tuple) or len(frame) != NUM_LANDMARKS:
         raise ValueError("a frame is not an array of (68, 2)")
-    rows = [point.array().tolist() if isinstance(point, Numbers) else point for point in frame]
+    rows = [_row(point) if isinstance(point, Numbers) else point for point in frame]
     for row in rows:
         if not isinstance(row, list | tuple) or len(row) not in (2, 3):
             raise ValueError("a frame is not an array of (68, 2)")
@@ -106,8 +101,18 @@ def _from_lists(frame: Any) -> np.ndarray:
     return np.asarray(values, np.float64)
 
 
+def _row(point: Numbers) -> Any:
+    # Asked before lists are made of it: a file may name one large array as each of its points.
+    if point.shape not in ((2,), (3,)):
+        raise ValueError(f"a frame has a point of shape {point.shape}, not (2,)")
+    return point.array().tolist()
+
+
 def _number(value: Any) -> float:
-    value = value.array().tolist() if isinstance(value, Numbers) else value
+    if isinstance(value, Numbers):
+        if value.shape not in ((), (1,)):
+            raise ValueError(f"a frame has a number of shape {value.shape}")
+        value = value.array().item()
     if type(value) not in (int, float) or not math.isfinite(value):
         raise ValueError("a frame has points that are not finite numbers")
     return float(value)

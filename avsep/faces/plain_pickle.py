@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MAX_STEPS = 20_000_000  # opcodes; four hours of video at 25 frames per second have about 15 million
 MAX_VALUES = 6_000_000  # lists, tuples, dicts, arrays and memo entries
 MAX_AXES = 4
+MAX_ARGUMENTS = 4  # they are copied at each call, and a file may share them
 _NUMBER = re.compile(r"[<>|=]?([biuf][1248])")
 
 
@@ -82,16 +83,28 @@ class Numbers:
             raise PlainPickleError("the size of an array in it does not match its bytes")
         self._content = (raw, kind, shape, bool(by_columns))
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array.
+
+        Raises:
+            PlainPickleError: its content never came.
+        """
+        return self._filled()[2]
+
     def array(self) -> NDArray[Any]:
         """The array, read-only.
 
         Raises:
             PlainPickleError: its content never came.
         """
+        raw, kind, shape, by_columns = self._filled()
+        return np.frombuffer(raw, kind.numpy()).reshape(shape, order="F" if by_columns else "C")
+
+    def _filled(self) -> tuple[bytes, NumberType, tuple[int, ...], bool]:
         if self._content is None:
             raise PlainPickleError("an array in it has no content")
-        raw, kind, shape, by_columns = self._content
-        return np.frombuffer(raw, kind.numpy()).reshape(shape, order="F" if by_columns else "C")
+        return self._content
 
 
 def load_plain(content: bytes) -> Any:
@@ -107,7 +120,9 @@ def load_plain(content: bytes) -> Any:
         return _Machine(content).run()
     except PlainPickleError:
         raise
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
+    except (
+        ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, RecursionError,
+    ) as error:  # fmt: skip
         raise PlainPickleError(f"it is damaged ({type(error).__name__})") from error
 
 
@@ -115,9 +130,13 @@ class _Name:
     """A callable that the file names: one of `_CALLS`."""
 
     def __init__(self, module: Any, name: Any) -> None:
-        known = (str(module).replace("numpy._core", "numpy.core"), name)
+        # The hash or the text of anything else, e.g. a deep tuple, could end the process.
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise PlainPickleError("it is damaged (a name that is not a text)")
+        known = (module.replace("numpy._core", "numpy.core"), name)
         if known not in _CALLS:
-            raise PlainPickleError(f"it names {module}.{name}, which is not allowed"[:200])
+            named = ascii(f"{module[:100]}.{name[:100]}")
+            raise PlainPickleError(f"it names {named}, which is not allowed")
         self.call = _CALLS[known]
 
 
@@ -230,6 +249,8 @@ class _Machine:
         arguments, name = self.pop(), self.pop()
         if not isinstance(name, _Name) or type(arguments) is not tuple:
             raise PlainPickleError("it calls something that is not a name")
+        if len(arguments) > MAX_ARGUMENTS:
+            raise PlainPickleError(f"it calls a name with {len(arguments)} arguments")
         self.made(name.call(self, *arguments))
 
     def build(self) -> None:
@@ -275,7 +296,7 @@ def _not_called(_machine: _Machine, *_arguments: Any) -> Any:
 
 
 # What numpy's arrays and numbers are made by. None of it is numpy's own.
-_CALLS: dict[tuple[str, Any], Callable[..., Any]] = {
+_CALLS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy.core.multiarray", "_reconstruct"): lambda _machine, *_: Numbers(),
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,

@@ -5,16 +5,22 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from prefect.settings import temporary_settings
 
 from avsep.errors import CheckError
+from avsep.files import write_json
 from flows import server
-from flows.access import password
+from flows.access import basic, password
+from flows.processes import started
 from tests.support.prefect_api import refuses_strangers
 
 HOLD = """
@@ -87,6 +93,96 @@ def test_a_server_of_the_user_that_does_not_answer_is_named_without_its_password
     ):
         server.check_api()
     assert "verysecret" not in str(caught.value)
+
+
+@contextmanager
+def answering(status: int, body: bytes, auth: str = "") -> Iterator[tuple[str, list[str]]]:
+    """A server of somebody: its URL, and the passwords that it was told.
+
+    With `auth` it answers 401 to whoever does not give that, except about its health.
+    """
+    told: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            given = self.headers.get("authorization", "")
+            told.extend([given] if given else [])
+            is_open = not auth or self.path.endswith("/health")
+            code = status if is_open or given == basic(auth)["authorization"] else 401
+            self.send_response(code)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
+        threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{made.server_port}/api", told
+        made.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "sentence"),
+    [
+        (200, b'"2.20.1"', r"has a version that does not fit \(Found .* server: 2\.20\.1"),
+        (401, b"{}", r"refuses us \(401\); see PREFECT_API_AUTH_STRING"),
+        (403, b"{}", r"refuses us \(403\); see PREFECT_API_AUTH_STRING"),
+        (500, b"{}", r"answers with an error \(500\)"),
+        (200, b"<html>", "answers, but not as a Prefect server"),
+        (200, b'"x"', "answers, but not as a Prefect server"),
+        (200, b"[1]", "answers, but not as a Prefect server"),
+    ],
+)
+def test_what_is_wrong_with_a_server_that_answers_is_said(status, body, sentence):
+    with (
+        answering(status, body) as (url, _told),
+        temporary_settings({"api.url": url, "client.max_retries": 0}),
+        pytest.raises(CheckError, match=sentence) as caught,
+    ):
+        server.check_api()
+    assert "does not answer" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "supervisor",
+    ["of an older version", "gone", "another process", "no process", "asks for nothing", "odd"],
+)
+def test_only_a_server_whose_supervisor_runs_is_told_the_password(
+    tmp_path: Path, monkeypatch, supervisor: str
+):
+    ended = subprocess.Popen(["true"])
+    before = started(ended.pid) or "1"
+    ended.wait()
+    here, now = os.getpid(), started(os.getpid())
+    facts: dict[str, object] = {
+        "of an older version": {},
+        "gone": {"pid": ended.pid, "started": before},
+        "another process": {"pid": here, "started": f"{int(now) - 1}"},
+        "no process": {"pid": ended.pid, "started": ""},
+        "asks for nothing": {"pid": here, "started": now},
+        "odd": {"pid": None, "started": now},
+    }[supervisor]
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(server, "_start", lambda _state: "http://of.our.own/api")
+    with answering(200, b"true") as (url, told):
+        write_json(tmp_path / "server.json", {"url": url} | facts)
+        settings = server.api_settings(tmp_path)
+    assert settings["api.url"] == "http://of.our.own/api"
+    assert told == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_running_server_is_reused_where_it_takes_our_password(tmp_path, monkeypatch, known):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(server, "_start", lambda _state: "http://of.our.own/api")
+    auth = password(tmp_path) if known else "avsep:replaced"
+    with answering(200, b"true", auth) as (url, _told):
+        facts = {"url": url, "pid": os.getpid(), "started": started(os.getpid())}
+        write_json(tmp_path / "server.json", facts)
+        used = server.api_settings(tmp_path)["api.url"]
+    assert used == (url if known else "http://of.our.own/api")
 
 
 def test_a_run_belongs_to_the_dvc_above_it(tmp_path: Path):

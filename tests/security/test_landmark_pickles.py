@@ -1,6 +1,8 @@
 """No landmark file runs code, ends the process or fills the memory."""
 
 import contextlib
+import json
+import os
 import pickle
 import random
 import subprocess
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 from avsep.errors import ItemError, Reason
-from avsep.faces import plain_pickle
+from avsep.faces import landmark_files, plain_pickle
 from avsep.faces.landmark_files import read_landmarks
 from avsep.faces.plain_pickle import PlainPickleError, load_plain
 
@@ -137,6 +139,122 @@ def test_damaged_files_give_one_kind_of_error(tmp_path):
             read_landmarks(path)
 
 
+def nested(value: bytes, depth: int) -> bytes:
+    """A value in `depth` tuples, each of which holds it once."""
+    return value + b"\x85" * depth
+
+
+def shared(value: bytes, depth: int) -> bytes:
+    """A value in `depth` pairs, each of the one before and itself: 2 ** depth to walk through."""
+    pairs = b"".join(b"q" + bytes([n]) + b"h" + bytes([n]) + b"\x86" for n in range(depth))
+    return value + pairs
+
+
+TEXT = b"\x8c\x01x"
+TYPE_SO_FAR = TYPE + b"(I3\n"
+SHAPES = [nested(TEXT, 300_000), shared(TEXT, 100)]
+
+
+PLACES = [
+    (b"\x8c\x05numpy", b"\x93"),
+    (b"", TEXT + b"\x93"),
+    (b"}", b"Ns"),
+    (b"}(", b"Nu"),
+    (b"(", b"Nd"),
+    (b"cnumpy\ndtype\n", b"\x85R"),
+    (b"cnumpy\ndtype\n", b"R"),
+    (b"cnumpy.core.multiarray\nscalar\n" + TYPE, b"\x86R"),
+    (b"c_codecs\nencode\n" + TEXT, b"\x86R"),
+    (b"cnumpy.core.numeric\n_frombuffer\n(NNN", b"tR"),
+    (b"cnumpy.core.numeric\n_frombuffer\n(N" + TYPE, b"\x85NtR"),
+    (TYPE + b"(I3\n", b"tb"),
+    (TYPE, b"b"),
+    (b"cnumpy.core.multiarray\n_reconstruct\n)R(I1\n", TYPE + b"NNtb"),
+    (b"", b"b"),
+    (b"", b"NR"),
+    (b"N", b"a"),
+]
+
+
+def test_a_value_that_is_deep_or_shared_is_never_walked_through():
+    """In a process of its own: hashing a deep tuple ends it, and a shared one takes for ever."""
+    code = (
+        "import json, sys\nfrom avsep.faces.plain_pickle import PlainPickleError, load_plain\n"
+        "for content in json.load(sys.stdin):\n"
+        "    try: load_plain(content.encode('latin1'))\n"
+        "    except PlainPickleError as error: print(error, flush=True)"
+    )
+    files = [(a + value + b + b".").decode("latin1") for a, b in PLACES for value in SHAPES]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(files), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == len(files), done.stdout
+
+
+def test_a_name_in_the_message_is_short_and_printable():
+    name = b"\x8c\x02os\x8c\x04\x1b[0m\x93."
+    with pytest.raises(PlainPickleError, match=r"names 'os\.\\x1b\[0m', which is not allowed"):
+        load_plain(name)
+    long = b"X" + (1 << 20).to_bytes(4, "little") + b"a" * (1 << 20)
+    with pytest.raises(PlainPickleError) as caught:
+        load_plain(long + long + b"\x93.")
+    assert len(str(caught.value)) < 300
+
+
+def test_many_arguments_are_not_copied_at_each_call():
+    """Each call would take them all again: a time that grows with the square of the size."""
+    content = b"cnumpy.core.multiarray\n_reconstruct\n(" + b"N" * 5 + b"tR."
+    with pytest.raises(PlainPickleError, match="arguments"):
+        load_plain(content)
+
+
+@pytest.mark.parametrize("shape", [(1 << 20,), (0,), (2, 1), (1, 2), (2, 1 << 19), ()])
+def test_an_array_that_is_no_point_is_refused_before_it_becomes_numbers(tmp_path, shape):
+    """A file may name one large array as each of its points."""
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps([[np.zeros(shape, np.float32)] * 68]))
+    refused(path)
+    path.write_bytes(pickle.dumps([[[np.zeros(shape or (2,), np.float32)] * 2] * 68]))
+    refused(path)
+
+
+def refused(path) -> None:
+    made = []
+    whole = plain_pickle.Numbers.array
+
+    def watched(numbers):
+        made.append(numbers)
+        return whole(numbers)
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(ItemError, match="a frame") as caught,
+    ):
+        patch.setattr(plain_pickle.Numbers, "array", watched)
+        read_landmarks(path)
+    assert caught.value.reason is Reason.BAD_ANNOTATION
+    assert not made
+
+
+def test_numbers_of_numpy_with_one_axis_are_read(tmp_path):
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps([[list(row.reshape(2, 1)) for row in points()]]))
+    np.testing.assert_array_equal(read_landmarks(path)[0], points())
+
+
+@pytest.mark.parametrize("word", [b"-", b"~", b"[1,", b"(", b"+1", b"lambda:"])
+def test_a_npy_header_that_is_deep_is_refused(tmp_path, word):
+    """Python's parser gives up with a MemoryError, or with one of three other errors."""
+    header = word * (9000 // len(word)) + b"1\n"
+    path = tmp_path / "x.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(ItemError) as caught:
+        read_landmarks(path)
+    assert caught.value.reason is Reason.BAD_ANNOTATION
+
+
 @pytest.mark.slow
 def test_a_hostile_file_of_many_megabytes_takes_less_than_a_gigabyte(tmp_path):
     path = tmp_path / "x.pkl"
@@ -161,5 +279,17 @@ def test_a_hostile_file_of_many_megabytes_takes_less_than_a_gigabyte(tmp_path):
 def test_only_plain_files_are_read(tmp_path, what):
     path = tmp_path / "x.pkl"
     path.symlink_to(tmp_path if what == "folder" else what)
-    with pytest.raises(ItemError, match="not a plain file"):
+    with pytest.raises(ItemError, match="is not a regular file"):
+        read_landmarks(path)
+
+
+def test_neither_a_pipe_nor_a_large_file_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "x.npy"
+    os.mkfifo(path)  # opened as other files are, it would wait for a writer
+    with pytest.raises(ItemError, match="is not a regular file"):
+        read_landmarks(path)
+    path = tmp_path / "y.npy"
+    path.write_bytes(b"x" * 1001)
+    monkeypatch.setattr(landmark_files, "MAX_BYTES", 1000)
+    with pytest.raises(ItemError, match="more than 1000 bytes"):
         read_landmarks(path)

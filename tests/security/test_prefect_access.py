@@ -1,4 +1,4 @@
-"""A Prefect server of ours takes no run from a page of the web or from another user."""
+"""A Prefect server of ours takes no run from a web page or from another user."""
 
 import asyncio
 import os
@@ -55,7 +55,7 @@ def test_a_password_that_others_may_know_is_replaced(tmp_path: Path, what: str):
 
 def test_a_disk_that_keeps_nothing_to_its_user_is_named(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(access, "_is_private", lambda _file: False)
-    with pytest.raises(CheckError, match="its disk keeps no permissions"):
+    with pytest.raises(CheckError, match="its disk does not support file permissions"):
         password(tmp_path)
 
 
@@ -97,7 +97,7 @@ def test_who_starts_a_run_cannot_choose_its_command_environment_or_folder(variab
 
 def test_up_does_not_go_on_with_a_server_without_our_password(monkeypatch):
     given = {}
-    monkeypatch.setattr(local_server, "answers", lambda _url, headers=None: given[bool(headers)])
+    monkeypatch.setattr(access, "answers", lambda _url, headers=None: given[bool(headers)])
     for without, with_it in ((True, True), (False, False)):
         given.update({False: without, True: with_it})
         with pytest.raises(CheckError, match="run `avsep down`, then `avsep up`"):

@@ -23,7 +23,7 @@ def status(address: str, method: str = "GET", **headers: str) -> tuple[int, dict
 def refuses_strangers(url: str, auth: str) -> None:
     """Fail where the API at a URL does anything for who has no password or comes from elsewhere."""
     ask = f"{url}/deployments/filter"
-    plain = {"content_type": "text/plain"}  # what a page of the web may send without asking
+    plain = {"content_type": "text/plain"}  # what a web page may send without asking
     assert status(ask, "POST", **plain)[0] == 401
     assert status(ask, "POST", **basic("avsep:guess"))[0] == 401
     code, headers = status(ask, "POST", origin="http://evil.example", **basic(auth))
