@@ -165,4 +165,5 @@ def resolve_device(device: str, cuda_device: int | None) -> str:
             f"there is no GPU {number or 0} here ({torch.cuda.device_count()} found);"
             " use the CPU with --cuda-device -1."
         )
+    torch.cuda.set_device(int(number or 0))  # what names no GPU goes to this one
     return device

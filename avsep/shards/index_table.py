@@ -99,9 +99,32 @@ def read_arrow(directory: Path, schema: pa.Schema, *, trusted: bool) -> pa.Table
         table.validate(full=not trusted)
     except (OSError, pa.ArrowException) as error:
         raise CheckError(f"{path} is damaged: {error}.") from error
-    if set(table.column_names) < {*schema.names, BY_KEY}:
-        raise CheckError(f"{path} is not an index of shards; run `avsep shards reindex`.")
+    missing = [n for n in (*schema.names, NUM_SAMPLES, BY_KEY) if n not in table.column_names]
+    if missing:
+        raise CheckError(
+            f"{path} is not an index of shards: it lacks {', '.join(missing)}; run `avsep shards"
+            " reindex`."
+        )
+    if not trusted:
+        _check_order(path, table)
     return table
+
+
+def _check_order(path: Path, table: pa.Table) -> None:
+    """Pass when `by_key` holds numbers of rows: it is used as an index without further checks."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    order = table[BY_KEY]
+    fits = order.type == pa.int32() and not order.null_count
+    if fits and len(order):
+        ends = pc.min_max(order).as_py()
+        fits = ends["min"] >= 0 and ends["max"] < len(order)
+    if not fits:
+        raise CheckError(
+            f"{path} is damaged: {BY_KEY} is not the order of its {len(order)} rows; run `avsep"
+            " shards reindex`."
+        )
 
 
 def mapped_form(rows: pa.Table) -> pa.Table:

@@ -22,7 +22,7 @@ import torch
 from avsep.errors import CheckError
 from avsep.files import atomic_path
 from avsep.training.config import DAMAGED, PREVIOUS
-from avsep.training.precision import ResolvedName
+from avsep.training.precision import Precision, ResolvedName
 from avsep.training.task import FitTask, best_row
 
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -49,11 +49,17 @@ class Checkpoints(pl.Callback):
         self._started = self._written = time.monotonic()
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Restore the position and the weights, before the ranks compare their models."""
+        """Take the first rank's number format, and restore the position and the weights.
+
+        All before the ranks compare their models.
+        """
         assert isinstance(pl_module, FitTask)
         content = self._resumed
         if trainer.world_size > 1:
-            content = _of_first_rank(content, trainer.strategy.root_device)
+            device = trainer.strategy.root_device
+            name = trainer.strategy.broadcast(pl_module.precision.name)
+            pl_module.precision = Precision(name, device.type)
+            content = _of_first_rank(content, device)
         self._resumed = None
         if content is not None:
             pl_module.restore(_parse(content))

@@ -84,9 +84,11 @@ def fit(
     items = settings.items_per_step(run.devices)
     share, task.parts = share_of_step(items, settings.batch, num_ranks)
     resumed = newest_checkpoint(directory) if rank == 0 else None
-    precision = _choose_precision(task, train, run, resumed, device)
-    task.precision = Precision(precision.name, device.type)
-    if rank == 0:
+    at_once = share // task.parts
+    if rank == 0:  # the others get its number format before they restore the checkpoint
+        with _one_sentence(at_once, settings.seconds):
+            precision = _choose_precision(task, train, at_once, run, resumed, device)
+        task.precision = Precision(precision.name, device.type)
         print(f"{name}: {precision.reason}", flush=True)
 
     workers = loading_processes(run.workers, device.type, ranks_here())
@@ -118,7 +120,7 @@ def fit(
     ]
     trainer = _trainer(device, directory, callbacks)
     ended = ""
-    with _sockets_work(workers), _one_sentence(share // task.parts, settings.seconds):
+    with _sockets_work(workers), _one_sentence(at_once, settings.seconds):
         try:
             trainer.fit(task, train_loader, val_loader)
             ended = task.ended
@@ -175,14 +177,14 @@ def _one_sentence(batch: int, seconds: float) -> Iterator[None]:
     """Say what has run out, or which process has gone, in place of PyTorch's traceback."""
     what = (
         f"with {batch} items of {seconds:g} s at once; lower fit.batch and raise fit.accumulate by"
-        " the same factor, which changes no step"
+        " the same factor, which keeps the items of each step"
     )
     try:
         yield
     except torch.OutOfMemoryError as error:
         reason = str(error).splitlines()[0]
         raise CheckError(
-            f"the memory of the GPU ran out {what}, or shorten fit.seconds. {reason}"
+            f"the memory of the GPU ran out {what}, or shorten fit.seconds. PyTorch says: {reason}"
         ) from error
     except MemoryError as error:
         raise CheckError(f"memory ran out {what}, or lower cache_mb or workers.") from error
@@ -208,11 +210,15 @@ def _one_sentence(batch: int, seconds: float) -> Iterator[None]:
 def _choose_precision(
     task: FitTask,
     train: Dataset[Item],
+    at_once: int,
     run: RunSettings,
     resumed: bytes | None,
     device: torch.device,
 ) -> PrecisionChoice:
-    """The number format: an earlier run's, or the one that is set, or the faster one."""
+    """The number format: an earlier run's, the set one, or the faster one for `at_once` items.
+
+    Called before the ranks are connected: batch norms of several ranks would wait for the others.
+    """
     if resumed is not None:
         name = checkpoint_precision(resumed)
         if run.precision in ("auto", name):
@@ -220,7 +226,7 @@ def _choose_precision(
     if run.precision != "auto":
         return PrecisionChoice(run.precision, f"precision {run.precision}, as set")
     task.to(device).train()
-    batch = _to_device(collate([train[i] for i in range(task.settings.batch)]), device)
+    batch = _to_device(collate([train[i] for i in range(at_once)]), device)
     # Batch norm and codebooks move in a forward pass: the trial leaves no trace.
     before = {key: value.clone() for key, value in task.model.state_dict().items()}
 

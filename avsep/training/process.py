@@ -24,7 +24,9 @@ def pick_device(wanted: str) -> torch.device:
         )
     if wanted == "cpu" or count < ranks_here():
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)  # what names no GPU goes to this one
+    return device
 
 
 def set_up_process(*, seed: int, threads: int) -> None:

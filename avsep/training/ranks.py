@@ -29,10 +29,12 @@ def torchrun_process() -> int:
 def take_ranks_of_slurm(environ: MutableMapping[str, str] = os.environ) -> None:
     """Translate what Slurm's `srun` sets into the variables of torchrun, unless those are set.
 
+    A script of `sbatch` is one process, whatever number of tasks its job may start.
+
     Raises:
         CheckError: the nodes have unequal numbers of tasks, or Slurm does not name the nodes.
     """
-    tasks = environ.get("SLURM_STEP_NUM_TASKS") or environ.get("SLURM_NTASKS")
+    tasks = environ.get("SLURM_STEP_NUM_TASKS")  # of `srun`; SLURM_NTASKS is the whole job's
     if "RANK" in environ or "SLURM_PROCID" not in environ or not tasks:
         return
     here = _tasks_per_node(environ, int(tasks))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ class StepTimes(pl.Callback):
     def __init__(self, directory: Path, items: int) -> None:
         """Time steps in which each rank has so many items."""
         self._directory, self._items = directory, items
-        self._first_step = 0
+        self._first_step: int | None = None  # until the training begins
         self._started = self._written = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -49,8 +50,17 @@ class StepTimes(pl.Callback):
         """Write the time of the whole run."""
         self._write(trainer, pl_module)
 
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Write the time of a run that `max_minutes` or a person ends."""
+        with contextlib.suppress(OSError):  # a full disk must not hide what has happened
+            self._write(trainer, pl_module)
+
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FitTask)
+        if self._first_step is None:
+            return
         self._written = time.monotonic()
         steps = pl_module.steps_done - self._first_step
         if not trainer.is_global_zero or steps < 1:

@@ -35,7 +35,7 @@ class FitTask(pl.LightningModule):
     Attributes:
         model: what is trained.
         average: its averaged copy, which is validated and exported.
-        precision: number format of the forward pass; `fit` chooses it.
+        precision: number format of the forward pass; `fit` chooses it on the first rank.
         parts: equal parts that this rank computes its items of a step in; `fit` sets it.
         monitor: the score (higher is better) that picks the best checkpoint.
         steps_done: steps so far, skipped ones included; the position of the run.
@@ -89,10 +89,7 @@ class FitTask(pl.LightningModule):
     # --- training
 
     def on_fit_start(self) -> None:
-        """Let all ranks use the first rank's number format, and restore the optimiser."""
-        name = self.trainer.strategy.broadcast(self.precision.name)  # each may have timed another
-        if name != self.precision.name:
-            self.precision = Precision(name, self.device.type)
+        """Restore the optimiser, which exists from here on."""
         if self._optimizer_state is not None:
             self._optimizer().load_state_dict(self._optimizer_state)
             self._optimizer_state = None

@@ -7,6 +7,7 @@ import tracemalloc
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
@@ -32,6 +33,13 @@ def make_row(number: int, **changes) -> IndexRow:
         "offsets": (512, 2048), "sizes": (100, 7),
     }  # fmt: skip
     return IndexRow(**values | changes)
+
+
+def rewrite_arrow(directory, change) -> None:
+    with pa.ipc.open_file(str(directory / ARROW_NAME)) as source:
+        table = change(source.read_all())
+    with pa.ipc.new_file(str(directory / ARROW_NAME), table.schema) as sink:
+        sink.write_table(table)
 
 
 @pytest.fixture
@@ -87,6 +95,23 @@ class TestIndex:
         rows = [make_row(n, quality={}, offsets=(), sizes=()) for n in range(3)]
         write_index(tmp_path, rows)
         assert list(read_index(tmp_path)) == rows
+
+    @pytest.mark.parametrize("lost", ["text", "num_samples", "by_key"])
+    def test_a_mapped_index_without_a_column_is_refused(self, directory, lost):
+        rewrite_arrow(directory, lambda table: table.drop_columns([lost]))
+        for manifest in (None, read_manifest(directory)):
+            with pytest.raises(CheckError, match=rf"it lacks {lost}; run `avsep shards reindex`"):
+                read_index(directory, manifest)
+
+    @pytest.mark.parametrize("order", [[0, 1, 2, 3, 5], [0, 1, 2, -1, 4], [0, 1, 2, None, 4]])
+    def test_a_mapped_index_whose_order_names_no_rows_is_refused(self, directory, order):
+        def change(table):
+            place = table.column_names.index("by_key")
+            return table.set_column(place, "by_key", pa.array(order, pa.int32()))
+
+        rewrite_arrow(directory, change)
+        with pytest.raises(CheckError, match="by_key is not the order of its 5 rows"):
+            read_index(directory)
 
     def test_an_empty_index_is_an_index(self, tmp_path):
         write_index(tmp_path, [])

@@ -7,6 +7,7 @@ import sys
 import threading
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,8 +15,9 @@ import torch
 from avsep.errors import CheckError
 from avsep.files import read_json
 from avsep.training import fit as fitting
-from avsep.training.checkpoints import BEST, LAST, load_best_average, read_checkpoint
+from avsep.training.checkpoints import BEST, LAST, Checkpoints, load_best_average, read_checkpoint
 from avsep.training.config import DAMAGED, ENDED, PREVIOUS, STEP_LOG, STEP_TIMES, share_of_step
+from avsep.training.precision import Precision, PrecisionChoice
 from pipeline.execution.launch import launch
 from tests.support.toy_fit import Tones, make_task, run
 
@@ -262,6 +264,57 @@ def test_a_set_format_is_taken_without_timing(tmp_path, monkeypatch, capsys):
     assert "toy: precision bf16, as set" in capsys.readouterr().out
 
 
+def test_auto_times_what_is_computed_at_once(tmp_path, monkeypatch):
+    sizes = []
+    choice = PrecisionChoice("fp32", "precision fp32: a step takes 1 s")
+
+    def timed(step, _):
+        step(Precision("fp32", "cpu"))
+        return choice
+
+    monkeypatch.setattr("avsep.training.fit.time_precisions", timed)
+    task = make_task(batch=6, accumulate=1)
+    monkeypatch.setattr(task, "loss", lambda b, of=task.loss: sizes.append(len(b["item"])) or of(b))
+    monkeypatch.setattr("avsep.training.fit.share_of_step", lambda *_: (6, 3))
+    run(tmp_path, task, precision="auto")
+    assert set(sizes) == {2}
+
+
+def test_memory_that_runs_out_while_formats_are_timed_is_one_sentence(tmp_path, monkeypatch):
+    def timed(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("avsep.training.fit.time_precisions", timed)
+    with pytest.raises(CheckError, match=r"memory ran out with 4 items .* keeps the items of each"):
+        run(tmp_path, precision="auto")
+
+
+def test_only_the_first_rank_chooses_the_format(tmp_path, monkeypatch):
+    class ReachedError(Exception):
+        pass
+
+    def stop(*_):
+        raise ReachedError
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("avsep.training.fit.time_precisions", lambda *_: pytest.fail("timed"))
+    monkeypatch.setattr("avsep.training.fit._trainer", stop)
+    with pytest.raises(ReachedError):
+        run(tmp_path, precision="auto")
+
+
+def test_a_resumed_rank_takes_the_first_ranks_format_before_it_restores(tmp_path, monkeypatch):
+    run(tmp_path, precision="bf16")
+    content = (tmp_path / LAST).read_bytes()
+    strategy = SimpleNamespace(root_device=torch.device("cpu"), broadcast=lambda _: "bf16")
+    trainer = SimpleNamespace(world_size=2, strategy=strategy, should_stop=False)
+    monkeypatch.setattr("avsep.training.checkpoints._of_first_rank", lambda *_: content)
+    task = make_task()
+    Checkpoints(tmp_path, None).setup(trainer, task, "fit")
+    assert (task.precision.name, task.steps_done) == ("bf16", 12)
+
+
 def test_early_stop_ends_the_run_when_nothing_improves(tmp_path):
     task = make_task(lr=1e-12, patience=1, steps=40, ema=0.0)
     assert run(tmp_path, task).steps_done < 40
@@ -306,6 +359,11 @@ def test_a_run_keeps_the_time_of_its_steps_in_the_work_folder(tmp_path):
     before = (tmp_path / STEP_TIMES).read_bytes()
     run(tmp_path)  # finished: no step, so no time
     assert (tmp_path / STEP_TIMES).read_bytes() == before
+
+
+def test_a_run_that_stops_for_its_time_keeps_the_time_of_its_steps(tmp_path):
+    run(tmp_path, make_task(max_minutes=1e-9, val_every=1))
+    assert read_json(tmp_path / STEP_TIMES)["steps"] == 1
 
 
 @pytest.mark.slow

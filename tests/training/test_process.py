@@ -11,11 +11,15 @@ from avsep.training.process import pick_device
 def gpus(monkeypatch):
     """Pretend to have some GPUs and to be one of several ranks."""
 
-    def pretend(count: int, ranks: int, rank: int = 0) -> None:
+    current = []
+
+    def pretend(count: int, ranks: int, rank: int = 0) -> list[torch.device]:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "set_device", current.append)
         monkeypatch.setenv("LOCAL_WORLD_SIZE", str(ranks))
         monkeypatch.setenv("LOCAL_RANK", str(rank))
+        return current
 
     return pretend
 
@@ -32,8 +36,11 @@ def test_auto_takes_a_gpu_only_where_each_rank_has_one(gpus, count, ranks, devic
 
 
 def test_each_rank_has_a_gpu_of_its_own(gpus):
-    gpus(2, 2, rank=1)
+    current = gpus(2, 2, rank=1)
+    assert str(pick_device("cpu")) == "cpu"
+    assert not current
     assert str(pick_device("auto")) == str(pick_device("cuda")) == "cuda:1"
+    assert current == [torch.device("cuda", 1)] * 2  # Triton launches on the current one
 
 
 @pytest.mark.parametrize(("count", "ranks"), [(0, 1), (1, 2)])

@@ -45,12 +45,19 @@ def test_what_torchrun_or_a_person_has_set_counts_first():
 
 
 def test_one_task_or_no_slurm_needs_nothing():
-    environ = {"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}
+    environ = {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}
     take_ranks_of_slurm(environ)
     assert (environ["WORLD_SIZE"], environ["LOCAL_WORLD_SIZE"]) == ("1", "1")
     environ = {"SLURM_JOB_ID": "3", "SLURM_NTASKS": "4"}  # not a task: a shell of salloc
     take_ranks_of_slurm(environ)
     assert "RANK" not in environ
+
+
+def test_a_script_of_sbatch_is_one_process_whatever_its_job_may_start():
+    job = {"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_TASKS_PER_NODE": "4(x2)"}
+    environ = dict(job)
+    take_ranks_of_slurm(environ)
+    assert environ == job
 
 
 def test_unequal_nodes_and_unknown_ones_are_refused():

@@ -11,6 +11,7 @@ from avsep.models.dolphin.config import DolphinConfig
 from avsep.models.dolphin.heat import HeatDiffusion
 from avsep.models.dolphin.sequence import DepthwiseConv, GlobalNorm, add_scaled, pool_evenly
 from avsep.models.dropout import dropout
+from avsep.models.full_precision import autocast_dtype
 from avsep.models.gpu import block_ops, layers
 from avsep.models.gpu import ops as gpu
 
@@ -85,7 +86,12 @@ class LocalBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) to the same shape."""
         y = self.norm_in(self.heat(x))
-        if gpu.usable(y) and gpu.usable(x) and not (self.training or torch.is_grad_enabled()):
+        if (
+            gpu.usable(y)
+            and gpu.usable(x)
+            and autocast_dtype(y) is None
+            and not (self.training or torch.is_grad_enabled())
+        ):
             y = self.narrow(layers.depthwise(y, self.wide.weight, self.wide.bias, gelu=True))
             norm, scale = self.norm_out, self.scale
             fused = layers.global_norm_then(

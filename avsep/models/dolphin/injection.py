@@ -55,10 +55,11 @@ class InjectionMultiSum(nn.Module):
 
     def forward(self, local: Tensor, outer: Tensor) -> Tensor:
         """local (B, T, C) and outer (B, T', C) to (B, T, C)."""
-        if gpu.usable(local) and gpu.usable(outer) and not torch.is_grad_enabled():
-            parts = self.local(local), self.shift(outer), self.gate(outer)
-            return block_ops.inject(*(part.contiguous() for part in parts))
+        shift, gate, local = self.shift(outer), self.gate(outer), self.local(local)
+        # Under autocast the norms may leave the parts in another format than the inputs.
+        if all(map(gpu.usable, (local, shift, gate))) and not torch.is_grad_enabled():
+            return block_ops.inject(local.contiguous(), shift.contiguous(), gate.contiguous())
         length = local.shape[1]
-        shift = resize_nearest(self.shift(outer), length)
-        gate = resize_nearest(torch.sigmoid(self.gate(outer)), length)
-        return torch.addcmul(shift, self.local(local), gate)
+        shift = resize_nearest(shift, length)
+        gate = resize_nearest(torch.sigmoid(gate), length)
+        return torch.addcmul(shift, local, gate)

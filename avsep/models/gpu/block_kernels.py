@@ -28,16 +28,15 @@ def position_bias(
 
 @triton.jit
 def position_bias_query_grad(
-    grad, positions, out, length, size, factor, g_i, g_t, BM: tl.constexpr, BN: tl.constexpr,
-    BD: tl.constexpr,
-):  # fmt: skip
+    grad, positions, out, length, size, factor, BM: tl.constexpr, BD: tl.constexpr
+):
     """out[i, e] = factor sum_j grad[i, j] positions[T - 1 - i + j, e] of each item and head."""
     item = tl.program_id(1).to(tl.int64)
     i = tl.program_id(0) * BM + tl.arange(0, BM)
     d = tl.arange(0, BD)
     total = tl.zeros((BM, BD), tl.float32)
     for j in range(length):
-        g = tl.load(grad + item * g_i + i * g_t + j, mask=i < length, other=0.0)
+        g = tl.load(grad + (item * length + i) * length + j, mask=i < length, other=0.0)
         at = positions + (length - 1 - i[:, None] + j) * size + d[None, :]
         mask = (i < length)[:, None] & (d < size)[None, :]
         total += g[:, None] * tl.load(at, mask=mask, other=0.0)
@@ -47,7 +46,7 @@ def position_bias_query_grad(
 
 @triton.jit
 def position_bias_table_grad(
-    query, grad, out, length, heads, size, factor, q_b, q_h, q_t, g_i, g_t,
+    query, grad, out, length, heads, size, factor, q_b, q_h, q_t,
     BR: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
     """out[item, r, e] = factor sum_i grad[i, r - (T - 1) + i] q[i, e] of each item and head."""
@@ -58,7 +57,9 @@ def position_bias_table_grad(
     row = query + (item // heads) * q_b + (item % heads) * q_h
     for i in range(length):
         j = r - (length - 1) + i
-        g = tl.load(grad + item * g_i + i * g_t + j, mask=(j >= 0) & (j < length), other=0.0)
+        g = tl.load(
+            grad + (item * length + i) * length + j, mask=(j >= 0) & (j < length), other=0.0
+        )
         q = tl.load(row + i * q_t + d, mask=d < size, other=0.0)
         total += g[:, None] * q[None, :]
     at = out + item * 2 * length * size + r[:, None] * size + d[None, :]
@@ -66,7 +67,7 @@ def position_bias_table_grad(
 
 
 @triton.jit
-def gate_add(x, gate, branch, y, size, channels, repeat, length, BLOCK: tl.constexpr):
+def gate_add(x, gate, branch, y, size, channels, repeat, BLOCK: tl.constexpr):
     """y[b, t] = x[b, t] + sigmoid(gate[b, t]) * branch[b, t // repeat]."""
     item = tl.program_id(1).to(tl.int64)
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)

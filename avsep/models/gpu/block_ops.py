@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avsep.models.gpu.ops import BLOCK, power
+from avsep.models.gpu.ops import BLOCK, check_inputs, power
 
 
-def _kernels() -> Any:
+def _kernels(*inputs: Tensor | None) -> Any:
+    check_inputs(*inputs)
     from avsep.models.gpu import block_kernels
 
     return block_kernels
@@ -23,7 +24,7 @@ def position_bias(query: Tensor, positions: Tensor) -> Tensor:
     width = -(-length // 8) * 8  # rows that start aligned, as the attention kernel wants them
     out = query.new_empty(batch, heads, length, width)
     grid = (-(-length // 32), -(-width // 64), batch * heads)
-    _kernels().position_bias[grid](
+    _kernels(query, positions).position_bias[grid](
         query, positions, out, length, width, heads, size, size**-0.5, *query.stride()[:3],
         BM=32, BN=64,
     )  # fmt: skip
@@ -38,14 +39,13 @@ def _(query, positions):  # type: ignore[no-untyped-def]
 
 @torch.library.custom_op("avsep::position_bias_query_grad", mutates_args=())
 def position_bias_query_grad(grad: Tensor, positions: Tensor) -> Tensor:
-    """The gradient of the query (B, H, T, d); grad has contiguous items of rows."""
+    """The gradient of the query (B, H, T, d); grad is contiguous."""
     batch, heads, length = grad.shape[:3]
     size = positions.shape[1]
     out = grad.new_empty(batch, heads, length, size)
-    _kernels().position_bias_query_grad[(-(-length // 32), batch * heads)](
-        grad, positions, out, length, size, size**-0.5, grad.stride(1), grad.stride(2),
-        BM=32, BN=1, BD=power(size),
-    )  # fmt: skip
+    _kernels(grad, positions).position_bias_query_grad[(-(-length // 32), batch * heads)](
+        grad, positions, out, length, size, size**-0.5, BM=32, BD=power(size)
+    )
     return out
 
 
@@ -56,12 +56,12 @@ def _(grad, positions):  # type: ignore[no-untyped-def]
 
 @torch.library.custom_op("avsep::position_bias_table_grad", mutates_args=())
 def position_bias_table_grad(query: Tensor, grad: Tensor) -> Tensor:
-    """The gradient of the positions, for each item and head, (B H, 2 T, d)."""
+    """The gradient of the positions, for each item and head, (B H, 2 T, d); grad is contiguous."""
     batch, heads, length, size = query.shape
     out = grad.new_empty(batch * heads, 2 * length, size)
-    _kernels().position_bias_table_grad[(-(-2 * length // 64), batch * heads)](
+    _kernels(query, grad).position_bias_table_grad[(-(-2 * length // 64), batch * heads)](
         query, grad, out, length, heads, size, size**-0.5, *query.stride()[:3],
-        grad.stride(1), grad.stride(2), BR=64, BD=power(size),
+        BR=64, BD=power(size),
     )  # fmt: skip
     return out
 
@@ -77,8 +77,8 @@ def gate_add(x: Tensor, gate: Tensor, branch: Tensor) -> Tensor:
     """x + sigmoid(gate) * branch, (B, T, C); branch (B, T / r, C) is repeated r times."""
     size, repeat = x[0].numel(), x.shape[1] // branch.shape[1]
     y = torch.empty_like(x)
-    _kernels().gate_add[(-(-size // BLOCK), len(x))](
-        x, gate, branch, y, size, x.shape[2], repeat, x.shape[1], BLOCK=BLOCK
+    _kernels(x, gate, branch).gate_add[(-(-size // BLOCK), len(x))](
+        x, gate, branch, y, size, x.shape[2], repeat, BLOCK=BLOCK
     )
     return y
 
@@ -93,7 +93,7 @@ def gate_add_grad(gate: Tensor, branch: Tensor, grad: Tensor) -> tuple[Tensor, T
     """The gradients of gate and branch."""
     of_gate, of_branch = torch.empty_like(gate), torch.empty_like(branch)
     tokens, channels = branch.shape[1:]
-    _kernels().gate_add_grad[(tokens, len(branch))](
+    _kernels(gate, branch, grad).gate_add_grad[(tokens, len(branch))](
         gate, branch, grad, of_gate, of_branch, tokens, channels, gate.shape[1] // tokens,
         BC=power(channels),
     )  # fmt: skip
@@ -109,7 +109,7 @@ def _(gate, branch, grad):  # type: ignore[no-untyped-def]
 def inject(local: Tensor, shift: Tensor, gate: Tensor) -> Tensor:
     """local * sigmoid(gate) + shift, (B, T, C); gate and shift of another rate (B, T', C)."""
     size, y = local[0].numel(), torch.empty_like(local)
-    _kernels().inject[(-(-size // BLOCK), len(local))](
+    _kernels(local, shift, gate).inject[(-(-size // BLOCK), len(local))](
         local, shift, gate, y, size, local.shape[2], local.shape[1], gate.shape[1], BLOCK=BLOCK
     )
     return y
@@ -126,7 +126,7 @@ def mix_glu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     batch, length, double = x.shape
     channels = double // 2
     y, block = x.new_empty(batch, length, channels), min(power(channels), 64)
-    _kernels().mix_glu[(-(-length // 16), -(-channels // block), batch)](
+    _kernels(x, weight, bias).mix_glu[(-(-length // 16), -(-channels // block), batch)](
         x, weight, bias, y, length, channels, BT=16, BC=block
     )
     return y
@@ -146,7 +146,7 @@ def context_gate(
     frames, positions, channels = x.shape
     hidden = len(shrink_b)
     out = x.new_empty(frames, channels)
-    _kernels().context_gate[(frames,)](
+    _kernels(x, score_w, score_b, shrink_w, shrink_b, grow_w, grow_b).context_gate[(frames,)](
         x, score_w, score_b, shrink_w, shrink_b, grow_w, grow_b, out, positions, channels, hidden,
         BP=128, BC=power(channels), BH=power(hidden),
     )  # fmt: skip

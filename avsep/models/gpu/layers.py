@@ -81,9 +81,9 @@ def global_norm_then(
     scale: Tensor | None = None,
     residual: Tensor | None = None,
 ) -> Tensor:
-    """The norm and what follows it in one pass, without gradients; see `ops.normalise`."""
-    x = x.contiguous()
-    residual = None if residual is None else residual.contiguous()
+    """The norm and what follows it in one float32 pass, without gradients; see `ops.normalise`."""
+    x = x.float().contiguous()
+    residual = None if residual is None else residual.float().contiguous()
     parts = ops.moments(x)
     return ops.normalise(x, parts, weight, bias, eps, slope, gelu, scale, residual)[0]
 

@@ -28,7 +28,17 @@ def usable(x: Tensor) -> bool:
     return x.is_meta or (HAS_TRITON and (x.is_cuda or (INTERPRETED and x.is_cpu)))
 
 
-def _kernels() -> Any:
+def check_inputs(*tensors: Tensor | None) -> None:
+    """Pass float32 inputs, which are what the kernels read, and launch where the first one is."""
+    for x in tensors:
+        assert x is None or x.dtype == torch.float32, f"the kernels read float32, not {x.dtype}"
+    first = tensors[0]
+    if first is not None and first.is_cuda and first.get_device() != torch.cuda.current_device():
+        torch.cuda.set_device(first.device)  # Triton launches on the thread's device
+
+
+def _kernels(*inputs: Tensor | None) -> Any:
+    check_inputs(*inputs)
     from avsep.models.gpu import kernels
 
     return kernels
@@ -60,7 +70,7 @@ def depthwise_into(
     channels = min(power(c_out), 128)
     taps = weight.shape[-1]
     grid = (-(-t_out // block), -(-c_out // channels), len(x))
-    _kernels().depthwise[grid](
+    _kernels(x, weight, bias, out).depthwise[grid](
         x, weight, bias if bias is not None else weight, out, x.shape[1], t_out, c_out, taps,
         stride, taps // 2, x.stride(0), x.stride(1), out.stride(0), out.stride(1),
         COPIES=c_out // x.shape[2], MIRROR=mirror, BIAS=bias is not None, GELU=gelu,
@@ -79,7 +89,7 @@ def depthwise_input_grad(grad: Tensor, weight: Tensor, length: int, stride: int,
     out = grad.new_empty(len(grad), length, c)
     channels, taps = min(power(c), 128), weight.shape[-1]
     grid = (-(-length // 16), -(-c // channels), len(grad))
-    _kernels().depthwise_input_grad[grid](
+    _kernels(grad, weight).depthwise_input_grad[grid](
         grad, weight, out, length, grad.shape[1], c, taps, stride, taps // 2,
         grad.stride(0), grad.stride(1), COPIES=grad.shape[2] // c, BT=16, BC=channels,
     )  # fmt: skip
@@ -99,7 +109,7 @@ def depthwise_weight_grad(x: Tensor, grad: Tensor, taps: int, stride: int) -> Te
     chunk, parts = _parts(rows, 64, 128)
     out = grad.new_empty(parts, c_out * (taps + 1))
     channels = min(power(c_out), 128)
-    _kernels().depthwise_weight_grad[(parts, -(-c_out // channels), taps + 1)](
+    _kernels(x, grad).depthwise_weight_grad[(parts, -(-c_out // channels), taps + 1)](
         x, grad, out, rows, chunk, x.shape[1], t_out, c_out, taps, stride, taps // 2,
         x.stride(0), x.stride(1), grad.stride(0), grad.stride(1),
         COPIES=c_out // x.shape[2], BT=32, BC=channels,
@@ -117,7 +127,7 @@ def _(x, grad, taps, stride):  # type: ignore[no-untyped-def]
 def blur_taps(k: Tensor, radius: int, slope: bool) -> Tensor:
     """The taps (1, C, 2 radius + 1) of `blur.taps`; with their derivatives by k, (2, C, ...)."""
     out = k.new_empty(1 + slope, len(k), 2 * radius + 1)
-    _kernels().blur_taps[(len(k),)](
+    _kernels(k).blur_taps[(len(k),)](
         k, out[0], out[-1], len(k), radius, FREQUENCIES, SLOPE=slope, BR=power(radius + 1), BG=64
     )
     return out
@@ -134,7 +144,7 @@ def moments(x: Tensor) -> Tensor:
     size = x[0].numel()
     chunk, parts = _parts(size, BLOCK)
     out = x.new_empty(len(x), parts, 2)
-    _kernels().moments[(parts, len(x))](x, out, size, chunk, parts, BLOCK=BLOCK)
+    _kernels(x).moments[(parts, len(x))](x, out, size, chunk, parts, BLOCK=BLOCK)
     return out
 
 
@@ -155,7 +165,7 @@ def normalise(
     size, channels = x[0].numel(), x.shape[-1]
     chunk, count = _parts(size, BLOCK)
     y, stats = torch.empty_like(x), x.new_empty(len(x), 2)
-    _kernels().normalise[(-(-size // BLOCK), len(x))](
+    _kernels(x, parts, weight, bias, slope, scale, residual).normalise[(-(-size // BLOCK), len(x))](
         x, parts, weight, bias, weight if slope is None else slope,
         weight if scale is None else scale, x if residual is None else residual, y, stats,
         size, channels, chunk, count, eps,
@@ -176,7 +186,7 @@ def normalise_sums(x: Tensor, grad: Tensor, stats: Tensor) -> Tensor:
     batch, length, channels = x.shape
     chunk, count = _parts(length, 64, 128)
     out = x.new_empty(batch, count, 2, channels)
-    _kernels().normalise_sums[(count, batch)](
+    _kernels(x, grad, stats).normalise_sums[(count, batch)](
         x, grad, stats, out, length, channels, chunk, count, BT=16, BC=power(channels)
     )
     return out
@@ -192,7 +202,7 @@ def normalise_grad(x: Tensor, grad: Tensor, stats: Tensor, sums: Tensor, weight:
     """The gradient of x, from the sums (B, 2, C) over time."""
     size, channels = x[0].numel(), x.shape[-1]
     out = torch.empty_like(x)
-    _kernels().normalise_grad[(-(-size // BLOCK), len(x))](
+    _kernels(x, grad, stats, sums, weight).normalise_grad[(-(-size // BLOCK), len(x))](
         x, grad, stats, sums, weight, out, size, channels, BC=power(channels), BLOCK=BLOCK
     )
     return out
@@ -208,7 +218,7 @@ def norm_gate(x: Tensor, gates: Tensor, weight: Tensor, bias: Tensor, eps: float
     """Layer norm of x (B, T, C) over channels, times SiLU of the gates (B, T, C), a slice."""
     rows, channels = x[..., 0].numel(), x.shape[-1]
     y, block = torch.empty_like(x), 8
-    _kernels().norm_gate[(-(-rows // block),)](
+    _kernels(x, gates, weight, bias).norm_gate[(-(-rows // block),)](
         x, gates, weight, bias, y, rows, channels, gates.stride(1), eps,
         BR=block, BC=power(channels),
     )  # fmt: skip
@@ -232,7 +242,7 @@ def norm_gate_grad(
     rows, channels = x[..., 0].numel(), x.shape[-1]
     chunk, count = _parts(rows, 32)
     of_x, parts = torch.empty_like(x), x.new_empty(count, 2 * channels)
-    _kernels().norm_gate_grad[(count,)](
+    _kernels(x, gates, weight, bias, grad, gate_grad).norm_gate_grad[(count,)](
         x, gates, weight, bias, grad, of_x, gate_grad, parts, rows, chunk, channels,
         gates.stride(1), eps, BR=8, BC=power(channels),
     )  # fmt: skip
@@ -252,7 +262,7 @@ def attention(
     """Attention of (B, T, C) sequences with `heads` heads side by side in the channels."""
     batch, length, channels = query.shape
     y, size, block = torch.empty_like(query), channels // heads, 32
-    _kernels().attention[(-(-length // block), heads, batch)](
+    _kernels(query, key, value, positions).attention[(-(-length // block), heads, batch)](
         query, key, value, query if positions is None else positions, y, length, channels, size,
         size**-0.5, POSITIONS=positions is not None, BM=block, BN=32, BD=max(16, power(size)),
     )  # fmt: skip
@@ -270,7 +280,7 @@ def blur_k_grad(x: Tensor, grad: Tensor, by_k: Tensor) -> Tensor:
     batch, length, channels = grad.shape
     chunk, count = _parts(length, 64, 64)
     out, block = grad.new_empty(batch * count, channels), min(power(channels), 128)
-    _kernels().blur_k_grad[(count, batch, -(-channels // block))](
+    _kernels(x, grad, by_k).blur_k_grad[(count, batch, -(-channels // block))](
         x, grad, by_k, out, length, channels, by_k.shape[1], by_k.shape[1] // 2, chunk, count,
         x.stride(0), x.stride(1), BT=16, BC=block,
     )  # fmt: skip

@@ -1,0 +1,90 @@
+"""The kernels read float32: other formats never reach them, and are refused if they do."""
+
+import pytest
+import torch
+
+from avsep.models.dolphin import blocks, injection
+from avsep.models.dolphin.blocks import LocalBlock
+from avsep.models.dolphin.config import DolphinConfig
+from avsep.models.dolphin.injection import InjectionMultiSum
+from avsep.models.dolphin.sequence import TimeBatchNorm
+from avsep.models.gpu import block_ops, layers, ops
+
+X = torch.zeros(1, 8, 4)
+W = torch.zeros(4, 3)
+CALLS = {
+    "depthwise": (ops.depthwise_into, (X, W, None, X, 1, False, False)),
+    "depthwise_input_grad": (ops.depthwise_input_grad, (X, W, 8, 1, 4)),
+    "depthwise_weight_grad": (ops.depthwise_weight_grad, (X, X, 3, 1)),
+    "blur_taps": (ops.blur_taps, (W[:, 0], 2, False)),
+    "moments": (ops.moments, (X,)),
+    "normalise": (ops.normalise, (X, X, W, W, 1e-5, None, False, None, X)),
+    "normalise_sums": (ops.normalise_sums, (X, X, W)),
+    "normalise_grad": (ops.normalise_grad, (X, X, W, W, W)),
+    "norm_gate": (ops.norm_gate, (X, X, W, W, 1e-5)),
+    "norm_gate_grad": (ops.norm_gate_grad, (X, X, W, W, X, X, 1e-5)),
+    "attention": (ops.attention, (X, X, X, None, 2)),
+    "blur_k_grad": (ops.blur_k_grad, (X, X, W)),
+    "position_bias": (block_ops.position_bias, (X[None], W)),
+    "position_bias_query_grad": (block_ops.position_bias_query_grad, (X[None], W)),
+    "position_bias_table_grad": (block_ops.position_bias_table_grad, (X[None], X[None])),
+    "gate_add": (block_ops.gate_add, (X, X, X)),
+    "gate_add_grad": (block_ops.gate_add_grad, (X, X, X)),
+    "inject": (block_ops.inject, (X, X, X)),
+    "mix_glu": (block_ops.mix_glu, (X, W, W)),
+    "context_gate": (block_ops.context_gate, (X, W, W, W, W, W, W)),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_each_operation_refuses_each_input_of_another_format(name):
+    call, values = CALLS[name]
+    for number, value in enumerate(values):
+        if isinstance(value, torch.Tensor):
+            wrong = [v.clone() if isinstance(v, torch.Tensor) else v for v in values]
+            wrong[number] = value.bfloat16()
+            with pytest.raises(AssertionError, match=r"read float32, not torch\.bfloat16"):
+                call(*wrong)
+
+
+@pytest.fixture
+def gpu_like(monkeypatch):
+    """The CPU passes for a GPU whose norms work; its other kernels must not be reached."""
+    monkeypatch.setattr(ops, "usable", lambda x: x.dtype == torch.float32)
+    monkeypatch.setattr(
+        layers, "global_norm", lambda x, w, b, eps: torch.addcmul(b, (x - x.mean()) / x.std(), w)
+    )
+    for module, name in (
+        (layers, "global_norm_then"), (layers, "depthwise"), (blocks.block_ops, "mix_glu"),
+        (injection.block_ops, "inject"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("a kernel runs"))
+
+
+@torch.no_grad()
+def test_under_autocast_a_local_block_computes_without_kernels(gpu_like):
+    block = LocalBlock(DolphinConfig.demo()).eval()
+    x = torch.randn(1, 40, DolphinConfig.demo().channels)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert block(x).shape == x.shape
+
+
+@torch.no_grad()
+def test_under_autocast_an_injection_looks_at_its_parts(gpu_like, monkeypatch):
+    layer = InjectionMultiSum(8, TimeBatchNorm, "auto", carry_unused=False).eval()
+    local, outer = torch.randn(1, 40, 8), torch.randn(1, 20, 8)
+    layer.gate.norm = torch.nn.Identity()  # leaves the gate in bfloat16
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(local, outer).shape == local.shape
+
+
+@torch.no_grad()
+def test_a_norm_and_what_follows_it_are_computed_in_float32(monkeypatch):
+    seen = []
+    monkeypatch.setattr(ops, "moments", lambda x: seen.append(x.dtype))
+    monkeypatch.setattr(
+        ops, "normalise", lambda *tensors: seen.extend([tensors[0].dtype, tensors[-1].dtype]) or [0]
+    )
+    x = X.bfloat16()
+    layers.global_norm_then(x, W[:, 0], W[:, 0], 1e-5, residual=x)
+    assert seen == [torch.float32] * 3
