@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
 from pathlib import Path
+
+FULL_CODES = (errno.ENOSPC, errno.EDQUOT)  # of an `OSError`: there is no room on the disk
 
 
 class State(StrEnum):
@@ -128,6 +131,11 @@ class UsageError(AvsepError):
     """The command, its options or params.yaml are wrong (exit code 2)."""
 
     exit_code = 2
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that there is no room on the disk."""
+    return isinstance(error, OSError) and error.errno in FULL_CODES
 
 
 def printable(text: str) -> str:

@@ -44,7 +44,7 @@ def serve(
     max_upload_mb: MaxUpload = 1024,
     root: Root = None,
 ) -> None:
-    """Serve the same to programs on this machine: a small HTTP API (/openapi.json)."""
+    """Serve separation to programs on this machine: a small HTTP API (/openapi.json)."""
     _serve(port, model, weights, device, max_upload_mb, root, token=_token(token_file))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avsep.errors import ItemError, Reason
+from avsep.errors import ItemError, Reason, is_full
 from avsep.files import atomic_path
 from avsep.media.encode import Samples, add_sound, encode_audio
 from avsep.media.streams import OpenTrack, open_video
@@ -46,8 +46,21 @@ def copy_pictures(
         rate_hz: sample rate of the sound.
 
     Raises:
-        ItemError: see `check_copy`.
+        ItemError: see `check_copy`; or MP4 does not take them.
+        OSError: the disk is full.
     """
+    import av
+
+    try:
+        _write(source, target, sound, start_s, rate_hz)
+    except (av.FFmpegError, ValueError) as error:
+        if is_full(error):
+            raise
+        why = error.strerror if isinstance(error, av.FFmpegError) else error
+        raise _error(f"MP4 does not take them ({why})") from error
+
+
+def _write(source: Path, target: Path, sound: Samples, start_s: float, rate_hz: int) -> None:
     import av
 
     with (

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from avsep.errors import AvsepError, CheckError, UsageError
+from avsep.errors import AvsepError, CheckError, UsageError, printable
 from avsep.files import sha256_text
 from avsep.progress import Progress, StepProgress
 from avsep.separation.folder import default_output, read_head
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv")
 # Shares of the steps of a recording in its time, roughly.
 STEP_SHARES = {"track faces": 0.4, "separate": 0.25, "write videos": 0.35}
+MESSAGE_CHARACTERS = 300  # of an unexpected error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ class BatchResult:
         state: `done`, `done before` or `failed`.
         speakers: number of voices.
         seconds: length of the sound, in seconds.
-        message: one sentence: what failed, or what is to be known of the recording.
+        message: one sentence: what failed, or what to know about the recording.
     """
 
     video: Path
@@ -68,6 +70,7 @@ def find_items(sources: Sequence[str | Path], output: Path | None) -> list[Batch
     """The recordings of files and folders, each with a folder of its own for the results.
 
     A folder stands for the videos in it and in the folders below, by the ending of their names.
+    A file that is named twice, also through a link, is one recording.
 
     Args:
         sources: files and folders.
@@ -76,7 +79,7 @@ def find_items(sources: Sequence[str | Path], output: Path | None) -> list[Batch
     Raises:
         UsageError: a source is missing or cannot be read, or a folder holds no video.
     """
-    found: dict[Path, Path] = {}  # with the folder that it was found in
+    found: dict[str, tuple[Path, Path]] = {}  # and the folder it was found in, by its real path
     for source in sources:
         if Path(source).is_dir():
             videos = sorted(_videos(Path(source)))
@@ -84,25 +87,30 @@ def find_items(sources: Sequence[str | Path], output: Path | None) -> list[Batch
                 raise UsageError(
                     f"{source} holds no video; their names end in {', '.join(SUFFIXES)}."
                 )
-            found |= {video: Path(source) for video in videos if video not in found}
+            for video in videos:
+                found.setdefault(_real(video), (video, Path(source)))
         else:
             path = checked_path(source)
-            found.setdefault(path, path.parent)
-    outputs = {}
-    for video, folder in found.items():
+            found.setdefault(_real(path), (path, path.parent))
+    outputs = []
+    for video, folder in found.values():
         place = default_output(video)
-        outputs[video] = place if output is None else output / place.relative_to(folder)
-    taken = Counter(outputs.values())
+        outputs.append(place if output is None else output / place.relative_to(folder))
+    taken = Counter(outputs)
     return [
         BatchItem(
             video=video,
             # Two recordings may differ only in their ending, or come from folders of one shape.
             output=place
             if taken[place] == 1
-            else place.with_name(f"{place.name}_{sha256_text(str(video))[:8]}"),
+            else place.with_name(f"{place.name}_{sha256_text(real)[:8]}"),
         )
-        for video, place in outputs.items()
+        for (real, (video, _)), place in zip(found.items(), outputs, strict=True)
     ]
+
+
+def _real(video: Path) -> str:
+    return os.path.realpath(video)  # of links that lead nowhere too
 
 
 def separate_batch(
@@ -118,18 +126,26 @@ def separate_batch(
         items: the recordings.
         progress: shows one step for all of them.
         jobs: number of recordings that are worked on at the same time.
+
+    Raises:
+        UsageError: there are several jobs, and the separator has a face backend of its own, which
+            threads cannot share.
     """
     ended = threading.Event()
     lock = threading.Lock()
-    local = threading.local()
+    free: SimpleQueue[Separator] = SimpleQueue()
+    free.put(separator)
+    for _ in range(min(jobs, len(items)) - 1):
+        free.put(separator.another())
 
     with progress("separate", len(items)) as advance, ThreadPoolExecutor(jobs) as pool:
 
         def work(item: BatchItem) -> BatchResult:
-            if not hasattr(local, "separator"):
-                local.separator = separator.another()
-            bar = _ItemBar(advance, lock, ended)
-            result = _separate(local.separator, item, bar)
+            bar, own = _ItemBar(advance, lock, ended), free.get()
+            try:
+                result = _separate(own, item, bar)
+            finally:
+                free.put(own)
             bar.finish()
             return result
 
@@ -149,8 +165,16 @@ def _separate(separator: Separator, item: BatchItem, bar: _ItemBar) -> BatchResu
         if head.get("made_from") != separator.made_from(item.video) or not _whole(item, head):
             made = separator.separate(item.video, item.output, bar.step)
             head, state = made.summary(), "done"
-    except AvsepError as error:
-        return BatchResult(video=item.video, output=item.output, state="failed", message=str(error))
+    except _CancelledError:
+        raise
+    except Exception as error:  # whatever it is, the others are still separated
+        message = (
+            str(error)
+            if isinstance(error, AvsepError)
+            else f"{item.video.name}: something went wrong ({type(error).__name__}:"
+            f" {printable(str(error))[:MESSAGE_CHARACTERS]})."
+        )
+        return BatchResult(video=item.video, output=item.output, state="failed", message=message)
     voices = sum(str(name).endswith(".wav") and "speaker" in str(name) for name in head["files"])
     return BatchResult(
         video=item.video,
@@ -177,7 +201,8 @@ class _ItemBar:
     @contextmanager
     def step(self, title: str, total: int) -> Iterator[Progress]:
         """The progress of one step of the recording: a `StepProgress`."""
-        part, stop = STEP_SHARES.get(title, 0.0), self._shown + STEP_SHARES.get(title, 0.0)
+        part = STEP_SHARES.get(title, 0.0)
+        stop = min(1.0, self._shown + part)  # videos that could not be copied are drawn
 
         def advance(count: float) -> None:
             if self._ended.is_set():

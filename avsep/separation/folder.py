@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import shutil
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from avsep.errors import CheckError, UsageError
+from avsep.errors import CheckError, UsageError, is_full
 from avsep.files import MAX_NAME_BYTES, sha256_text, shortened, temporary_sibling
 
 LISTING = "tracks.json"
@@ -51,7 +50,7 @@ def output_folder(target: Path) -> Iterator[Path]:
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         _remove_empty(new_parents)
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if is_full(error):
             raise CheckError(f"the disk of {target.parent} is full; free some space.") from error
         raise
 

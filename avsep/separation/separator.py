@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avsep.errors import CheckError
+from avsep.errors import CheckError, UsageError
 from avsep.faces.backends import FaceBackend, create
 from avsep.files import dump_json, fresh_directory, sha256_text
 from avsep.models import checkpoint
@@ -39,6 +39,11 @@ from avsep.separation.tracking import track_faces
 from avsep.separation.videos import copy_videos, write_videos
 from avsep.separation.windows import separate_recording
 from avsep.settings import as_values
+
+# Raise it when a recording gives other results with the same settings and weights, so that
+# those of an earlier version are not taken for done.
+RESULTS_VERSION = 1
+BACKEND = "mediapipe"
 
 Voice = Path | np.ndarray | Tensor
 Frames = tuple[Any, Any, int]
@@ -100,7 +105,7 @@ class Separator:
         self.config = config or SeparateConfig()
         self._model = model
         self._adapter = adapter_for(model, self.config.precision)
-        self._backend = backend
+        self._given = self._backend = backend
 
     @classmethod
     def load(
@@ -122,11 +127,19 @@ class Separator:
         return model_name(self._model.card)  # type: ignore[arg-type]
 
     def another(self) -> Separator:
-        """A separator for another thread, with the same model and its own face detector."""
+        """A separator for another thread, with the same model and its own face detector.
+
+        Raises:
+            UsageError: this one was given a face backend, which threads cannot share.
+        """
+        if self._given is not None:
+            raise UsageError("a separator with a face backend of its own does one job at a time.")
         return Separator(self._model, self.config)
 
     def made_from(self, path: Path) -> str:
-        """What the results of a file depend on, as one short hash: the file, settings, weights.
+        """What the results of a file depend on, as one short hash.
+
+        That is the file, the settings, the weights, the face backend and `RESULTS_VERSION`.
 
         Raises:
             UsageError: the file cannot be read.
@@ -134,7 +147,9 @@ class Separator:
         checked_path(path)
         status = path.stat()
         card: dict[str, Any] = self._model.card  # type: ignore[assignment]
-        values = [status.st_size, status.st_mtime_ns, as_values(self.config), card["sha256"]]
+        backend = BACKEND if self._given is None else self._given.name
+        values = [RESULTS_VERSION, backend, as_values(self.config), card["sha256"]]
+        values += [status.st_size, status.st_mtime_ns]
         return sha256_text(dump_json(values))[:16]
 
     def live(self) -> LiveSeparator:
@@ -279,7 +294,7 @@ class Separator:
 
     def _faces(self) -> FaceBackend:
         if self._backend is None:
-            self._backend = create("mediapipe")
+            self._backend = create(BACKEND)
         return self._backend
 
     def _facts(self, recording: Recording, left_out: Sequence[LeftOut]) -> dict[str, Any]:

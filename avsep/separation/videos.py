@@ -122,9 +122,15 @@ def copy_videos(
     except ItemError as error:
         return error.message
     with progress("write videos", len(speakers)) as advance:
-        for speaker, voice in zip(speakers, voices, strict=True):
-            copy_pictures(recording.path, folder / f"speaker{speaker.number}.mp4", voice, start_s)
-            advance(1)
+        paths = [folder / f"speaker{speaker.number}.mp4" for speaker in speakers]
+        try:
+            for path, voice in zip(paths, voices, strict=True):
+                copy_pictures(recording.path, path, voice, start_s)
+                advance(1)
+        except ItemError as error:
+            for path in paths:
+                path.unlink(missing_ok=True)
+            return error.message
     return ""
 
 

@@ -18,8 +18,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from avsep.errors import is_full
 from avsep.separation.batch import SUFFIXES
-from avsep.web.jobs import FULL, KEEP_S, BusyError, Job, Jobs, is_full
+from avsep.web.jobs import FULL, KEEP_S, BusyError, Job, Jobs
 from avsep.web.openapi import describe
 
 if TYPE_CHECKING:

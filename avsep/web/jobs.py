@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import queue
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avsep.errors import AvsepError
+from avsep.errors import AvsepError, is_full
 from avsep.progress import Progress
 from avsep.separation.batch import STEP_SHARES
 from avsep.web.pictures import write_spectrogram
@@ -28,8 +27,6 @@ KEEP_S = 30 * 60.0  # files of a job are removed after this long without a reque
 SWEEP_S = 30.0  # seconds between two looks for such jobs
 MIN_SHARE = 0.05  # of the work that is done before the time left is estimated
 NAME_BYTES = 150  # of the name of an uploaded file that are kept
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-
 
 FULL = "the disk of this machine is full; free some space and send the video again."
 _OPEN = ("receiving", "waiting", "running")
@@ -244,18 +241,13 @@ class Jobs:
             state = "failed"
             job.message = (
                 FULL
-                if isinstance(error, OSError) and is_full(error)
+                if is_full(error)
                 else f"{job.title}: something went wrong ({type(error).__name__})."
             )
         if state != "done":  # what is left of it only fills the disk
             shutil.rmtree(job.folder, ignore_errors=True)
         job.touched = time.monotonic()  # the time that it is kept starts now
         job.state = state
-
-
-def is_full(error: OSError) -> bool:
-    """Whether an error says that there is no room on the disk."""
-    return error.errno in _FULL
 
 
 def _file_name(title: str) -> str:

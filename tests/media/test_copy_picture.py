@@ -1,5 +1,6 @@
 """Coded pictures that are copied to an MP4 stay as they are, and in time with the sound."""
 
+import errno
 import math
 from fractions import Fraction
 
@@ -7,7 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from avsep.errors import ItemError
+from avsep.errors import ItemError, Reason
+from avsep.media import copy_picture
 from avsep.media.copy_picture import check_copy, copy_pictures
 from avsep.media.decode import read_audio, read_frames
 from avsep.media.probe import probe
@@ -134,3 +136,25 @@ def test_growing_pictures_cannot_be_copied(tmp_path):
     )  # fmt: skip
     with pytest.raises(ItemError, match="size changes"):
         check_copy(glue(tmp_path / "j.ts", small, large), 0.0)
+
+
+def test_what_the_muxer_refuses_is_said_and_leaves_nothing(tmp_path, monkeypatch):
+    source = part(tmp_path / "a.mkv", 1.0)
+    packets = copy_picture._packets
+    monkeypatch.setattr(copy_picture, "_packets", lambda *a: reversed(list(packets(*a))))
+    with pytest.raises(ItemError, match="MP4 does not take them") as caught:
+        copy_pictures(source, tmp_path / "copy.mp4", np.zeros(48_000, np.int16), 0.0)
+    assert caught.value.reason is Reason.UNDECODABLE
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+
+
+def test_a_full_disk_is_not_a_property_of_the_pictures(tmp_path, monkeypatch):
+    source = part(tmp_path / "a.mkv", 1.0)
+
+    def full(*_args):
+        raise av.error.OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(copy_picture, "encode_audio", full)
+    with pytest.raises(OSError, match="No space") as caught:
+        copy_pictures(source, tmp_path / "copy.mp4", np.zeros(48_000, np.int16), 0.0)
+    assert caught.value.errno == errno.ENOSPC

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import av
 import pytest
 
 from avsep.errors import UsageError
@@ -12,7 +13,7 @@ from avsep.progress import hidden_progress
 from avsep.separation import SeparateConfig, Separator
 from avsep.separation.batch import check_all, find_items, separate_batch
 from tests.separation.test_separate_command import avsep, face, talk, trained  # noqa: F401
-from tests.support.echo import Echo
+from tests.support.echo import Echo, FixedBackend
 
 
 @pytest.fixture
@@ -110,3 +111,69 @@ def test_the_command_prints_a_table_and_ends_with_1_if_one_failed(avsep, folder)
     assert code == 0
     assert [one["state"] for one in json.loads(out)] == ["done before", "done before"]
     assert avsep(folder, "--stream")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA out of memory.\nTried to"),
+        av.error.InvalidDataError(1, "Invalid"),
+        OSError(5, "I/O"),
+    ],
+)
+def test_whatever_ends_one_recording_does_not_end_the_others(folder, tmp_path, monkeypatch, error):
+    items = find_items([folder / name for name in ("a.mkv", "a.mov")], tmp_path / "out")
+    whole = Separator._separate_recording
+
+    def separate_recording(self, recording, *args):
+        if recording.name == "a.mkv":
+            raise error
+        return whole(self, recording, *args)
+
+    monkeypatch.setattr(Separator, "_separate_recording", separate_recording)
+    found = batch(items)
+    assert {name: one.state for name, one in found.items()} == {"a.mkv": "failed", "a.mov": "done"}
+    assert found["a.mkv"].message.startswith("a.mkv: something went wrong (")
+    assert "\n" not in found["a.mkv"].message
+
+
+def test_a_file_that_is_named_twice_is_one_recording(folder, tmp_path, monkeypatch):
+    (folder / "link.mkv").symlink_to(folder / "a.mkv")
+    (folder / "loop.mkv").symlink_to(folder / "loop.mkv")
+    (tmp_path / "linked").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    names = [folder / "a.mkv", folder, "videos/a.mkv", "linked/a.mov", "linked"]
+    items = find_items(names, tmp_path / "out")
+    assert len(items) == 5
+    assert [item.video.name for item in items].count("a.mkv") == 2  # one of them in `more`
+    assert len({item.output for item in items}) == 5
+    short = find_items(["videos/a.mkv", "videos/a.mov"], None)
+    assert [i.output.name for i in short] == [
+        i.output.name for i in find_items([folder / "a.mkv", folder / "a.mov"], None)
+    ]
+
+
+def test_results_of_an_earlier_version_or_another_face_backend_are_not_done(
+    folder, tmp_path, monkeypatch
+):
+    items = find_items([folder / "a.mkv"], tmp_path / "out")
+    config = SeparateConfig(audio_only=True)
+
+    def state(backend=None):
+        made = separate_batch(Separator(Echo(), config, backend), items, hidden_progress)
+        return next(iter(made)).state
+
+    assert [state(), state()] == ["done", "done before"]
+    assert [state(FixedBackend()), state(FixedBackend())] == ["done", "done before"]
+    monkeypatch.setattr("avsep.separation.separator.RESULTS_VERSION", 0)
+    assert state(FixedBackend()) == "done"
+
+
+def test_a_backend_of_ones_own_is_used_by_one_job_and_refused_by_several(folder, tmp_path):
+    items = find_items([folder / "a.mkv", folder / "a.mov"], tmp_path / "out")
+    backend = FixedBackend()
+    separator = Separator(Echo(), SeparateConfig(audio_only=True), backend)
+    with pytest.raises(UsageError, match="one job"):
+        list(separate_batch(separator, items, hidden_progress, jobs=2))
+    assert [one.state for one in separate_batch(separator, items, hidden_progress)] == ["done"] * 2
+    assert backend._calls > 0

@@ -6,13 +6,15 @@ import json
 import os
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 import soundfile
 
-from avsep.errors import CheckError, UsageError
+from avsep.errors import CheckError, ItemError, Reason, UsageError
+from avsep.media import copy_picture
 from avsep.media.decode import read_audio, read_frames
 from avsep.media.probe import probe
 from avsep.progress import hidden_progress
@@ -360,3 +362,29 @@ def test_channels_in_opposite_phase_are_separated_and_it_is_said(tmp_path):
     assert "only channel 1" in made.facts["notes"][0]
     voice, _ = soundfile.read(made.speakers[0].voice, dtype="int16")
     assert np.abs(voice[6_400:25_600] - audio[6_400:25_600, 0]).max() <= 2
+
+
+def test_what_the_muxer_refuses_on_the_way_is_drawn_and_nothing_else_stays(video, monkeypatch):
+    copied = copy_picture.copy_pictures
+
+    def refuses(source, target, *rest):
+        copied(source, target, *rest)
+        raise ItemError(Reason.UNDECODABLE, "MP4 does not take them (Invalid argument)")
+
+    monkeypatch.setattr(copy_picture, "copy_pictures", refuses)
+    made = separator(video="copy").separate(video)
+    assert any("MP4 does not take them" in note for note in made.facts["notes"])
+    assert (made.folder / "overview.mp4").is_file()  # it was drawn
+    assert len(list(read_frames(made.folder / "speaker1.mp4", 0.0, 40))) == 40
+
+    recording = SimpleNamespace(path=video, timeline=SimpleNamespace(start_s=0.0))
+    voice, target = pcm(25_601)[:, 0], video.parent / "copies"
+    target.mkdir()
+    speakers = [SimpleNamespace(number=number) for number in (1, 2)]
+    monkeypatch.setattr(
+        copy_picture, "copy_pictures",
+        lambda path, to, *rest: (refuses if to.stem == "speaker2" else copied)(path, to, *rest),
+    )  # fmt: skip
+    why = videos.copy_videos(target, recording, speakers, [voice, voice], hidden_progress)
+    assert why.startswith("MP4 does not take them")
+    assert not list(target.iterdir())
