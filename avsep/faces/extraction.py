@@ -11,7 +11,7 @@ from avsep.faces.backends import FaceBackend
 from avsep.faces.config import FacesConfig
 from avsep.faces.pictures import Picture
 from avsep.faces.quality import picture_scores
-from avsep.faces.stillness import is_still
+from avsep.faces.stillness import FaceSpan, never_moves
 from avsep.faces.timing import StepTimer
 from avsep.faces.track import FinishedTrack
 from avsep.faces.tracking import Tracker, Tracks
@@ -89,7 +89,7 @@ def without_still(tracks: Tracks) -> Tracks:
     """
     if len(tracks.kept) < 2:
         return tracks
-    moving = [track for track in tracks.kept if not _is_still(track)]
+    moving = [track for track in tracks.kept if not _is_still(track, tracks)]
     spans = list(tracks.spans)
     for track in tracks.kept:
         if track not in moving:
@@ -102,9 +102,16 @@ def track_samples(tracks: Tracks) -> list[FaceTrackSample]:
     return [_sample(track, tracks) for track in tracks.kept]
 
 
-def _is_still(track: FinishedTrack) -> bool:
-    assert track.block is not None  # the tracker has no `on_chunk`
-    return is_still(track.block.points, track.valid, float(track.first_box[2]))
+def _is_still(track: FinishedTrack, tracks: Tracks) -> bool:
+    block = track.block
+    assert block is not None  # the tracker has no `on_chunk`
+    span = FaceSpan(
+        points=block.points,
+        squares=block.squares,
+        valid=track.valid,
+        face_px=float(track.first_box[2]),
+    )
+    return never_moves([span], tracks.width, tracks.height)
 
 
 def _sample(track: FinishedTrack, tracks: Tracks) -> FaceTrackSample:

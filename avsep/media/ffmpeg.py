@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -16,13 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from avsep.errors import ItemError, Reason, UsageError
+from avsep.errors import FULL_CODES, ItemError, Reason, UsageError
 from avsep.files import atomic_path
 from avsep.media.container import FORMATS, MAX_DURATION_S
 
 DEFAULT_TIMEOUT_S = 600.0
 MAX_BYTES = 8 << 30  # of a file that ffmpeg writes
 STDERR_LIMIT_BYTES = 300
+_STOPPED = 255  # exit status after a signal that ffmpeg handles, as that of its own time limit
+_FULL = tuple(os.strerror(code) for code in FULL_CODES)
 
 _PROTOCOLS = "file"
 _GLOBAL = ("-nostdin", "-hide_banner", "-loglevel", "error", "-y")
@@ -36,7 +39,6 @@ _PLAIN_OUTPUT: dict[str, Any] = {
 }
 _ENCODING: dict[str, Any] = {
     "f": "matroska",
-    "t": MAX_DURATION_S,
     "fs": MAX_BYTES,
     "c:v": "libx264",
     "crf": 18,
@@ -52,6 +54,8 @@ _ENCODING: dict[str, Any] = {
     "fps_mode": "vfr",
     "c:a": "pcm_s16le",
 }
+# Square pixels; see `avsep.media.geometry` for the limits.
+_SQUARE_WIDTH = "max(1,round(iw*if(between(sar,1/3,3),sar,1)))"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +108,10 @@ def remake(
 ) -> None:
     """Decode files with ffmpeg and write them, one after the other, as one file to `dst`.
 
-    Pictures are H.264 and keep their time stamps, sound is not compressed, and the container is
-    Matroska, whatever the name of `dst`. ffmpeg guesses what PyAV takes as it is written: stamps
-    that are wrong, and the distance of sound and pictures within each file.
+    Pictures are H.264 and keep their time stamps; a side of an odd number of pixels gets a black
+    line. Sound is not compressed, and the container is Matroska, whatever the name of `dst`. ffmpeg
+    guesses what PyAV takes as it is written: stamps that are wrong, and the distance of sound and
+    pictures within each file.
 
     Args:
         inputs: the files, with the streams to take.
@@ -115,7 +120,8 @@ def remake(
         timeout_s: longest time that ffmpeg may take, in seconds.
 
     Raises:
-        ItemError: ffmpeg cannot read a file, takes too long, or writes too much.
+        ItemError: ffmpeg cannot read a file, takes too long, writes too much, or is killed; or
+            the disk is full.
     """
     import ffmpeg
 
@@ -127,14 +133,17 @@ def remake(
     if len(inputs) > 1:
         width, height = size
         for place in range(0, len(streams), 2):
-            fitted = streams[place].filter(
-                "scale", width, height, force_original_aspect_ratio="decrease"
-            )
+            square = streams[place].filter("scale", _SQUARE_WIDTH, "ih").filter("setsar", 1)
+            fitted = square.filter("scale", width, height, force_original_aspect_ratio="decrease")
             streams[place] = fitted.filter("pad", width, height, -1, -1).filter("setsar", 1)
         node = ffmpeg.concat(*streams, v=1, a=1).node
         streams = [node[0], node[1]]
+    else:  # the encoder needs even sides
+        streams[0] = streams[0].filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")
+    # Whatever is longer than allowed is still so, and is refused.
+    options = _ENCODING | {"t": MAX_DURATION_S + 1}
     with atomic_path(dst) as temporary:
-        _run(_output(streams, temporary, _ENCODING), inputs[0].path, timeout_s)
+        _run(_output(streams, temporary, options), inputs[0].path, timeout_s)
         if temporary.stat().st_size >= MAX_BYTES:
             raise ItemError(
                 Reason.TOO_LONG, f"normalised, it is larger than {MAX_BYTES >> 30} GiB."
@@ -150,6 +159,7 @@ def _input(path: Path) -> Any:
         format_whitelist=FORMATS,
         fflags="+genpts+discardcorrupt",
         err_detect="ignore_err",
+        threads=1,
     )
 
 
@@ -178,7 +188,21 @@ def _run(stream: Any, source: Path, timeout_s: float) -> None:
         process.wait()
         text = tail.text()
     if status != 0:
-        raise ItemError(Reason.UNDECODABLE, f"ffmpeg ended with {status} on {source.name}: {text}")
+        raise _failure(status, text, source, timeout_s)
+
+
+def _failure(status: int, text: str, source: Path, timeout_s: float) -> ItemError:
+    """What an exit status says: the file cannot be read, or the circumstances were at fault."""
+    if status in (_STOPPED, -signal.SIGXCPU):
+        return ItemError(
+            Reason.TIMED_OUT,
+            f"ffmpeg was stopped on {source.name}; it may take {timeout_s:g} s of processor time.",
+        )
+    if status < 0:
+        return ItemError(Reason.WORKER_DIED, f"signal {-status} ended ffmpeg on {source.name}.")
+    if 256 - status in FULL_CODES or any(sentence in text for sentence in _FULL):
+        return ItemError(Reason.OUT_OF_SPACE, "no space left on the device")
+    return ItemError(Reason.UNDECODABLE, f"ffmpeg ended with {status} on {source.name}: {text}")
 
 
 class _Tail:

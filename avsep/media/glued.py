@@ -72,7 +72,7 @@ def _boxes(path: Path, first: int) -> list[int]:
             length = int.from_bytes(head[:4], "big")
             if length == 1:  # the length is in the next eight bytes
                 length = int.from_bytes(head[8:], "big")
-            if length < 8:  # 0 for the rest of the file; less is no box
+            if length < 8:  # 0 for the rest of the file; less is not a box
                 break
             named += head[4:8] == b"ftyp"
             movies += head[4:8] == b"moov"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avsep.errors import ItemError, Reason
+from avsep.errors import ItemError, Reason, State
 from avsep.media.container import PacketCount, decode_packet, limit_decoder, open_local, packets
 from avsep.media.ffmpeg import DEFAULT_TIMEOUT_S, Input, remake
 from avsep.media.glued import file_starts
@@ -55,8 +55,9 @@ def readable(
         timeout_s: longest time that ffmpeg may take, in seconds.
 
     Raises:
-        ItemError: ffmpeg takes too long or writes too much. (What is wrong with a file that ffmpeg
-            cannot read either is said when it is decoded.)
+        ItemError: ffmpeg takes too long, writes too much or is killed, the disk is full, or it
+            cannot put the pictures in order. (What is wrong with several files in one that ffmpeg
+            cannot read either is said when they are decoded.)
     """
     remedy = _remedy(path)
     if remedy is None:
@@ -68,8 +69,11 @@ def readable(
             _apply(remedy, path, target, timeout_s)
             survey(target)
         except ItemError as error:
-            if error.reason in (Reason.TIMED_OUT, Reason.TOO_LONG):
+            if error.reason.state is State.FAILED or error.reason is Reason.TOO_LONG:
                 raise
+            if len(remedy.parts) == 1:  # as it is, it would be decoded in the wrong order
+                why = f"{remedy.note}, and {error.message}"
+                raise ItemError(error.reason, why) from error
             target = path
         yield Readable(path=target, note=remedy.note if target is not path else "")
 
@@ -86,7 +90,8 @@ def _remedy(path: Path) -> _Remedy | None:
             return None
         note = f"it holds {len(starts)} files one after the other"
         return _Remedy(note=note, parts=tuple(starts))
-    if found.in_order and _stamps_go_back(path, found):
+    # Without sound it is dropped for that.
+    if found.in_order and found.audio is not None and _stamps_go_back(path, found):
         return _Remedy(note="its pictures have the time stamps of another order")
     return None
 
@@ -102,9 +107,10 @@ def _file_starts(path: Path) -> list[int]:
 
 def _stamps_go_back(path: Path, found: Survey) -> bool:
     """Whether the stamps go back while pictures leave the decoder in the order of showing."""
+    assert found.video is not None
     last, count = None, 0
     with open_local(path) as container:
-        stream: Any = container.streams[found.video or 0]
+        stream: Any = container.streams[found.video]
         limit_decoder(stream)
         for packet in packets(container, [stream]):
             for frame in decode_packet(packet, PacketCount()):
@@ -129,7 +135,7 @@ def _apply(remedy: _Remedy, path: Path, target: Path, timeout_s: float) -> None:
         if found.video is None or found.audio is None:
             raise ItemError(Reason.UNDECODABLE, f"part {number} lacks sound or pictures.")
         inputs.append(Input(path=part, video=found.video, audio=found.audio))
-        sizes.append((info.width // 2 * 2, info.height // 2 * 2))  # even, as the encoder needs them
+        sizes.append((info.width + info.width % 2, info.height + info.height % 2))  # even for H.264
     remake(inputs, target, max(sizes, key=lambda size: size[0] * size[1]), timeout_s=timeout_s)
 
 

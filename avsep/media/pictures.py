@@ -98,6 +98,12 @@ class _Frame:
     def samples(self, side: int) -> np.ndarray:
         from av.video.reformatter import Interpolation
 
+        if self._native is not None:  # it may stand between black bars
+            height, width, _ = self.shape
+            rows, columns = (
+                ((np.arange(side) + 0.5) * length / side).astype(int) for length in (height, width)
+            )
+            return self.rgb()[rows[:, None], columns]
         exact = Interpolation.POINT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
         sparse = self._converter.sparse.reformat(
             self._frame, width=side, height=side, format="rgb24", interpolation=int(exact)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from avsep.errors import CheckError
-from avsep.faces.stillness import WINDOW, is_still
+from avsep.faces.stillness import FaceSpan, never_moves
 from avsep.schema import ANALYSIS_SIZE, FPS, MISSING, Cues
 from avsep.separation.config import SeparateConfig
 from avsep.separation.left_out import LeftOut, Why
@@ -159,7 +159,7 @@ def find_speakers(
             " the faces of the speakers."
         )
     if not config.keep_still:
-        tracks = keep(tracks, [t for t in tracks if not never_moves(t, timeline)], Why.STILL)
+        tracks = keep(tracks, [t for t in tracks if not _never_moves(t, timeline)], Why.STILL)
     still = sum(face.why is Why.STILL for face in left_out)
     hint = f" {still} more never move, as in a photograph; --keep-still counts them." * bool(still)
     if not tracks:
@@ -183,34 +183,17 @@ def find_speakers(
     return [s for s in speakers if not config.only or s.number in config.only], left_out
 
 
-def never_moves(track: SpeakerTrack, timeline: Timeline) -> bool:
-    """Whether a face is still, as in a photograph.
-
-    At the edge of the picture landmarks are guesses, so frames in which a face is cut off do not
-    count if it is also seen whole for as long as a judgement takes.
-    """
-    whole = [_whole(tracklet, timeline) for tracklet in track.tracklets]
-    enough = sum(int(frames.sum()) for frames in whole) >= WINDOW
-    return all(
-        is_still(
-            tracklet.arrays.points,
-            np.where(frames, tracklet.valid, MISSING) if enough else tracklet.valid,
-            float(tracklet.first_box[2]),
+def _never_moves(track: SpeakerTrack, timeline: Timeline) -> bool:
+    spans = [
+        FaceSpan(
+            points=tracklet.arrays.points,
+            squares=tracklet.arrays.squares,
+            valid=tracklet.valid,
+            face_px=float(tracklet.first_box[2]),
         )
-        for tracklet, frames in zip(track.tracklets, whole, strict=True)
-    )
-
-
-def _whole(tracklet: Tracklet, timeline: Timeline) -> np.ndarray:
-    """(T,) whether a face is visible with all its landmarks in the picture."""
-    inside = tracklet.valid != MISSING
-    for start in range(0, len(inside), WINDOW):
-        span = slice(start, start + WINDOW)
-        squares = tracklet.arrays.squares[span]
-        points = tracklet.arrays.points[span][..., :2].astype(np.float32)
-        places = points * (squares[:, None, 2:] / ANALYSIS_SIZE) + squares[:, None, :2]
-        inside[span] &= ((places >= 0) & (places < (timeline.width, timeline.height))).all((1, 2))
-    return inside
+        for tracklet in track.tracklets
+    ]
+    return never_moves(spans, timeline.width, timeline.height)
 
 
 def _left_out(track: SpeakerTrack, timeline: Timeline, why: Why) -> LeftOut:

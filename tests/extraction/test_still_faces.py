@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +15,14 @@ from avsep.errors import ItemError, Reason
 from avsep.extraction import clip as extraction
 from avsep.extraction.config import ExtractionConfig
 from avsep.faces.config import FacesConfig
+from avsep.faces.extraction import without_still
 from avsep.faces.timing import StepTimer
-from avsep.schema import Clip, Sample
+from avsep.faces.track import FinishedTrack
+from avsep.faces.tracking import Tracks
+from avsep.schema import ANALYSIS_SIZE, DETECTED, Clip, Sample
 from tests.support.clip_maker import make_clip, raw_clip, speech_like
 from tests.support.echo import pictures
-from tests.support.face_scene import PHOTOGRAPH, ColourBackend, Pose
+from tests.support.face_scene import FACE, PHOTOGRAPH, ColourBackend, Pose, talking
 
 FRAMES = 52
 TALKER, OTHER = Pose(0, 60, 80, 60), Pose(1, 240, 80, 60)
@@ -93,3 +97,28 @@ def test_face_that_is_alone_stays_though_it_never_moves(samples) -> None:
     assert left_out["still"] == 0
     assert found[0].meta["quality"]["mouth_opening_variance"] == pytest.approx(0, abs=1e-5)
     assert np.isfinite(found[0].landmarks.points).all()
+
+
+def track(faces: np.ndarray, left_px: np.ndarray) -> FinishedTrack:
+    """A track of (T, 68, 3) faces of side 1 that are 100 pixels wide, with their left edges."""
+    count, box = len(faces), np.array([0, 0, 100.0])
+    squares = np.stack([left_px - 25, np.full(count, 100.0), np.full(count, 150.0)], axis=1)
+    points = ANALYSIS_SIZE * (faces / 1.5 + (0.5, 0.5, 0))
+    return FinishedTrack(
+        0, 0, box, box, 100.0, np.zeros((2, 432)), np.full(count, DETECTED), np.ones(count),
+        SimpleNamespace(points=points, squares=squares),
+    )  # fmt: skip
+
+
+def test_guesses_at_the_edge_of_the_picture_do_not_make_a_photograph_move() -> None:
+    rng = np.random.default_rng(0)
+    photograph = np.repeat(FACE[None], 150, axis=0)
+    photograph[100:] += np.cumsum(rng.normal(0, 0.02, (50, 68, 3)), axis=0)  # guesses
+    inside, leaves = np.full(150, 400.0), np.where(np.arange(150) < 100, 400.0, 600.0)
+    talker = track(np.stack([talking(index) for index in range(150)]), inside)
+    brief = track(np.repeat(FACE[None], 9, axis=0), inside[:9])
+    for left_px, stays in ((leaves, 0), (inside, 1)):
+        tracks = [talker, brief, track(photograph, left_px)]
+        spans = [(0, one.stop) for one in tracks]
+        found = without_still(Tracks(kept=tracks, spans=spans, width=640, height=360))
+        assert found.kept == tracks[: 2 + stays]

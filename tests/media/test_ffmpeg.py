@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import imageio_ffmpeg
+import numpy as np
 import pytest
 
 from avsep.errors import ItemError, Reason, UsageError
@@ -86,3 +87,52 @@ def test_binary_that_hangs_is_killed_and_its_output_is_limited(tmp_path, clip, m
     with pytest.raises(ItemError, match=r"more than 0\.5 s") as caught:
         remade(clip, tmp_path / "b.mkv", timeout_s=0.5)
     assert caught.value.reason is Reason.TIMED_OUT
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("kill -XCPU $$", Reason.TIMED_OUT),
+        ("exit 255", Reason.TIMED_OUT),  # which ffmpeg makes of it
+        ("kill -KILL $$", Reason.WORKER_DIED),
+        ("exit 228", Reason.OUT_OF_SPACE),
+        ("echo 'b.mkv: No space left on device' >&2; exit 1", Reason.OUT_OF_SPACE),
+        ("echo 'Disk quota exceeded' >&2; exit 1", Reason.OUT_OF_SPACE),
+        ("exit 183", Reason.UNDECODABLE),
+    ],
+)
+def test_only_what_is_wrong_with_the_file_drops_it(tmp_path, clip, monkeypatch, script, reason):
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("FFMPEG_BINARY", str(program))
+    with pytest.raises(ItemError) as caught:
+        remade(clip, tmp_path / "b.mkv")
+    assert caught.value.reason is reason
+
+
+@pytest.mark.slow
+def test_the_time_limit_of_ffmpeg_itself_is_a_time_out(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    long = make_clip(
+        tmp_path / "a.mkv", pictures=[rng.integers(0, 255, (1080, 1920, 3), np.uint8)] * 60,
+        video_codec="mjpeg", audio=click_audio(2.4, 1.0, 16_000),
+    )  # fmt: skip
+    wait = subprocess.Popen.wait
+    # Where this process was killed, nobody else ends it.
+    monkeypatch.setattr(subprocess.Popen, "wait", lambda self, timeout=None: wait(self, 60))
+    with pytest.raises(ItemError, match="processor time") as caught:
+        remade(long, tmp_path / "b.mkv", timeout_s=0.5)
+    assert caught.value.reason is Reason.TIMED_OUT
+
+
+def test_pictures_of_odd_size_get_a_line(tmp_path):
+    pictures = flash_pictures(50, 25, (49, 65))
+    path = make_clip(
+        tmp_path / "a.mkv", pictures=pictures, video_codec="ffv1", pixel_format="bgr0",
+        video_options={}, audio=click_audio(2.0, 1.0, 16_000),
+    )  # fmt: skip
+    frame = next(iter(read_frames(remade(path, tmp_path / "b.mkv"), 1.0, 1)))
+    assert frame.shape == (50, 66, 3)
+    assert frame[:48, :64].min() > 200
+    assert frame[:, 65].max() < 60

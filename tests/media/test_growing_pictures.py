@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from avsep.media.decode import read_frames
+from avsep.faces.pictures import ArrayPicture
+from avsep.media.decode import read_frames, read_pictures
 from avsep.media.probe import probe
 from tests.support.clip_maker import make_clip
 
@@ -66,3 +67,11 @@ def test_pictures_that_are_turned_on_the_way_keep_their_shape(tmp_path):
 def test_one_size_is_not_scaled(tmp_path):
     path = grown(tmp_path, "ts", "libx264", [(160, 96, 30), (160, 96, 30)])
     assert (probe(path).width, probe(path).height) == (160, 96)
+
+
+def test_samples_show_the_black_bars_too(tmp_path):
+    path = grown(tmp_path, "ts", "libx264", [(320, 192, 40), (96, 160, 40)])
+    pictures = list(read_pictures(path, probe(path).start_s, 80))
+    for picture in (pictures[5], pictures[70]):
+        expected = ArrayPicture(picture.rgb()).samples(48).astype(int)
+        assert np.abs(picture.samples(48).astype(int) - expected).mean() < 5

@@ -1,6 +1,10 @@
 """Files that PyAV cannot read straight go through ffmpeg once; ordinary ones do not."""
 
+from fractions import Fraction
+
 import av
+import cv2
+import numpy as np
 import pytest
 
 from avsep.cleaning.check_clip import check_clip
@@ -9,6 +13,7 @@ from avsep.errors import ItemError, Reason
 from avsep.extraction.clip import encoded_samples
 from avsep.extraction.config import ExtractionConfig
 from avsep.media import normalise
+from avsep.media.decode import read_frames
 from avsep.media.normalise import readable
 from avsep.media.probe import probe
 from tests.media.test_joined_time_lines import check_marks, glue, marks, part
@@ -153,3 +158,73 @@ def test_extraction_decodes_what_clean_has_measured(tmp_path, monkeypatch):
     assert end_s == pytest.approx(6.0, abs=0.1)
     assert source != path
     assert not source.exists()
+
+
+def test_what_ffmpeg_suffered_does_not_drop_a_joined_clip(tmp_path, monkeypatch):
+    one = part(tmp_path / "a.flv", 2.0, audio_codec="aac")
+    joined = glue(tmp_path / "j.flv", one, one)
+    for reason in (Reason.OUT_OF_SPACE, Reason.WORKER_DIED):
+
+        def fails(*_args, _reason=reason, **_options):
+            raise ItemError(_reason, "no.")
+
+        monkeypatch.setattr(normalise, "remake", fails)
+        with pytest.raises(ItemError) as caught, readable(joined):
+            pass
+        assert caught.value.reason is reason
+
+
+def test_pictures_that_ffmpeg_cannot_put_in_order_are_not_shown_out_of_order(tmp_path, monkeypatch):
+    whole = part(tmp_path / "w.mkv", 2.0, sound_s=4.0, picture_s=4.0)
+
+    def fails(*_args, **_options):
+        raise ItemError(Reason.UNDECODABLE, "ffmpeg ended with 1.")
+
+    monkeypatch.setattr(normalise, "remake", fails)
+    path = in_decoding_order(whole, tmp_path / "odd.mkv")
+    with (
+        pytest.raises(ItemError, match="order, and ffmpeg ended with 1"),
+        readable(path),
+    ):
+        pass
+
+
+@pytest.mark.slow
+def test_odd_pictures_with_the_stamps_of_decoding_are_put_in_order(tmp_path):
+    whole = make_clip(
+        tmp_path / "w.mkv", pictures=flash_pictures(100, 50, (49, 65)), pixel_format="yuv444p",
+        video_options={"g": "25", "bf": "2"}, audio=click_audio(4.0, 2.0, 16_000),
+    )  # fmt: skip
+    with readable(in_decoding_order(whole, tmp_path / "odd.mkv")) as source:
+        assert source.note
+        assert (probe(source.path).width, probe(source.path).height) == (66, 50)
+        flashes, clicks = marks(source.path)
+        assert flashes == pytest.approx(clicks, abs=0.09)
+
+
+def test_glued_parts_with_wide_pixels_keep_their_shape(tmp_path):
+    parts = []
+    for number, aspect in enumerate((Fraction(2), Fraction(1, 2), None)):
+        picture = np.full((96, 96, 3), 30, np.uint8)
+        cv2.circle(picture, (48, 48), 32, (230, 230, 230), -1)
+        parts.append(
+            make_clip(
+                tmp_path / f"{number}.flv", pictures=[picture] * 25, sample_aspect_ratio=aspect,
+                audio=click_audio(1.0, 0.5, 44_100), rate_hz=44_100,
+            )
+        )  # fmt: skip
+    with readable(glue(tmp_path / "j.flv", *parts)) as source:
+        frames = list(read_frames(source.path, 0.0, 75))
+    for index, wanted in ((12, 2.0), (37, 0.5), (62, 1.0)):
+        bright = frames[index].mean(axis=2) > 130
+        width, height = (np.ptp(np.flatnonzero(bright.any(axis=axis))) + 1 for axis in (0, 1))
+        assert width / height == pytest.approx(wanted, rel=0.06), index
+
+
+def test_joined_parts_that_are_too_long_together_are_refused_and_not_cut(tmp_path, monkeypatch):
+    for module in ("container", "survey", "ffmpeg"):
+        monkeypatch.setattr(f"avsep.media.{module}.MAX_DURATION_S", 5.0)
+    one = part(tmp_path / "a.mp4", 2.0, video_options={"bf": "0"})
+    with pytest.raises(ItemError) as caught, readable(glue(tmp_path / "j.mp4", one, one)):
+        pass
+    assert caught.value.reason is Reason.TOO_LONG

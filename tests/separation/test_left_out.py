@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from avsep.errors import CheckError
-from avsep.faces.stillness import movement
+from avsep.faces.stillness import FaceSpan, movement, moves, never_moves
 from avsep.media.decode import read_frames
 from avsep.progress import hidden_progress
-from avsep.schema import ANALYSIS_SIZE, DETECTED
+from avsep.schema import ANALYSIS_SIZE, DETECTED, INTERPOLATED
 from avsep.separation import SeparateConfig, Separation, Separator
 from avsep.separation.live_files import separate_live
 from avsep.separation.recording import ArrayRecording
 from avsep.separation.sounds import Pcm
-from avsep.separation.speakers import BOX_MARGIN, find_speakers, never_moves
-from avsep.separation.track_linking import SpeakerTrack
+from avsep.separation.speakers import BOX_MARGIN, find_speakers
 from avsep.separation.tracking import track_faces
 from avsep.separation.videos import write_videos
 from tests.support.clip_maker import make_clip
@@ -143,27 +141,42 @@ def test_camera_motion_is_not_movement_of_the_face() -> None:
     assert movement(talker) > 0.015
 
 
-def track_of(faces: np.ndarray, left_px: np.ndarray) -> SpeakerTrack:
-    """A track of (T, 68, 3) faces of side 1 that are 100 pixels wide, with their left edges."""
+def span_of(faces: np.ndarray, left_px: np.ndarray) -> FaceSpan:
+    """(T, 68, 3) faces of side 1 that are 100 pixels wide, with their left edges."""
     count = len(faces)
-    points = ANALYSIS_SIZE * (faces / BOX_MARGIN + (0.5, 0.5, 0))
-    squares = np.stack([left_px - 25, np.full(count, 100.0), np.full(count, 150.0)], axis=1)
-    arrays = SimpleNamespace(points=points, squares=squares)
-    box = np.array([left_px[0] + 50, 175, 100])
-    made = SimpleNamespace(valid=np.full(count, DETECTED), arrays=arrays, first_box=box)
-    return SimpleNamespace(tracklets=[made])
+    return FaceSpan(
+        points=ANALYSIS_SIZE * (faces / BOX_MARGIN + (0.5, 0.5, 0)),
+        squares=np.stack([left_px - 25, np.full(count, 100.0), np.full(count, 150.0)], axis=1),
+        valid=np.full(count, DETECTED),
+        face_px=100.0,
+    )
 
 
 def test_photograph_that_leaves_the_picture_is_still_and_a_talker_cut_off_is_not() -> None:
-    size, rng = SimpleNamespace(width=640, height=360), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     photograph = np.repeat(FACE[None], 150, axis=0)
     photograph[100:] += np.cumsum(rng.normal(0, 0.02, (50, 68, 3)), axis=0)  # guesses
     leaves = np.where(np.arange(150) < 100, 400.0, 600.0)
-    assert never_moves(track_of(photograph, leaves), size)
-    assert not never_moves(track_of(photograph, np.full(150, 400.0)), size)
+    assert never_moves([span_of(photograph, leaves)], 640, 360)
+    assert not never_moves([span_of(photograph, np.full(150, 400.0))], 640, 360)
     talker = np.stack([talking(index) for index in range(150)])
     for left_px in (np.full(150, 600.0), np.full(150, 400.0), leaves):
-        assert not never_moves(track_of(talker, left_px), size)
+        assert not never_moves([span_of(talker, left_px)], 640, 360)
+
+
+def test_what_is_seen_too_briefly_to_tell_is_not_still() -> None:
+    photograph = np.repeat(FACE[None], 150, axis=0)
+    brief, inside = span_of(photograph[:9], np.full(9, 400.0)), np.full(150, 400.0)
+    assert moves(brief.points, brief.valid, 100.0) is None
+    assert not never_moves([brief], 640, 360)
+    assert not never_moves([brief, brief], 640, 360)
+    hidden = span_of(photograph, inside)
+    hidden.valid[np.arange(150) % 30 > 2] = INTERPOLATED
+    assert not never_moves([hidden], 640, 360)
+    # Beside what is long enough it changes nothing.
+    assert never_moves([brief, span_of(photograph, inside)], 640, 360)
+    talker = np.stack([talking(index) for index in range(150)])
+    assert not never_moves([brief, span_of(talker, inside)], 640, 360)
 
 
 def test_no_box_stands_beside_a_head_before_it_is_seen(tmp_path) -> None:
