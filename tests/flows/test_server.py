@@ -166,7 +166,9 @@ def test_only_a_server_whose_supervisor_runs_is_told_the_password(
     }[supervisor]
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setattr(server, "_start", lambda _state: "http://of.our.own/api")
-    with answering(200, b"true") as (url, told):
+    # It asks for a password, to be told it, and takes ours.
+    auth = "" if supervisor == "asks for nothing" else password(tmp_path)
+    with answering(200, b"true", auth) as (url, told):
         write_json(tmp_path / "server.json", {"url": url} | facts)
         settings = server.api_settings(tmp_path)
     assert settings["api.url"] == "http://of.our.own/api"

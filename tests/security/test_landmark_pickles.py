@@ -152,7 +152,7 @@ def shared(value: bytes, depth: int) -> bytes:
 
 TEXT = b"\x8c\x01x"
 TYPE_SO_FAR = TYPE + b"(I3\n"
-SHAPES = [nested(TEXT, 300_000), shared(TEXT, 100)]
+SHAPES = [nested(TEXT, 200_000), shared(TEXT, 100)]
 
 
 PLACES = [
