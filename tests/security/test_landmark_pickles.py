@@ -176,6 +176,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.slow
 def test_a_value_that_is_deep_or_shared_is_never_walked_through():
     """In a process of its own: hashing a deep tuple ends it, and a shared one takes for ever."""
     code = (
