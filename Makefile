@@ -14,7 +14,7 @@ PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input insta
 TORCH_FROM := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint types docs install install-dev check clean-data
+.PHONY: help demo test test-fast test-kernels lint types docs install install-dev check clean-data
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,8 +57,12 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-r
 test: install-dev ## run all tests; with COVERAGE=1, say what they cover
 	$(PYTEST) $(if $(COVERAGE),--cov --cov-report=term)
 
-test-fast: install-dev ## run the tests that take seconds, in about two minutes
+test-fast: install-dev ## run the tests that take less than a second each
 	$(PYTEST) -q -m 'not slow'
+
+test-kernels: install-dev ## run the GPU kernels in Triton's interpreter (fetches Triton, 1 GB)
+	$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[kernels]'
+	$(BIN)/python -m pytest -q tests/models/test_gpu_kernels.py
 
 lint: install-dev ## check style
 	$(BIN)/ruff check .

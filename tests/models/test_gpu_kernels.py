@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("triton")
+pytest.importorskip("triton", reason="Triton is not installed; `make test-kernels` fetches it")
 CHECKS = Path(__file__).parents[1] / "support" / "gpu_kernel_checks.py"
 
 
