@@ -63,7 +63,7 @@ def decode_json(content: bytes) -> dict[str, Any]:
     try:
         meta = json.loads(content.decode("utf-8"))
     except RecursionError as error:
-        raise ValueError("the json member is nested too deep.") from error
+        raise ValueError("the json member is nested too deeply.") from error
     if not isinstance(meta, dict):
         raise ValueError("the json member is not an object.")
     if missing := META_KEYS - meta.keys():

@@ -194,10 +194,11 @@ class ShardStore:
     def _check_window(self, key: str, first: int, count: int, per_frame: int = 1) -> int:
         """The number of frames of a sample that has the window."""
         num_frames = self.num_frames(key)
+        what = "frames" if per_frame == 1 else "samples"
         if not 0 <= first <= first + count <= num_frames * per_frame:
             raise CheckError(
-                f"{self._where(key)}: {count} from {first} on reach beyond its"
-                f" {num_frames * per_frame}; run the stage `mix` again."
+                f"{self._where(key)}: {what} {first} to {first + count - 1} were asked for, but it"
+                f" has {num_frames * per_frame}; run the stage `mix` again."
             )
         return num_frames
 

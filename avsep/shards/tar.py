@@ -177,4 +177,4 @@ def _check_header(block: bytes, member: Member) -> None:
         or not size.isdigit()
         or int(size, 8) != member.size
     ):
-        raise ValueError(f"it does not match index.parquet: {name} is not where it should be.")
+        raise ValueError(f"it does not match the index: {name} is not where it should be.")

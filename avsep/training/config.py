@@ -41,10 +41,11 @@ class RunSettings:
             short to share.
         threads: threads per process on the CPU; 0 means one per core, or one if there are several
             processes.
-        workers: processes per device that load items, and as many for validation; 0 loads them
-            in the training process. None for what the machine suggests: with GPUs the cores of
+        workers: processes per device that load items, and up to four more for validation; 0 loads
+            them in the training process. None for what the machine suggests: with GPUs the cores of
             each but one, 16 at most; 0 on a CPU, where training uses all cores.
-        cache_mb: memory for decoded clips in each loading process, in MiB; 0 turns the cache off.
+        cache_mb: memory for decoded clips per device, in MiB, which its loading processes share
+            out equally; 0 turns the cache off.
     """
 
     DECIDES_NOTHING: ClassVar[tuple[str, ...]] = (
@@ -99,7 +100,11 @@ class FitSettings:
         "steps", "batch", "accumulate", "patience", "max_minutes", "checkpoint_minutes",
         "max_skipped",
     )  # fmt: skip
-    """Settings that may change while a run goes on; the batch at equal items per step."""
+    """Settings that may change while a run goes on; the batch at equal items per step.
+
+    Batch norm and codebooks see a part of a step at a time, so with them another `batch` at equal
+    items changes what is learned a little.
+    """
 
     steps: int = 1000
     val_every: int = 100

@@ -40,7 +40,7 @@ from avsep.training.checkpoints import (
     newest_checkpoint,
 )
 from avsep.training.config import ENDED, TENSORBOARD, RunSettings, share_of_step
-from avsep.training.loaders import loading_processes, make_loader
+from avsep.training.loaders import loading_processes, make_loader, validating_processes
 from avsep.training.logs import RunFiles, TrainingProgress
 from avsep.training.precision import Precision, PrecisionChoice, time_precisions
 from avsep.training.process import pick_device
@@ -107,7 +107,7 @@ def fit(
         num_ranks=num_ranks,
     )
     train_loader = loader(train, drawn, workers=workers)
-    val_loader = loader(val, listed, workers=min(workers, len(listed)))
+    val_loader = loader(val, listed, workers=validating_processes(workers, len(listed)))
 
     if num_ranks > 1:
         over_ranks(task.model)
@@ -176,7 +176,7 @@ def _sockets_work(workers: int) -> Iterator[None]:
 def _one_sentence(batch: int, seconds: float) -> Iterator[None]:
     """Say what has run out, or which process has gone, in place of PyTorch's traceback."""
     what = (
-        f"with {batch} items of {seconds:g} s at once; lower fit.batch and raise fit.accumulate by"
+        f"with {batch} items of {seconds:g} s at once. Lower fit.batch and raise fit.accumulate by"
         " the same factor, which keeps the items of each step"
     )
     try:

@@ -10,9 +10,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from avsep.loading.mixtures import Item, collate
 from avsep.processes import default_workers, follow_parent
+from avsep.training.config import RunSettings
+from avsep.training.process import pick_device
+from avsep.training.ranks import ranks_here
 from avsep.training.task import Batch
 
 MAX_WORKERS = 16  # per device, when nobody has chosen
+MAX_VAL_WORKERS = 4  # per device; a validation is short, and its processes stay
 PREFETCH = 4  # batches that each process keeps ready
 
 
@@ -29,6 +33,17 @@ def loading_processes(wanted: int | None, device: str, ranks: int) -> int:
     if device == "cpu":
         return 0
     return max(1, min(MAX_WORKERS, default_workers() // ranks - 1))
+
+
+def validating_processes(workers: int, batches: int) -> int:
+    """The number of processes that load validation items for one device."""
+    return min(workers, batches, MAX_VAL_WORKERS)
+
+
+def cache_bytes(run: RunSettings) -> int:
+    """Memory for decoded clips in each process that loads items, out of `cache_mb` per device."""
+    workers = loading_processes(run.workers, pick_device(run.device).type, ranks_here())
+    return (run.cache_mb << 20) // max(1, workers + min(workers, MAX_VAL_WORKERS))
 
 
 def make_loader(

@@ -40,7 +40,7 @@ class FitTask(pl.LightningModule):
         monitor: the score (higher is better) that picks the best checkpoint.
         steps_done: steps so far, skipped ones included; the position of the run.
         skipped: non-finite steps so far.
-        history: one row per validation: step, learning rate, train loss, scores.
+        history: one row per validation: step, learning rate, train loss, skipped steps, scores.
         last_loss: loss of the last step, the mean over all ranks.
         last_norm: norm of its gradient before clipping.
         last_lr: its learning rate.

@@ -7,7 +7,6 @@ before it runs. A killed run goes on from its last checkpoint.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from avsep.progress import Progress, no_progress
 from avsep.settings import as_values
 from avsep.training.config import ENDED, WORK_ONLY, RunSettings
 from avsep.workspace import Workspace
+from pipeline.execution.file_lock import wait_for_lock
 from pipeline.execution.launch import ChildError, launch
 from pipeline.execution.markers import marker_path, read_marker, write_marker
 from pipeline.execution.run_identity import RunIdentity
@@ -146,17 +146,8 @@ def locked(path: Path, name: str) -> Iterator[int]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
-        deadline = time.monotonic() + LOCK_TIMEOUT_S
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise CheckError(
-                        f"{name} is being trained by another process here; wait until it has ended."
-                    ) from error
-                time.sleep(0.1)
+        refusal = f"{name} is being trained by another process here; wait until it has ended."
+        wait_for_lock(handle.fileno(), time.monotonic() + LOCK_TIMEOUT_S, lambda: refusal)
         yield handle.fileno()
 
 

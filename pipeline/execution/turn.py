@@ -1,27 +1,22 @@
 """One stage at a time in a project; trainings and evaluations of different models may run together.
 
-Two runs of one stage would remove each other's work in progress. The lock is the kernel's: it ends
-with the process that holds it, however that ends.
+Two runs of one stage would remove each other's work in progress.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
-from avsep.errors import CheckError
 from avsep.workspace import Workspace
+from pipeline.execution.file_lock import is_exclusively_held, wait_for_lock
 
 # What is left of a run that was killed ends within seconds.
 WAIT_S = 15.0
-POLL_S = 0.2
-# A disk that knows no locks cannot have two machines at work either.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 
 @contextmanager
@@ -45,27 +40,22 @@ def own_turn(workspace: Workspace, stage: str, model: str = "") -> Iterator[None
 @contextmanager
 def _locked(path: Path, name: str, limit: float, *, shared: bool = False) -> Iterator[None]:
     with path.open("a+", encoding="utf-8") as handle:
-        _wait_for(handle.fileno(), path, limit, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        handle.truncate(0)
-        handle.write(f"{name}, process {os.getpid()}")
-        handle.flush()
+        wait_for_lock(handle.fileno(), limit, partial(_refusal, path.parent), shared=shared)
+        if not shared:  # others would write over the name
+            handle.truncate(0)
+            handle.write(f"{name}, process {os.getpid()}")
+            handle.flush()
         yield
 
 
-def _wait_for(descriptor: int, path: Path, limit: float, kind: int) -> None:
-    while True:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-            return
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                return
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-        if time.monotonic() > limit:
-            who = path.read_text("utf-8", "replace")[:100]
-            raise CheckError(
-                f"another stage is at work in this project ({who}); wait until it has ended, then"
-                " run the command again."
-            )
-        time.sleep(POLL_S)
+def _refusal(folder: Path) -> str:
+    names = []
+    for path in sorted(folder.iterdir()):
+        with path.open(encoding="utf-8", errors="replace") as handle:
+            if is_exclusively_held(handle.fileno()):  # else the name is that of an earlier stage
+                names.append(handle.read(100))
+    who = f" ({'; '.join(names)})" if names else ""
+    return (
+        f"another stage is at work in this project{who}; wait until it has ended, then run the"
+        " command again."
+    )

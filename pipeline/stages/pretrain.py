@@ -90,10 +90,11 @@ def train_here(config: PretrainConfig, workspace: Workspace, directory: Path) ->
     """
     from avsep.models.dolphin.pretrain import pretrain_lipcoder
     from avsep.shards.store import ShardStore
+    from avsep.training.loaders import cache_bytes
     from avsep.training.process import set_up_process
 
     set_up_process(seed=config.seed, threads=config.threads)
-    store = ShardStore(workspace.shards, cache_bytes=config.cache_mb << 20)
+    store = ShardStore(workspace.shards, cache_bytes=cache_bytes(config))
     pretrain_lipcoder(config.lipcoder, config, store, directory)
 
 

@@ -158,12 +158,13 @@ def train_here(config: TrainSettings, workspace: Workspace, directory: Path) -> 
     from avsep.mixing.training import read_training
     from avsep.schema import SAMPLES_PER_FRAME
     from avsep.shards.store import ShardStore
+    from avsep.training.loaders import cache_bytes
     from avsep.training.process import set_up_process
 
     set_up_process(seed=config.seed, threads=config.threads)
     spec, section = MODELS[config.model], config.of_model
     val = read_recipes(workspace.mixtures / "val.jsonl")
-    store = ShardStore(workspace.shards, cache_bytes=config.cache_mb << 20)
+    store = ShardStore(workspace.shards, cache_bytes=cache_bytes(config))
     data = Mixtures(
         store=store,
         draw=read_training(

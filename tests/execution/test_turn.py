@@ -1,6 +1,7 @@
 """One stage at a time in a project, and none that outlives its `dvc`."""
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 from avsep.errors import CheckError
 from avsep.workspace import Workspace
 from flows.processes import started
-from pipeline.execution import turn
+from pipeline.execution import training_run, turn
 from pipeline.execution.turn import own_turn
 from tests.support.processes import LIMIT_S, all_end
 from tests.support.stage_run import run_stage
@@ -61,6 +62,37 @@ def test_a_second_stage_is_told_of_the_first(tmp_path):
                 own_turn(Workspace(tmp_path), *words),
             ):
                 pytest.fail("both work")
+
+
+def test_a_stage_that_shares_the_project_is_named_and_an_earlier_one_is_not(tmp_path):
+    with own_turn(Workspace(tmp_path), "extract"):
+        pass
+    with held(tmp_path, "train", "dolphin") as one, held(tmp_path, "train", "vovit") as other:
+        names = f"train dolphin, process {one.pid}; train vovit, process {other.pid}"
+        for words in (("report",), ("extract",)):
+            with (
+                pytest.raises(CheckError, match=rf"in this project \({names}\); wait"),
+                own_turn(Workspace(tmp_path), *words),
+            ):
+                pytest.fail("all work")
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP, errno.EACCES, errno.EIO])
+def test_stages_and_trainings_answer_alike_to_what_a_disk_says_of_locks(
+    tmp_path, monkeypatch, code
+):
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("pipeline.execution.file_lock.fcntl.flock", refuse)
+    monkeypatch.setattr(training_run, "LOCK_TIMEOUT_S", 0.0)
+    wanted = {errno.EACCES: CheckError, errno.EIO: OSError}.get(code)
+    for lock in (
+        lambda: own_turn(Workspace(tmp_path), "mix"),
+        lambda: training_run.locked(tmp_path / "toy.lock", "toy"),
+    ):
+        with pytest.raises(wanted) if wanted else contextlib.nullcontext(), lock():
+            pass
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,12 @@
 """The kernels read float32: other formats never reach them, and are refused if they do."""
 
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -88,3 +95,49 @@ def test_a_norm_and_what_follows_it_are_computed_in_float32(monkeypatch):
     x = X.bfloat16()
     layers.global_norm_then(x, W[:, 0], W[:, 0], 1e-5, residual=x)
     assert seen == [torch.float32] * 3
+
+
+def on_a_gpu():
+    return SimpleNamespace(
+        dtype=torch.float32, is_meta=False, is_cuda=True, is_cpu=False, device=torch.device("cpu")
+    )
+
+
+@pytest.fixture
+def triton_is_there(monkeypatch):
+    monkeypatch.setattr(ops, "HAS_TRITON", True)
+    ops._launches.cache_clear()
+    yield
+    ops._launches.cache_clear()
+
+
+def test_where_triton_cannot_launch_one_warning_says_so(triton_is_there, monkeypatch):
+    def fail(_):
+        raise RuntimeError("Failed to find C compiler.\nmore")
+
+    monkeypatch.setattr(ops, "moments", fail)
+    with pytest.warns(UserWarning, match=r"Triton does not work .*C compiler\.\).*AVSEP_TRITON=0"):
+        assert not ops.usable(on_a_gpu())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not ops.usable(on_a_gpu())
+
+
+def test_where_triton_launches_it_is_tried_once(triton_is_there, monkeypatch):
+    tried = []
+    monkeypatch.setattr(ops, "moments", tried.append)
+    assert ops.usable(on_a_gpu())
+    assert ops.usable(on_a_gpu())
+    assert len(tried) == 1
+    monkeypatch.setattr(ops, "WANTED", False)
+    assert not ops.usable(on_a_gpu())
+    assert not ops.usable(X.to("meta"))
+
+
+def test_a_variable_switches_the_kernels_off():
+    code = "from avsep.models.gpu import ops; print(ops.WANTED)"
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"AVSEP_TRITON": "0"}, text=True,
+        capture_output=True, check=True, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert said.stdout == "False\n"

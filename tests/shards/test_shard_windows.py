@@ -89,9 +89,12 @@ def test_a_window_beyond_the_sample_is_one_sentence(directory, sample):
     store = ShardStore(directory, cache_bytes=0)
     for first, count in ((-1, 5), (0, FRAMES + 1), (FRAMES, 1), (FRAMES + 1, 0)):
         for read in (store.lips_window, store.landmark_window):
-            with pytest.raises(CheckError, match="reach beyond its 83; run the stage `mix` again"):
+            with pytest.raises(
+                CheckError,
+                match=r"frames .* asked for, but it has 83; run the stage `mix`",
+            ):
                 read(sample.key, first, count)
-        with pytest.raises(CheckError, match="reach beyond its 53120"):
+        with pytest.raises(CheckError, match=r"samples .* were asked for, but it has 53120"):
             store.audio_window(sample.key, first * SAMPLES_PER_FRAME, count * SAMPLES_PER_FRAME)
 
 
@@ -205,5 +208,5 @@ def test_a_shard_that_was_replaced_while_in_use_gives_no_other_sample(directory,
     files = [(f"{m.key}.{m.suffix}", tar.read(shard, m)) for m in tar.scan(shard)]
     tar.write(shard, [(name.replace("clip-a", "clip-x"), content) for name, content in files])
     for read in (store.audio_window, store.lips_window, store.landmark_window):
-        with pytest.raises(CheckError, match=r"does not match index\.parquet"):
+        with pytest.raises(CheckError, match=r"does not match the index"):
             read(key, 0, 5)

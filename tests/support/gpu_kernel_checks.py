@@ -74,7 +74,7 @@ def check_heat(length, channels, low):
     values, gates = conv(conv(x, enter_w, enter_b, c), split_w, split_b, c).chunk(2, -1)
     blurred = F.layer_norm(blur.filtered(values, k, radius), (c,), norm_w, norm_b)
     theirs = conv(blurred * F.silu(gates), leave_w, leave_b, c)
-    compare("heat", layers.heat(x, weights, radius, 1e-5, taps), theirs, (x, *weights))
+    compare("heat", layers.heat(x, weights, 1e-5, taps), theirs, (x, *weights))
     short, filters = torch.randn(1, 5, c), torch.stack([t.detach() for t in blur.taps(k, radius)])
     out = torch.empty_like(short)  # shorter than the filter: reflected more than once
     ops.depthwise_into(short, filters[0], None, out, 1, True, False)
@@ -100,6 +100,15 @@ def check_position_bias(length, heads, size):
     swapped = query.transpose(1, 2)
     theirs = torch.einsum("bhid,ijd->bhij", swapped * size**-0.5, table[place])
     compare("bias", layers.position_bias(swapped, table), theirs, (query, table))
+    grad = torch.randn(theirs.shape, generator=GENERATOR)
+    wild = grad.as_strided(grad.shape, grad.stride())
+    if heads == 1:  # the stride of a dimension of size one may be anything
+        wild = grad.as_strided(grad.shape, (grad.stride(0), 7, length, 1))
+    for op, values in (
+        (block_ops.position_bias_query_grad, lambda g: (g, table.detach())),
+        (block_ops.position_bias_table_grad, lambda g: (swapped.detach(), g)),
+    ):
+        assert torch.equal(op(*values(grad)), op(*values(wild))), "bias of one head"
 
 
 def check_gates(length, channels, repeat):
@@ -165,6 +174,7 @@ if __name__ == "__main__":
     for length, heads, size in ((5, 2, 4), (45, 2, 16)):
         check_attention(length, heads, size)
         check_position_bias(length, heads, size)
+        check_position_bias(length, 1, size)
     check_gates(7, 6, 3)
     check_gates(20, 70, 1)
     check_context_gate(300, 4)

@@ -35,6 +35,19 @@ def test_cores_and_gpus_decide_on_the_number_of_processes(
     assert loaders.loading_processes(wanted, device, ranks) == expected
 
 
+@pytest.mark.parametrize(
+    ("workers", "processes"), [(None, 1), (0, 1), (1, 2), (4, 8), (12, 16), (28, 32)]
+)
+def test_the_loading_processes_of_a_device_share_its_cache(workers, processes):
+    settings = RunSettings(device="cpu", workers=workers, cache_mb=64)
+    assert loaders.cache_bytes(settings) == (64 << 20) // processes
+
+
+def test_at_most_four_processes_load_for_validation():
+    assert [loaders.validating_processes(n, 9) for n in (0, 3, 16)] == [0, 3, 4]
+    assert loaders.validating_processes(16, 2) == 2
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_batches_are_prefetched_and_pinned_only_for_a_gpu(device):
     for workers in (0, 2):

@@ -75,7 +75,7 @@ class HeatDiffusion(nn.Module):
         radius = self._radius
         filters = self.mode in ("filter", "auto")
         if radius is not None and filters and gpu.usable(x) and autocast_dtype(x) is None:
-            return layers.heat(x, self._weights(), radius, self.norm.eps, self._taps(radius))
+            return layers.heat(x, self._weights(), self.norm.eps, self._taps(radius))
         u = self.enter(x)
         # The released grouped convolution computes output j from input j // 2 and splits the
         # outputs in halves. So values come from the first half of the channels, gates from the

@@ -105,13 +105,12 @@ class _GlobalNorm(torch.autograd.Function):
         return of_x, of_weight, of_bias, None
 
 
-def heat(x: Tensor, weights: tuple[Tensor, ...], radius: int, eps: float, taps: Tensor) -> Tensor:
-    """The whole heat layer with a filter of a given radius.
+def heat(x: Tensor, weights: tuple[Tensor, ...], eps: float, taps: Tensor) -> Tensor:
+    """The whole heat layer with a filter, whose radius is that of `taps`.
 
     Args:
-        x: (B, T, C), longer than the radius.
+        x: (B, T, C), of any length.
         weights: of `HeatDiffusion`: enter (weight, bias), split, norm, leave, and k.
-        radius: half width of the filter.
         eps: of the layer norm.
         taps: (1, C, 2 radius + 1), or (2, ...) with their derivatives, from `ops.blur_taps`.
     """

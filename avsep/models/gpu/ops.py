@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import warnings
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+WANTED = os.environ.get("AVSEP_TRITON") != "0"
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 # Triton then runs its kernels in Python, on the CPU: slowly, for tests.
 INTERPRETED = HAS_TRITON and os.environ.get("TRITON_INTERPRET") == "1"
@@ -23,9 +26,29 @@ FREQUENCIES = 256  # steps from 0 to pi in the sum that gives the taps of a blur
 
 def usable(x: Tensor) -> bool:
     """Whether the kernels serve `x`: float32 on a GPU with Triton, or a stand-in for one."""
-    if x.dtype != torch.float32:
+    if not WANTED or x.dtype != torch.float32:
         return False
-    return x.is_meta or (HAS_TRITON and (x.is_cuda or (INTERPRETED and x.is_cpu)))
+    if x.is_meta or not HAS_TRITON:
+        return x.is_meta
+    if x.is_cuda:  # what is being compiled for a GPU needs Triton anyway
+        return torch.compiler.is_compiling() or _launches(x.device)
+    return INTERPRETED and x.is_cpu
+
+
+@cache
+def _launches(device: torch.device) -> bool:
+    """Whether a kernel runs: Triton also needs a C compiler, and a driver and GPU that it knows."""
+    try:
+        moments(torch.ones(1, 1, 1, device=device))
+    except Exception as error:  # of the compiler, of the driver, of Triton itself
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        warnings.warn(
+            f"Triton does not work on {device}, so models run without its kernels, more slowly"
+            f" ({reason}); AVSEP_TRITON=0 does so without this warning.",
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 def check_inputs(*tensors: Tensor | None) -> None:

@@ -1,0 +1,52 @@
+"""Wait for a lock of the kernel's: it ends with the process that holds it, however that ends."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import time
+from collections.abc import Callable
+
+from avsep.errors import CheckError
+
+POLL_S = 0.1
+# A disk that knows no locks cannot have two machines at work either.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+_HELD = (errno.EAGAIN, errno.EACCES)
+
+
+def wait_for_lock(
+    descriptor: int, limit: float, refusal: Callable[[], str], *, shared: bool = False
+) -> None:
+    """Lock an open file; where the disk knows no locks, do nothing.
+
+    Args:
+        descriptor: of the file; processes that inherit it hold the lock as well.
+        limit: the `time.monotonic()` to wait until.
+        refusal: makes the sentence for people when others still hold the lock then.
+        shared: whether others may hold it too, if they also share it.
+
+    Raises:
+        CheckError: others hold the lock.
+        OSError: the disk fails.
+    """
+    while not _try_lock(descriptor, shared=shared):
+        if time.monotonic() > limit:
+            raise CheckError(refusal())
+        time.sleep(POLL_S)
+
+
+def is_exclusively_held(descriptor: int) -> bool:
+    """Whether others hold the lock of an open file for themselves; it is shared if not."""
+    return not _try_lock(descriptor, shared=True)
+
+
+def _try_lock(descriptor: int, *, shared: bool) -> bool:
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD:
+            return False
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
