@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 FRAMES = 40
 PARAMS = "extract: {workers: 0, clips_per_shard: 1}\n"
 # What a client without the right certificate is told, sooner or later.
-REFUSED = "Timed out|reset by peer|closed"
+REFUSED = "Timed out|reset by peer|closed|does not match"
 
 
 @pytest.fixture(scope="module")
