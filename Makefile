@@ -57,7 +57,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-r
 test: install-dev ## run all tests; with COVERAGE=1, say what they cover
 	$(PYTEST) $(if $(COVERAGE),--cov --cov-report=term)
 
-test-fast: install-dev ## run the tests that take less than a second each
+test-fast: install-dev ## run the tests that take less than half a second each
 	$(PYTEST) -q -m 'not slow'
 
 test-kernels: install-dev ## run the GPU kernels in Triton's interpreter (fetches Triton, 1 GB)

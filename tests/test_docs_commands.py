@@ -141,6 +141,7 @@ def test_something_runs_every_command(words):
         assert last in told, f"{place} does not run `{text}`"
 
 
+@pytest.mark.slow
 def test_the_short_commands_run(tmp_path):
     space = make_workspace(tmp_path)
     for words, told in (

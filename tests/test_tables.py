@@ -141,6 +141,7 @@ def test_field_without_a_column_type_is_refused():
         arrow_schema(Odd)
 
 
+@pytest.mark.slow
 def test_opened_rows_are_those_that_were_written(tmp_path):
     rows = [Row(name=f"n{i}", count=i, quality={"q": i / 2}) for i in range(25_000)]
     write_rows(tmp_path / "t.parquet", rows)

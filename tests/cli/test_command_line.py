@@ -65,6 +65,7 @@ def command_line(*words: str) -> list[str]:
     return [sys.executable, "-m", "avsep", *words]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "start",
     [[sys.executable, "-m", "avsep"], [str(Path(sys.executable).with_name("avsep"))]],
@@ -269,6 +270,7 @@ def test_signals_interrupt_a_command(tmp_path, number):
     assert not (tmp_path / "unfinished").exists()
 
 
+@pytest.mark.slow
 def test_an_ignored_signal_stays_ignored(tmp_path):
     child = endless(tmp_path, prefix="import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)")
     child.send_signal(signal.SIGHUP)

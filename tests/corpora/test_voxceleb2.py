@@ -112,6 +112,7 @@ def test_a_damaged_part_is_reported_before_anything_is_read(workspace, archives)
         run_stage("download", workspace, config=config)
 
 
+@pytest.mark.slow
 def test_speakers_of_one_video_are_one_group_in_one_split(workspace, tree):
     shared = "Zz0Yy1Xx2Ww"  # of id00016
     fake_clip(tree / "dev/mp4/id00015" / shared / "00009.mp4", 99)

@@ -148,6 +148,7 @@ def test_each_kind_of_failure_ends_as_it_should(server, workspace, copy):
     assert "no sound" in messages["hhhhhhhhhhh"]
 
 
+@pytest.mark.slow
 def test_a_retry_asks_again_only_for_what_may_work_now(server, workspace, copy):
     server.videos = {C: video_bytes(), D: video_bytes(30)}
     server.answers = {A: [404], B: [500] * 50}
@@ -184,6 +185,7 @@ def test_throttling_pauses_all_downloads_and_no_video_counts_as_gone(
     assert not (workspace.work("download") / "videos" / "throttled.json").exists()
 
 
+@pytest.mark.slow
 def test_after_many_pauses_the_remaining_videos_fail_as_throttled(server, workspace, copy):
     server.videos = dict.fromkeys((A, B, C, D), video_bytes())
     server.answers[C] = server.answers[D] = [429] * 99
@@ -210,6 +212,7 @@ def test_without_the_explicit_setting_nothing_is_downloaded_and_the_terms_are_sh
     assert not server.total
 
 
+@pytest.mark.slow
 def test_a_video_over_the_limits_is_left_out(server, workspace, copy):
     server.videos = dict.fromkeys((A, B, C, D), video_bytes())
     server.videos[A] = video_bytes() + b"\0" * 1_100_000
@@ -218,6 +221,7 @@ def test_a_video_over_the_limits_is_left_out(server, workspace, copy):
     assert "limit" in Ledger(workspace.ledger).sources("download")[A].message
 
 
+@pytest.mark.slow
 def test_the_cookies_are_sent_and_written_nowhere(
     server, workspace, copy, tmp_path, monkeypatch, caplog, capfd
 ):
@@ -262,6 +266,7 @@ def test_addresses_are_built_from_ids_only():
             watch_address(odd)
 
 
+@pytest.mark.slow
 def test_no_plugin_and_no_configuration_of_the_user_is_loaded(
     server, workspace, copy, tmp_path, monkeypatch
 ):

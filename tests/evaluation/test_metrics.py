@@ -176,6 +176,7 @@ def test_problems_survive_their_text_form_and_are_counted():
     assert count(texts, "pesq") == {"no_utterances": 1, "too_short": 1}
 
 
+@pytest.mark.slow
 def test_sir_agrees_with_mir_eval_and_measures_only_the_other_voice():
     rng = np.random.default_rng(5)
     voices = rng.standard_normal((2, 6000))

@@ -49,6 +49,7 @@ def test_one_models_run_leaves_the_rows_of_the_others(tmp_path: Path):
     assert list(ledger.outcomes("evaluate")) == ["vovit-s1", "vovit-s1:m1", "vovit:m1"]
 
 
+@pytest.mark.slow
 def test_two_processes_write_at_once(tmp_path: Path):
     path = tmp_path / "ledger.sqlite"
     code = (

@@ -75,6 +75,7 @@ def test_without_workers_everything_runs_here():
     }
 
 
+@pytest.mark.slow
 def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path):
     marker = tmp_path / "pid"
     code = (

@@ -150,6 +150,7 @@ def test_av_hubert_reads_its_manifest_and_words(exported, store):
         np.testing.assert_array_equal(sound, store.audio(key))
 
 
+@pytest.mark.slow
 def test_folders_hold_files_that_any_program_opens(exported, store):
     out = exported("folders")
     key = "e0"
@@ -162,6 +163,7 @@ def test_folders_hold_files_that_any_program_opens(exported, store):
     assert np.abs(lips - store.lips(key)).mean() < 3
 
 
+@pytest.mark.slow
 def test_hugging_face_finds_splits_files_and_columns(exported, store):
     out = exported("huggingface")
     for kind, suffix in (("audio", "flac"), ("video", "mp4")):
@@ -180,6 +182,7 @@ def test_hugging_face_finds_splits_files_and_columns(exported, store):
     assert not (out / "audio" / "test").exists()
 
 
+@pytest.mark.slow
 def test_a_second_export_is_the_same_byte_for_byte(exported, workspace, tmp_path):
     once = exported("folders")
     words = ["export", "folders", "--out", str(tmp_path / "out"), "--root", str(workspace.root)]

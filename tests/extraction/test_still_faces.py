@@ -54,6 +54,7 @@ def samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return extract
 
 
+@pytest.mark.slow
 def test_photograph_beside_a_talker_gives_no_sample_and_is_counted(samples) -> None:
     found, left_out = samples(lambda i: [TALKER, PHOTO])
     assert [sample.meta["track"] for sample in found] == [0]
@@ -63,6 +64,7 @@ def test_photograph_beside_a_talker_gives_no_sample_and_is_counted(samples) -> N
     assert found[0].meta["quality"]["other_face_share"] == 0
 
 
+@pytest.mark.slow
 def test_photograph_gives_a_sample_on_demand(samples) -> None:
     found, left_out = samples(lambda i: [TALKER, PHOTO], keep_still=True)
     assert len(found) == 2
@@ -70,6 +72,7 @@ def test_photograph_gives_a_sample_on_demand(samples) -> None:
     assert found[0].meta["multi_voice"]
 
 
+@pytest.mark.slow
 def test_two_talkers_and_photographs_are_two_samples(samples) -> None:
     photos = [PHOTO, replace(PHOTO, y=20, side=30)]
     found, left_out = samples(lambda i: [TALKER, OTHER, photos[0]])
@@ -84,6 +87,7 @@ def test_photograph_that_fills_a_shot_of_its_own_is_left_out(samples) -> None:
     assert left_out["still"] == 1
 
 
+@pytest.mark.slow
 def test_clip_of_photographs_is_dropped_with_its_reason(samples) -> None:
     with pytest.raises(ItemError, match=r"none of its 2 faces moves.*keep_still") as caught:
         samples(lambda i: [PHOTO] if i < 26 else [replace(PHOTO, x=60)])
@@ -91,6 +95,7 @@ def test_clip_of_photographs_is_dropped_with_its_reason(samples) -> None:
     assert samples.left_out == {"still": 2}
 
 
+@pytest.mark.slow
 def test_face_that_is_alone_stays_though_it_never_moves(samples) -> None:
     found, left_out = samples(lambda i: [PHOTO])
     assert len(found) == 1

@@ -137,6 +137,7 @@ def test_region_keeps_its_relation_to_the_landmarks(backend: FaceAlignmentBacken
     assert two.region.side == pytest.approx(one.region.side, rel=0.05)
 
 
+@pytest.mark.slow
 def test_faces_are_tracked_in_batches(backend: FaceAlignmentBackend) -> None:
     frames = [picture(100 + 2 * i, 100) for i in range(8)]
     config = FacesConfig(min_track_frames=5, min_face_px=32)

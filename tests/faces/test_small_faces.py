@@ -57,6 +57,7 @@ def test_faces_that_are_too_small_are_counted_with_their_size(heads: list[np.nda
     assert all(15 < side < 32 for side in tracks.too_small)
 
 
+@pytest.mark.slow
 def test_faces_over_the_limit_are_counted(heads: list[np.ndarray]) -> None:
     frames = room(heads, 60, (640, 360))
     tracks = track_faces(frames, FacesConfig(max_faces=1), MediaPipeBackend())

@@ -174,6 +174,7 @@ def test_the_engine_is_checked(monkeypatch):
         runners.engine()
 
 
+@pytest.mark.slow
 def test_a_cluster_that_a_flow_starts_is_on_this_machine_and_takes_nobody_else(monkeypatch):
     monkeypatch.setenv("AVSEP_ENGINE", "dask")
     monkeypatch.delenv("AVSEP_DASK_SCHEDULER", raising=False)

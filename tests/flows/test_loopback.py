@@ -47,6 +47,7 @@ def api():
     server.server_close()
 
 
+@pytest.mark.slow
 def test_a_proxy_in_the_environment_does_not_hide_a_server_of_this_machine(api, monkeypatch):
     for name, value in PROXIES.items():
         monkeypatch.setenv(name, value)

@@ -118,6 +118,7 @@ def test_augmentation_stays_within_its_bounds(store):
     assert np.ptp(levels) > 3
 
 
+@pytest.mark.slow
 def test_a_voice_is_played_faster_or_slower_together_with_its_video(store):
     plain, changed = train(store), train(store, augment=AugmentConfig(speed=0.25))
     rates = set()
@@ -236,6 +237,7 @@ def test_a_sample_that_is_too_short_is_named(store):
         [data[n] for n in range(len(data))]
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_batches(store):
     data = train(store, augment=SHAKE)
     alone, helped = (

@@ -79,6 +79,7 @@ def test_pinned_binary_comes_before_the_systems(tmp_path, monkeypatch):
         ffmpeg.binary()
 
 
+@pytest.mark.slow
 def test_binary_that_hangs_is_killed_and_its_output_is_limited(tmp_path, clip, monkeypatch):
     script = tmp_path / "slow"
     script.write_text("#!/bin/sh\nyes complaint | head -c 3000000 >&2\nexec sleep 6000\n")

@@ -50,6 +50,7 @@ def best_snr(reference: np.ndarray, found: np.ndarray, most: int = 400) -> float
     return 10 * np.log10((inner**2).mean() / max(min(errors), 1e-9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most_s", [0.008, 0.015, 0.020])
 @pytest.mark.parametrize("rate_hz", [48_000, 44_100, 16_000])
 def test_jitter_below_a_packet_moves_nothing(tmp_path, rate_hz, most_s):
@@ -92,6 +93,7 @@ def test_lost_packets_stay_gaps(tmp_path, most_s):
         assert abs(int(np.argmax(lags)) - 300) < 0.012 * 16_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most_s", [0.0, 0.012])
 def test_drift_of_the_clock_is_followed(tmp_path, most_s):
     plain, copy = jittered(tmp_path, 48_000, most_s, drift=0.004, seconds=20.0)

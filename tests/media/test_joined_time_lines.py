@@ -72,6 +72,7 @@ def check_marks(path, count: int, seconds: float) -> None:
     assert len(sample_grey(path, times_s, info.key_times_s)) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".ts", ".mpg", ".mkv"])
 def test_stamps_that_start_again_are_joined_for_sound_and_pictures_alike(tmp_path, suffix):
     parts = [part(tmp_path / f"{mark_s}{suffix}", mark_s) for mark_s in (2.0, 1.0, 1.6)]
@@ -84,6 +85,7 @@ def test_stamps_that_start_again_are_joined_for_sound_and_pictures_alike(tmp_pat
         check_marks(three, 3, 9.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first_s", [0.5, 20.0, 7_200.0, 95_000.0])
 @pytest.mark.parametrize("back", [False, True])
 def test_jumps_back_and_ahead_by_seconds_and_hours_are_joined(tmp_path, first_s, back):
@@ -149,6 +151,7 @@ def test_only_one_stream_that_jumps_is_no_recording_to_trust(tmp_path, kind, suf
     assert caught.value.reason is Reason.UNDECODABLE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["audio", "video"])
 def test_a_pause_of_one_stream_stays_a_pause(tmp_path, kind):
     path = tmp_path / "a.mkv"

@@ -158,6 +158,7 @@ def test_absurd_sizes_are_refused(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
 def test_random_damage_ends_in_a_result_or_an_item_error(tmp_path, name):
     """Whatever the bytes are: the right shapes come back, or one of our own errors."""

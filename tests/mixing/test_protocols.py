@@ -296,6 +296,7 @@ def test_list_is_repeatable_and_a_longer_one_begins_with_it():
     )
 
 
+@pytest.mark.slow
 def test_pairs_are_new_as_long_as_there_are_any_and_ids_unique():
     recipes = listed(60)
     pairs = Counter(frozenset(source.key for source in recipe.sources) for recipe in recipes)

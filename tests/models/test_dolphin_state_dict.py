@@ -50,6 +50,7 @@ def test_unused_entries_change_nothing(state):
     assert torch.equal(load_official(other, config=tiny_config())(mixture, lips), before)
 
 
+@pytest.mark.slow
 def test_both_file_formats_are_read(state, tmp_path):
     save_file = pytest.importorskip("safetensors.torch").save_file
     save_file({name: t.clone() for name, t in state.items()}, tmp_path / "model.safetensors")

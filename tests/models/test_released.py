@@ -94,6 +94,7 @@ def test_a_dolphin_is_the_official_model_after_the_way_through_the_file(dolphin_
     assert relative(model(rule_audio(1, 4000), rule_lips(1, 6, 24)), golden) < 2e-4
 
 
+@pytest.mark.slow
 def test_the_same_source_gives_the_same_bytes(dolphin_state, tmp_path):
     source = write(dolphin_state, tmp_path / "model.pt")
     for name in ("a", "b"):
@@ -155,6 +156,7 @@ def damaged_states(state):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["missing", "unknown", "wrong shape", "not finite"])
 def test_other_names_shapes_and_values_leave_nothing(dolphin_state, vovit_states, tmp_path, kind):
     bad_dolphin = write(damaged_states(dolphin_state)[kind], tmp_path / "in" / "d.pt")

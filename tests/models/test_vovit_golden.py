@@ -252,6 +252,7 @@ def loudest(model, inputs, run):
     model.use_precision()
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_bfloat16_stays_near(model, loudest):
     item, _, golden = loudest

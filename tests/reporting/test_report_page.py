@@ -173,6 +173,7 @@ def test_an_empty_project_gives_a_page_that_says_what_is_missing(tmp_path):
     assert not page.all("audio")
 
 
+@pytest.mark.slow
 def test_one_missing_model_does_not_hide_the_others(tmp_path):
     workspace = Workspace(tmp_path)
     make_evaluation(workspace, "dolphin")
@@ -183,6 +184,7 @@ def test_one_missing_model_does_not_hide_the_others(tmp_path):
     assert number(metrics["overall"]["own"]["si_snri"]["mean"], 2) in page.words
 
 
+@pytest.mark.slow
 def test_hostile_names_are_escaped(tmp_path):
     hostile = '<script>alert(1)</script><img src=x onerror="alert(2)">'
     workspace = Workspace(tmp_path)
@@ -203,6 +205,7 @@ def test_hostile_names_are_escaped(tmp_path):
             assert b"<script" not in base64.b64decode(content)
 
 
+@pytest.mark.slow
 def test_clips_that_must_not_be_redistributed_are_marked(tmp_path, html):
     workspace = Workspace(tmp_path)
     make_evaluation(workspace, "dolphin", redistributable=False)

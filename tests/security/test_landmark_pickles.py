@@ -64,6 +64,7 @@ def test_a_size_that_the_file_does_not_hold_is_refused_before_anything_is_reserv
         load_plain(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [

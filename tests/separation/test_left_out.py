@@ -37,6 +37,7 @@ def reasons(made: Separation) -> list[str]:
     return [face["reason"] for face in made.facts["left_out"]]
 
 
+@pytest.mark.slow
 def test_all_faces_get_a_voice() -> None:
     made = separate(GALLERY[:7])
     assert len(made.speakers) == 7
@@ -53,6 +54,7 @@ def test_faces_beyond_the_limit_are_counted() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_photograph_is_not_a_speaker_and_is_listed() -> None:
     made = separate(GALLERY)
     assert len(made.speakers) == 7
@@ -179,6 +181,7 @@ def test_what_is_seen_too_briefly_to_tell_is_not_still() -> None:
     assert not never_moves([brief, span_of(talker, inside)], 640, 360)
 
 
+@pytest.mark.slow
 def test_no_box_stands_beside_a_head_before_it_is_seen(tmp_path) -> None:
     def poses(index: int) -> list[Pose]:
         return [Pose(0, 100, 100, 70)] + ([Pose(1, 500, 180, 70)] if index >= 20 else [])

@@ -33,6 +33,7 @@ def run(frames, audio, model=None):
     return voices, longest, live
 
 
+@pytest.mark.slow
 def test_every_sample_comes_out_within_the_stated_latency():
     audio = noise(120 * 640)
     voices, longest, live = run(pictures(two, 120), audio)

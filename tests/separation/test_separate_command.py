@@ -118,6 +118,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(avsep, tmp_path, kind):
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_the_published_options_work(avsep, tmp_path, face):
     video = talk(tmp_path / "talk.mkv")
     code, out, err = avsep(

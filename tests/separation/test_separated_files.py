@@ -154,6 +154,7 @@ def test_pictures_that_cannot_be_copied_are_drawn_and_it_is_said(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_joined_files_are_separated_to_the_end_and_it_is_said(tmp_path):
     parts = [
         make_clip(

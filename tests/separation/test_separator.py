@@ -18,6 +18,7 @@ def separate(frames, audio, config=SHORT, model=None):
     return Separator(model or Echo(), config, ColourBackend()).separate((frames, audio, RATE_HZ))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_samples", [16_000, 48_000, 48_639, 70_001])
 def test_each_face_gets_a_voice_of_the_length_and_level_of_the_sound(num_samples):
     frames, audio = pictures(two, -(-num_samples // 640)), noise(num_samples)
@@ -55,6 +56,7 @@ def test_a_voice_that_would_exceed_full_scale_is_made_softer_as_a_whole():
     assert np.corrcoef(voice, audio)[0, 1] > 0.99999
 
 
+@pytest.mark.slow
 def test_a_voice_is_faded_where_its_face_is_away():
     def poses(index):
         late = [Pose(1, 230, 120, 70)] if 75 <= index < 150 else []
@@ -81,6 +83,7 @@ def test_a_window_without_a_face_costs_no_forward_pass():
     assert max(frames for _, frames in model.shown) <= 25 + 2 * 10 + 1
 
 
+@pytest.mark.slow
 def test_speakers_are_those_visible_longest():
     def poses(index):
         late = [Pose(1, 230, 120, 70)] if index >= 60 else []

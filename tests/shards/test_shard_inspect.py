@@ -12,6 +12,7 @@ from avsep.errors import CheckError
 from avsep.shards.inspect import ZOOM, crop_points, inspect_set, mouth_picture, wave_picture
 
 
+@pytest.mark.slow
 def test_writes_sheets_and_a_page(tmp_path, make_set):
     make_set(tmp_path / "set", "plain", shards=(6, 5))
     paths = inspect_set(tmp_path / "set", tmp_path / "out", limit=9)

@@ -84,6 +84,7 @@ def test_every_clip_ends_once_and_is_in_the_table(workspace):
     assert report.facts["hours kept"] == pytest.approx(3 * 1.2 / 3600, abs=0.001)
 
 
+@pytest.mark.slow
 def test_duplicates_are_dropped_also_across_speakers_and_splits(workspace, clips):
     copy = raw_clip(clips / "1.mp4", clip_id="a-copy", speaker="x-s9", split="val")
     remade = make_clip(
@@ -106,6 +107,7 @@ def test_duplicates_are_dropped_also_across_speakers_and_splits(workspace, clips
         assert Ledger(workspace.ledger).counts("clean").total == 8
 
 
+@pytest.mark.slow
 def test_copies_in_another_encoding_are_dropped_across_splits_unless_switched_off(tmp_path):
     from avsep.corpora.demo.voices import load_speech
 
@@ -134,6 +136,7 @@ def test_copies_in_another_encoding_are_dropped_across_splits_unless_switched_of
     assert outputs(space) == before
 
 
+@pytest.mark.slow
 def test_killed_run_continues_and_gives_the_same_bytes(workspace, monkeypatch):
     run_stage("clean", workspace, config=HERE)
     unbroken = outputs(workspace)
@@ -166,6 +169,7 @@ def test_killed_run_continues_and_gives_the_same_bytes(workspace, monkeypatch):
     assert outputs(workspace) == unbroken
 
 
+@pytest.mark.slow
 def test_pool_gives_the_same_bytes_as_one_process(workspace):
     run_stage("clean", workspace, config=HERE)
     alone = outputs(workspace)
@@ -198,6 +202,7 @@ def test_finished_batches_are_skipped_until_settings_or_inputs_change(workspace,
     assert len(names) == 4, names  # no old work is left
 
 
+@pytest.mark.slow
 def test_failed_clips_alone_are_tried_again_when_asked(workspace, monkeypatch):
     moved = workspace.raw / "0.mp4"
     moved.rename(workspace.root / "0.mp4")

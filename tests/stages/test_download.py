@@ -65,6 +65,7 @@ def table(workspace) -> list[RawClip]:
     return read_rows(workspace.raw_table, RawClip)
 
 
+@pytest.mark.slow
 def test_the_demo_corpus_becomes_files_and_a_table(workspace, rendered):
     report = run_stage("download", workspace, config=DEMO)
     rows = table(workspace)
@@ -128,6 +129,7 @@ def test_a_damaged_or_missing_raw_file_is_rendered_again(workspace, rendered):
     assert table(workspace) == before
 
 
+@pytest.mark.slow
 def test_other_settings_render_again_and_remove_old_files(workspace, rendered):
     run_stage("download", workspace, config=DEMO)
     before = table(workspace)

@@ -232,6 +232,7 @@ def test_every_bad_clip_ends_with_a_reason(project):
         run_stage("extract", workspace, config=replace(HERE, max_failed_share=0.4))
 
 
+@pytest.mark.slow
 def test_failed_clips_are_retried_alone(project, raw, unbroken, monkeypatch):
     workspace = project("one", "two", "three", "wall")
     (workspace.raw / "three.mp4").unlink()
@@ -246,6 +247,7 @@ def test_failed_clips_are_retried_alone(project, raw, unbroken, monkeypatch):
     assert hashes(workspace) == hashes(unbroken)
 
 
+@pytest.mark.slow
 def test_changed_settings_and_damaged_shards_are_done_again(project, monkeypatch):
     workspace = project("one")
     run_stage("extract", workspace, config=HERE)

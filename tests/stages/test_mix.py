@@ -187,6 +187,7 @@ def test_interrupted_run_goes_on_and_finished_batches_are_skipped(workspace, mon
     assert len(list(workspace.work("mix").iterdir())) == 6  # three batches, no old work
 
 
+@pytest.mark.slow
 def test_unfit_samples_are_left_out_with_their_reason(workspace, samples):
     odd = [
         sample("s0", 3, multi_voice=True),
@@ -256,6 +257,7 @@ def test_speaker_in_two_splits_is_refused_and_shared_groups_are_reported(workspa
     assert summary["shared_between_splits"] == {"speakers": {}, "groups": {"s5": ["train", "test"]}}
 
 
+@pytest.mark.slow
 def test_training_draws_by_the_protocol_of_the_lists_or_by_one_of_its_own(workspace):
     short = replace(CONFIG, protocol="ctcnet-2mix")
     for config, name in (

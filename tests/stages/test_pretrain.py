@@ -12,6 +12,7 @@ from tests.stages.test_train_stage import no_child, workspace  # noqa: F401
 from tests.support.stage_run import run_stage
 
 
+@pytest.mark.slow
 def test_it_publishes_a_lip_encoder_and_trains_it_once(workspace, no_child):  # noqa: F811
     report = run_stage("pretrain", workspace)
     assert report.counts.done == 1

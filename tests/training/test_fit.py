@@ -97,6 +97,7 @@ def test_steps_that_are_done_again_have_one_row(unbroken, tmp_path):
     assert logged == [[row["step"], row["loss"]] for row in steps_of(unbroken[0])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_resuming_equals_not_stopping(unbroken, tmp_path, workers):
     directory, whole = unbroken
@@ -125,6 +126,7 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch(unbroken, tmp_path, step):
     same_run(tmp_path, unbroken[0])
 
 
+@pytest.mark.slow
 def test_a_run_that_stops_for_its_time_goes_on_with_the_next_item(unbroken, tmp_path, capsys):
     seen = []
     for _ in range(20):
@@ -348,6 +350,7 @@ def test_two_processes_take_equal_steps_and_end_with_equal_weights(tmp_path, mon
     assert one["history"] == other["history"]
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_time_of_its_steps_in_the_work_folder(tmp_path):
     run(tmp_path)
     times = read_json(tmp_path / STEP_TIMES)

@@ -85,6 +85,7 @@ def test_the_last_message_of_a_failed_child_is_kept(trainee, what, message):
         launch("trainee", [what], on_line=lambda _: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_no_child_outlives_its_parent(trainee, number):
     code = textwrap.dedent("""

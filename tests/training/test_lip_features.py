@@ -93,6 +93,7 @@ def test_a_short_run_or_a_large_corpus_is_left_to_each_rank(make, encoded, chang
     assert not encoded
 
 
+@pytest.mark.slow
 def test_just_long_enough_a_run_fills_within_the_limit(make, encoded, capsys):
     cache = make(limit_bytes=24 * 60 * 576 * 2)
     cache.fill_together(visits=72)

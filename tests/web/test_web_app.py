@@ -261,6 +261,7 @@ def test_the_time_left_follows_the_share(tmp_path):
     assert job.left_s == pytest.approx(30, abs=1)
 
 
+@pytest.mark.slow
 def test_files_go_after_the_promised_time_although_nobody_uploads(tmp_path, video, monkeypatch):
     monkeypatch.setattr("avsep.web.jobs.SWEEP_S", 0.05)
     jobs = Jobs(Separator(Echo(), SeparateConfig(), FixedBackend()), tmp_path)

@@ -131,6 +131,7 @@ def test_a_vovit_without_a_mean_face_is_not_chosen_and_says_what_it_lacks(tmp_pa
         resolve_model(None, "faceless", tmp_path)
 
 
+@pytest.mark.slow
 def test_damaged_weights_are_listed_with_what_is_wrong(avsep, tmp_path):
     store = tmp_path / "store"
     for name in ("whole", "cut", "alone", "garbled"):
@@ -155,6 +156,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirected", [False, True])
 def test_the_sha256_that_the_hub_states_counts_over_the_first_download(
     server, tmp_path, importer, redirected
