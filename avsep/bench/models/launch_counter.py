@@ -6,8 +6,8 @@ them below autograd.
 
 The rule:
 
-- A view or an allocation is no launch. Any other operation is one launch, except where `LAUNCHES`
-  or a rule below knows that PyTorch's CUDA code starts more kernels.
+- A view or an allocation is not a launch. Any other operation is one launch, except where
+  `LAUNCHES` or a rule below knows that PyTorch's CUDA code starts more kernels.
 - An operation on a list of tensors starts one launch per full batch of pointers (`FOREACH_BATCH`).
 - A convolution by cuDNN adds its bias in a second launch; it copies an input first that is neither
   contiguous nor channels-last. A depthwise one is one kernel, with the bias in it, but takes only
