@@ -1,7 +1,8 @@
 """Downloads over HTTPS: checked, limited in size, and never sent on to an address of another kind.
 
 `download` fetches a file whole or not at all; `download_resumable` keeps what arrived and continues
-there. Errors name a file by its label, never by its address, since an address may hold a key.
+there; `download_range` fetches a part of a file. Errors name a file by its label, never by its
+address, since an address may hold a key.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from avsep.errors import CheckError, UsageError
+from avsep.errors import CheckError, UsageError, is_full
 from avsep.files import atomic_path
 
 MAX_BYTES = 2 << 30
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 60.0  # without a byte from the server
 TRIES = 6
+MAX_DELAY_S = 600.0  # between two tries
 _TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})  # HTTP statuses worth another try
 
 Advance = Callable[[int], None]
@@ -100,12 +102,15 @@ def download_resumable(
     label: str,
     opener: urllib.request.OpenerDirector,
     max_bytes: int = MAX_BYTES,
+    verify: Callable[[Path], None] = lambda _file: None,
+    hint: str = "",
     advance: Advance = lambda _bytes: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Download a file in several tries, each continuing where the last one ended.
 
-    What has arrived is kept in `<path>.download`, also when this function fails.
+    What has arrived is kept in `<path>.download`, also when this function fails, unless `verify`
+    refuses the file.
 
     Args:
         url: an https address, which may hold a secret.
@@ -113,6 +118,9 @@ def download_resumable(
         label: what errors call the file.
         opener: from `make_opener`.
         max_bytes: a larger file is refused.
+        verify: called with the complete file before it is put in place; a CheckError that it
+            raises goes through, and the file is removed.
+        hint: what a user should check where the server refuses, e.g. `is the key valid?`.
         advance: see `Advance`; what an earlier run left is counted too.
         sleep: waits between two tries.
 
@@ -125,24 +133,80 @@ def download_resumable(
     path.parent.mkdir(parents=True, exist_ok=True)
     advance(_size(part))
     for attempt in range(TRIES):
-        before = _size(part)
+        before, asked_s = _size(part), 0.0
         try:
-            _continue(url, part, label, opener, max_bytes, advance)
+            _continue(url, part, label, opener, max_bytes, hint, advance)
         except urllib.error.HTTPError as error:
-            if error.code not in _TEMPORARY:
-                # `from None`: the error that is hidden this way holds the address.
-                raise CheckError(_refusal(error.code, label)) from None
-        except (OSError, http.client.HTTPException):
-            pass  # the next try continues after the bytes that have arrived
+            asked_s = _wait_or_raise(error, label, hint)
+        except (OSError, http.client.HTTPException) as error:
+            if is_full(error):
+                raise CheckError(f"no space is left for {label}; free some, run again.") from error
+            # the next try continues after the bytes that have arrived
         else:
+            _check_complete(part, verify)
             part.replace(path)
             return
-        if attempt < TRIES - 1 and _size(part) == before:
-            sleep(min(300.0, 5.0 * 2**attempt) * random.uniform(0.5, 1.5))
+        if attempt < TRIES - 1 and (asked_s or _size(part) == before):
+            sleep(_delay_s(attempt, asked_s))
     raise CheckError(
         f"{label} could not be downloaded in {TRIES} tries; what has arrived is kept, so run the"
         " command again."
     )
+
+
+def download_range(
+    url: str,
+    start: int,
+    end: int,
+    *,
+    label: str,
+    opener: urllib.request.OpenerDirector,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[bytes, int]:
+    """Download the bytes `start` to `end` (exclusive) of a file, in several tries.
+
+    Args:
+        url: an https address.
+        start: first byte.
+        end: byte after the last one; it must not be beyond the end of the file.
+        label: what errors call the file.
+        opener: from `make_opener`.
+        sleep: waits between two tries.
+
+    Returns:
+        The bytes, and the size of the whole file.
+
+    Raises:
+        UsageError: the address is of another kind.
+        CheckError: the server refuses, sends whole files only, or all tries failed.
+    """
+    check_address(url)
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-{end - 1}"})  # noqa: S310
+    for attempt in range(TRIES):
+        asked_s = 0.0
+        try:
+            with opener.open(request, timeout=TIMEOUT_S) as answer:
+                _check_not_a_page(answer, label, "")
+                if answer.status != 206:
+                    raise CheckError(
+                        f"the server of {label} sends whole files only, no parts of them; leave out"
+                        " --clips, or name another --server."
+                    )
+                total = _total_of_range(answer, start)
+                content = answer.read(end - start)
+            if len(content) == end - start:
+                return content, total
+        except urllib.error.HTTPError as error:
+            if error.code == 416:
+                raise CheckError(
+                    f"{label} has no bytes {start} to {end}: it has changed on the server."
+                ) from None
+            asked_s = _wait_or_raise(error, label, "")
+        except (OSError, http.client.HTTPException):
+            pass
+        if attempt < TRIES - 1:
+            sleep(_delay_s(attempt, asked_s))
+    raise CheckError(f"{label} could not be read in {TRIES} tries; run the command again later.")
 
 
 def check_address(url: str) -> None:
@@ -184,7 +248,9 @@ def make_opener(
 def _opener(
     context: ssl.SSLContext, redirects: urllib.request.HTTPRedirectHandler
 ) -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), redirects)
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), redirects)
+    opener.addheaders = [("User-Agent", "avsep")]  # servers should be able to tell who asks
+    return opener
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
@@ -217,6 +283,8 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
             )
         try:
             check_address(newurl)
+            if _is_this_machine(there.hostname or "") and not _is_this_machine(here.hostname or ""):
+                raise UsageError(f"{there.hostname} is this machine.")
         except UsageError as error:
             raise CheckError(
                 f"the server of {here.hostname} redirects elsewhere: {error}"
@@ -234,6 +302,7 @@ def _continue(
     label: str,
     opener: urllib.request.OpenerDirector,
     max_bytes: int,
+    hint: str,
     advance: Advance,
 ) -> None:
     """Ask for the rest of a file and append it; start over where the server sends all of it."""
@@ -248,10 +317,7 @@ def _continue(
             return
         raise
     with answer:
-        if answer.headers.get_content_type() == "text/html":
-            raise CheckError(
-                f"the server answered with a page instead of {label}; is the key still valid?"
-            )
+        _check_not_a_page(answer, label, hint)
         total = _content_length(answer)
         if answer.status == 206:
             total = _total_of_range(answer, have)
@@ -264,6 +330,34 @@ def _continue(
             os.fsync(handle.fileno())
         if total and count < total:
             raise _ConnectionLostError(f"{count} of {total} bytes arrived")
+
+
+def _check_complete(part: Path, verify: Callable[[Path], None]) -> None:
+    try:
+        verify(part)
+    except CheckError:
+        part.unlink(missing_ok=True)  # to continue a wrong file would never make it right
+        raise
+
+
+def _check_not_a_page(answer: Any, label: str, hint: str) -> None:
+    if answer.headers.get_content_type() == "text/html":
+        raise CheckError(
+            f"the server answered with a page instead of {label}; {hint or 'try again later.'}"
+        )
+
+
+def _wait_or_raise(error: urllib.error.HTTPError, label: str, hint: str) -> float:
+    """The seconds that a busy server asks to wait; 0 if it does not say."""
+    if error.code not in _TEMPORARY:
+        # `from None`: the error that is hidden this way holds the address.
+        raise CheckError(_refusal(error.code, label, hint)) from None
+    text = error.headers.get("Retry-After", "")
+    return float(text) if text.isdecimal() else 0.0
+
+
+def _delay_s(attempt: int, asked_s: float) -> float:
+    return min(MAX_DELAY_S, max(asked_s, 5.0 * 2**attempt * random.uniform(0.5, 1.5)))
 
 
 def _receive(
@@ -314,9 +408,11 @@ def _total_of_range(answer: Any, have: int) -> int:
     return int(found[2])
 
 
-def _refusal(status: int, label: str) -> str:
+def _refusal(status: int, label: str, hint: str) -> str:
     if status in (401, 403):
-        return f"the server refuses {label} (HTTP {status}); is the key valid?"
+        return f"the server refuses {label} (HTTP {status}); {hint or 'try again later.'}"
+    if 300 <= status < 400:
+        return f"the server redirects {label} to an address that is not allowed."
     return f"the server does not have {label} (HTTP {status})."
 
 

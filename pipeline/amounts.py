@@ -116,7 +116,7 @@ def _listed(config: CorpusConfig, size: CorpusSize) -> Amounts:
     if config.corpus == "demo":
         note = f"The demo has {size.clips:,} clips of {DEMO_CLIP_S:g} s."
         return Amounts(clips=size.clips, clip_s=DEMO_CLIP_S, raw_bytes=0.0, notes=(note,))
-    notes = [f"{size.clips:,} clips are listed in {getattr(config, config.corpus).root}."]
+    notes = [f"{size.clips:,} clips are listed in {config.section.root}."]
     clip_s, file_bytes = _look_at(size.examples)
     if clip_s is not None:
         notes.append(f"Their length is the mean of {len(size.examples)} of them, {clip_s:.1f} s.")
@@ -161,7 +161,7 @@ def _parts(config: CorpusConfig) -> list[Part]:
     by_name: Mapping[str, Mapping[str, Part]] = {"lrs2": LRS2, "lrs3": LRS3}
     if config.corpus not in by_name:
         return []
-    chosen = ["main", *(["pretrain"] if getattr(config, config.corpus).pretrain else [])]
+    chosen = ["main", *(["pretrain"] if config.section.pretrain else [])]
     return [by_name[config.corpus][name] for name in chosen]
 
 

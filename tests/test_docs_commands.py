@@ -24,6 +24,7 @@ RUN_BY = {
     "avsep convert-landmarks": "tests/faces/test_imported_landmarks.py",
     "avsep doctor": "tests/test_docs_commands.py",
     "avsep down": f"{SCENARIOS}/scheduled_runs.py",
+    "avsep fetch": "tests/corpora/test_fetching.py",
     "avsep export": "tests/exporting/test_exports.py",
     "avsep init": "tests/execution/test_init.py",
     "avsep inspect": "tests/test_docs_commands.py",

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from string import ascii_lowercase
+from typing import IO
 
 from avsep.errors import CheckError, ItemError, Reason
 
@@ -163,13 +164,25 @@ def list_members(archive: Archive) -> Iterator[Member]:
         CheckError: the archive is incomplete, or has members that cannot be read.
     """
     try:
-        with JoinedFile(archive.parts) as joined, zipfile.ZipFile(io.BufferedReader(joined)) as z:
-            infos = z.infolist()
+        with JoinedFile(archive.parts) as joined:
+            yield from members_of(io.BufferedReader(joined), archive.name)
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
         parts = f" in {len(archive.parts)} parts" if len(archive.parts) > 1 else ""
         raise CheckError(
             f"{archive.name}{parts} is not a complete zip file ({error}); is the last part missing?"
         ) from error
+
+
+def members_of(file: IO[bytes], name: str) -> list[Member]:
+    """The files in an open archive of that name.
+
+    Raises:
+        CheckError: it has members that cannot be read.
+        BadZipFile, OSError, NotImplementedError: it is not a complete zip archive.
+    """
+    members = []
+    with zipfile.ZipFile(file) as archive:
+        infos = archive.infolist()
     for info in infos:
         if info.is_dir():
             continue
@@ -178,17 +191,20 @@ def list_members(archive: Archive) -> Iterator[Member]:
             zipfile.ZIP_DEFLATED,
         ):
             raise CheckError(
-                f"{info.filename} in {archive.name} is encrypted, or its compression is unknown."
+                f"{info.filename} in {name} is encrypted, or its compression is unknown."
             )
-        yield Member(
-            archive.name,
-            info.filename,
-            info.header_offset,
-            info.compress_size,
-            info.file_size,
-            info.CRC,
-            info.compress_type == zipfile.ZIP_DEFLATED,
+        members.append(
+            Member(
+                name,
+                info.filename,
+                info.header_offset,
+                info.compress_size,
+                info.file_size,
+                info.CRC,
+                info.compress_type == zipfile.ZIP_DEFLATED,
+            )
         )
+    return members
 
 
 def read_member(archive: Archive, member: Member) -> Iterator[bytes]:
@@ -204,7 +220,7 @@ def read_member(archive: Archive, member: Member) -> Iterator[bytes]:
         )
     try:
         with JoinedFile(archive.parts) as joined:
-            yield from _content(joined, member)
+            yield from member_content(io.BufferedReader(joined, CHUNK_BYTES), member)
     except OSError as error:
         raise ItemError(Reason.UNREADABLE, f"{archive.name}: {error.strerror}.") from error
     except (zlib.error, struct.error, ValueError) as error:
@@ -213,8 +229,12 @@ def read_member(archive: Archive, member: Member) -> Iterator[bytes]:
         ) from error
 
 
-def _content(joined: JoinedFile, member: Member) -> Iterator[bytes]:
-    reader = io.BufferedReader(joined, CHUNK_BYTES)
+def member_content(reader: IO[bytes], member: Member) -> Iterator[bytes]:
+    """The content of a member of an open archive; the last chunk comes only if the CRC is right.
+
+    Raises:
+        ValueError, zlib.error, struct.error: the member is damaged.
+    """
     reader.seek(member.offset)
     signature, *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(reader.read(_LOCAL_HEADER.size))
     if signature != b"PK\x03\x04":

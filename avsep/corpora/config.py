@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from avsep.corpora.demo.config import DemoConfig
+from avsep.corpora.licences import CREMA_D, GRID, LOMBARD_GRID
 from avsep.corpora.youtube.config import TERMS, YouTubeConfig
 from avsep.validation import check_at_least, check_not_empty, check_share
 
@@ -132,35 +133,121 @@ class Lrs3Config:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpeakerSplits:
+    """How the speakers of an open corpus are divided; each is in one split only.
+
+    Attributes:
+        root: path of the folder with the copy; relative to the project, or absolute.
+        val_share: share of the speakers in the validation split, chosen by a hash of their names;
+            at least two where there are six speakers.
+        test_share: share of the speakers in the test split, chosen in the same way.
+        licence: text stored with every clip; the attribution that the licence asks for.
+    """
+
+    root: str = ""
+    val_share: float = 0.1
+    test_share: float = 0.2
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        check_share(self, "val_share", "test_share")
+        if self.val_share + self.test_share > 1:
+            raise ValueError(
+                f"val_share and test_share add up to {self.val_share + self.test_share:g};"
+                " the sum must be at most 1."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridConfig(SpeakerSplits):
+    """Settings of GRID; see `SpeakerSplits`."""
+
+    licence: str = GRID
+
+
+@dataclass(frozen=True, kw_only=True)
+class LombardGridConfig(SpeakerSplits):
+    """Settings of Lombard GRID; see also `SpeakerSplits`.
+
+    Attributes:
+        view: the camera, `front` or `side`.
+        speech: `plain`, `lombard` (spoken in noise), or both.
+        wrong: also take sentences that were read wrongly; they have no text.
+    """
+
+    licence: str = LOMBARD_GRID
+    view: Literal["front", "side"] = "front"
+    speech: tuple[Literal["plain", "lombard"], ...] = ("plain", "lombard")
+    wrong: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_not_empty(self, "speech")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CremaDConfig(SpeakerSplits):
+    """Settings of CREMA-D; see also `SpeakerSplits`.
+
+    Attributes:
+        emotions: the emotions to take.
+    """
+
+    licence: str = CREMA_D
+    emotions: tuple[Literal["ANG", "DIS", "FEA", "HAP", "NEU", "SAD"], ...] = (
+        *("ANG", "DIS", "FEA"),
+        *("HAP", "NEU", "SAD"),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_not_empty(self, "emotions")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CorpusConfig:
     """Which corpus, and the settings of each.
 
     Attributes:
         corpus: `demo` is rendered by this package, `folder` is a folder of your own videos, and
-            the others are your own copies of published corpora.
+            the others are copies of published corpora; `avsep fetch` downloads `grid`,
+            `lombard-grid` and `crema-d`.
         seed: seed of the demo corpus and of the splits.
         demo: settings of the demo corpus.
         folder: settings of a folder.
         voxceleb2: settings of VoxCeleb2.
         lrs2: settings of LRS2.
         lrs3: settings of LRS3.
+        grid: settings of GRID.
+        lombard_grid: settings of Lombard GRID.
+        crema_d: settings of CREMA-D.
         youtube: settings of downloads from YouTube, which are off by default.
     """
 
-    corpus: Literal["demo", "folder", "voxceleb2", "lrs2", "lrs3"] = "demo"
+    corpus: Literal[
+        "demo", "folder", "voxceleb2", "lrs2", "lrs3", "grid", "lombard-grid", "crema-d"
+    ] = "demo"
     seed: int = 0
     demo: DemoConfig = field(default_factory=DemoConfig)
     folder: FolderConfig = field(default_factory=FolderConfig)
     voxceleb2: VoxCeleb2Config = field(default_factory=VoxCeleb2Config)
     lrs2: Lrs2Config = field(default_factory=Lrs2Config)
     lrs3: Lrs3Config = field(default_factory=Lrs3Config)
+    grid: GridConfig = field(default_factory=GridConfig)
+    lombard_grid: LombardGridConfig = field(default_factory=LombardGridConfig)
+    crema_d: CremaDConfig = field(default_factory=CremaDConfig)
     youtube: YouTubeConfig = field(default_factory=YouTubeConfig)
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "seed")
-        if self.corpus != "demo" and not getattr(self, self.corpus).root:
+        if self.corpus != "demo" and not self.section.root:
             what = "your videos" if self.corpus == "folder" else "your copy of the corpus"
             raise ValueError(f"{self.corpus}.root is empty; set it to the folder with {what}.")
         by_youtube = self.corpus == "voxceleb2" and self.voxceleb2.route == "youtube"
         if by_youtube and not self.youtube.allowed:
             raise ValueError(f"downloads from YouTube are off. {TERMS}")
+
+    @property
+    def section(self) -> Any:
+        """The settings of the chosen corpus."""
+        return getattr(self, self.corpus.replace("-", "_"))

@@ -85,6 +85,7 @@ class KeyedServer:
             label=name,
             opener=self._opener,
             max_bytes=MAX_ARCHIVE_BYTES,
+            hint="is the key valid?",
             advance=advance,
             sleep=self._sleep,
         )

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from avsep.corpora.annotation_file import MAX_BYTES, AnnotationFile, parse_annotation
-from avsep.corpora.archives import Archive, Member, find_archives, list_members, read_member
+from avsep.corpora.archives import Archive, find_archives, list_members, read_member
 from avsep.corpora.checksums import VOXCELEB2_MD5, check_archives
 from avsep.corpora.config import VoxCeleb2Config
 from avsep.corpora.corpus import Corpus, CorpusSize, examples
+from avsep.corpora.found_file import FoundFile
 from avsep.corpora.ids import hash_fraction, short_hash, split_of
 from avsep.corpora.source_clip import Annotation, FileInfo, SourceClip
 from avsep.corpora.source_files import (
-    fingerprint_of,
     is_linked,
     link,
     read_bytes,
@@ -41,25 +41,6 @@ _CLIP = re.compile(r"(?:^|.*/)(id\d{5})/([A-Za-z0-9_-]{11})/(\d{5})\.(mp4|txt)")
 
 Key = tuple[str, str, str]
 """Speaker, video and utterance."""
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A file of the corpus on the disk or in an archive.
-
-    Attributes:
-        path: path on the disk, or name in the archive.
-        member: where it is in the archive; None for a file on the disk.
-    """
-
-    path: str
-    member: Member | None = None
-
-    @property
-    def fingerprint(self) -> str:
-        if self.member is not None:
-            return f"{self.member.crc:08x}-{self.member.size_bytes}"
-        return fingerprint_of(Path(self.path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,18 +175,18 @@ class VoxCeleb2(Corpus):
             )
         return file
 
-    def _find_files(self) -> Iterator[tuple[str, _Found]]:
+    def _find_files(self) -> Iterator[tuple[str, FoundFile]]:
         """All files that may be clips or annotations, with their paths in the copy."""
         for file in files_below(self.root):
             if file.endswith(".txt") or (file.endswith(".mp4") and self.config.route == "tree"):
-                yield file, _Found(str(self.root / file))
+                yield file, FoundFile(str(self.root / file))
         for archive in self.archives.values():
             for member in list_members(archive):
-                yield f"{archive.name}/{member.name}", _Found(member.name, member)
+                yield f"{archive.name}/{member.name}", FoundFile(member.name, member)
 
-    def _find_utterances(self) -> dict[Key, dict[str, _Found]]:
+    def _find_utterances(self) -> dict[Key, dict[str, FoundFile]]:
         """The files of each utterance, by `mp4` and `txt`."""
-        utterances: dict[Key, dict[str, _Found]] = defaultdict(dict)
+        utterances: dict[Key, dict[str, FoundFile]] = defaultdict(dict)
         for name, found in self._find_files():
             if (match := _CLIP.fullmatch(name)) is None:
                 continue
@@ -221,7 +202,7 @@ class VoxCeleb2(Corpus):
                 files[suffix] = found
         return dict(utterances)
 
-    def _chosen_utterances(self) -> tuple[dict[Key, dict[str, _Found]], dict[str, Person]]:
+    def _chosen_utterances(self) -> tuple[dict[Key, dict[str, FoundFile]], dict[str, Person]]:
         """The utterances of the chosen parts and speakers, and all speakers.
 
         Raises:
@@ -278,7 +259,7 @@ class VoxCeleb2(Corpus):
         return {s for names in by_part.values() for s in names[: self.config.max_speakers]}
 
     def _clip(
-        self, key: Key, files: Mapping[str, _Found], person: Person, group: str, *, unique: bool
+        self, key: Key, files: Mapping[str, FoundFile], person: Person, group: str, *, unique: bool
     ) -> SourceClip:
         speaker, video, number = key
         clip_id = f"vox2-{speaker}-{video}-{number}"

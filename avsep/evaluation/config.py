@@ -25,6 +25,8 @@ class EvaluateConfig:
 
     Attributes:
         model: name of the model, see `avsep.models.registry`; the command line sets it.
+        runs: the folder with the trained models, such as `data/runs` of another project; relative
+            to the project, or absolute; the models of this project if empty.
         split: the split whose list of mixtures is used.
         conditions: whose video the model sees: the wanted speaker's own, the other speaker's, or
             none.
@@ -50,6 +52,7 @@ class EvaluateConfig:
     """
 
     model: str = ""
+    runs: str = ""
     split: Literal["test", "val"] = "test"
     conditions: tuple[ConditionName, ...] = ("own", "other", "none")
     max_mixtures: int = 0

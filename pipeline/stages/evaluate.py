@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from avsep.errors import CheckError, ItemError, UsageError
 from avsep.evaluation.config import EvaluateConfig
-from avsep.files import fresh_directory, link_or_copy, read_json, settings_hash, sha256_file
+from avsep.files import (
+    expand_home,
+    fresh_directory,
+    link_or_copy,
+    read_json,
+    settings_hash,
+    sha256_file,
+)
 from avsep.models.registry import MODELS
 from avsep.outcome import Counts, Outcome
 from avsep.progress import Progress
@@ -32,7 +39,7 @@ NAME = "evaluate"
 VERSION = 2  # of the scores; a new version scores every mixture again
 COST = "cost"  # name of the batch and of the item that measure the cost
 # Settings that change only the speed, or only what `finish` makes of the rows.
-_WITHOUT_EFFECT = ("workers", "timeout_s", "max_failed_share", "bootstrap_samples", "seed")
+_WITHOUT_EFFECT = ("runs", "workers", "timeout_s", "max_failed_share", "bootstrap_samples", "seed")
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ def plan(config: EvaluateConfig, workspace: Workspace) -> list[Batch]:
     if not config.model:
         raise UsageError(f"evaluate needs a model: {', '.join(MODELS)}.")
     mixtures = _listed_mixtures(config, workspace)
-    card = checkpoint.read_card(workspace.run(config.model))
+    card = checkpoint.read_card(_run(config, workspace))
     common = settings_hash(
         VERSION,
         {k: v for k, v in as_values(config).items() if k not in _WITHOUT_EFFECT},
@@ -159,7 +166,7 @@ def _evaluate(
     from avsep.training.process import pick_device
 
     recipes = [mixture.recipe for mixture in batch.rows]
-    run, device = workspace.run(config.model), str(pick_device(config.device))
+    run, device = _run(config, workspace), str(pick_device(config.device))
     number = batch.name.removeprefix(f"{config.model}-")
     rows, errors = evaluate_mixtures(
         _load_model(run, checkpoint.read_card(run)["sha256"], device, config.threads),
@@ -188,7 +195,7 @@ def _measure_cost(config: EvaluateConfig, workspace: Workspace, batch: Batch) ->
     from avsep.training.process import pick_device
 
     device = str(pick_device(config.device))
-    load = partial(checkpoint.load, workspace.run(config.model), device)
+    load = partial(checkpoint.load, _run(config, workspace), device)
     try:
         cost = measure_in_child(load, config, device).as_values()
         outcome = Outcome.done(batch.items[0])
@@ -225,6 +232,13 @@ def _facts(config: EvaluateConfig, metrics: dict[str, Any]) -> dict[str, str | i
         if figure := metrics["overall"].get(condition, {}).get("si_snri"):
             facts[title] = f"{figure['mean']:.2f} dB"
     return facts
+
+
+def _run(config: EvaluateConfig, workspace: Workspace) -> Path:
+    """The folder of the trained model."""
+    if not config.runs:
+        return workspace.run(config.model)
+    return workspace.root / expand_home(config.runs) / config.model
 
 
 def _item_name(config: EvaluateConfig, mixture_id: str) -> str:

@@ -1,5 +1,6 @@
 """A server on this machine for files by name."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,11 @@ class FileServer(HTTPServer):
         moved: address to redirect to, by name.
         headers: further headers of the answer, by name.
         extra: number added to the length that the server announces.
+        ranges: whether parts of files are sent on request.
+        cuts: names of files whose next answer breaks off in the middle, once per entry.
+        statuses: HTTP statuses to answer with first, by name.
         asked: the names asked for, in order.
+        ranges_asked: the `Range` of each request, in order; empty for none.
     """
 
     def __init__(self) -> None:
@@ -23,7 +28,11 @@ class FileServer(HTTPServer):
         self.moved: dict[str, str] = {}
         self.headers: dict[str, dict[str, str]] = {}
         self.extra = 0
+        self.ranges = True
+        self.cuts: list[str] = []
+        self.statuses: dict[str, list[int]] = {}
         self.asked: list[str] = []
+        self.ranges_asked: list[str] = []
 
     @property
     def base(self) -> str:
@@ -37,6 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server
         name = self.path.lstrip("/").partition("?")[0]
         server.asked.append(name)
+        server.ranges_asked.append(self.headers.get("Range", ""))
         if name in server.moved:
             self.send_response(302)
             self.send_header("Location", server.moved[name])
@@ -44,11 +54,32 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return
         content = server.files.get(name)
-        self.send_response(200 if content is not None else 404)
-        self.send_header("Content-Length", str(len(content or b"") + server.extra))
+        if server.statuses.get(name) or content is None:
+            self.send_response(server.statuses[name].pop(0) if content is not None else 404)
+            self._send_extra_headers(name)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if found and server.ranges:
+            first, total = int(found[1]), len(content)
+            if first >= total:
+                self.send_error(416)
+                return
+            content = content[first : int(found[2]) + 1 if found[2] else total]
+            self.send_response(206)
+            last = first + len(content) - 1
+            self.send_header("Content-Range", f"bytes {first}-{last}/{total}")
+        else:
+            self.send_response(200)
+        self.send_header("Content-Length", str(len(content) + server.extra))
         self._send_extra_headers(name)
         self.end_headers()
-        self.wfile.write(content or b"")
+        if name in server.cuts:
+            server.cuts.remove(name)
+            content = content[: len(content) // 2]
+            self.close_connection = True
+        self.wfile.write(content)
 
     def _send_extra_headers(self, name: str) -> None:
         for key, value in self.server.headers.get(name, {}).items():
