@@ -159,7 +159,7 @@ def test_dvc_tracks_every_setting_that_decides_a_training():
     dvc = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))
     config = STAGES["train"].config
     # They change how fast the result comes, and where.
-    without_effect = {"model", "device", "threads", "workers", "cache_mb"}
+    without_effect = {"model", "device", "threads", "workers", "cache_mb", "stream_from"}
     fields = {field.name for field in dataclasses.fields(config)} - without_effect
     tracked = {name.removeprefix("train.") for name in dvc["stages"]["train"]["do"]["params"]}
     models = {name.replace("-", "_") for name in dvc["stages"]["train"]["foreach"]}

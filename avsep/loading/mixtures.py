@@ -27,6 +27,7 @@ from avsep.loading.augment import (
 from avsep.loading.config import AugmentConfig
 from avsep.loading.cues import cut_landmarks, cut_lips
 from avsep.loading.speed import NORMAL, SpeedPerturbation, frame_positions
+from avsep.loading.streaming import StreamDraw
 from avsep.mixing.listed import check_samples
 from avsep.mixing.render import render_windows
 from avsep.mixing.training import TrainingDraw
@@ -50,7 +51,7 @@ class Mixtures:
     """
 
     store: ShardStore
-    draw: TrainingDraw
+    draw: TrainingDraw | StreamDraw
     val: Sequence[MixtureRecipe]
 
 
@@ -62,6 +63,10 @@ class TrainMixtures(Dataset[Item]):
     the positions of the item's frames in it, and `view` is the number of a view of the clip. With
     the cue `lips`: `lips` (F, 88, 88) uint8, cut and maybe mirrored and lit; with `landmarks`:
     `landmarks` (F, 68, 3) float32 and `valid` (F,) uint8. N = 640 F.
+
+    Attributes:
+        items_per_epoch: number of items in an epoch of a set that is read in sequence, see
+            `avsep.loading.streaming`; 0 for mixtures of a whole set, which know no epoch.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class TrainMixtures(Dataset[Item]):
         self._augment = augment or AugmentConfig()
         self._speeds = SpeedPerturbation(store, self._augment.speed, seed)
         self._paired, self._views = paired, views
+        self.items_per_epoch = getattr(draw, "per_epoch", 0) * (2 if paired else 1)
         # The mixture made last: the two items of a pair mostly follow each other.
         self._mixed: tuple[int, Any] = (-1, None)
 

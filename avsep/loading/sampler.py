@@ -58,6 +58,68 @@ class EpochSampler:
         return list(range(first, first + share))
 
 
+class StretchSampler(EpochSampler):
+    """Batches of item numbers of a set that several machines read in sequence.
+
+    An epoch of the set is cut into stretches of equal length, and every step takes an equal part of
+    its items from each. Give each machine a stretch: its ranks, one after the other, then take
+    their items from that one alone, and the machine reads only the shards of it. Which items a step
+    has depends on neither the ranks nor the loading processes. The few items at the end of a
+    stretch that do not fill a step are left out.
+    """
+
+    def __init__(
+        self,
+        *,
+        items: int,
+        items_per_epoch: int,
+        stretches: int,
+        steps: int = 0,
+        rank: int = 0,
+        num_ranks: int = 1,
+        position: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """Prepare epochs.
+
+        Args:
+            items: of each step; a multiple of the number of ranks and of the stretches.
+            items_per_epoch: number of items in an epoch of the set, an even number if the items
+                are paired.
+            stretches: into how many parts an epoch is cut.
+            steps: after how many steps iterating ends; 0 for an epoch of the set.
+            rank: this one.
+            num_ranks: number of ranks.
+            position: gives the steps that have been done when an epoch begins.
+
+        Raises:
+            ValueError: as for `EpochSampler`; the stretches cannot share the items equally; or an
+                epoch has fewer items than a step.
+        """
+        if stretches < 1 or items % stretches:
+            raise ValueError(f"{stretches} stretches cannot share {items} items equally.")
+        self._each, self._in_epoch = items // stretches, items_per_epoch
+        self.steps_per_epoch = items_per_epoch // max(1, items)
+        if not self.steps_per_epoch:
+            raise ValueError(f"an epoch has {items_per_epoch} items, fewer than a step ({items}).")
+        super().__init__(
+            items=items,
+            steps=steps or self.steps_per_epoch,
+            rank=rank,
+            num_ranks=num_ranks,
+            position=position,
+        )
+
+    def items_of(self, step: int, rank: int) -> list[int]:
+        """The numbers of the items of a step on a rank."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        length = self.steps_per_epoch * self._each
+        numbers = []
+        for part in super().items_of(0, rank):  # the places of the rank's items in a step
+            stretch, number = divmod(part, self._each)
+            numbers.append(epoch * self._in_epoch + stretch * length + place * self._each + number)
+        return numbers
+
+
 class ListSampler:
     """Batches over a fixed list: all items, the last batch kept, equal counts on every rank.
 

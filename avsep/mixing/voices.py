@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from functools import cached_property
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from avsep.schema import SAMPLES_PER_FRAME
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+T = TypeVar("T", int, str)
 
 __all__ = [
     "LEVEL_DIGITS",
@@ -34,6 +36,7 @@ class VoiceTable:
         num_samples: length of a window at 16 kHz.
         min_activity: least share of a window's frames with speech.
         speakers: ids of the speakers, sorted.
+        rows: numbers of the given voices that have a window, by speaker and key, (voices,).
     """
 
     def __init__(self, voices: Sequence[Voice], num_samples: int, min_activity: float) -> None:
@@ -50,11 +53,11 @@ class VoiceTable:
             raise ValueError(f"min_activity is {min_activity}; it must be in 0..1.")
         self.num_samples, self.min_activity = num_samples, min_activity
         self._all = Voices.of(voices)
-        self._rows = self._usable_rows()
+        self.rows = self._usable_rows()
         codes, names = self._all.codes("speaker")
-        firsts = np.flatnonzero(np.diff(codes[self._rows], prepend=-1))
-        self.speakers = tuple(names[code] for code in codes[self._rows[firsts]])
-        ends = [*firsts[1:].tolist(), len(self._rows)]
+        firsts = np.flatnonzero(np.diff(codes[self.rows], prepend=-1))
+        self.speakers = tuple(names[code] for code in codes[self.rows[firsts]])
+        ends = [*firsts[1:].tolist(), len(self.rows)]
         spans = map(slice, firsts.tolist(), ends)
         self._spans = dict(zip(self.speakers, spans, strict=True))
 
@@ -72,7 +75,7 @@ class VoiceTable:
         return usable
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     @property
     def num_frames(self) -> int:
@@ -82,15 +85,15 @@ class VoiceTable:
     @property
     def voices(self) -> list[Voice]:
         """All voices, by speaker and key."""
-        return [self._all[row] for row in self._rows.tolist()]
+        return [self._all[row] for row in self.rows.tolist()]
 
     def columns(self) -> Voices:
         """All voices, by speaker and key, as columns of their own."""
-        return Voices(self._all.table(self._rows))
+        return Voices(self._all.table(self.rows))
 
     def voices_of(self, speaker: str) -> Sequence[Voice]:
         """The voices of one speaker, made when they are asked for."""
-        return _Some(self._all, self._rows[self._spans[speaker]])
+        return _Some(self._all, self.rows[self._spans[speaker]])
 
     def starts(self, voice: Voice) -> np.ndarray:
         """The frames at which a window of this voice may start."""
@@ -102,7 +105,7 @@ class VoiceTable:
         (codes, names), (groups, group_names) = (
             self._all.codes(name) for name in ("speaker", "group")
         )
-        pairs = np.stack([codes[self._rows], groups[self._rows]], axis=1)
+        pairs = np.stack([codes[self.rows], groups[self.rows]], axis=1)
         return frozenset((names[s], group_names[g]) for s, g in np.unique(pairs, axis=0).tolist())
 
     @cached_property
@@ -118,20 +121,23 @@ class VoiceTable:
     @property
     def total_frames(self) -> int:
         """Length of all voices together, in frames."""
-        return int(self._all.num_frames[self._rows].sum(dtype=np.int64))
+        return int(self._all.num_frames[self.rows].sum(dtype=np.int64))
 
     @cached_property
     def has_pairs(self) -> bool:
         """Whether any two voices may be mixed: their speakers and their groups differ."""
-        if not self.kinds:
-            return False
-        speaker, group = min(self.kinds)
-        same_speaker = any(s == speaker and g != group for s, g in self.kinds)
-        same_group = any(s != speaker and g == group for s, g in self.kinds)
-        # One voice of each kind differs from the other in both, though neither does from the first.
-        return (same_speaker and same_group) or any(
-            s != speaker and g != group for s, g in self.kinds
-        )
+        return can_be_paired(self.kinds)
+
+
+def can_be_paired(kinds: Set[tuple[T, T]]) -> bool:
+    """Whether two of these (speaker, group) differ in both."""
+    if not kinds:
+        return False
+    speaker, group = min(kinds)
+    same_speaker = any(s == speaker and g != group for s, g in kinds)
+    same_group = any(s != speaker and g == group for s, g in kinds)
+    # One voice of each kind differs from the other in both, though neither does from the first.
+    return (same_speaker and same_group) or any(s != speaker and g != group for s, g in kinds)
 
 
 class _Some(Sequence[Voice]):

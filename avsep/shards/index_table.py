@@ -99,32 +99,53 @@ def read_arrow(directory: Path, schema: pa.Schema, *, trusted: bool) -> pa.Table
         table.validate(full=not trusted)
     except (OSError, pa.ArrowException) as error:
         raise CheckError(f"{path} is damaged: {error}.") from error
-    missing = [n for n in (*schema.names, NUM_SAMPLES, BY_KEY) if n not in table.column_names]
-    if missing:
-        raise CheckError(
-            f"{path} is not an index of shards: it lacks {', '.join(missing)}; run `avsep shards"
-            " reindex`."
-        )
-    if not trusted:
-        _check_order(path, table)
+    _check_form(path, table, schema)
     return table
 
 
-def _check_order(path: Path, table: pa.Table) -> None:
-    """Pass when `by_key` holds numbers of rows: it is used as an index without further checks."""
+def _check_form(path: Path, table: pa.Table, schema: pa.Schema) -> None:
+    """Pass when a table has the columns of `index.arrow`, and its codes and numbers lead to rows.
+
+    What is looked up by number is used without further checks.
+
+    Raises:
+        CheckError: says what is wrong.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    order = table[BY_KEY]
-    fits = order.type == pa.int32() and not order.null_count
-    if fits and len(order):
-        ends = pc.min_max(order).as_py()
-        fits = ends["min"] >= 0 and ends["max"] < len(order)
-    if not fits:
+    wanted = {field.name: field.type for field in schema}
+    wanted |= dict.fromkeys(CODED, pa.dictionary(pa.int32(), pa.string()))
+    wanted |= {NUM_SAMPLES: pa.int64(), BY_KEY: pa.int32()}
+    again = "run `avsep shards reindex` or copy the set again"
+    if missing := [name for name in wanted if name not in table.column_names]:
         raise CheckError(
-            f"{path} is damaged: {BY_KEY} is not the order of its {len(order)} rows; run `avsep"
-            " shards reindex`."
+            f"{path} is not an index of shards: it lacks {', '.join(missing)}; {again}."
         )
+    for name, kind in wanted.items():
+        column = table[name]
+        if name == "quality":
+            fits = pa.types.is_struct(column.type) and all(
+                field.type == pa.float64() for field in column.type
+            )
+        else:
+            fits = column.type == kind and not column.null_count
+        if not fits:
+            raise CheckError(
+                f"{path} is not an index of shards: {name} is {column.type} with"
+                f" {column.null_count} gaps; {again}."
+            )
+    numbers = {BY_KEY: (table[BY_KEY], len(table))}
+    for name in CODED:
+        for part in table[name].chunks:
+            numbers[name] = pa.chunked_array([part.indices]), len(part.dictionary)
+    for name, (values, limit) in numbers.items():
+        ends = pc.min_max(values).as_py()
+        if len(values) and (ends["min"] < 0 or ends["max"] >= limit):
+            raise CheckError(
+                f"{path} is damaged: {name} goes from {ends['min']} to {ends['max']}, beyond the"
+                f" {limit} that there are; {again}."
+            )
 
 
 def mapped_form(rows: pa.Table) -> pa.Table:

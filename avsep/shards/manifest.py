@@ -99,7 +99,15 @@ def read_manifest(directory: Path) -> Manifest:
         CheckError: the manifest is missing or damaged, or has another format or version.
     """
     path = directory / MANIFEST_NAME
-    content = read_json(path)
+    return manifest_of(read_json(path), str(path))
+
+
+def manifest_of(content: Any, path: str) -> Manifest:
+    """The manifest in the values of a JSON file, checked; `path` names it in errors.
+
+    Raises:
+        CheckError: it is damaged, or has another format or version.
+    """
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckError(f"{path} is not a manifest of shards.")
     if content.get("version") not in READ_VERSIONS:
@@ -130,6 +138,16 @@ def checked_manifest(directory: Path) -> Manifest:
     manifest = read_manifest(directory)
     for shard in manifest.shards:
         check_size(directory / shard.name, shard)
+    check_index(directory, manifest)
+    return manifest
+
+
+def check_index(directory: Path, manifest: Manifest) -> None:
+    """Pass when the files of the index that are there have the hashes of the manifest.
+
+    Raises:
+        CheckError: one has another hash.
+    """
     for name, sha256 in index_hashes(manifest).items():
         path = directory / name
         # The table is for other programs where there is `index.arrow`; a copy may go without it.
@@ -138,7 +156,6 @@ def checked_manifest(directory: Path) -> Manifest:
                 f"{path} does not match {MANIFEST_NAME}; copy the set again, or run `avsep run"
                 " extract`."
             )
-    return manifest
 
 
 def index_hashes(manifest: Manifest) -> dict[str, str]:

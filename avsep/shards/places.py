@@ -19,11 +19,11 @@ Places = tuple[tuple[int, ...], tuple[int, ...]]
 """Offsets and sizes of a sample's members, in bytes, in the order of `MEMBERS`."""
 
 
-def scanned_places(path: Path, keys: Sequence[str], storage: Storage) -> list[Places]:
+def scanned_places(shard: tar.Shard, keys: Sequence[str], storage: Storage) -> list[Places]:
     """The places of the samples of a shard, from its headers.
 
     Args:
-        path: the shard.
+        shard: the shard.
         keys: keys that it must hold, in this order.
         storage: storage of the set.
 
@@ -32,7 +32,7 @@ def scanned_places(path: Path, keys: Sequence[str], storage: Storage) -> list[Pl
         OSError: the file cannot be opened.
     """
     names = MEMBERS[storage]
-    members = tar.scan(path)
+    members = tar.scan(shard)
     if [(member.key, member.suffix) for member in members] != [(k, n) for k in keys for n in names]:
         raise ValueError(f"it does not match {INDEX_NAME}.")
     parts = [members[first : first + len(names)] for first in range(0, len(members), len(names))]

@@ -45,6 +45,7 @@ class ShardStore:
         directory: folder with the manifest, the index and the shards.
         manifest: manifest of the set.
         index: one row per sample, sorted by shard and key.
+        name: what errors call the set.
     """
 
     def __init__(self, directory: Path | str, *, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
@@ -58,8 +59,12 @@ class ShardStore:
             CheckError: something is missing, or does not match the manifest.
         """
         self.directory = Path(directory)
-        self.manifest: Manifest = checked_manifest(self.directory)
-        self.index: Index = read_index(self.directory, self.manifest)
+        self.name = str(self.directory)
+        manifest = checked_manifest(self.directory)
+        self._use(manifest, read_index(self.directory, manifest), cache_bytes)
+
+    def _use(self, manifest: Manifest, index: Index, cache_bytes: int) -> None:
+        self.manifest, self.index = manifest, index
         self._num_frames = self.index.column("num_frames")
         self._known: dict[int, dict[int, Places]] = {}  # by the codes of shards in use
         self._last = "", -1
@@ -76,8 +81,12 @@ class ShardStore:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["directory"], cache_bytes=state["cache_bytes"])  # type: ignore[misc]
-        if self.manifest.index_sha256 != state["index_sha256"]:
-            raise CheckError(f"{self.directory} has changed while it was in use.")
+        self._check_same(state["index_sha256"])
+
+    def _check_same(self, index_sha256: str) -> None:
+        """Pass when this is the set that was pickled."""
+        if self.manifest.index_sha256 != index_sha256:
+            raise CheckError(f"{self.name} has changed while it was in use.")
 
     def __len__(self) -> int:
         return len(self.index)
@@ -106,7 +115,7 @@ class ShardStore:
         if last != key:  # several members of one sample are read in a row
             found = self.index.position(key)
             if found is None:
-                raise CheckError(f"{self.directory} has no sample {key}.")
+                raise CheckError(f"{self.name} has no sample {key}.")
             position = found
             self._last = key, position
         return position
@@ -208,9 +217,9 @@ class ShardStore:
         Raises:
             CheckError: there is no such sample or member, or the shard is damaged.
         """
-        path, member = self._member(key, suffix)
+        shard, member = self._member(key, suffix)
         try:
-            with tar.open_member(path, member) as read:
+            with tar.open_member(shard, member) as read:
                 return decode(read)
         except (ValueError, OSError) as error:
             raise CheckError(f"{self._where(key)}.{suffix}: {error}") from error
@@ -245,16 +254,20 @@ class ShardStore:
     def _decode(self, key: str, suffix: str) -> Any:
         return self._read(key, suffix, lambda read: decode_member(suffix, read(0, None)))
 
-    def _member(self, key: str, suffix: str) -> tuple[Path, tar.Member]:
+    def _member(self, key: str, suffix: str) -> tuple[tar.Shard, tar.Member]:
         """The shard of a member, and its position there."""
         position = self._position(key)
         names = MEMBERS[self.manifest.storage]
         if suffix not in names:
-            raise CheckError(f"{self.directory} has no members .{suffix}.")
+            raise CheckError(f"{self.name} has no members .{suffix}.")
         places = self._places(position)
         number, shard = names.index(suffix), self._shard(position)
         offset, size = places[0][number], places[1][number]
-        return self.directory / shard, tar.Member(key, suffix, offset, size)
+        return self._file(shard), tar.Member(key, suffix, offset, size)
+
+    def _file(self, shard: str) -> tar.Shard:
+        """A shard by its name."""
+        return self.directory / shard
 
     def _places(self, position: int) -> Places:
         """Offsets and sizes of a sample's members; its shard is checked on the first call."""
@@ -272,17 +285,17 @@ class ShardStore:
         Raises:
             CheckError: the shard does not match the index.
         """
-        path, names = self.directory / shard, MEMBERS[self.manifest.storage]
+        file, names = self._file(shard), MEMBERS[self.manifest.storage]
         last = positions[-1]
         key, (offsets, sizes) = self.index.text("key", last), self.index.places(last)
         try:
             if len(offsets) == len(names):  # an early check: every read checks its own member
-                with tar.open_member(path, tar.Member(key, names[-1], offsets[-1], sizes[-1])):
+                with tar.open_member(file, tar.Member(key, names[-1], offsets[-1], sizes[-1])):
                     return {}
             keys = [self.index.text("key", position) for position in positions]
-            places = scanned_places(path, keys, self.manifest.storage)
+            places = scanned_places(file, keys, self.manifest.storage)
         except (ValueError, OSError) as error:
-            raise CheckError(f"{path}: {error}") from error
+            raise CheckError(f"{self.name}/{shard}: {error}") from error
         return dict(zip(positions, places, strict=True))
 
     def _shard(self, position: int) -> str:
@@ -290,4 +303,4 @@ class ShardStore:
         return names[codes[position]]
 
     def _where(self, key: str) -> str:
-        return f"{self.directory / self._shard(self._position(key))}, sample {key}"
+        return f"{self.name}/{self._shard(self._position(key))}, sample {key}"

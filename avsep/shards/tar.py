@@ -14,12 +14,16 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 BLOCK = tarfile.BLOCKSIZE
 MAX_NAME = 100  # bytes of a name in a USTAR header
 
 _NAME_FIELD, _SIZE = slice(0, 100), slice(124, 136)  # of a USTAR header
 _NAME = re.compile(r"([A-Za-z0-9_-]+)\.([a-z0-9.]+)")
+
+Shard = Path | IO[bytes]
+"""The path of a shard, or an open file, which need not have a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def _chunks(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
         yield bytes(-len(content) % BLOCK)
 
 
-def scan(path: Path) -> list[Member]:
+def scan(shard: Shard) -> list[Member]:
     """The members of a shard, in file order, without reading their content.
 
     Raises:
@@ -87,7 +91,7 @@ def scan(path: Path) -> list[Member]:
         OSError: the file cannot be opened.
     """
     members: list[Member] = []
-    with path.open("rb") as handle:
+    with os.fdopen(_open(shard), "rb") as handle:
         total = os.fstat(handle.fileno()).st_size
         offset = 0
         while True:
@@ -127,20 +131,20 @@ def _check_end(handle: io.BufferedReader, last: str) -> None:
         raise ValueError(f"damaged {last}: the end mark of the tar does not follow.")
 
 
-def read(path: Path, member: Member) -> bytes:
+def read(shard: Shard, member: Member) -> bytes:
     """The content of a member; see `open_member` for the errors."""
-    with open_member(path, member) as read_part:
+    with open_member(shard, member) as read_part:
         return read_part(0, None)
 
 
 @contextlib.contextmanager
-def open_member(path: Path, member: Member) -> Iterator[Callable[[int, int | None], bytes]]:
+def open_member(shard: Shard, member: Member) -> Iterator[Callable[[int, int | None], bytes]]:
     """A function that reads a part of a member: (first byte, number of bytes or None for the rest).
 
     Safe for threads and processes: nothing is shared.
 
     Args:
-        path: path of the shard.
+        shard: path of the shard, or the open file.
         member: the member; its header in the file must have this name and size.
 
     Raises:
@@ -148,7 +152,7 @@ def open_member(path: Path, member: Member) -> Iterator[Callable[[int, int | Non
             reading, the part reaches beyond the member.
         OSError: the file cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = _open(shard)
     total = os.fstat(descriptor).st_size
 
     def read_part(start: int, size: int | None) -> bytes:
@@ -158,7 +162,8 @@ def open_member(path: Path, member: Member) -> Iterator[Callable[[int, int | Non
         is_here = 0 <= start <= start + size <= member.size and end <= total
         content = os.pread(descriptor, size, member.offset + start) if is_here else b""
         if not is_here or len(content) != size:
-            raise ValueError(f"{path.name} is cut inside {member.key}.{member.suffix}.")
+            name = shard.name if isinstance(shard, Path) else "the shard"
+            raise ValueError(f"{name} is cut inside {member.key}.{member.suffix}.")
         return content
 
     try:
@@ -166,6 +171,13 @@ def open_member(path: Path, member: Member) -> Iterator[Callable[[int, int | Non
         yield read_part
     finally:
         os.close(descriptor)
+
+
+def _open(shard: Shard) -> int:
+    """A descriptor of a shard with a position of its own."""
+    # Such a path also opens a file that has no name, or none any more.
+    path = shard if isinstance(shard, Path) else f"/proc/self/fd/{shard.fileno()}"
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _check_header(block: bytes, member: Member) -> None:

@@ -12,8 +12,16 @@ from avsep.errors import CheckError
 from avsep.files import sha256_file
 from avsep.shards import tar
 from avsep.shards.codecs import JSON, MEMBERS, Storage, check_members, decode_json, decode_sample
-from avsep.shards.index import ARROW_NAME, INDEX_NAME, IndexRow, read_index, row_of, same_row
-from avsep.shards.index_table import read_parquet
+from avsep.shards.index import (
+    ARROW_NAME,
+    INDEX_NAME,
+    Index,
+    IndexRow,
+    read_index,
+    row_of,
+    same_row,
+)
+from avsep.shards.index_table import mapped_form, read_parquet
 from avsep.shards.manifest import (
     CARD_NAME,
     MANIFEST_NAME,
@@ -81,6 +89,7 @@ def _index(
     """The rows of the index by shard, or None if it cannot be read, and the index's problems."""
     problems = []
     rows: Sequence[IndexRow] | None = None
+    table: Index | None = None
     for name, sha256 in index_hashes(manifest).items():
         path = directory / name
         if not path.is_file():
@@ -89,13 +98,16 @@ def _index(
             problems.append(Problem(name, "its sha256 is not the one in the manifest."))
         try:
             if name == INDEX_NAME and path.is_file():
-                read_parquet(directory, arrow_schema(IndexRow))
+                table = Index(mapped_form(read_parquet(directory, arrow_schema(IndexRow))))
             if name == ARROW_NAME or not manifest.arrow_sha256:
                 rows = read_index(directory)
         except CheckError as error:
             problems.insert(0, Problem(name, str(error)))
     if rows is None:
         return None, problems
+    same = table is None or (len(table) == len(rows) and all(map(same_row, table, rows)))
+    if manifest.arrow_sha256 and not same:
+        problems.append(Problem(ARROW_NAME, f"has other rows than {INDEX_NAME}."))
     by_shard: dict[str, list[IndexRow]] = {shard.name: [] for shard in manifest.shards}
     for row in rows:
         if row.shard in by_shard:

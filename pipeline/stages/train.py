@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from avsep.errors import CheckError, UsageError
 from avsep.models.registry import LIPCODER, MODELS, ModelSpec
@@ -27,6 +28,11 @@ from pipeline.execution.training_run import (
     training_batch,
 )
 
+if TYPE_CHECKING:
+    from avsep.loading.streaming import StreamDraw
+    from avsep.mixing.training import TrainingDraw
+    from avsep.shards.store import ShardStore
+
 NAME = "train"
 
 
@@ -37,14 +43,28 @@ class TrainSettings(RunSettings):
     Attributes:
         model: name of the model to train; set by the command line.
         val_mixtures: number of mixtures of the validation list that are used; 0 for all.
+        stream_shards: number of shards that mixtures are drawn from at a time, while the shards
+            are read one after the other; 0 draws from the whole set.
+        stream_from: where the shards are read from: a folder, or an `https://`, `s3://` or `gs://`
+            address; `data/shards` when empty. Needs `stream_shards`. `data/shards` must have the
+            manifest of the same set.
     """
+
+    DECIDES_NOTHING: ClassVar[tuple[str, ...]] = (*RunSettings.DECIDES_NOTHING, "stream_from")
 
     model: str = ""
     val_mixtures: int = 0
+    stream_shards: int = 0
+    stream_from: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, 0, "val_mixtures")
+        check_at_least(self, 0, "val_mixtures", "stream_shards")
+        if self.stream_from and not self.stream_shards:
+            raise ValueError(
+                "stream_from is set, but stream_shards is 0; set it to the number of shards that"
+                " mixtures are drawn from at a time, e.g. 4."
+            )
         if self.model:
             check_choice(self, MODELS, "model")
 
@@ -93,10 +113,6 @@ def plan(config: TrainSettings, workspace: Workspace) -> list[Batch]:
     """
     if not config.model:
         raise UsageError(f"train needs a model: {', '.join(MODELS)}.")
-    from avsep.mixing.training import read_training
-    from avsep.schema import SAMPLES_PER_FRAME
-    from avsep.shards.store import ShardStore
-
     spec = MODELS[config.model]
     inputs = {
         workspace.shards / "manifest.json": "extract",
@@ -113,11 +129,7 @@ def plan(config: TrainSettings, workspace: Workspace) -> list[Batch]:
             " checkpoint by. Set mix.require_all_splits to true; `avsep run mix` then says what is"
             " missing."
         )
-    read_training(
-        workspace.mixtures / "train.parquet",
-        ShardStore(workspace.shards).audio,
-        num_samples=config.of_model.fit.num_frames * SAMPLES_PER_FRAME,
-    )
+    _open_data(config, workspace, cache_bytes=0)
     identity = identify(
         config,
         config.of_model,
@@ -155,27 +167,53 @@ def train_here(config: TrainSettings, workspace: Workspace, directory: Path) -> 
     """
     from avsep.loading.mixtures import Mixtures
     from avsep.mixing.recipes import read_recipes
-    from avsep.mixing.training import read_training
-    from avsep.schema import SAMPLES_PER_FRAME
-    from avsep.shards.store import ShardStore
     from avsep.training.loaders import cache_bytes
     from avsep.training.process import set_up_process
 
     set_up_process(seed=config.seed, threads=config.threads)
     spec, section = MODELS[config.model], config.of_model
     val = read_recipes(workspace.mixtures / "val.jsonl")
-    store = ShardStore(workspace.shards, cache_bytes=cache_bytes(config))
-    data = Mixtures(
-        store=store,
-        draw=read_training(
-            workspace.mixtures / "train.parquet",
-            store.audio,
-            num_samples=section.fit.num_frames * SAMPLES_PER_FRAME,
-        ),
-        val=val[: config.val_mixtures or None],
-    )
+    store, draw = _open_data(config, workspace, cache_bytes=cache_bytes(config))
+    data = Mixtures(store=store, draw=draw, val=val[: config.val_mixtures or None])
     needed = [_folder(workspace, name) for name in spec.needs]
     spec.train()(section, config, data, directory, *needed)
+
+
+def _open_data(
+    config: TrainSettings, workspace: Workspace, *, cache_bytes: int
+) -> tuple[ShardStore, TrainingDraw | StreamDraw]:
+    """The samples, and what draws training mixtures of them.
+
+    Raises:
+        CheckError: something is missing or damaged, or gives no mixtures.
+    """
+    from avsep.loading.streaming import StreamDraw
+    from avsep.mixing.training import read_training, read_training_list
+    from avsep.schema import SAMPLES_PER_FRAME
+    from avsep.shards.manifest import read_manifest
+    from avsep.shards.store import ShardStore
+    from avsep.shards.stream_store import StreamStore
+
+    voices = workspace.mixtures / "train.parquet"
+    num_samples = config.of_model.fit.num_frames * SAMPLES_PER_FRAME
+    if not config.stream_shards:
+        store = ShardStore(workspace.shards, cache_bytes=cache_bytes)
+        return store, read_training(voices, store.audio, num_samples=num_samples)
+    manifest = read_manifest(workspace.shards)
+    others = sum(not shard.name.startswith("train-") for shard in manifest.shards)
+    stream = StreamStore(
+        config.stream_from or workspace.shards,
+        keep=2 * config.stream_shards + others,
+        cache_bytes=cache_bytes,
+    )
+    if stream.manifest != manifest:
+        raise CheckError(
+            f"{stream.name} has another manifest than {workspace.shards}: it is another set, or"
+            " another version of it."
+        )
+    return stream, StreamDraw(
+        stream, read_training_list(voices), shards=config.stream_shards, num_samples=num_samples
+    )
 
 
 def _folder(workspace: Workspace, needed: str) -> Path:

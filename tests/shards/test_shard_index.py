@@ -110,8 +110,60 @@ class TestIndex:
             return table.set_column(place, "by_key", pa.array(order, pa.int32()))
 
         rewrite_arrow(directory, change)
-        with pytest.raises(CheckError, match="by_key is not the order of its 5 rows"):
+        for manifest in (None, read_manifest(directory)):
+            with pytest.raises(CheckError, match=r"by_key (is int32 with 1 gaps|goes from .* bey)"):
+                read_index(directory, manifest)
+
+    @pytest.mark.parametrize(
+        ("name", "change"),
+        [
+            ("num_frames", lambda c: c.cast(pa.int32())),
+            ("num_frames", lambda c: c.cast(pa.string())),
+            ("num_frames", lambda c: pa.array([10, None, 12, 13, 14], pa.int64())),
+            ("level_dbfs", lambda c: c.cast(pa.float32())),
+            ("key", lambda c: c.cast(pa.large_string())),
+            ("key", lambda c: pa.array(["a", None, "c", "d", "e"])),
+            ("shard", lambda c: c.cast(pa.string())),
+            ("speaker", lambda c: c.cast(pa.string()).dictionary_encode().cast(
+                pa.dictionary(pa.int8(), pa.string()))),
+            ("offsets", lambda c: pa.array([[1.0]] * 5)),
+            ("sizes", lambda c: pa.array([1] * 5)),
+            ("quality", lambda c: pa.array(["good"] * 5)),
+            ("quality", lambda c: pa.array([{"blur": "good"}] * 5)),
+            ("multi_voice", lambda c: pa.array([0, 1, 0, 1, 0])),
+            ("by_key", lambda c: c.cast(pa.int64())),
+            ("num_samples", lambda c: c.cast(pa.float64())),
+        ],
+    )  # fmt: skip
+    def test_a_mapped_index_with_other_types_is_refused(self, directory, name, change):
+        """Also when its manifest has its hash, as a program of another version may leave it."""
+
+        def other(table):
+            column = change(table[name])
+            return table.set_column(table.column_names.index(name), name, column)
+
+        rewrite_arrow(directory, other)
+        with pytest.raises(CheckError, match=f"index.arrow is not an index of shards: {name} is"):
             read_index(directory)
+        manifest = read_manifest(directory)
+        write_manifest(directory, manifest.shards, manifest.storage)
+        with pytest.raises(CheckError, match=f"index.arrow is not an index of shards: {name} is"):
+            ShardStore(directory)
+        assert verify_set(directory)
+
+    @pytest.mark.parametrize("code", [-1, 7])
+    def test_a_code_that_stands_for_nothing_is_refused(self, directory, code):
+        def other(table):
+            codes = pa.array([0, 0, 0, code, 0], pa.int32())
+            names = table["shard"].chunk(0).dictionary
+            column = pa.DictionaryArray.from_arrays(codes, names, safe=False)
+            return table.set_column(table.column_names.index("shard"), "shard", column)
+
+        rewrite_arrow(directory, other)
+        manifest = read_manifest(directory)
+        write_manifest(directory, manifest.shards, manifest.storage)
+        with pytest.raises(CheckError, match=r"shard goes from .* beyond the|is damaged"):
+            ShardStore(directory)
 
     def test_an_empty_index_is_an_index(self, tmp_path):
         write_index(tmp_path, [])
@@ -255,6 +307,36 @@ class TestDamage:
             with pytest.raises(CheckError, match=r"000000\.tar, sample clip-01-t0"):
                 read(rows[1].key)
         assert "is not where index.arrow says" in str(verify_set(directory)[0])
+
+    def test_an_index_of_another_set_never_gives_a_sample(self, directory, tmp_path, make_set):
+        """Its shards have the same names; the manifest was made anew from what lies there."""
+        make_set(tmp_path / "other", "compact", shards=(3, 2), frames=9)
+        for name in (ARROW_NAME, INDEX_NAME):
+            (directory / name).write_bytes((tmp_path / "other" / name).read_bytes())
+        with pytest.raises(CheckError, match="does not match manifest"):
+            ShardStore(directory)
+        manifest = read_manifest(directory)
+        write_manifest(directory, manifest.shards, manifest.storage)
+        store = ShardStore(directory)
+        for row in store.index:
+            for read in (store.audio, store.lips, store.landmarks, store.meta):
+                with pytest.raises(
+                    CheckError, match=rf"{row.shard}, sample {row.key}|{row.shard}:"
+                ):
+                    read(row.key)
+
+    @pytest.mark.parametrize("made_anew", [True, False])
+    def test_an_index_that_is_older_than_the_table_is_refused_or_named(self, directory, made_anew):
+        rows = list(read_index(directory))
+        old = (directory / ARROW_NAME).read_bytes()
+        write_index(directory, [replace(rows[0], speaker="other"), *rows[1:]])
+        (directory / ARROW_NAME).write_bytes(old)
+        with pytest.raises(CheckError, match=r"index\.parquet does not match manifest"):
+            ShardStore(directory)
+        if made_anew:
+            manifest = read_manifest(directory)
+            write_manifest(directory, manifest.shards, manifest.storage)
+        assert "index.arrow: has other rows than index.parquet." in map(str, verify_set(directory))
 
     def test_a_size_beyond_the_shard_is_refused_before_memory_is_taken(self, tmp_path):
         huge = tar.Member("clip-a-t0", "wav", 512, 7 << 30)

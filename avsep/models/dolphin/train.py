@@ -6,6 +6,7 @@ from pathlib import Path
 
 from avsep.errors import CheckError
 from avsep.loading.mixtures import Cue, ListedMixtures, Mixtures, TrainMixtures
+from avsep.loading.streaming import StreamDraw
 from avsep.models import checkpoint
 from avsep.models.dolphin.lip_features import LipFeatureCache
 from avsep.models.dolphin.model import Dolphin
@@ -29,7 +30,8 @@ def train_dolphin(
         lipcoder: folder of the pretrained lip encoder.
 
     Raises:
-        CheckError: the lip encoder has other sizes than `config` asks for.
+        CheckError: the lip encoder has other sizes than `config` asks for, or the data are read
+            in sequence and features are to be kept.
     """
     # The model, with the pretrained lip encoder in it.
     sizes = network_config(config)
@@ -48,6 +50,11 @@ def train_dolphin(
     cues: tuple[Cue, ...] = ("lips",)
     features, views = None, 0
     if config.cached_views:
+        if isinstance(data.draw, StreamDraw):
+            raise CheckError(
+                "train.dolphin.cached_views keeps features of every clip, but the shards are read"
+                " in sequence; set train.stream_shards or cached_views to 0."
+            )
         cues = ()
         views = config.cached_views if config.augment.changes_lips else 0
         features = LipFeatureCache(
