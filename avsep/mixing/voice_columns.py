@@ -1,12 +1,15 @@
 """Many voices as columns, in memory and in files.
 
 The voices of a large set are never Python objects all at once: 1.1 million take about 250 MB as
-columns, which forked processes share.
+columns, which forked and spawned processes share.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.context import get_spawning_popen
+from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -42,6 +45,7 @@ class Voices(Sequence[Voice]):
 
     def __init__(self, table: pa.Table) -> None:
         """Wrap a table with the columns of `voice_schema`."""
+        self._descriptor = -1  # of the columns in shared memory
         table = table.unify_dictionaries().combine_chunks()
         self._columns = {
             name: table[name].chunk(0) if len(table) else table[name].combine_chunks()
@@ -89,6 +93,30 @@ class Voices(Sequence[Voice]):
             for name in _CODED:
                 columns[name] = pc.dictionary_encode(columns[name].cast(pa.string()))
         return pa.table(columns, schema=voice_schema())
+
+    def __reduce__(self) -> Any:
+        """A spawned process maps the columns of this one; other pickles hold them."""
+        if get_spawning_popen() is None:
+            import pyarrow as pa
+
+            sink = pa.BufferOutputStream()
+            _write_ipc(sink, self.table())
+            return _unpickled, (sink.getvalue().to_pybytes(),)
+        return _mapped, (DupFd(self._shared()),)
+
+    def _shared(self) -> int:
+        """A descriptor of the columns in memory without a name, which all processes share."""
+        if self._descriptor < 0:
+            self._descriptor = os.memfd_create("avsep-voices")
+            import pyarrow as pa
+
+            with pa.OSFile(f"/proc/self/fd/{self._descriptor}", "wb") as sink:
+                _write_ipc(sink, self.table())
+        return self._descriptor
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            os.close(self._descriptor)
 
     def __len__(self) -> int:
         return len(self.num_frames)
@@ -194,6 +222,30 @@ class Voices(Sequence[Voice]):
 
     def _numbers(self, name: str) -> NDArray[Any]:
         return self._columns[name].to_numpy(zero_copy_only=False)
+
+
+def _write_ipc(sink: Any, table: pa.Table) -> None:
+    import pyarrow as pa
+
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _unpickled(content: bytes) -> Voices:
+    import pyarrow as pa
+
+    return Voices(pa.ipc.open_file(content).read_all())
+
+
+def _mapped(shared: Any) -> Voices:
+    import pyarrow as pa
+
+    descriptor = shared.detach()
+    try:
+        source = pa.memory_map(f"/proc/self/fd/{descriptor}")
+        return Voices(pa.ipc.open_file(source).read_all())
+    finally:
+        os.close(descriptor)
 
 
 def write_voices(path: Path, voices: Iterable[Voice]) -> None:
