@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Union, overload
 
@@ -38,25 +39,32 @@ def arrow_schema(cls: type[Any]) -> pa.Schema:
     return pa.schema(columns)
 
 
-def write_rows(path: Path, rows: Sequence[Any], cls: type[Any] | None = None) -> None:
+def write_rows(path: Path, rows: Iterable[Any], cls: type[Any] | None = None) -> None:
     """Write instances of one dataclass as a parquet table; the same rows give the same bytes.
 
     Args:
         path: path of the table; replaced atomically.
-        rows: instances of one dataclass.
+        rows: instances of one dataclass; an iterator of many is never held in memory as a whole.
         cls: the dataclass; needed only if `rows` may be empty.
 
     Raises:
         ValueError: there are no rows and no class, or a row has another class.
     """
+    import pyarrow as pa
+
+    waiting, parts = iter(rows), []
+    while part := list(islice(waiting, ROWS_AT_ONCE)):
+        cls = cls or type(part[0])
+        for row in part:
+            if type(row) is not cls:
+                raise ValueError(
+                    f"a row of {path.name} is a {type(row).__name__}, not {cls.__name__}."
+                )
+        parts.append(table_of(part, cls))
     if cls is None:
-        if not rows:
-            raise ValueError(f"no rows for {path.name} and no class: pass cls to write_rows.")
-        cls = type(rows[0])
-    for row in rows:
-        if type(row) is not cls:
-            raise ValueError(f"a row of {path.name} is a {type(row).__name__}, not {cls.__name__}.")
-    write_table(path, table_of(rows, cls))
+        raise ValueError(f"no rows for {path.name} and no class: pass cls to write_rows.")
+    table = pa.concat_tables(parts) if parts else arrow_schema(cls).empty_table()
+    write_table(path, table.combine_chunks())
 
 
 def table_of(rows: Sequence[Any], cls: type[Any]) -> pa.Table:

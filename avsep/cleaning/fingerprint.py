@@ -50,15 +50,25 @@ class Fingerprint:
     @classmethod
     def unpacked(cls, text: str) -> Fingerprint | None:
         """The fingerprint in a text; None where the text is empty or damaged."""
-        try:
-            content = base64.b64decode(text, validate=True)
-        except (ValueError, binascii.Error):
-            return None
-        if len(content) < SOUND_BYTES or (len(content) - SOUND_BYTES) % HASH_BYTES:
-            return None
+        content = packed_bytes(text)
+        return cls.of(content) if content else None
+
+    @classmethod
+    def of(cls, content: bytes) -> Fingerprint:
+        """The fingerprint in the bytes that `packed_bytes` gives."""
         sound = np.frombuffer(content[:SOUND_BYTES], np.int8).reshape(MAX_STEPS, NUM_BANDS)
         pictures = np.frombuffer(content[SOUND_BYTES:], np.uint8).reshape(-1, HASH_BYTES)
         return cls(sound, pictures)
+
+
+def packed_bytes(text: str) -> bytes:
+    """The bytes of a fingerprint as text; none where the text is empty or damaged."""
+    try:
+        content = base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        return b""
+    whole = len(content) >= SOUND_BYTES and (len(content) - SOUND_BYTES) % HASH_BYTES == 0
+    return content if whole else b""
 
 
 def fingerprint(power: np.ndarray, pictures: np.ndarray) -> Fingerprint:

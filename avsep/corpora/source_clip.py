@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from avsep.corpora.archives import Member
 from avsep.schema import RawClip
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)  # a corpus may have a million
 class SourceClip:
     """A clip before it is in `data/raw`. Most fields are those of `RawClip`.
 
@@ -54,9 +54,8 @@ class SourceClip:
 
     def raw_clip(self, info: FileInfo) -> RawClip:
         """The row of the raw table, once the file is there."""
-        values: dict[str, Any] = {
-            name: value for name, value in vars(self).items() if name not in _NOT_IN_THE_TABLE
-        }
+        names = (one.name for one in fields(self) if one.name not in _NOT_IN_THE_TABLE)
+        values: dict[str, Any] = {name: getattr(self, name) for name in names}
         if info.annotation:
             values |= info.annotation.columns()
             values["text"] = info.annotation.text or self.text

@@ -41,8 +41,8 @@ def read_plan(path: Path) -> list[PlannedClip]:
     return read_rows(path, PlannedClip) if path.exists() else []
 
 
-def write_plan(path: Path, plan: Sequence[PlannedClip]) -> None:
-    """Write the plan."""
+def write_plan(path: Path, plan: Iterable[PlannedClip]) -> None:
+    """Write the plan; an iterator is never held in memory as a whole."""
     write_rows(path, plan, PlannedClip)
 
 

@@ -36,12 +36,13 @@ def measure_sample(
     """
     check_row(row, num_frames[row.split], selection)  # before the sound is read
     try:
-        audio = _open_store(shards, manifest_sha256).audio(row.key)
+        audio = open_store(shards, manifest_sha256).audio(row.key)
     except CheckError as error:
         raise ItemError(Reason.FILE_CHANGED, str(error)) from error
     return select_voice(row, audio, num_frames[row.split], selection)
 
 
 @lru_cache(maxsize=1)
-def _open_store(shards: Path, manifest_sha256: str) -> ShardStore:
+def open_store(shards: Path, manifest_sha256: str) -> ShardStore:
+    """The set in a folder, opened once per process while its manifest has this hash."""
     return ShardStore(shards)

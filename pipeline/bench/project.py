@@ -33,7 +33,7 @@ from pipeline.stages import clean, mix
 ROWS_AT_ONCE, BATCHES_AT_ONCE = 10_000, 50
 LITTLE_BYTES = 250_000  # of a clip
 DROPPED_EVERY = 20  # clips, of which `clean` drops one
-CLEAN = clean.CleanConfig(find_copies=False)
+CLEAN = clean.CleanConfig()
 MIX = mix.MixConfig(val_mixtures=0, test_mixtures=0, max_quality={})
 
 

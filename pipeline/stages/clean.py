@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from avsep.cleaning.check_clip import ClipCheck, check_clip
 from avsep.cleaning.config import Thresholds
 from avsep.cleaning.drops import drop_report
 from avsep.cleaning.duplicates import find_duplicates, find_split_crossers
-from avsep.cleaning.fingerprint import Fingerprint
+from avsep.cleaning.fingerprint import Fingerprint, packed_bytes
 from avsep.cleaning.journal import append_check, read_checks
 from avsep.cleaning.near_duplicates import find_near_duplicates
 from avsep.cleaning.select import find_unselected
@@ -143,7 +143,7 @@ def finish(
     journals = [journal_path(workspace, batch) for batch in batches]
     remove_stale_files(workspace, NAME, batches, journals)
     ended = {outcome.item: outcome for outcome in outcomes}
-    clips, sounds, prints = _checked(workspace, batches, ended, with_prints=config.find_copies)
+    clips, sounds, prints = _checked(workspace, batches, ended)
     # Select before deduplicating: an unselected clip must not displace its duplicate.
     clips = _drop(clips, Reason.NOT_SELECTED, find_unselected(clips, Expression(config.select)))
     clips = _drop(
@@ -154,7 +154,7 @@ def finish(
             for i, split in find_split_crossers(clips).items()
         },
     )
-    same = find_duplicates({clip_id: sounds[clip_id] for clip_id in _kept(clips)})
+    same = find_duplicates(_repeated(clips, sounds))
     clips = _drop(
         clips, Reason.DUPLICATE, {i: f"its sound is that of {other}." for i, other in same.items()}
     )
@@ -186,51 +186,77 @@ def finish(
     )
 
 
-Prints = dict[str, tuple[float, Fingerprint]]
-"""Length in seconds and fingerprint, by clip id."""
-
-
 def _checked(
-    workspace: Workspace,
-    batches: Sequence[Batch],
-    ended: Mapping[str, Outcome],
-    *,
-    with_prints: bool,
-) -> tuple[Rows[Clip], dict[str, str], Prints]:
-    """All clips as they were checked, and of those that are kept the hash of the sound and, if
-    asked for, the fingerprint. One batch at a time is held as objects.
+    workspace: Workspace, batches: Sequence[Batch], ended: Mapping[str, Outcome]
+) -> tuple[Rows[Clip], pa.Array, pa.Array]:
+    """All clips as they were checked, with the hash of the sound and the bytes of the fingerprint
+    of each, which are empty for clips without. One batch at a time is held as objects.
     """
     import pyarrow as pa
 
-    parts: list[pa.Table] = []
-    sounds: dict[str, str] = {}
-    prints: Prints = {}
+    parts = [arrow_schema(Clip).empty_table()]
+    sounds, prints = [pa.array([], pa.string())], [pa.array([], pa.binary())]
     for batch in batches:
         checks = {
             check.clip.clip_id: check for check in read_checks(journal_path(workspace, batch))
         }
         clips = [_clip(row, checks.get(row.clip_id), ended[row.clip_id]) for row in batch.rows]
         parts.append(table_of(clips, Clip))
-        for clip in clips:
-            if clip.kept:
-                check = checks[clip.clip_id]
-                sounds[clip.clip_id] = check.sound_sha256
-                if with_prints and (print_ := Fingerprint.unpacked(check.fingerprint)):
-                    prints[clip.clip_id] = clip.duration_s, print_
-    table = pa.concat_tables(parts) if parts else arrow_schema(Clip).empty_table()
-    return Rows(table.combine_chunks(), Clip), sounds, prints
+        kept = [checks[clip.clip_id] if clip.kept else None for clip in clips]
+        sounds.append(pa.array([check.sound_sha256 if check else "" for check in kept]))
+        prints.append(
+            pa.array([packed_bytes(check.fingerprint) if check else b"" for check in kept])
+        )
+    table = pa.concat_tables(parts).combine_chunks()
+    return Rows(table, Clip), pa.concat_arrays(sounds), pa.concat_arrays(prints)
 
 
-def _kept(clips: Rows[Clip]) -> Iterator[str]:
-    return (clip_id for clip_id, kept in clips.tuples("clip_id", "kept") if kept)
+def _repeated(clips: Rows[Clip], sounds: pa.Array) -> dict[str, str]:
+    """The hashes of sounds that several kept clips have, by clip id."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = pa.table({"clip_id": clips.column("clip_id"), "sound": sounds})
+    table = table.filter(pc.and_(clips.column("kept"), pc.not_equal(sounds, "")))
+    counts = pc.value_counts(table["sound"])
+    several = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    table = table.filter(pc.is_in(table["sound"], several))
+    return dict(zip(table["clip_id"].to_pylist(), table["sound"].to_pylist(), strict=True))
 
 
-def _near_duplicates(clips: Rows[Clip], prints: Prints) -> dict[str, str]:
+class _Prints(Sequence[Fingerprint]):
+    """Fingerprints, made when they are asked for."""
+
+    def __init__(self, content: pa.Array) -> None:
+        self._content = content
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    @overload
+    def __getitem__(self, row: int) -> Fingerprint: ...
+    @overload
+    def __getitem__(self, row: slice) -> _Prints: ...
+    def __getitem__(self, row: int | slice) -> Fingerprint | _Prints:
+        found = self._content[row]
+        return _Prints(found) if isinstance(row, slice) else Fingerprint.of(found.as_py())
+
+
+def _near_duplicates(clips: Rows[Clip], prints: pa.Array) -> dict[str, str]:
     """For each near duplicate among the kept clips, a sentence that says of which clip."""
-    among = {clip_id: prints[clip_id] for clip_id in _kept(clips) if clip_id in prints}
+    import pyarrow.compute as pc
+
+    with_print = pc.and_(clips.column("kept"), pc.greater(pc.binary_length(prints), 0))
+    among = clips.table.filter(with_print)
+    lengths = pc.subtract(among["end_s"], among["start_s"]).to_numpy()
+    found = find_near_duplicates(
+        among["clip_id"].to_pylist(),
+        lengths,
+        _Prints(prints.filter(with_print.combine_chunks())),
+    )
     return {
-        clip_id: f"it is {found.of} in another encoding (sound similarity {found.similarity:.2f})."
-        for clip_id, found in find_near_duplicates(among).items()
+        clip_id: f"it is {one.of} in another encoding (sound similarity {one.similarity:.2f})."
+        for clip_id, one in found.items()
     }
 
 

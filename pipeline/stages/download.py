@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,12 +20,12 @@ from avsep.corpora.corpus import Corpus
 from avsep.corpora.journal import Journal
 from avsep.corpora.source_clip import FileInfo, SourceClip
 from avsep.errors import CheckError, ItemError, State
-from avsep.files import settings_hash, sha256_text
+from avsep.files import settings_hash, sha256_text, write_table
 from avsep.outcome import Counts, Outcome
 from avsep.progress import Progress
 from avsep.schema import SPLITS, RawClip
 from avsep.shared_speakers import shared_speakers_note
-from avsep.tables import write_rows
+from avsep.tables import Rows, arrow_schema, table_of
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.markers import known_outcomes, remove_stale_files, write_marker
@@ -122,36 +122,47 @@ def finish(
     Raises:
         CheckError: there are no clips, or a finished file has changed since.
     """
-    rows: list[RawClip] = []
     done = {outcome.item for outcome in outcomes if outcome.state is State.DONE}
-    for batch in batches:
-        clips = _by_id(batch)
-        infos = _journal(workspace, batch.name).read(clips)
-        rows += [clips[item].raw_clip(info) for item, info in infos.items() if item in done]
+    rows = _raw_clips(workspace, batches, done)
     if len(rows) != len(done):
         raise CheckError(f"{len(done) - len(rows)} raw files have changed; run the stage again.")
     if not rows:
         raise CheckError("there are no raw clips; `avsep ledger failures download` says why.")
-    rows.sort(key=lambda row: row.clip_id)
     journals = [_journal(workspace, batch.name).path for batch in batches]
     remove_stale_files(workspace, NAME, batches, journals)
-    _remove_stale_clips(workspace.raw / config.corpus, {workspace.raw / row.path for row in rows})
-    write_rows(workspace.raw_table, rows, RawClip)
-    splits = Counter(row.split for row in rows)
+    _remove_stale_clips(workspace.raw, config.corpus, {path for (path,) in rows.tuples("path")})
+    write_table(workspace.raw_table, rows.table)
+    splits = Counter(split for (split,) in rows.tuples("split"))
     notes = {
         "left out": _corpus(config, workspace).left_out(),
-        "WARNING": shared_speakers_note((row.speaker, row.split) for row in rows),
+        "WARNING": shared_speakers_note(rows.tuples("speaker", "split")),
     }
     return StageReport(
         stage=NAME,
         counts=Counts.of(outcomes),
         facts={
-            "speakers": len({row.speaker for row in rows}),
-            "megabytes": round(sum(row.size_bytes for row in rows) / 1e6, 1),
+            "speakers": len({speaker for (speaker,) in rows.tuples("speaker")}),
+            "megabytes": round(sum(size for (size,) in rows.tuples("size_bytes")) / 1e6, 1),
             **{split: splits[split] for split in SPLITS},
             **{name: note for name, note in notes.items() if note},
         },
     )
+
+
+def _raw_clips(
+    workspace: Workspace, batches: Sequence[Batch], done: Collection[str]
+) -> Rows[RawClip]:
+    """The finished clips, sorted by id; one batch at a time is held as objects."""
+    import pyarrow as pa
+
+    parts = [arrow_schema(RawClip).empty_table()]
+    for batch in batches:
+        clips = _by_id(batch)
+        infos = _journal(workspace, batch.name).read(clips)
+        found = [clips[item].raw_clip(info) for item, info in infos.items() if item in done]
+        parts.append(table_of(found, RawClip))
+    table = pa.concat_tables(parts).sort_by("clip_id").combine_chunks()
+    return Rows(table, RawClip, workspace.raw_table)
 
 
 @lru_cache(maxsize=1)  # opening a corpus may mean listing large archives
@@ -196,14 +207,25 @@ def _journal(workspace: Workspace, name: str) -> Journal:
     return Journal(workspace.work(NAME) / f"{name}.jsonl")
 
 
-def _remove_stale_clips(raw: Path, wanted: set[Path]) -> None:
-    """Remove clips and links of earlier settings, and temporary files of a killed run."""
-    for path in sorted(raw.rglob("*"), reverse=True):  # the contents of a folder come before it
-        if path.is_symlink() or path.is_file():
-            if path not in wanted:
+def _remove_stale_clips(raw: Path, corpus: str, wanted: Collection[str]) -> None:
+    """Remove clips and links of earlier settings, and temporary files of a killed run.
+
+    Args:
+        raw: folder of all raw clips.
+        corpus: name of the folder in it that is searched.
+        wanted: paths of the clips that stay, relative to `raw`.
+    """
+    for folder, folders, files in os.walk(raw / corpus, topdown=False):
+        here = Path(folder)
+        links = [name for name in folders if (here / name).is_symlink()]
+        for name in (*files, *links):
+            path = here / name
+            if (path.is_symlink() or path.is_file()) and (
+                path.relative_to(raw).as_posix() not in wanted
+            ):
                 path.unlink()
-        elif path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
+        if folder != str(raw / corpus) and not any(here.iterdir()):
+            here.rmdir()
 
 
 STAGE = Stage(NAME, DownloadConfig, plan, work, finish)

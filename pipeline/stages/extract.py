@@ -155,13 +155,13 @@ def finish(
     index = read_index(out, manifest)
     write_card(out, manifest, index, _clips(workspace), outcomes, left_out)
     # Published with the shards, so that the next run after a kill plans the same.
-    places = [
+    places = (
         PlannedClip(
             batch=batch_of(batch.name), shard=batch.name, split=clip.split, clip_id=clip.clip_id
         )
         for batch in batches
         for clip in batch.rows
-    ]
+    )
     write_plan(workspace.shard_plan, places)
     planned = [path for batch in batches for path in _paths(workspace, batch.name)[:2]]
     remove_stale_files(workspace, NAME, batches, planned, "*")

@@ -154,7 +154,7 @@ def work(
     config: MixConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
     """Measure the samples of a batch."""
-    from avsep.mixing.measuring import measure_sample
+    from avsep.mixing.measuring import measure_sample, open_store
     from avsep.mixing.voices import write_voices
     from avsep.shards.manifest import MANIFEST_NAME
 
@@ -163,14 +163,15 @@ def work(
         return finished[0]
     voices: list[Voice] = []
     outcomes: list[Outcome] = []
+    manifest_sha256 = sha256_file(workspace.shards / MANIFEST_NAME)
     measure = partial(
         measure_sample,
         shards=workspace.shards,
-        manifest_sha256=sha256_file(workspace.shards / MANIFEST_NAME),
+        manifest_sha256=manifest_sha256,
         num_frames={split: config.num_samples(split) // SAMPLES_PER_FRAME for split in SPLITS},
         selection=config.selection,
     )
-    index = _open_index(workspace)
+    index = open_store(workspace.shards, manifest_sha256).index
     rows = [index[number] for number in batch.rows]
     workers = _workers(config, len(index))
     for row, result in map_items(measure, rows, workers=workers, timeout_s=config.item_timeout_s):

@@ -40,6 +40,13 @@ ENCODINGS = {
 }
 
 
+def copies_among(prints: dict[str, tuple[float, Fingerprint]]) -> dict[str, NearDuplicate]:
+    values = list(prints.values())
+    return find_near_duplicates(
+        list(prints), [length for length, _ in values], [print_ for _, print_ in values]
+    )
+
+
 def print_of(audio: np.ndarray) -> Fingerprint:
     return Fingerprint(describe_sound(power_spectra(audio)), NO_PICTURES)
 
@@ -66,7 +73,7 @@ def heads(tmp_path_factory):
 
 @pytest.mark.slow
 def test_each_encoding_is_a_copy_and_other_sentences_of_the_same_head_are_not(heads):
-    assert {i: copy.of for i, copy in find_near_duplicates(heads).items()} == dict.fromkeys(
+    assert {i: copy.of for i, copy in copies_among(heads).items()} == dict.fromkeys(
         ENCODINGS, "1.mp4"
     )
     original = heads["1.mp4"][1]
@@ -85,7 +92,7 @@ def test_no_two_clips_of_the_demo_corpus_are_near_duplicates():
         for number, audio in enumerate(load_speech(speaker))
     }
     assert len(prints) == 384
-    assert find_near_duplicates(prints) == {}
+    assert copies_among(prints) == {}
     most = max(sound_similarity(a, b) for (_, a), (_, b) in combinations(prints.values(), 2))
     assert most < 0.87 < LIKELY < SURE  # one voice, all words but one the same
 
@@ -123,21 +130,21 @@ def test_between_sure_and_likely_the_pictures_decide():
     one = Fingerprint(random_print(0).sound, same)
     sure, likely = nearly(one, 0.01, other), nearly(one, 0.05)
     assert LIKELY < sound_similarity(one, likely) < SURE < sound_similarity(one, sure)
-    assert set(find_near_duplicates({"a": (3, one), "b": (3, sure)})) == {"b"}
+    assert set(copies_among({"a": (3, one), "b": (3, sure)})) == {"b"}
     for pictures, found in ((same, {"b"}), (other, set()), (NO_PICTURES, set())):
-        copies = find_near_duplicates({"a": (3, one), "b": (3, nearly(one, 0.05, pictures))})
+        copies = copies_among({"a": (3, one), "b": (3, nearly(one, 0.05, pictures))})
         assert set(copies) == found
 
 
 def test_the_first_id_of_a_group_stays_and_lengths_bound_the_search():
     one = random_print(0)
     prints = {"c": (3.0, one), "a": (3.1, nearly(one, 0.005)), "b": (3.05, one)}
-    assert find_near_duplicates(prints) == {
+    assert copies_among(prints) == {
         "b": NearDuplicate("a", pytest.approx(1)),
         "c": NearDuplicate("a", 1.0),
     }
     apart = {"a": (3.0, one), "b": (3.01 + APART_S, one)}
-    assert find_near_duplicates(apart) == {}
+    assert copies_among(apart) == {}
 
 
 def test_among_many_in_several_blocks_all_copies_are_found():
@@ -147,7 +154,7 @@ def test_among_many_in_several_blocks_all_copies_are_found():
     for n in chosen:
         seconds, print_ = prints[f"{n:05d}"]
         prints[f"x{n:05d}"] = seconds + 0.1, print_
-    assert {i: c.of for i, c in find_near_duplicates(prints).items()} == {
+    assert {i: c.of for i, c in copies_among(prints).items()} == {
         f"x{n:05d}": f"{n:05d}" for n in chosen
     }
 
@@ -155,10 +162,10 @@ def test_among_many_in_several_blocks_all_copies_are_found():
 def test_short_and_empty_clips_are_never_compared():
     short = print_of(load_speech(3)[5][: int((MIN_STEPS - 1) * 4000)])
     assert not short.sound.any()
-    assert find_near_duplicates({"a": (1.7, short), "b": (1.7, short)}) == {}
-    assert find_near_duplicates({}) == {}
+    assert copies_among({"a": (1.7, short), "b": (1.7, short)}) == {}
+    assert copies_among({}) == {}
     steady = fingerprint(np.ones((200, 257), np.float32), np.zeros((0, 32, 32), np.uint8))
-    assert find_near_duplicates({"a": (3.0, steady), "b": (3.0, steady)}) == {}
+    assert copies_among({"a": (3.0, steady), "b": (3.0, steady)}) == {}
     assert picture_distance(steady, steady) == 64
 
 
