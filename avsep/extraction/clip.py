@@ -52,6 +52,7 @@ def encoded_samples(
     config: ExtractionConfig,
     timer: StepTimer | None = None,
     left_out: Counter[str] | None = None,
+    engine: str = "",
 ) -> list[tuple[str, dict[str, bytes], int]]:
     """The samples of a clip as (key, members, number of frames), sorted by key.
 
@@ -61,6 +62,7 @@ def encoded_samples(
         config: settings of the extraction.
         timer: adds up the time per step.
         left_out: gets the number of faces that were left out, by reason, see `OVER_LIMIT`.
+        engine: socket of the engine that runs the networks; empty to run them here.
 
     Raises:
         ItemError: the clip shows no face for long enough, or the file cannot be decoded.
@@ -72,7 +74,7 @@ def encoded_samples(
     with ExitStack() as stack:
         with timer.step("decode"):
             source = stack.enter_context(readable(path))
-        samples = clip_samples(source.path, clip, config, timer, left_out)
+        samples = clip_samples(source.path, clip, config, timer, left_out, engine)
     encoded = []
     for sample in samples:
         with timer.step("encode"):
@@ -87,6 +89,7 @@ def clip_samples(
     config: ExtractionConfig,
     timer: StepTimer,
     left_out: Counter[str] | None = None,
+    engine: str = "",
 ) -> list[Sample]:
     """The samples of a clip, one per face track; see `encoded_samples` for arguments and errors."""
     from avsep.extraction.multi_voice import voice_doubts
@@ -109,7 +112,7 @@ def clip_samples(
         backend: FaceBackend = imported
         frames = imported.counted(frames)
     else:
-        backend = loaded_backend(config)
+        backend = loaded_backend(config, engine)
     tracks = track_faces(frames, config.faces, backend, timer)
     faces, most_at_once = len(tracks.kept), tracks.most_at_once
     if not config.faces.keep_still:
@@ -208,18 +211,18 @@ def _sample(
     )
 
 
-def loaded_backend(config: ExtractionConfig) -> FaceBackend:
-    """The landmark backend, loaded once per process."""
-    return _backend(config.backend, dump_json(as_values(config.backend_options)))
+def loaded_backend(config: ExtractionConfig, engine: str = "") -> FaceBackend:
+    """The landmark backend, loaded once per process; `engine` as in `encoded_samples`."""
+    return _backend(config.backend, dump_json(as_values(config.backend_options)), engine)
 
 
 @lru_cache(maxsize=1)
-def _backend(name: str, options: str) -> FaceBackend:
+def _backend(name: str, options: str, engine: str) -> FaceBackend:
     import json
 
     from avsep.faces.backends import create
 
-    return create(name, **json.loads(options))
+    return create(name, engine, **json.loads(options))
 
 
 def _timed(frames: Iterable[Picture], timer: StepTimer) -> Iterator[Picture]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -25,12 +26,15 @@ class ClipJob:
         raw: folder that the path of the clip is relative to.
         folder: folder to write the samples to.
         config: settings of the extraction.
+        engines: sockets of the engines that run the landmark networks; empty where each process
+            has its own networks.
     """
 
     clip: Clip
     raw: Path
     folder: Path
     config: ExtractionConfig
+    engines: tuple[str, ...] = ()
 
 
 def extract_clip(job: ClipJob) -> ClipRecord:
@@ -47,9 +51,10 @@ def extract_clip(job: ClipJob) -> ClipRecord:
     samples, reason, message = [], "", ""
     left_out: Counter[str] = Counter()
     try:
-        samples = encoded_samples(
-            check_raw_file(clip, job.raw), clip, job.config, left_out=left_out
-        )
+        path = check_raw_file(clip, job.raw)
+        # The processes of a pool have ids in a row, so that they spread over the engines.
+        engine = job.engines[os.getpid() % len(job.engines)] if job.engines else ""
+        samples = encoded_samples(path, clip, job.config, left_out=left_out, engine=engine)
     except ItemError as error:
         if error.reason.state is State.FAILED:
             raise

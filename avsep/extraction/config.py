@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from avsep.faces.backends import BACKENDS
+from avsep.faces.backends import BACKENDS, resolved_options
 from avsep.faces.config import FacesConfig
 from avsep.validation import check_choice, check_range
 
@@ -20,8 +20,11 @@ class ExtractionConfig:
         lips_crf: quality of the mouth video of `compact`, 1 (best) to 51.
         backend: what finds faces and landmarks: `mediapipe` (CPU), `face_alignment` (GPU), or
             `imported` for existing landmark files of auto_avsr or AV-HuBERT.
-        backend_options: options of the backend, e.g. `device` and `weights` of `face_alignment`, or
-            `root` (folder of the files) and `made_by` (who made them) of `imported`.
+        backend_options: options of the backend: `engine`, `device`, `precision`, `batch` and
+            `window` of `mediapipe` (see `faces.engine.config.EngineConfig`), e.g. `device` and
+            `weights` of `face_alignment`, or `root` (folder of the files) and `made_by` (who made
+            them) of `imported`. What is `auto` is decided when the settings are read, so that all
+            machines that share them do the same.
         faces: detection, tracking and cropping.
     """
 
@@ -34,3 +37,5 @@ class ExtractionConfig:
     def __post_init__(self) -> None:
         check_choice(self, tuple(BACKENDS), "backend")
         check_range(self, 1, 51, "lips_crf")
+        resolved = resolved_options(self.backend, self.backend_options)
+        object.__setattr__(self, "backend_options", resolved)

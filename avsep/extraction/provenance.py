@@ -25,9 +25,10 @@ _ALWAYS = {
     "soxr": ("soxr",),
 }
 _BY_STORAGE = {"compact": {"soundfile": ("soundfile",)}, "plain": {}}
+_TORCH = {"torch": ("torch",)}
 _BY_BACKEND = {
     "mediapipe": {"litert": ("ai-edge-litert",)},
-    "face_alignment": {"face-alignment": ("face-alignment",), "torch": ("torch",)},
+    "face_alignment": {"face-alignment": ("face-alignment",), **_TORCH},
     "imported": {},
 }
 
@@ -115,11 +116,17 @@ def backend_facts(config: ExtractionConfig) -> dict[str, Any]:
     return {"name": config.backend, "options": options, "weights": names}
 
 
-@lru_cache
-def tool_versions(storage: str, backend: str) -> Mapping[str, str]:
+def tool_versions(config: ExtractionConfig) -> Mapping[str, str]:
     """Versions of the libraries that the bytes of a shard depend on."""
+    on_torch = config.backend_options.get("engine") == "torch"
+    return _versions(config.storage, config.backend, on_torch)
+
+
+@lru_cache
+def _versions(storage: str, backend: str, on_torch: bool) -> Mapping[str, str]:
     found = {}
-    for tool, packages in (_ALWAYS | _BY_STORAGE[storage] | _BY_BACKEND[backend]).items():
+    of_backend = _TORCH if on_torch else _BY_BACKEND[backend]
+    for tool, packages in (_ALWAYS | _BY_STORAGE[storage] | of_backend).items():
         for package in packages:
             try:
                 found[tool] = version(package)
@@ -136,6 +143,6 @@ def clip_hash(config: ExtractionConfig, clip: Clip) -> str:
         config.storage,
         config.lips_crf,
         faces_facts(config),
-        dict(tool_versions(config.storage, config.backend)),
+        dict(tool_versions(config)),
         clip_facts(clip),
     )

@@ -150,7 +150,7 @@ def finish(
         entries,
         config.storage,
         settings=settings_hash([batch.settings for batch in batches]),
-        tools=dict(tool_versions(config.storage, config.backend)),
+        tools=dict(tool_versions(config)),
     )
     index = read_index(out, manifest)
     write_card(out, manifest, index, _clips(workspace), outcomes, left_out)
@@ -208,6 +208,8 @@ def _extract(
     progress(len(finished_clips))
     if jobs:
         check_backend(config.backend, config.backend_options)
+        engines = _engines(config)
+        jobs = [dataclasses.replace(job, engines=engines) for job in jobs]
     outcomes = [finished.record.outcome() for finished in finished_clips.values()]
     for job, result in map_items(
         extract_clip, jobs, workers=config.num_workers, timeout_s=config.item_timeout_s
@@ -220,6 +222,15 @@ def _extract(
             outcomes.append(result.outcome())
         progress(1)
     return finished_clips, sorted(outcomes, key=lambda outcome: outcome.item)
+
+
+def _engines(config: ExtractConfig) -> tuple[str, ...]:
+    """The engines that run the networks for all processes of the pool, if there are such."""
+    if config.backend_options.get("engine") != "torch" or not config.num_workers:
+        return ()
+    from avsep.faces.engine.host import engine_addresses
+
+    return engine_addresses(config.backend, config.backend_options)
 
 
 def _samples(

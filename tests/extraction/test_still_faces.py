@@ -32,7 +32,7 @@ PHOTO = Pose(PHOTOGRAPH, 150, 80, 60)
 @pytest.fixture
 def samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Extracts a drawn clip; returns its samples and what was left out."""
-    monkeypatch.setattr(extraction, "loaded_backend", lambda config: ColourBackend())
+    monkeypatch.setattr(extraction, "loaded_backend", lambda *_: ColourBackend())
 
     def extract(
         poses: Callable[[int], Sequence[Pose]], **settings: object

@@ -11,7 +11,8 @@ import pytest
 from avsep.errors import CheckError, UsageError
 from avsep.faces.backends import Region, create
 from avsep.faces.backends.blazeface import merge, tile_sides, tile_starts
-from avsep.faces.backends.mediapipe import MediaPipeBackend, next_region
+from avsep.faces.backends.face_mesh import next_region
+from avsep.faces.backends.mediapipe import MediaPipeBackend
 from avsep.faces.backends.task_file import DETECTOR, interpreter, read_models
 from avsep.faces.config import FacesConfig
 from avsep.faces.extraction import extract_faces

@@ -112,6 +112,18 @@ def hashes(workspace: Workspace) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in sorted(workspace.shards.iterdir())}
 
 
+@pytest.mark.slow
+def test_an_engine_for_all_processes_gives_the_bytes_of_one_process(project, tmp_path):
+    options = {"engine": "torch", "device": "cpu", "batch": 4}
+    config = replace(HERE, backend_options=options)
+    here, pool = (project("one", "two", root=tmp_path / name) for name in ("here", "pool"))
+    run_stage("extract", here, config=config)
+    run_stage("extract", pool, config=replace(config, workers=2))
+    assert hashes(here) == hashes(pool)
+    backend = ShardStore(pool.shards).meta("test-one-t0")["backend"]
+    assert backend["options"] == {"engine": "torch", "precision": "float", "batch": 4, "window": 8}
+
+
 def count_extractions(monkeypatch) -> list[str]:
     """The clip ids that are extracted from now on."""
     seen = []
@@ -364,7 +376,8 @@ def test_a_path_cannot_lead_out_of_the_raw_folder(project, raw):
 @pytest.mark.parametrize(
     ("backend", "options", "sentence"),
     [
-        ("mediapipe", {"device": "cuda"}, "mediapipe has no option device; it has none"),
+        ("mediapipe", {"speed": 2}, "mediapipe has no option speed; it has batch, device"),
+        ("mediapipe", {"engine": "torch", "device": "none"}, "'none' cannot be used"),
         ("face_alignment", {"speed": 2}, "face_alignment has no option speed; it has device"),
         ("face_alignment", {"weights": "/nowhere"}, "lacks s3fd-.* in /nowhere"),
     ],

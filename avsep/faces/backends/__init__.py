@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from avsep.errors import UsageError
@@ -12,9 +13,15 @@ from avsep.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from avsep.faces.backends.mediapipe_torch import Runner
+    from avsep.faces.engine.server import Networks
+
 # The package that each backend needs, and its options. `imported` needs OpenCV to crop.
 BACKENDS: dict[str, tuple[str, frozenset[str]]] = {
-    "mediapipe": ("ai_edge_litert", frozenset()),
+    "mediapipe": (
+        "ai_edge_litert",
+        frozenset({"engine", "device", "precision", "batch", "window"}),
+    ),
     "face_alignment": (
         "face_alignment",
         frozenset({"device", "mirror", "three_d", "weights", "window"}),
@@ -102,21 +109,59 @@ class FaceBackend(Protocol):
         ...
 
 
-def create(name: str, **options: Any) -> FaceBackend:
+def resolved_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a backend, with everything that depends on the machine decided on this one.
+
+    Raises:
+        ValueError: an option has a value that it cannot have.
+    """
+    known = BACKENDS[name][1] if name in BACKENDS else frozenset()
+    if name == "mediapipe" and options.keys() <= known:
+        from avsep.faces.engine.config import resolved_engine
+
+        return resolved_engine(options)
+    return dict(options)
+
+
+def load_networks(name: str, options: Mapping[str, Any]) -> Networks:
+    """The networks of a backend on a device, for an engine.
+
+    Args:
+        name: `mediapipe`.
+        options: its resolved options.
+    """
+    import torch
+
+    from avsep.faces.engine.mediapipe_networks import MediaPipeNetworks
+
+    if options["device"] == "cpu":
+        torch.set_num_threads(1)  # with more, the last bits would depend on their number
+    assert name == "mediapipe"
+    return MediaPipeNetworks(options["device"], options["precision"], options["batch"])
+
+
+def create(name: str, engine_at: str = "", **options: Any) -> FaceBackend:
     """Load a backend that runs a detector.
 
     Args:
         name: `mediapipe` or `face_alignment`.
-        options: options of that backend; see `load` in its module.
+        engine_at: path of the socket of an engine, see `engine.host`; empty to load the networks
+            into this process.
+        options: options of that backend; see `load` in its module, and `EngineConfig`.
 
     Raises:
         UsageError: there is no such backend, or its package or weights are missing.
     """
     try:
         if name == "mediapipe":
-            from avsep.faces.backends.mediapipe import MediaPipeBackend
+            resolved = resolved_options(name, options)
+            if not resolved:
+                from avsep.faces.backends.mediapipe import MediaPipeBackend
 
-            return MediaPipeBackend(**options)
+                return MediaPipeBackend()
+            from avsep.faces.backends.mediapipe_torch import TorchMediaPipeBackend
+
+            return TorchMediaPipeBackend(_runner(name, resolved, engine_at), resolved["window"])
         if name == "face_alignment":
             from avsep.faces.backends.face_alignment import load
 
@@ -124,6 +169,16 @@ def create(name: str, **options: Any) -> FaceBackend:
     except ModuleNotFoundError as error:
         raise UsageError(f"the face backend {name} needs the package {error.name}.") from error
     raise UsageError(f"there is no face backend {name!r}; there are {', '.join(BACKENDS)}.")
+
+
+def _runner(name: str, options: Mapping[str, Any], engine_at: str) -> Runner:
+    if engine_at:
+        from avsep.faces.engine.client import EngineClient
+
+        return EngineClient(Path(engine_at))
+    from avsep.faces.engine.local import LocalRunner
+
+    return LocalRunner(load_networks(name, options))
 
 
 def check_backend(name: str, options: Mapping[str, Any]) -> None:
@@ -147,6 +202,8 @@ def check_backend(name: str, options: Mapping[str, Any]) -> None:
             f"the face backend {name} has no option {', '.join(unknown)};"
             f" it has {', '.join(sorted(known)) or 'none'}."
         )
+    if name == "mediapipe":
+        _check_device(str(resolved_options(name, options).get("device", "cpu")))
     if name == "imported":
         from avsep.faces.backends.imported import checked_root
 
@@ -155,3 +212,15 @@ def check_backend(name: str, options: Mapping[str, Any]) -> None:
         from avsep.faces.backends.fan_weights import find_weights, weight_names
 
         find_weights(weight_names(options.get("three_d", True)), str(options.get("weights", "")))
+
+
+def _check_device(device: str) -> None:
+    """Raise UsageError unless PyTorch can use a device."""
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"the device {device!r} cannot be used: {error}") from error

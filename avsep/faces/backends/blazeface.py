@@ -20,6 +20,7 @@ MIN_IOU = 0.3  # boxes that overlap more show the same face
 REGION_SCALE = 1.5  # side of the landmark region relative to the side of the box
 SMALLEST_SHARE = 0.14  # side of the smallest face found reliably, relative to the tile (measured)
 LEVEL_FACTOR = 2.6  # largest ratio of the tile sides of two successive levels
+ROW = 17  # numbers per candidate: score, centre, size, and x and y of six key points
 
 
 def _anchors() -> np.ndarray:
@@ -50,34 +51,26 @@ class BlazeFace:
         height, width = frame.shape[:2]
         candidates = [self._full(frame)]
         for side in tile_sides(width, height, min_face_px):
-            scale = SIZE / side
-            level = cv2.resize(
-                frame,
-                (max(SIZE, round(width * scale)), max(SIZE, round(height * scale))),
-                interpolation=cv2.INTER_AREA,
-            )
-            overlap = math.ceil(SIZE * SMALLEST_SHARE * LEVEL_FACTOR) + 2
-            for y in tile_starts(level.shape[0], overlap):
-                for x in tile_starts(level.shape[1], overlap):
-                    candidates.append(self._tile(level, x, y, frame.shape))
-        return [_detection(face) for face in merge(np.concatenate(candidates))]
+            size = level_size(width, height, side)
+            level = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+            for x, y in tile_corners(*size):
+                candidates.append(self._tile(level, x, y, frame.shape))
+        return [detection(face) for face in merge(np.concatenate(candidates))]
 
     def _full(self, frame: np.ndarray) -> np.ndarray:
         """Candidates in the whole picture, letterboxed as in MediaPipe, in its pixels."""
         height, width = frame.shape[:2]
-        step = max(height, width) / SIZE
-        origin = np.array([width / 2 - step * SIZE / 2, height / 2 - step * SIZE / 2])
-        matrix = np.array([[step, 0.0, origin[0]], [0.0, step, origin[1]]])
+        matrix, step, origin = letterbox(width, height)
         square = cv2.warpAffine(
             frame, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         )
-        return _to_picture(self._candidates(square), np.array([step, step]), origin)
+        return to_picture(self._candidates(square), np.array([step, step]), origin)
 
     def _tile(self, level: np.ndarray, x: int, y: int, shape: tuple[int, ...]) -> np.ndarray:
         """Candidates in one tile of a shrunk picture, in pixels of the original picture."""
         found = self._candidates(level[y : y + SIZE, x : x + SIZE])
         step = np.array([shape[1] / level.shape[1], shape[0] / level.shape[0]])
-        return _to_picture(found, step, np.array([x, y]) * step)
+        return to_picture(found, step, np.array([x, y]) * step)
 
     def _candidates(self, square: np.ndarray) -> np.ndarray:
         """Rows of score, centre, size and six key points, in pixels of a 128-pixel square."""
@@ -94,6 +87,29 @@ class BlazeFace:
         values[:, 0] += ANCHORS[kept]
         values[:, 2:] += ANCHORS[kept][:, None]
         return np.concatenate([scores[kept, None], values.reshape(-1, 16)], axis=1)
+
+
+def letterbox(width: int, height: int) -> tuple[np.ndarray, float, np.ndarray]:
+    """The square that MediaPipe's detector sees of a whole picture.
+
+    Returns:
+        (2, 3) from pixels of the 128-pixel square to the picture, its step, and its origin (2,).
+    """
+    step = max(height, width) / SIZE
+    origin = np.array([width / 2 - step * SIZE / 2, height / 2 - step * SIZE / 2])
+    return np.array([[step, 0.0, origin[0]], [0.0, step, origin[1]]]), step, origin
+
+
+def level_size(width: int, height: int, side: int) -> tuple[int, int]:
+    """Size of the shrunk picture in which tiles of `side` pixels have 128."""
+    scale = SIZE / side
+    return max(SIZE, round(width * scale)), max(SIZE, round(height * scale))
+
+
+def tile_corners(width: int, height: int) -> list[tuple[int, int]]:
+    """x and y of the first pixel of the tiles of a shrunk picture."""
+    overlap = math.ceil(SIZE * SMALLEST_SHARE * LEVEL_FACTOR) + 2
+    return [(x, y) for y in tile_starts(height, overlap) for x in tile_starts(width, overlap)]
 
 
 def tile_sides(width: int, height: int, min_face_px: int) -> list[int]:
@@ -143,7 +159,7 @@ def merge(candidates: np.ndarray) -> list[np.ndarray]:
     return faces
 
 
-def _to_picture(found: np.ndarray, step: np.ndarray, origin: np.ndarray) -> np.ndarray:
+def to_picture(found: np.ndarray, step: np.ndarray, origin: np.ndarray) -> np.ndarray:
     """Candidates of a square, in pixels of the picture.
 
     Args:
@@ -157,7 +173,8 @@ def _to_picture(found: np.ndarray, step: np.ndarray, origin: np.ndarray) -> np.n
     return np.concatenate([found[:, :1], points.reshape(-1, 16)], axis=1)
 
 
-def _detection(face: np.ndarray) -> Detection:
+def detection(face: np.ndarray) -> Detection:
+    """The face of a merged row."""
     score, x, y, width, height = (float(value) for value in face[:5])
     side = max(width, height)
     right_eye, left_eye = face[5:7], face[7:9]
