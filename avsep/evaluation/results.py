@@ -45,6 +45,9 @@ class ResultRow:
         stoi_mixture: STOI of the unprocessed mixture, 0 to 1.
         estoi: ESTOI of the estimate, up to 1.
         estoi_mixture: ESTOI of the unprocessed mixture, up to 1.
+        margin_db: SI-SNR of the estimate against its own voice minus the highest against another
+            voice, in dB; see `both_faces`.
+        overlap: largest correlation with the estimate of another voice under this condition, 0..1.
         problems: why a requested metric is NaN, see `problems.pack`. A NaN without a problem was
             not requested.
     """
@@ -74,6 +77,8 @@ class ResultRow:
     stoi_mixture: float = NAN
     estoi: float = NAN
     estoi_mixture: float = NAN
+    margin_db: float = NAN
+    overlap: float = NAN
     problems: str = ""
 
     @property

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from avsep.errors import ItemError, Reason
 from avsep.evaluation import metrics, perceptual
+from avsep.evaluation.both_faces import margins_db, overlaps
 from avsep.evaluation.config import MIXTURE, EvaluateConfig
 from avsep.evaluation.items import EvaluationItem
 from avsep.evaluation.problems import Problem, pack
@@ -93,7 +94,31 @@ def score(
         if not waiting[pair.name[0]]:
             progress(1)
     unprocessed.update({mixture: found[name] for name, mixture in mixtures.items()})
-    return [_row(items[key.item], key, found) for key in estimates]
+    rows = [_row(items[key.item], key, found) for key in estimates]
+    return _with_faces(rows, list(estimates), items, estimates)
+
+
+def _with_faces(
+    rows: Sequence[ResultRow],
+    keys: Sequence[EstimateKey],
+    items: Sequence[EvaluationItem],
+    estimates: Mapping[EstimateKey, np.ndarray],
+) -> list[ResultRow]:
+    """The rows with what the estimates of all voices of a mixture say together."""
+    together: dict[tuple[int, str], list[EstimateKey]] = defaultdict(list)
+    for key in sorted(keys):
+        together[key.item, key.condition].append(key)
+    found: dict[EstimateKey, tuple[float, float]] = {}
+    for (number, _), asked in together.items():
+        sources = items[number].sources
+        if len(asked) == len(sources):
+            signals = np.stack([estimates[key] for key in asked])
+            pairs = zip(margins_db(signals, sources), overlaps(signals), strict=True)
+            found.update(zip(asked, pairs, strict=True))
+    return [
+        replace(row, margin_db=found[key][0], overlap=found[key][1]) if key in found else row
+        for row, key in zip(rows, keys, strict=True)
+    ]
 
 
 def _pairs(

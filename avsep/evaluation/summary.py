@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from avsep.evaluation.bootstrap import Estimate, bootstrap_generator, clustered_mean
+from avsep.evaluation.both_faces import both_right, worse
 from avsep.evaluation.compare import paired_difference
 from avsep.evaluation.conditions import Condition
 from avsep.evaluation.problems import count
@@ -29,20 +30,23 @@ HEADLINE = (
     ("si_snri_other_video", Condition.OTHER, "si_snri"),
     ("si_snri_no_video", Condition.NONE, "si_snri"),
 )
+# Further ones: whether each face of a mixture gets its own voice, see `both_faces`.
+FACES = ("both_right", "overlap", "worse")
 
 
 def headline(figures: Mapping[str, Any]) -> dict[str, float]:
-    """The means of the six headline numbers; one that was not measured is left out.
+    """The means of the headline numbers; one that was not measured is left out.
 
     Args:
         figures: what `summarise` returns.
     """
     overall = figures["overall"]
-    return {
-        name: round(overall[condition][metric]["mean"], 4)
+    found = {
+        name: overall[condition][metric]
         for name, condition, metric in HEADLINE
         if metric in overall.get(condition, {})
-    }
+    } | figures["faces"]
+    return {name: round(figure["mean"], 4) for name, figure in found.items()}
 
 
 def summarise(
@@ -62,10 +66,11 @@ def summarise(
         samples: number of bootstrap resamples.
 
     Returns:
-        `overall.<condition>.<metric>`, `video.<own_minus_...>`, `by_pair.<pair>.<metric>`,
-        `by_group.<heard|unheard>.<group>.<metric>`, `problems.<condition>.<metric>`,
-        `mixtures`, `rows`, `speakers`. A figure is `{mean, low, high, rows, utterances,
-        excluded}`, without `low` and `high` if there is only one utterance.
+        `overall.<condition>.<metric>`, `faces.<name of FACES>`, `video.<own_minus_...>`,
+        `by_pair.<pair>.<metric>`, `by_group.<heard|unheard>.<group>.<metric>`,
+        `problems.<condition>.<metric>`, `mixtures`, `rows`, `speakers`. A figure is
+        `{mean, low, high, rows, utterances, excluded}`, without `low` and `high` if there is
+        only one utterance.
     """
     conditions = [c for c in Condition if any(row.condition == c for row in rows)]
     own = [row for row in rows if row.condition == Condition.OWN]
@@ -99,6 +104,7 @@ def summarise(
             str(c): figures([r for r in rows if r.condition == c], METRICS, f"overall.{c}")
             for c in conditions
         },
+        "faces": _faces(own, seed, samples),
         "video": _video(rows, conditions, seed, samples),
         "by_pair": {
             pair: figures([r for r in own if r.pair == pair], GROUP_METRICS, f"pair.{pair}")
@@ -107,6 +113,19 @@ def summarise(
         "by_group": groups,
         "problems": _problems(rows, conditions),
     }
+
+
+def _faces(rows: Sequence[ResultRow], seed: int, samples: int) -> dict[str, Any]:
+    """The share of voices whose mixture has all faces right, the overlap, and the share worse."""
+    found = {}
+    values = (both_right(rows), [row.overlap for row in rows], worse(rows))
+    for name, of_rows in zip(FACES, values, strict=True):
+        generator = bootstrap_generator(seed, f"faces.{name}")
+        keys = [row.key for row in rows]
+        mean = clustered_mean(of_rows, keys, generator=generator, samples=samples)
+        if mean.known:
+            found[name] = _figure(mean)
+    return found
 
 
 def _figure(estimate: Estimate) -> dict[str, float | int]:

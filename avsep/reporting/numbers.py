@@ -17,6 +17,9 @@ METRICS: dict[str, tuple[str, int]] = {
     "pesq": ("PESQ-WB", 2),
     "stoi": ("STOI", 3),
     "estoi": ("ESTOI", 3),
+    "both_right": ("Both faces right", 2),
+    "overlap": ("Overlap", 2),
+    "worse": ("Worse than the mixture", 2),
     "si_snr": ("SI-SNR (dB)", 2),
     "sdr": ("SDR (dB)", 2),
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from avsep.evaluation.summary import FACES
 from avsep.files import read_jsonl
 from avsep.git import git_commit
 from avsep.outcome import Counts
@@ -86,6 +87,7 @@ def render_page(
         models=results,
         any_evaluated=any(model.evaluated for model in results),
         result_titles=[METRICS[metric][0] for metric in tables.RESULT_COLUMNS],
+        face_titles=[METRICS[metric][0] for metric in FACES],
         result_rows=tables.result_rows(results),
         comparisons=tables.comparison_sentences(results),
         problems=tables.problem_sentences(results),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from avsep.reporting.gather import gather_models
 from avsep.reporting.numbers import FigureText
-from avsep.reporting.tables import result_rows
+from avsep.reporting.tables import faces_notes, result_rows
 from avsep.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def summary_table(workspace: Workspace) -> Table:
     table.add_column("model", overflow="fold")
     for column, _, _ in COLUMNS:
         table.add_column(column, justify="right", overflow="fold")
-    notes = []
+    notes = faces_notes(models)
     for row in result_rows(models):
         table.add_row(escape(row.name), *_texts(row.cells))
         if row.note:

@@ -8,6 +8,7 @@ from typing import Any
 
 from avsep.evaluation.bootstrap import bootstrap_generator
 from avsep.evaluation.compare import paired_difference
+from avsep.evaluation.summary import FACES
 from avsep.models.registry import MODELS
 from avsep.reporting.gather import ModelResults
 from avsep.reporting.numbers import (
@@ -44,7 +45,7 @@ def result_rows(models: Sequence[ModelResults]) -> list[TableRow]:
     """A row for the unprocessed mixture, then one row per model.
 
     The columns are `RESULT_COLUMNS` with the speaker's own video, then SI-SNRi with the other
-    speaker's video and with none.
+    speaker's video and with none, then `FACES`.
     """
     rows = []
     first = next((model for model in models if model.evaluated), None)
@@ -55,7 +56,8 @@ def result_rows(models: Sequence[ModelResults]) -> list[TableRow]:
             )
             for metric in RESULT_COLUMNS[2:]
         ]
-        cells = (NO_FIGURE, NO_FIGURE, *mixture, NO_FIGURE, NO_FIGURE)
+        empty = (NO_FIGURE,) * (2 + len(FACES))
+        cells = (NO_FIGURE, NO_FIGURE, *mixture, *empty)
         rows.append(TableRow(name="unprocessed mixture", cells=cells))
     for model in models:
         own = [
@@ -66,8 +68,27 @@ def result_rows(models: Sequence[ModelResults]) -> list[TableRow]:
             figure_text(figure_at(model.metrics, "overall", condition, "si_snri"), 2)
             for condition in ("other", "none")
         ]
-        rows.append(TableRow(name=model.title, cells=(*own, *rest), note=model.missing))
+        faces = [
+            figure_text(figure_at(model.metrics, "faces", metric), METRICS[metric][1])
+            for metric in FACES
+        ]
+        cells = (*own, *rest, *faces)
+        rows.append(TableRow(name=model.title, cells=cells, note=model.missing))
     return rows
+
+
+def faces_notes(models: Sequence[ModelResults]) -> list[str]:
+    """One line per model: whether each face of a mixture gets its own voice."""
+    notes = []
+    for model in models:
+        means = [figure_at(model.metrics, "faces", name) for name in FACES]
+        right, overlap, worse = ((mean or {}).get("mean") for mean in means)
+        if right is not None and worse is not None:
+            notes.append(
+                f"{model.title}: both faces right in {100 * right:.0f} % of the mixtures, overlap"
+                f" {number(overlap, 2)}, {100 * worse:.0f} % of the voices worse than the mixture"
+            )
+    return notes
 
 
 def section_columns(models: Sequence[ModelResults], section: str) -> list[str]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from avsep.shards.store import ShardStore
 
 NAME = "evaluate"
-VERSION = 2  # of the scores; a new version scores every mixture again
+VERSION = 3  # of the scores; a new version scores every mixture again
 COST = "cost"  # name of the batch and of the item that measure the cost
 # Settings that change only the speed, or only what `finish` makes of the rows.
 _WITHOUT_EFFECT = ("runs", "workers", "timeout_s", "max_failed_share", "bootstrap_samples", "seed")

@@ -16,7 +16,7 @@ from avsep.evaluation import cost, scoring
 from avsep.evaluation.items import build_item
 from avsep.evaluation.problems import Problem
 from avsep.evaluation.results import read_results
-from avsep.evaluation.summary import HEADLINE
+from avsep.evaluation.summary import FACES, HEADLINE
 from avsep.evaluation.unprocessed import read_unprocessed, write_unprocessed
 from avsep.mixing.recipes import read_recipes, write_recipes
 from avsep.models import checkpoint
@@ -89,7 +89,7 @@ def test_every_voice_of_every_mixture_is_evaluated_under_every_condition(publish
 def test_dvc_shows_six_numbers_per_model(published):
     metrics = json.loads((published[0] / "metrics.json").read_text())
     assert all(isinstance(value, float) for value in metrics.values())
-    assert set(metrics) <= {name for name, _, _ in HEADLINE}
+    assert set(metrics) <= {name for name, _, _ in HEADLINE} | set(FACES)
     assert len(HEADLINE) == 6
 
 
@@ -104,6 +104,19 @@ def test_metrics_separate_voices_that_are_not_in_training(published):
     )
     assert "stoi" not in metrics["overall"]["none"]
     assert "pesq" not in metrics["overall"]["own"]
+
+
+def test_models_of_another_project_are_tested_on_the_mixtures_of_this_one(tmp_path):
+    here = make_workspace(tmp_path)
+    away = tmp_path / "other project" / "runs"
+    away.parent.mkdir()
+    here.run("vovit").parent.rename(away)
+    config = replace(FAST, max_mixtures=1, perceptual=(), example_count=0)
+    with pytest.raises(CheckError):
+        run_stage("evaluate", here, config=config)
+    for runs in ("other project/runs", str(away)):
+        report = run_stage("evaluate", here, config=replace(config, runs=runs))
+        assert report.counts.done == 1
 
 
 def test_examples_and_cost_are_published_with_the_figures(published):

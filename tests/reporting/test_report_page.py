@@ -251,6 +251,8 @@ def test_the_terminal_table_has_a_row_for_each_model(full_workspace, tmp_path):
     metrics = json.loads((full_workspace.evaluation("vovit") / "metrics_full.json").read_text())
     assert number(metrics["overall"]["own"]["si_snri"]["mean"], 2) in full
     assert number(metrics["overall"]["other"]["si_snri"]["mean"], 2) in full
+    right = 100 * metrics["faces"]["both_right"]["mean"]
+    assert f"both faces right in {right:.0f} %" in " ".join(full.split())
     assert "not evaluated yet" in text(Workspace(tmp_path))
     said = CliRunner().invoke(app, ["results", "--root", str(full_workspace.root)])
     assert "14 mixtures, 4 speakers" in said.stdout
