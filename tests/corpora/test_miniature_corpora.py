@@ -16,7 +16,9 @@ from avsep.shards.reader import open_shards
 from avsep.tables import read_rows
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
-from tests.support import miniature
+from tests.support import miniature, open_corpora
+from tests.support.file_server import serving_files
+from tests.support.other_containers import converted
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 34
@@ -118,3 +120,31 @@ def test_lrs3_with_its_validation_list(tmp_path, writer):
     assert [clip.origin for clip in dropped] == ["trainval/0Fi83BHQsMA/50002"]
     assert "in the val split too" in dropped[0].message
     assert len(read_index(workspace.shards)) == 7
+
+
+OPEN = {
+    "grid": (open_corpora.serve_grid, ("s1", "s4"), "CC-BY-4.0: GRID"),
+    "lombard-grid": (open_corpora.serve_lombard, ("s2", "s55"), "CC-BY-4.0: Lombard GRID"),
+    "crema-d": (open_corpora.serve_crema_d, ("1001", "1002"), "ODbL-1.0"),
+}
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_open_corpora_from_a_server_with_their_layout(tmp_path, talking_heads, name, monkeypatch):
+    serve, speakers, licence = OPEN[name]
+    with serving_files() as server:
+        serve(server, speakers, 1, lambda n, suffix: converted(talking_heads[n], suffix))
+        monkeypatch.chdir(tmp_path)
+        avsep("fetch", name, "--clips", "1", "--server", server.base, "--speakers", {
+            "grid": "s1,s4", "lombard-grid": "s2,s55", "crema-d": "2",
+        }[name])  # fmt: skip
+    workspace = run_to_shards(tmp_path / "project", name, root=str(tmp_path / name))
+    samples = list(open_shards(workspace.shards))
+    assert {sample.meta["speaker"] for sample in samples} == {f"{name}-{s}" for s in speakers}
+    for sample in samples:
+        assert sample.meta["licence"].startswith(licence)
+        assert sample.meta["redistributable"] is True
+        assert sample.meta["text"]
+        assert bool(sample.meta.get("words")) == (name == "grid")
+        assert abs(sample.audio.astype(int)).max() > 1000
+    assert licence in (workspace.shards / "card.md").read_text()
