@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from avsep.cleaning import near_duplicates
 from avsep.cleaning.check_clip import check_clip
 from avsep.cleaning.config import Thresholds
 from avsep.cleaning.fingerprint import (
@@ -157,6 +158,23 @@ def test_among_many_in_several_blocks_all_copies_are_found():
     assert {i: c.of for i, c in copies_among(prints).items()} == {
         f"x{n:05d}": f"{n:05d}" for n in chosen
     }
+
+
+@pytest.mark.parametrize("directions", [1, 48, 288])
+def test_few_directions_neither_lose_nor_add_a_copy(monkeypatch, directions):
+    """Where the first directions say nothing, pairs pass the bound that are not alike."""
+    monkeypatch.setattr(near_duplicates, "DIRECTIONS", directions)
+    pictures = np.zeros((8, 8), np.uint8)  # the same in all clips
+    rng = np.random.default_rng(2)
+    shared = rng.integers(-99, 99, (24, 12))
+    prints = {}
+    for number in range(60):
+        sound = np.clip(shared + rng.normal(0, 40, (24, 12)), -127, 127).astype(np.int8)
+        prints[f"{number:02d}"] = 3.0, Fingerprint(sound, pictures)
+    prints["x"] = 3.0, nearly(prints["07"][1], 0.05, pictures)
+    most = max(sound_similarity(a[1], b[1]) for a, b in combinations(list(prints.values())[:-1], 2))
+    assert 0.6 < most < LIKELY < sound_similarity(prints["07"][1], prints["x"][1]) < SURE
+    assert {i: c.of for i, c in copies_among(prints).items()} == {"x": "07"}
 
 
 def test_short_and_empty_clips_are_never_compared():

@@ -81,7 +81,7 @@ class TestPlaces:
     def test_a_shard_is_read_once_for_all_processes_while_it_is_kept(self, server, tmp_path):
         names = [f"train-{number:06d}.tar" for number in range(3)]
         for _ in range(2):
-            content(StreamStore(server.address, folder=tmp_path / "kept", keep=3))
+            content(StreamStore(server.address, folder=tmp_path / "kept", keep=4))
         assert [server.asked[name] for name in names] == [1, 1, 1]
         tight = StreamStore(server.address, folder=tmp_path / "tight", keep=1)
         for _ in range(2):

@@ -93,18 +93,19 @@ def test_duplicates_are_dropped_also_across_speakers_and_splits(workspace, clips
         audio=speech_like(1.2, seed=1),
         video_options={"crf": "30"},
     )
-    rows = [*raw_rows(clips), copy, raw_clip(remade, clip_id="z-copy")]
+    pair = raw_clip(clips / "3.mp4", clip_id="b-copy")
+    rows = [*raw_rows(clips), copy, pair, raw_clip(remade, clip_id="z-copy")]
     write_rows(workspace.raw_table, rows)
     for _ in range(2):  # and again, when everything is done already
         report = run_stage("clean", workspace, config=HERE)
-        assert report.counts.dropped["duplicate"] == 2
-        assert report.counts.total == 8
+        assert report.counts.dropped["duplicate"] == 3
+        assert report.counts.total == 9
         found = table(workspace)
         gone = [i for i, c in found.items() if c.reason == "duplicate"]
-        assert gone == ["x-s1-1", "z-copy"]
+        assert gone == ["x-s1-1", "x-s1-3", "z-copy"]
         assert found["z-copy"].message == "its sound is that of a-copy."
-        assert Ledger(workspace.ledger).counts("clean").dropped["duplicate"] == 2
-        assert Ledger(workspace.ledger).counts("clean").total == 8
+        assert Ledger(workspace.ledger).counts("clean").dropped["duplicate"] == 3
+        assert Ledger(workspace.ledger).counts("clean").total == 9
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from pipeline.execution.markers import write_marker
 from pipeline.execution.training_run import restart
 from pipeline.stages import train
 from tests.support.processes import LIMIT_S, all_end
+from tests.support.range_server import serving_folder
 from tests.support.stage_run import run_stage
 from tests.support.synthetic_workspace import make_workspace
 from tests.support.tiny_models import DOLPHIN, VOVIT
@@ -109,6 +110,40 @@ def test_all_models_train_in_their_order_and_again_to_the_same_bytes(workspace, 
     (workspace.work("train") / "vovit-s1" / "settings.json").unlink()
     run_stage("train", workspace, config=config_of(workspace, "vovit-s1"))  # from nothing
     assert content(workspace.run("vovit-s1")) == before
+
+
+@pytest.mark.slow
+def test_shards_on_a_server_train_the_model_that_shards_here_do(tmp_path, no_child, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    models = []
+    for place in ("here", "there"):
+        space = make_workspace(tmp_path / place)
+        (space.root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+        away = tmp_path / place / "away"
+        with serving_folder(away) as server:
+            changes = {"stream_shards": 1}
+            if place == "there":
+                space.shards.rename(away)
+                space.shards.mkdir()
+                (space.shards / "manifest.json").write_bytes((away / "manifest.json").read_bytes())
+                changes |= {"stream_from": server.address, "workers": 1}
+                server.cut_after = 200_000
+            run_stage("train", space, config=config_of(space, "vovit-s1", **changes))
+            assert (place == "there") == bool(server.asked["train-000000.tar"])
+        models.append(content(space.run("vovit-s1"))["model.safetensors"])
+    assert models[0] == models[1]
+
+
+def test_another_set_and_half_a_setting_are_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    space, other = (make_workspace(tmp_path / n, frames) for n, frames in (("a", 50), ("b", 51)))
+    (space.root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    config = config_of(space, "vovit-s1", stream_shards=1, stream_from=str(other.shards))
+    with pytest.raises(CheckError, match="has another manifest than"):
+        train.plan(config, space)
+    with pytest.raises(ValueError, match="stream_from is set, but stream_shards is 0"):
+        dataclasses.replace(config, stream_shards=0)
+    assert train.plan(dataclasses.replace(config, stream_from=""), space)
 
 
 @pytest.mark.slow
