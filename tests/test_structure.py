@@ -30,7 +30,7 @@ ALLOWED = {
     "loading": "mixing shards",
     "training": "loading",
     "models": "loading mixing shards training",
-    "evaluation": "media mixing models separation shards",
+    "evaluation": "extraction faces media mixing models separation shards",
     "reporting": "cleaning evaluation media models shards",
     "separation": "faces media models weights",
     "weights": "models",
@@ -38,7 +38,8 @@ ALLOWED = {
     "web": "reporting separation",
     "bench": "corpora evaluation extraction faces loading media mixing models separation shards "
     "training",
-    "cli": "bench corpora exporting faces mixing models reporting separation shards web weights",
+    "cli": "bench corpora evaluation exporting faces mixing models reporting separation shards web "
+    "weights",
 }
 
 
@@ -171,8 +172,13 @@ def test_every_profile_is_valid():
     assert {path.stem for path in profiles} >= {
         *("demo", "demo-long", "folder", "lrs2", "lrs3", "voxceleb2"),
     }
+    dvc = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))
+    tracked = [name for name in dvc["stages"]["train"]["do"]["params"] if "$" not in name]
     for path in [*profiles, ROOT / "params.yaml"]:
         assert set(load_configs(path)) == set(STAGES)
+        train = yaml.safe_load(path.read_text("utf-8")).get("train")
+        for name in tracked if train else ():
+            assert name.removeprefix("train.") in train, f"`dvc repro` needs {name} in {path}"
 
 
 def test_the_command_line_starts_without_heavy_imports():

@@ -13,6 +13,7 @@ from avsep.cli.export import export
 from avsep.cli.fetch import fetch
 from avsep.cli.landmarks import convert_landmarks
 from avsep.cli.project import ProjectGroup
+from avsep.cli.recordings import recordings
 from avsep.cli.results import results
 from avsep.cli.separate import separate
 from avsep.cli.shards import inspect, shards_app, verify
@@ -33,6 +34,7 @@ for command in (
     export,
     fetch,
     inspect,
+    recordings,
     results,
     separate,
     serve,

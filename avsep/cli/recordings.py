@@ -1,0 +1,61 @@
+"""`avsep recordings`: test a model on mixtures that were recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from avsep.cli.options import Device, Model, Root, Weights, project_root
+from avsep.errors import CheckError, ItemError, printable
+
+
+def recordings(
+    folder: Annotated[Path, typer.Argument(help="Folders with mix.wav, s1.mp4, s2.mp4, ...")],
+    out: Annotated[Path, typer.Option(help="The folder to write scores to.")],
+    model: Model = None,
+    weights: Weights = None,
+    quality: Annotated[
+        str, typer.Option(help="Measures without a reference: dnsmos, nisqa, or both.")
+    ] = "",
+    device: Device = "auto",
+    root: Root = None,
+) -> None:
+    """Ask for each face of recorded mixtures and score what the model gives.
+
+    Writes scores.jsonl, one line per voice, and metrics.json. SI-SNR, SDR, PESQ and STOI need a
+    reference s1.wav beside s1.mp4.
+    """
+    from avsep.evaluation.quality import check_measures
+    from avsep.evaluation.recordings import find_recordings, score_recording, summarise_recordings
+    from avsep.files import write_json, write_jsonl
+    from avsep.models import checkpoint
+    from avsep.progress import show_progress
+    from avsep.separation.resolve_model import resolve_device, resolve_model
+
+    measures = [name.strip() for name in quality.split(",") if name.strip()]
+    check_measures(measures)
+    found = find_recordings(folder)
+    chosen = resolve_model(model, weights, project_root(root))
+    place = resolve_device(device, None)
+    loaded: Any = checkpoint.load(chosen.path, place)
+    rows, failed = [], []
+    with show_progress("recordings", len(found)) as advance:
+        for recording in found:
+            try:
+                rows += score_recording(loaded, recording, device=place, quality=measures)
+            except ItemError as error:
+                failed.append({"recording": recording.name, "reason": str(error.reason)})
+                typer.echo(f"avsep: {printable(f'{recording.name}: {error.message}')}", err=True)
+            advance(1)
+    if not rows:
+        raise CheckError("not one recording could be scored.")
+    write_jsonl(out / "scores.jsonl", rows)
+    metrics = summarise_recordings(rows) | {"failed": failed}
+    write_json(out / "metrics.json", metrics)
+    for name, value in metrics.items():
+        if not isinstance(value, list):
+            typer.echo(f"{name:16} {value}")
+    if failed:
+        raise CheckError(f"{len(failed)} of {len(found)} recordings could not be scored.")

@@ -1,0 +1,180 @@
+"""Recorded mixtures: found, cut to where all faces are seen, asked face by face, scored."""
+
+import json
+import pickle
+import shutil
+import wave
+
+import numpy as np
+import pytest
+
+from avsep.cli.app import app
+from avsep.corpora.demo import corpus as demo
+from avsep.corpora.demo.corpus import DemoClip
+from avsep.errors import CheckError, ItemError, UsageError
+from avsep.evaluation import quality
+from avsep.evaluation.recordings import (
+    find_recordings,
+    prepare,
+    score_recording,
+    summarise_recordings,
+)
+from avsep.media.encode import write_mp4
+from avsep.models import checkpoint
+
+FRAMES = 50
+
+
+def write_wav(path, samples) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(np.asarray(samples, np.int16).tobytes())
+
+
+@pytest.fixture(scope="module")
+def talks():
+    return [
+        demo.talk(DemoClip(speaker=s, number=1), seed=0, size=160, num_frames=FRAMES)
+        for s in (0, 3)
+    ]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory, talks):
+    """Two recordings: `remix/1` with references and landmarks of one face, `mix/2` without."""
+    root = tmp_path_factory.mktemp("recordings")
+    sounds = [np.asarray(talk.audio, np.int32) for talk in talks]
+    for name in ("remix/1", "mix/2"):
+        folder = root / "real" / "dev" / name
+        folder.mkdir(parents=True)
+        write_wav(folder / "mix.wav", sum(sounds) // 2)
+    first, second = root / "real/dev/remix/1", root / "real/dev/mix/2"
+    for number, talk in enumerate(talks, 1):
+        write_mp4(first / f"s{number}.mp4", (picture for picture, _ in talk.frames), talk.audio)
+        shutil.copy(first / f"s{number}.mp4", second)
+        write_wav(first / f"s{number}.wav", sounds[number - 1] // 2)
+    return root
+
+
+class Oracle:
+    """Gives the reference of the face that it sees, or one voice for all."""
+
+    def __init__(self, ready, same=False):
+        self.ready, self.same = ready, same
+
+    def estimate(self, mixture, cues):
+        import torch
+
+        lips = cues.lips[0].cpu().numpy()
+        names = list(self.ready.references)
+        seen = next(v for v in names if np.array_equal(lips, self.ready.cues[v].lips))
+        return torch.from_numpy(self.ready.references[names[0] if self.same else seen])[None]
+
+
+@pytest.fixture(scope="module")
+def ready(recorded):
+    return prepare(find_recordings(recorded)[1])
+
+
+pytestmark = pytest.mark.slow
+
+
+def test_recordings_are_found_by_their_sound(recorded):
+    found = find_recordings(recorded)
+    assert [one.name for one in found] == ["real/dev/mix/2", "real/dev/remix/1"]
+    assert found[0].voices == ("s1", "s2")
+
+
+def test_sound_references_and_faces_are_in_step(ready):
+    assert len(ready.mixture) == 640 * len(ready.cues["s1"].lips)
+    assert np.allclose(ready.mixture, sum(ready.references.values()), atol=2e-4)
+    assert not np.array_equal(ready.cues["s1"].lips, ready.cues["s2"].lips)
+
+
+def test_with_references_a_recording_is_scored_as_any_mixture(recorded, ready):
+    recording = find_recordings(recorded)[1]
+    good = score_recording(Oracle(ready), recording)
+    assert all(row["si_snri"] > 20 and row["stoi"] > 0.99 for row in good)
+    assert summarise_recordings(good)["both_right"] == 1.0
+    assert summarise_recordings(good)["worse"] == 0.0
+    same = score_recording(Oracle(ready, same=True), recording)
+    found = summarise_recordings(same)
+    assert found["both_right"] == 0.0
+    assert found["overlap"] == pytest.approx(1)
+    assert found["worse"] == 0.5
+
+
+def test_without_references_only_what_needs_none_is_scored(recorded, ready):
+    rows = score_recording(Oracle(ready), find_recordings(recorded)[0])
+    assert [set(row) for row in rows] == [{"recording", "voice", "seconds", "overlap"}] * 2
+    found = summarise_recordings(rows)
+    assert found["with_reference"] == 0
+    assert "both_right" not in found
+
+
+def test_landmarks_of_a_recording_are_read_without_running_them(recorded, tmp_path):
+    folder = tmp_path / "set" / "1"
+    shutil.copytree(recorded / "real/dev/remix/1", folder)
+    marker = tmp_path / "ran"
+
+    class Hostile:
+        def __reduce__(self):
+            return (marker.write_text, ("x",))
+
+    (folder / "s1.pkl").write_bytes(pickle.dumps(Hostile()))
+    [recording] = find_recordings(tmp_path / "set")
+    with pytest.raises(ItemError):
+        prepare(recording)
+    assert not marker.exists()
+
+
+def test_the_command_writes_scores_and_names_what_failed(
+    recorded, ready, tmp_path, monkeypatch, capsys
+):
+    root = tmp_path / "set"
+    shutil.copytree(recorded, root)
+    broken = root / "broken"
+    broken.mkdir()
+    write_wav(broken / "mix.wav", np.zeros(16_000))
+    (broken / "s1.mp4").write_bytes(b"not a video")
+    monkeypatch.setattr(checkpoint, "load", lambda _path, _device: Oracle(ready))
+    monkeypatch.setattr(
+        "avsep.separation.resolve_model.resolve_model",
+        lambda *_: type("Found", (), {"path": tmp_path})(),
+    )
+    arguments = ["recordings", str(root), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    with pytest.raises(CheckError, match="1 of 3 recordings could not be scored"):
+        app(arguments, standalone_mode=False)
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["recordings"] == 2
+    assert metrics["failed"] == [{"recording": "broken", "reason": "undecodable"}]
+    lines = (tmp_path / "out" / "scores.jsonl").read_text().splitlines()
+    assert len(lines) == 4
+    assert "both_right" in capsys.readouterr().out
+
+
+def test_what_is_no_set_of_recordings_is_said(tmp_path):
+    with pytest.raises(UsageError, match="is not a folder"):
+        find_recordings(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="has no folders with"):
+        find_recordings(tmp_path)
+    write_wav(tmp_path / "mix.wav", np.zeros(100))
+    with pytest.raises(UsageError, match=r"no video s1\.mp4"):
+        find_recordings(tmp_path)
+
+
+def test_model_files_of_quality_must_be_there_and_stay_as_they_were(tmp_path, monkeypatch):
+    monkeypatch.setattr(quality, "find_spec", lambda _name: None)
+    with pytest.raises(UsageError, match=r"nisqa needs the package.*avsep\[quality\]"):
+        quality.check_measures(["nisqa"], tmp_path)
+    monkeypatch.setattr(quality, "find_spec", lambda _name: object())
+    with pytest.raises(UsageError, match=r"needs the model file .*nisqa\.tar"):
+        quality.check_measures(["nisqa"], tmp_path)
+    (tmp_path / "NISQA").mkdir()
+    (tmp_path / "NISQA" / "nisqa.tar").write_bytes(b"first")
+    quality.check_measures(["nisqa"], tmp_path)
+    (tmp_path / "NISQA" / "nisqa.tar").write_bytes(b"other")
+    with pytest.raises(CheckError, match="has the sha256"):
+        quality.check_measures(["nisqa"], tmp_path)
+    with pytest.raises(UsageError, match="no measure 'mos'"):
+        quality.check_measures(["mos"], tmp_path)
