@@ -123,13 +123,12 @@ def _listed(config: CorpusConfig, size: CorpusSize) -> Amounts:
     elif (published := _parts(config)) and not size.examples:
         clip_s = 3600 * sum(p.hours for p in published) / sum(p.clips for p in published)
         notes.append(f"Their length is the published mean, {clip_s:.1f} s.")
-    by_youtube = config.corpus == "voxceleb2" and config.voxceleb2.route == "youtube"
     raw_bytes = size.archive_bytes or (None if file_bytes is None else file_bytes * size.clips)
     return Amounts(
         clips=size.clips,
         clip_s=clip_s,
-        videos=size.videos if by_youtube else 0,
-        raw_bytes=None if by_youtube else raw_bytes,
+        videos=size.videos if config.by_youtube else 0,
+        raw_bytes=None if config.by_youtube else raw_bytes,
         archive_bytes=size.archive_bytes,
         notes=tuple(notes),
     )

@@ -47,8 +47,7 @@ def stage_bytes(
     if stage == "download":
         if config.corpus == "demo":
             return tables + DEMO_CLIP_BYTES * items
-        by_youtube = config.corpus == "voxceleb2" and config.voxceleb2.route == "youtube"
-        return None if by_youtube else tables + archive_bytes
+        return None if config.by_youtube else tables + archive_bytes
     if stage == "extract":
         if video_s is None or (config.storage == "compact" and config.lips_crf < LIPS_CRF):
             return None

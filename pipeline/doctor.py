@@ -48,7 +48,7 @@ def examine(workspace: Workspace, config: Mapping[str, Any]) -> Iterator[Line]:
         config: of each stage, by its name.
     """
     download, extract = config["download"], config["extract"]
-    youtube = download.corpus == "voxceleb2" and download.voxceleb2.route == "youtube"
+    youtube = download.by_youtube
     yield _ffmpeg(needed=youtube)
     yield from _packages(extract.backend, youtube, config["clean"].speech)
     yield _runtime(needed=youtube)

@@ -160,7 +160,7 @@ def _download(config: Any, amounts: Amounts, here: _Machine) -> Cost:
     if config.corpus == "demo":
         core_s = _times(amounts.clips, rates.DEMO_CLIP.value)
         return _pooled(replace(cost, disk_bytes=disk), core_s, rates.DEMO_CLIP, config, here)
-    if config.corpus == "voxceleb2" and config.voxceleb2.route == "youtube":
+    if config.by_youtube:
         waiting = amounts.videos * rates.YOUTUBE_VIDEO.value or None
         return replace(cost, wall_s=waiting, disk_bytes=disk, rate=rates.YOUTUBE_VIDEO.source)
     core_s = _times(amounts.raw_bytes, rates.READ_GB.value / 1e9)

@@ -46,8 +46,11 @@ class Boxes:
 
     @property
     def aspect(self) -> float:
-        """Width over height of the source picture, from the square boxes; 0 if unknown."""
-        if self.in_pixels:
+        """Width over height of the source picture, from the square boxes; 0 if unknown.
+
+        A width of 0 stands for one that is not known: the box is then a square of that height.
+        """
+        if self.in_pixels or not all(width for _, _, width, _ in self.rows):
             return 0.0
         ratios = sorted(height / width for _, _, width, height in self.rows)
         return ratios[len(ratios) // 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from avsep.corpora.avspeech import AvSpeech
 from avsep.corpora.config import CorpusConfig
 from avsep.corpora.corpus import Corpus
 from avsep.corpora.crema_d import CremaD
@@ -30,6 +31,14 @@ def open_corpus(config: CorpusConfig, workspace: Workspace, ledger: SourceLog) -
         return Grid(config=config.grid, workspace=workspace, seed=config.seed)
     if config.corpus == "lombard-grid":
         return LombardGrid(config=config.lombard_grid, workspace=workspace, seed=config.seed)
+    if config.corpus == "avspeech":
+        return AvSpeech(
+            config=config.avspeech,
+            workspace=workspace,
+            seed=config.seed,
+            youtube=config.youtube,
+            ledger=ledger,
+        )
     if config.corpus == "crema-d":
         return CremaD(config=config.crema_d, workspace=workspace, seed=config.seed)
     return VoxCeleb2(

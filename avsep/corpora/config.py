@@ -8,7 +8,7 @@ from typing import Any, Literal
 from avsep.corpora.demo.config import DemoConfig
 from avsep.corpora.licences import CREMA_D, GRID, LOMBARD_GRID
 from avsep.corpora.youtube.config import TERMS, YouTubeConfig
-from avsep.validation import check_at_least, check_not_empty, check_share
+from avsep.validation import check_at_least, check_not_empty, check_positive, check_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +205,38 @@ class CremaDConfig(SpeakerSplits):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AvSpeechConfig:
+    """Settings of AVSpeech, and of other lists of spans of YouTube videos.
+
+    Attributes:
+        root: path of the folder with the lists; relative to the project, or absolute.
+        train: name of the list for training and validation, below `root`: one span per line,
+            `<YouTube id>,<start>,<end>,<x>,<y>` with times in seconds and the middle of the face at
+            the start as shares of the picture. Empty: none.
+        test: name of the list for the test; empty: none.
+        val_share: share of the videos of `train` in the validation split, chosen by a hash.
+        max_videos: use only this many videos of each list, chosen by the same hash; None for all.
+        side: side of the square that is cut out around the face, as a share of the height.
+        licence: text stored with every clip.
+    """
+
+    root: str = ""
+    train: str = "avspeech_train.csv"
+    test: str = "avspeech_test.csv"
+    val_share: float = 0.01
+    max_videos: int | None = None
+    side: float = 0.7
+    licence: str = "AVSpeech: list CC-BY-4.0, videos of their owners; not to be shared"
+
+    def __post_init__(self) -> None:
+        check_share(self, "val_share", "side")
+        check_positive(self, "side")
+        check_at_least(self, 1, "max_videos")
+        if not self.train and not self.test:
+            raise ValueError("train and test are empty; name at least one list.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CorpusConfig:
     """Which corpus, and the settings of each.
 
@@ -221,11 +253,20 @@ class CorpusConfig:
         grid: settings of GRID.
         lombard_grid: settings of Lombard GRID.
         crema_d: settings of CREMA-D.
+        avspeech: settings of AVSpeech and of other lists of spans of YouTube videos.
         youtube: settings of downloads from YouTube, which are off by default.
     """
 
     corpus: Literal[
-        "demo", "folder", "voxceleb2", "lrs2", "lrs3", "grid", "lombard-grid", "crema-d"
+        "demo",
+        "folder",
+        "voxceleb2",
+        "lrs2",
+        "lrs3",
+        "grid",
+        "lombard-grid",
+        "crema-d",
+        "avspeech",
     ] = "demo"
     seed: int = 0
     demo: DemoConfig = field(default_factory=DemoConfig)
@@ -236,6 +277,7 @@ class CorpusConfig:
     grid: GridConfig = field(default_factory=GridConfig)
     lombard_grid: LombardGridConfig = field(default_factory=LombardGridConfig)
     crema_d: CremaDConfig = field(default_factory=CremaDConfig)
+    avspeech: AvSpeechConfig = field(default_factory=AvSpeechConfig)
     youtube: YouTubeConfig = field(default_factory=YouTubeConfig)
 
     def __post_init__(self) -> None:
@@ -243,9 +285,14 @@ class CorpusConfig:
         if self.corpus != "demo" and not self.section.root:
             what = "your videos" if self.corpus == "folder" else "your copy of the corpus"
             raise ValueError(f"{self.corpus}.root is empty; set it to the folder with {what}.")
-        by_youtube = self.corpus == "voxceleb2" and self.voxceleb2.route == "youtube"
-        if by_youtube and not self.youtube.allowed:
+        if self.by_youtube and not self.youtube.allowed:
             raise ValueError(f"downloads from YouTube are off. {TERMS}")
+
+    @property
+    def by_youtube(self) -> bool:
+        """Whether the clips are cut out of videos of YouTube."""
+        route = self.voxceleb2.route if self.corpus == "voxceleb2" else ""
+        return self.corpus == "avspeech" or route == "youtube"
 
     @property
     def section(self) -> Any:

@@ -79,7 +79,8 @@ def main() -> None:
         run(grid, "avsep", "fetch", "grid", "--speakers", ",".join(SPEAKERS), "--clips", "2",
             "--server", server.base)  # fmt: skip
         say("a second fetch asks only for what the archives list", len(server.asked) < 2 * count)
-        models = {name: {"fit": TINY} for name in ("dolphin", "vovit-s1", "vovit")}
+        tiny = TINY | {"seconds": 2.0}
+        models = {name: {"fit": tiny} for name in ("dolphin", "vovit-s1", "vovit")}
         edit(
             grid,
             mix={"val_mixtures": 2, "test_mixtures": 2},
