@@ -58,9 +58,10 @@ def find_near_duplicates(
     loud = np.flatnonzero(sounds.any(axis=1))
     lengths = np.asarray(lengths_s, np.float64)
     order = np.array(sorted(loud.tolist(), key=lambda row: (lengths[row], ids[row])), np.intp)
+    sounds, lengths = sounds[order], lengths[order]
     pairs: list[tuple[str, str]] = []
     similarity: dict[str, float] = {}
-    for one, other in _candidates(lengths[order], sounds[order]):
+    for one, other in _candidates(lengths, sounds):
         rows = int(order[one]), int(order[other])
         pair = prints[rows[0]], prints[rows[1]]
         value = sound_similarity(*pair)

@@ -67,6 +67,8 @@ class StreamDraw:
             CheckError: the list is not one of this set, or no two of its voices may be mixed.
             ValueError: `shards` is below 1.
         """
+        import pyarrow as pa
+
         if shards < 1:
             raise ValueError(f"shards is {shards}; a shuffle buffer has at least 1.")
         self._store, self._shards = store, shards
@@ -89,6 +91,7 @@ class StreamDraw:
                 " for training differ in speaker and group; add speakers, or choose shorter"
                 " mixtures."
             )
+        pa.default_memory_pool().release_unused()  # what the comparison with the index took
         self._epoch = self._ordered(0)
         self._table: tuple[tuple[int, int], VoiceTable | None] = (-1, -1), None
 

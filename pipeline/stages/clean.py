@@ -36,7 +36,9 @@ from pipeline.execution.pool_settings import PoolSettings
 from pipeline.execution.stage import Batch, Stage, StageReport
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 NAME = "clean"
 VERSION = 3  # of the check; with a new version every clip is checked again
@@ -225,21 +227,22 @@ def _repeated(clips: Rows[Clip], sounds: pa.Array) -> dict[str, str]:
 
 
 class _Prints(Sequence[Fingerprint]):
-    """Fingerprints, made when they are asked for."""
+    """Some of many fingerprints, made when they are asked for."""
 
-    def __init__(self, content: pa.Array) -> None:
-        self._content = content
+    def __init__(self, content: pa.Array, rows: NDArray[np.int64]) -> None:
+        self._content, self._rows = content, rows
 
     def __len__(self) -> int:
-        return len(self._content)
+        return len(self._rows)
 
     @overload
     def __getitem__(self, row: int) -> Fingerprint: ...
     @overload
     def __getitem__(self, row: slice) -> _Prints: ...
     def __getitem__(self, row: int | slice) -> Fingerprint | _Prints:
-        found = self._content[row]
-        return _Prints(found) if isinstance(row, slice) else Fingerprint.of(found.as_py())
+        if isinstance(row, slice):
+            return _Prints(self._content, self._rows[row])
+        return Fingerprint.of(self._content[int(self._rows[row])].as_py())
 
 
 def _near_duplicates(clips: Rows[Clip], prints: pa.Array) -> dict[str, str]:
@@ -247,12 +250,12 @@ def _near_duplicates(clips: Rows[Clip], prints: pa.Array) -> dict[str, str]:
     import pyarrow.compute as pc
 
     with_print = pc.and_(clips.column("kept"), pc.greater(pc.binary_length(prints), 0))
-    among = clips.table.filter(with_print)
+    among = clips.table.select(["clip_id", "start_s", "end_s"]).filter(with_print)
     lengths = pc.subtract(among["end_s"], among["start_s"]).to_numpy()
     found = find_near_duplicates(
         among["clip_id"].to_pylist(),
         lengths,
-        _Prints(prints.filter(with_print.combine_chunks())),
+        _Prints(prints, with_print.to_numpy().nonzero()[0]),
     )
     return {
         clip_id: f"it is {one.of} in another encoding (sound similarity {one.similarity:.2f})."
