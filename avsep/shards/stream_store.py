@@ -76,7 +76,10 @@ class StreamStore(ShardStore):
         self._kept = self._folder / sha256_text("".join(hashes))[:32]  # for this set alone
         self.directory = self._location.folder or self._kept
         if self._location.folder is None:
-            self._fetch_index(manifest, index_sha256)
+            try:
+                self._fetch_index(manifest, index_sha256)
+            except OSError as error:
+                raise self._not_kept("its index", error) from error
         check_index(self.directory, manifest)
         self._entries = {shard.name: shard for shard in manifest.shards}
         self._forget()
@@ -129,14 +132,17 @@ class StreamStore(ShardStore):
                 begun.set_result(self._checked(shard))
         except BaseException as error:
             if isinstance(error, OSError):
-                error = CheckError(
-                    f"{self.name}/{shard} cannot be kept in {self._kept}: {error.strerror}; choose"
-                    " another folder, or keep fewer shards."
-                )
+                error = self._not_kept(shard, error)
             with self._lock:  # the next time, it is tried again
                 if self._held.get(shard) is begun:
                     del self._held[shard]
             begun.set_exception(error)
+
+    def _not_kept(self, what: str, error: OSError) -> CheckError:
+        return CheckError(
+            f"{what} of {self.name} cannot be kept in {self._kept}: {error.strerror}; choose"
+            " another folder, or keep fewer shards."
+        )
 
     def _checked(self, shard: str) -> Shard:
         """A shard, read and checked by this or by another process of the machine.
@@ -148,10 +154,14 @@ class StreamStore(ShardStore):
             raise CheckError(f"{self.name}/{shard} is in the index, but not in {MANIFEST_NAME}.")
         self._kept.mkdir(parents=True, exist_ok=True)
         with (self._kept / f"{shard}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed, or the process has gone
-            if self._location.folder is not None:
-                return self._check_here(self._location.folder / shard, self._entries[shard])
-            return self._fetched(self._kept / shard, self._entries[shard])
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                if self._location.folder is not None:
+                    return self._check_here(self._location.folder / shard, self._entries[shard])
+                return self._fetched(self._kept / shard, self._entries[shard])
+            finally:
+                # Closing does not unlock a file that a forked process has inherited open.
+                fcntl.flock(lock, fcntl.LOCK_UN)
 
     def _check_here(self, path: Path, entry: ShardEntry) -> Path:
         """A shard on this machine, checked once while the file stays as it is."""

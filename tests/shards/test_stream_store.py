@@ -126,6 +126,38 @@ class TestPlaces:
         assert len(content(store)) == 5
         assert not list(folder.glob("*.part"))
 
+    def test_a_process_forked_while_a_shard_is_read_does_not_keep_it_locked(
+        self, server, tmp_path, monkeypatch
+    ):
+        copy, begun, go = Location.copy, threading.Event(), threading.Event()
+
+        def waiting(self, name, *args, **options):
+            if name.endswith(".tar"):
+                begun.set()
+                assert go.wait(20)
+            return copy(self, name, *args, **options)
+
+        monkeypatch.setattr(Location, "copy", waiting)
+        store = StreamStore(server.address, folder=tmp_path / "kept")
+        store.prefetch(["train-000000.tar"])
+        assert begun.wait(20)
+        end, write = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(write)
+            os.read(end, 1)  # until the parent closes its end
+            os._exit(0)
+        go.set()
+        store._file("train-000000.tar")
+        other = StreamStore(server.address, folder=tmp_path / "kept")
+        reading = threading.Thread(target=other._file, args=("train-000000.tar",), daemon=True)
+        reading.start()
+        reading.join(20)
+        locked = reading.is_alive()
+        os.close(write)
+        os.waitpid(child, 0)
+        assert not locked
+
     def test_a_full_disk_is_one_sentence(self, server, tmp_path, monkeypatch):
         store = StreamStore(server.address, folder=tmp_path / "kept")
 
@@ -137,6 +169,9 @@ class TestPlaces:
             CheckError, match=r"cannot be kept in .*No space left on device; choose"
         ):
             store.audio(store.index.text("key", 0))
+        (tmp_path / "file").write_text("not a folder")
+        with pytest.raises(CheckError, match=r"its index of http.* cannot be kept in"):
+            StreamStore(server.address, folder=tmp_path / "file")
 
     def test_an_index_of_format_1_will_do(self, directory, tmp_path):
         wanted = content(ShardStore(directory, cache_bytes=0))
