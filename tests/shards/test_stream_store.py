@@ -164,11 +164,13 @@ class TestPlaces:
         def full(*_args, **_kwargs):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(Location, "copy", full)
-        with pytest.raises(
-            CheckError, match=r"cannot be kept in .*No space left on device; choose"
-        ):
-            store.audio(store.index.text("key", 0))
+        with monkeypatch.context() as patch:
+            patch.setattr(Location, "copy", full)
+            said = (
+                r"train-000000.tar of http.* cannot be kept in .*: No space left on device; choose"
+            )
+            with pytest.raises(CheckError, match=said):
+                store.audio(store.index.text("key", 0))
         (tmp_path / "file").write_text("not a folder")
         with pytest.raises(CheckError, match=r"its index of http.* cannot be kept in"):
             StreamStore(server.address, folder=tmp_path / "file")
