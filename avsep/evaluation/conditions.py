@@ -1,7 +1,8 @@
 """Which video the model sees: the wanted speaker's, the other speaker's, or a frozen frame.
 
 A model that ignores the video scores the same under all three. A model that uses it scores far
-lower with the other speaker's video, since it then extracts the wrong voice.
+lower with the other speaker's video, since it then extracts the wrong voice. Further conditions
+damage the wanted speaker's video.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from enum import StrEnum
 import numpy as np
 
 from avsep.schema import MISSING, Cues
+from avsep.visual_damage import damage_video, generator_of, parse_damage
 
 
 class Condition(StrEnum):
@@ -51,21 +53,45 @@ def frozen(cues: Cues) -> Cues:
     )
 
 
-def condition_cues(cues: Sequence[Cues], target: int, condition: Condition) -> Cues:
+def damaged(cues: Cues, name: str, *drawn_by: str) -> Cues:
+    """The same cues, damaged.
+
+    Args:
+        cues: cues of one voice, without a batch axis.
+        name: a damage with its severity, such as `covered@0.5`.
+        drawn_by: names that decide where the damage is.
+    """
+    kind, severity = parse_damage(name)
+    lips, landmarks, valid = damage_video(
+        np.asarray(cues.lips),
+        np.asarray(cues.landmarks),
+        np.asarray(cues.valid),
+        kind,
+        severity,
+        generator_of(kind, *drawn_by),
+    )
+    return Cues(lips=lips, landmarks=landmarks, valid=valid)
+
+
+def condition_cues(cues: Sequence[Cues], target: int, condition: str, mixture_id: str = "") -> Cues:
     """The cues to show when voice `target` is wanted.
 
     Args:
         cues: cues of each voice of the mixture, without a batch axis.
         target: index of the wanted voice.
-        condition: whose video to show; with more than two voices, `other` is the next voice.
+        condition: whose video to show; with more than two voices, `other` is the next voice. A
+            damage shows the own video damaged.
+        mixture_id: decides, with the voice and the kind of a damage, where the damage is.
 
     Raises:
         ValueError: the condition is `other` and there is only one voice.
     """
-    if condition is Condition.OWN:
+    if condition == Condition.OWN:
         return cues[target]
-    if condition is Condition.NONE:
+    if condition == Condition.NONE:
         return frozen(cues[target])
+    if condition != Condition.OTHER:
+        return damaged(cues[target], condition, mixture_id, str(target))
     if len(cues) < 2:
         raise ValueError("the other speaker's video needs a mixture of at least two voices.")
     return cues[(target + 1) % len(cues)]

@@ -13,8 +13,9 @@ from avsep.validation import (
     check_positive,
     check_share,
 )
+from avsep.visual_damage import parse_damage
 
-ConditionName = Literal["own", "other", "none"]
+BASIC = ("own", "other", "none")  # conditions that damage nothing
 PerceptualName = Literal["pesq", "stoi", "estoi"]
 MIXTURE = "mixture"  # takes the place of a condition's name for the unprocessed mixture
 
@@ -28,8 +29,9 @@ class EvaluateConfig:
         runs: the folder with the trained models, such as `data/runs` of another project; relative
             to the project, or absolute; the models of this project if empty.
         split: the split whose list of mixtures is used.
-        conditions: whose video the model sees: the wanted speaker's own, the other speaker's, or
-            none.
+        conditions: what video the model sees: the wanted speaker's `own`, the `other` speaker's,
+            `none`, or the own one with a damage and its severity, such as `covered@0.5`; see
+            `avsep.visual_damage`. Under a damage only SI-SNR is computed.
         max_mixtures: number of mixtures to evaluate, spread evenly over the list; 0 for all.
         sdr: whether BSS-eval SDR is computed, and SIR where the perceptual metrics are.
         perceptual: the perceptual metrics to compute; they are slow.
@@ -54,11 +56,11 @@ class EvaluateConfig:
     model: str = ""
     runs: str = ""
     split: Literal["test", "val"] = "test"
-    conditions: tuple[ConditionName, ...] = ("own", "other", "none")
+    conditions: tuple[str, ...] = BASIC
     max_mixtures: int = 0
     sdr: bool = True
     perceptual: tuple[PerceptualName, ...] = ("pesq", "stoi", "estoi")
-    perceptual_conditions: tuple[ConditionName, ...] = ("own",)
+    perceptual_conditions: tuple[str, ...] = ("own",)
     bootstrap_samples: int = 2000
     seed: int = 0
     example_count: int = 3
@@ -78,6 +80,14 @@ class EvaluateConfig:
         if self.model:
             check_choice(self, MODELS, "model")
         check_not_empty(self, "conditions")
+        for name in (*self.conditions, *self.perceptual_conditions):
+            if name not in BASIC:
+                try:
+                    parse_damage(name)
+                except ValueError as error:
+                    raise ValueError(f"conditions: {error} Or own, other, none.") from error
+        if len(set(self.conditions)) < len(self.conditions):
+            raise ValueError("conditions names one of them twice.")
         check_at_least(self, 1, "batch", "mixtures_per_batch", "bootstrap_samples", "cost_runs")
         check_at_least(self, 0, "max_mixtures", "example_count", "threads", "seed", "workers")
         check_positive(self, "timeout_s", "cost_timeout_s", "cost_audio_s")
@@ -87,8 +97,10 @@ class EvaluateConfig:
         """The metrics of an estimate under `condition`, or of the unprocessed mixture.
 
         Args:
-            condition: `own`, `other`, `none`, or `MIXTURE`.
+            condition: one of `conditions`, or `MIXTURE`.
         """
+        if condition not in (*BASIC, MIXTURE, *self.perceptual_conditions):
+            return ("si_snr",)
         slow = condition == MIXTURE or condition in self.perceptual_conditions
         bss_eval = ("sdr", "sir") if slow else ("sdr",)
         return ("si_snr", *(bss_eval if self.sdr else ()), *(self.perceptual if slow else ()))

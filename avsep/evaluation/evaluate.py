@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from avsep.errors import ItemError
-from avsep.evaluation.conditions import Condition
-from avsep.evaluation.config import MIXTURE, EvaluateConfig
+from avsep.evaluation.config import BASIC, MIXTURE, EvaluateConfig
 from avsep.evaluation.examples import write_example
 from avsep.evaluation.items import EvaluationItem, build_item
 from avsep.evaluation.results import ResultRow
@@ -62,7 +61,7 @@ def evaluate_mixtures(
         except ItemError as error:
             errors[recipe.mixture_id] = error
     progress(len(errors))
-    keys = estimate_keys(items, [Condition(name) for name in config.conditions])
+    keys = estimate_keys(items, config.conditions)
     estimates = dict(separate(model, items, keys, batch=config.batch, device=device))
     # Everything that decides the scores of the unprocessed mixtures.
     settings = settings_hash(
@@ -79,7 +78,11 @@ def evaluate_mixtures(
             write_example(
                 fresh_directory(folder),  # other settings may have left other files
                 item,
-                {key: estimate for key, estimate in estimates.items() if key.item == index},
+                {
+                    key: estimate
+                    for key, estimate in estimates.items()
+                    if key.item == index and key.condition in BASIC
+                },
                 [row for row in rows if row.mixture_id == item.recipe.mixture_id],
                 [store.meta(source.key) for source in item.recipe.sources],
             )

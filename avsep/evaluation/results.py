@@ -22,7 +22,7 @@ class ResultRow:
     Attributes:
         mixture_id: id of the mixture's recipe.
         target: index of the wanted voice in the recipe.
-        condition: `own`, `other` or `none`, see `conditions.Condition`.
+        condition: `own`, `other`, `none` or a damage, see `EvaluateConfig.conditions`.
         key: sample key of the wanted voice; the intervals are clustered by it.
         speaker: speaker of the wanted voice.
         group: group (base voice, programme) of the wanted voice.

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avsep.evaluation.conditions import Condition, condition_cues
+from avsep.evaluation.conditions import condition_cues
 from avsep.evaluation.items import EvaluationItem
 from avsep.schema import Cues
 
@@ -29,17 +29,15 @@ class EstimateKey:
     Attributes:
         item: index of the mixture in its list.
         target: index of the wanted voice in the mixture.
-        condition: whose video the model sees.
+        condition: what video the model sees, see `EvaluateConfig.conditions`.
     """
 
     item: int
     target: int
-    condition: Condition
+    condition: str
 
 
-def estimate_keys(
-    items: Sequence[EvaluationItem], conditions: Sequence[Condition]
-) -> list[EstimateKey]:
+def estimate_keys(items: Sequence[EvaluationItem], conditions: Sequence[str]) -> list[EstimateKey]:
     """Each voice of each mixture under each condition, in a fixed order."""
     return [
         EstimateKey(item=index, target=target, condition=condition)
@@ -98,7 +96,12 @@ def _stack(
     def tensor(arrays: Sequence[Any]) -> Tensor:
         return torch.from_numpy(np.stack(arrays)).to(device)
 
-    cues = [condition_cues(items[key.item].cues, key.target, key.condition) for key in keys]
+    cues = [
+        condition_cues(
+            items[key.item].cues, key.target, key.condition, items[key.item].recipe.mixture_id
+        )
+        for key in keys
+    ]
     return tensor([items[key.item].mixture for key in keys]), Cues(
         lips=tensor([c.lips for c in cues]),
         landmarks=tensor([np.asarray(c.landmarks, np.float32) for c in cues]),

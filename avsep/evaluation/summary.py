@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from avsep.evaluation.compare import paired_difference
 from avsep.evaluation.conditions import Condition
 from avsep.evaluation.problems import count
 from avsep.evaluation.results import ResultRow
+from avsep.visual_damage import parse_damage
 
 METRICS = (
     *("si_snri", "sdri", "pesq", "stoi", "estoi", "si_snr", "sdr", "sir"),
@@ -66,11 +68,11 @@ def summarise(
         samples: number of bootstrap resamples.
 
     Returns:
-        `overall.<condition>.<metric>`, `faces.<name of FACES>`, `video.<own_minus_...>`,
-        `by_pair.<pair>.<metric>`, `by_group.<heard|unheard>.<group>.<metric>`,
-        `problems.<condition>.<metric>`, `mixtures`, `rows`, `speakers`. A figure is
-        `{mean, low, high, rows, utterances, excluded}`, without `low` and `high` if there is
-        only one utterance.
+        `overall.<condition>.<metric>`, `faces.<name of FACES>`, `damage.<kind>.<severity>`,
+        `video.<own_minus_...>`, `by_pair.<pair>.<metric>`,
+        `by_group.<heard|unheard>.<group>.<metric>`, `problems.<condition>.<metric>`, `mixtures`,
+        `rows`, `speakers`. A figure is `{mean, low, high, rows, utterances, excluded}`, without
+        `low` and `high` if there is only one utterance.
     """
     conditions = [c for c in Condition if any(row.condition == c for row in rows)]
     own = [row for row in rows if row.condition == Condition.OWN]
@@ -105,6 +107,7 @@ def summarise(
             for c in conditions
         },
         "faces": _faces(own, seed, samples),
+        "damage": _damage(rows, seed, samples),
         "video": _video(rows, conditions, seed, samples),
         "by_pair": {
             pair: figures([r for r in own if r.pair == pair], GROUP_METRICS, f"pair.{pair}")
@@ -113,6 +116,26 @@ def summarise(
         "by_group": groups,
         "problems": _problems(rows, conditions),
     }
+
+
+def _damage(rows: Sequence[ResultRow], seed: int, samples: int) -> dict[str, Any]:
+    """SI-SNRi by kind of damage and severity; the own video has severity 0."""
+    by_condition: dict[str, list[ResultRow]] = defaultdict(list)
+    for row in rows:
+        by_condition[row.condition].append(row)
+    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    for condition in sorted(by_condition.keys() - set(Condition)):
+        kind, severity = parse_damage(condition)
+        some = by_condition[condition]
+        mean = clustered_mean(
+            [row.si_snri for row in some],
+            [row.key for row in some],
+            generator=bootstrap_generator(seed, f"damage.{condition}"),
+            samples=samples,
+        )
+        if mean.known:
+            found[kind][f"{severity:g}"] = _figure(mean)
+    return dict(found)
 
 
 def _faces(rows: Sequence[ResultRow], seed: int, samples: int) -> dict[str, Any]:

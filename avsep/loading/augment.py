@@ -14,6 +14,7 @@ from avsep.loading.config import AugmentConfig
 from avsep.loading.energy import as_loud_as
 from avsep.loading.formants import move_formants
 from avsep.schema import LIPS_SIZE
+from avsep.visual_damage import damage_video, draw_damage
 
 CROP_SIZE = 88
 MARGIN = LIPS_SIZE - CROP_SIZE
@@ -28,9 +29,13 @@ def crop_lips(
 ) -> NDArray[np.uint8]:
     """Cut the mouth, (F, 96, 96) to (F, 88, 88); maybe stretch it, mirror it, change its light.
 
-    The change is the same for the whole clip. Without `config.crop` the centre is cut, as the
-    models themselves do.
+    Before that, the video may be damaged, see `config.visual`. Any other change is the same for the
+    whole clip. Without `config.crop` the centre is cut, as the models themselves do.
     """
+    if config.visual and rng.random() < config.visual:
+        damaged, _, _ = damage_video(lips, None, None, *draw_damage(rng), rng)
+        assert damaged is not None
+        lips = damaged
     top, left = rng.integers(0, MARGIN + 1, size=2) if config.crop else (MARGIN // 2, MARGIN // 2)
     mirrored = rng.random() < config.flip
     cut = lips[:, top : top + CROP_SIZE, left : left + CROP_SIZE]
@@ -77,6 +82,21 @@ def reshape_face(
     moved = np.float32(SHAPE_PX * config.shape) * rng.standard_normal(face.shape, np.float32)
     reach = np.float32(np.exp(rng.uniform(-1, 1) * np.log1p(2 * config.shape)))
     return middle + scale * (face + moved - middle + reach * (points - face))
+
+
+def damage_landmarks(
+    points: NDArray[np.float32],
+    valid: NDArray[np.uint8],
+    config: AugmentConfig,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Maybe damage landmarks (F, 68, 3) and their marks (F,); see `avsep.visual_damage`."""
+    if config.visual and rng.random() < config.visual:
+        _, damaged, marks = damage_video(None, points, valid, *draw_damage(rng), rng)
+        assert damaged is not None
+        assert marks is not None
+        return damaged, marks
+    return points, valid
 
 
 def shift_positions(

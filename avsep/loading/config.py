@@ -20,6 +20,9 @@ class AugmentConfig:
             and depth each by up to so much; for landmarks also the position of each in the face
             (by a standard deviation of 10 pixels times the share) and how far it moves (by up to
             twice the share). A face then says less about whose voice it is.
+        visual: probability that the video of an item is damaged: its kind (mouth covered, low
+            resolution, frozen, dropped frames, black, late, early) and its severity are drawn, see
+            `avsep.visual_damage`.
         shift_frames: largest shift of the landmarks against the sound, in frames.
         noise_px: standard deviation of noise on each landmark coordinate, in pixels of the
             analysis frame.
@@ -36,6 +39,7 @@ class AugmentConfig:
     flip: float = 0.0
     light: float = 0.0
     shape: float = 0.0
+    visual: float = 0.0
     shift_frames: int = 0
     noise_px: float = 0.0
     level_db: float = 0.0
@@ -44,11 +48,11 @@ class AugmentConfig:
     speed: float = 0.0
 
     def __post_init__(self) -> None:
-        check_share(self, "flip")
+        check_share(self, "flip", "visual")
         check_at_least(self, 0, "light", "shift_frames", "noise_px", "level_db", "eq_db")
         check_range(self, 0, 0.5, "shape", "formants", "speed")
 
     @property
     def changes_lips(self) -> bool:
         """Whether two visits to a clip may see different pictures."""
-        return self.crop or self.flip > 0 or self.light > 0 or self.shape > 0
+        return self.crop or any(v > 0 for v in (self.flip, self.light, self.shape, self.visual))

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from avsep.errors import CheckError, ItemError
 from avsep.loading.augment import (
     crop_lips,
+    damage_landmarks,
     jitter_landmarks,
     level_factor,
     random_eq,
@@ -140,8 +141,9 @@ class TrainMixtures(Dataset[Item]):
         if "landmarks" in self._cues:
             last = self._store.num_frames(source.key) - 1
             moved = shift_positions(positions, last, augment, rng)
-            points, item["valid"] = cut_landmarks(self._store, source.key, moved)
-            item["landmarks"] = jitter_landmarks(reshape_face(points, augment, rng), augment, rng)
+            points, valid = cut_landmarks(self._store, source.key, moved)
+            points = jitter_landmarks(reshape_face(points, augment, rng), augment, rng)
+            item["landmarks"], item["valid"] = damage_landmarks(points, valid, augment, rng)
         return item
 
 

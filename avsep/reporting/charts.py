@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from avsep.evaluation.conditions import Condition
 from avsep.evaluation.results import ResultRow
 from avsep.reporting.gather import ModelResults
 from avsep.reporting.media import data_uri
+from avsep.reporting.numbers import figure_at
+from avsep.visual_damage import DAMAGES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,6 +104,40 @@ def scatter_plot(model: ModelResults) -> str | None:
         axes.set_title(model.title)
 
     return svg_uri(draw, (3.6, 2.9), (0.6, 0.5, 0.1, 0.3))
+
+
+def damage_curves(models: Sequence[ModelResults]) -> str | None:
+    """SI-SNRi against the severity of each damage; None if no model was tested with any."""
+    kinds = [kind for kind in DAMAGES if any(_damage(model).get(kind) for model in models)]
+    if not kinds:
+        return None
+    columns = min(4, len(kinds))
+    rows = -(-len(kinds) // columns)
+
+    def draw(figure: Figure) -> None:
+        for place, kind in enumerate(kinds):
+            axes = figure.add_subplot(rows, columns, place + 1)
+            for model in models:
+                points = [(float(s), f["mean"]) for s, f in _damage(model).get(kind, {}).items()]
+                if own := figure_at(model.metrics, "overall", "own", "si_snri"):
+                    points.append((0.0, own["mean"]))
+                if points:
+                    axes.plot(*zip(*sorted(points), strict=True), ".-", label=model.title)
+            axes.set_title(kind, fontsize=9)
+            axes.set_xlim(-0.05, 1.05)
+            axes.axhline(0, color=_INK, linewidth=0.8)
+            if place % columns == 0:
+                axes.set_ylabel("SI-SNRi (dB)")
+            if place >= len(kinds) - columns:
+                axes.set_xlabel("severity")
+        figure.axes[0].legend(fontsize=7)
+        figure.subplots_adjust(hspace=0.45)
+
+    return svg_uri(draw, (7.2, 0.5 + 1.9 * rows), (0.6, 0.5, 0.1, 0.3))
+
+
+def _damage(model: ModelResults) -> Mapping[str, Any]:
+    return (model.metrics or {}).get("damage", {})
 
 
 def training_curves(model: ModelResults) -> str | None:

@@ -98,6 +98,7 @@ def render_page(
             (c.model, scaled(c.parameters, 1e6, 2, "M"), c.macs, c.latency, c.source)
             for c in literature.COSTS
         ],
+        damage_curves=charts.damage_curves(results),
         box_plot=charts.box_plot(results),
         scatters=[(m.title, uri) for m in results if (uri := charts.scatter_plot(m))],
         examples=gather_examples(results, max_examples),

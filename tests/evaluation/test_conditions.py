@@ -92,3 +92,14 @@ def test_batch_size_does_not_change_the_estimates(items):
     many = dict(separate(model, items, keys, batch=30))
     for key in keys:
         np.testing.assert_allclose(one[key], many[key], atol=1e-6)
+
+
+def test_a_damage_is_a_condition_of_its_own_and_does_not_depend_on_the_batch(items):
+    cues = items[0].cues
+    first = condition_cues(cues, 0, "covered@0.5", "m1")
+    again = condition_cues(cues, 0, "covered@0.5", "m1")
+    assert np.array_equal(first.lips, again.lips)
+    assert not np.array_equal(first.lips, cues[0].lips)
+    other = condition_cues(cues, 0, "covered@0.5", "m2")
+    assert not np.array_equal(first.lips, other.lips)
+    assert np.array_equal(condition_cues(cues, 0, "own", "m1").lips, cues[0].lips)
