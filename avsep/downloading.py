@@ -22,8 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from avsep.errors import CheckError, UsageError, is_full
-from avsep.files import atomic_path
+from avsep.errors import CheckError, UsageError, disk_fault
+from avsep.files import atomic_path, naming
 
 MAX_BYTES = 2 << 30
 CHUNK_BYTES = 1 << 20
@@ -139,9 +139,9 @@ def download_resumable(
         except urllib.error.HTTPError as error:
             asked_s = _wait_or_raise(error, label, hint)
         except (OSError, http.client.HTTPException) as error:
-            if is_full(error):
-                raise CheckError(f"no space is left for {label}; free some, run again.") from error
-            # the next try continues after the bytes that have arrived
+            # The next try continues after the bytes that have arrived.
+            if fault := disk_fault(error):
+                raise CheckError(f"{label} cannot be written: {fault}.") from None
         else:
             _check_complete(part, verify)
             part.replace(path)
@@ -324,7 +324,7 @@ def _continue(
         elif have:
             advance(-have)
             have = 0
-        with part.open("ab" if have else "wb") as handle:
+        with naming(part), part.open("ab" if have else "wb") as handle:
             count = _receive(answer, handle.write, label, have, total, max_bytes, advance)
             handle.flush()
             os.fsync(handle.fileno())

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import errno
+import os
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 
-FULL_CODES = (errno.ENOSPC, errno.EDQUOT)  # of an `OSError`: there is no room on the disk
+FULL_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of an `OSError`: there is no room
+# What is wrong with the disk, by the code of an `OSError`, and what to do.
+_DISK = {
+    errno.ENOSPC: ("the disk is full", "free some space"),
+    errno.EDQUOT: ("the disk quota of this user is used up", "free some space"),
+    errno.EFBIG: ("the disk or `ulimit -f` takes no file of this size", "raise the limit"),
+    errno.EROFS: ("the disk is read-only", "make it writable or choose another folder"),
+    errno.EIO: ("the disk fails (input/output error)", "look into the log of the system"),
+    errno.ESTALE: ("the network disk has gone (stale file handle)", "mount it again"),
+    errno.ENODEV: ("the disk has gone (no such device)", "mount it again"),
+    errno.EACCES: ("this user may not read or write it (permission denied)", "change its mode"),
+    errno.EPERM: ("this user may not change it (not permitted)", "change its owner"),
+}
+# Libraries that write files themselves say it in an error of another kind.
+_TEXTS = {os.strerror(code): code for code in (*FULL_CODES, errno.EROFS)}
+_TEXTS |= {"database or disk is full": errno.ENOSPC, "readonly database": errno.EROFS}
 
 
 class State(StrEnum):
@@ -50,6 +67,7 @@ class Reason(StrEnum):
     TIMED_OUT = "timed_out"
     WORKER_DIED = "worker_died"
     OUT_OF_SPACE = "out_of_space"
+    DISK_FAILED = "disk_failed"
     INTERNAL = "internal_error"
     # failed: errors of a download
     RESTRICTED = "video_restricted"
@@ -81,6 +99,7 @@ _KINDS = {
     Reason.TIMED_OUT: "transient",
     Reason.WORKER_DIED: "transient",
     Reason.OUT_OF_SPACE: "machine",
+    Reason.DISK_FAILED: "machine",
     Reason.INTERNAL: "internal",
     Reason.RESTRICTED: "conditional",
     Reason.THROTTLED: "throttled",
@@ -91,7 +110,7 @@ _KINDS = {
 
 FAILURE_KINDS = tuple(sorted(set(_KINDS.values())))
 """`file`: put it (back); `transient`, `throttled`: time; `conditional`: cookies or another
-country; `cut`: another try on this machine; `machine`: room on the disk; `internal`: a bug of ours
+country; `cut`: another try on this machine; `machine`: the disk; `internal`: a bug of ours
 that was mended; `unrecognised`: a message that we do not know, so a person should look."""
 
 
@@ -135,7 +154,60 @@ class UsageError(AvsepError):
 
 def is_full(error: BaseException) -> bool:
     """Whether an error says that there is no room on the disk."""
-    return isinstance(error, OSError) and error.errno in FULL_CODES
+    code, _ = _disk_error(error)
+    return code in FULL_CODES
+
+
+def disk_fault(error: BaseException) -> str:
+    """What is wrong with the disk and what to do, as the rest of a sentence.
+
+    Args:
+        error: any error; what it was raised from and during counts too.
+
+    Returns:
+        E.g. `data/x.tar: the disk is full; free some space`; empty where the error says nothing of
+        the disk.
+    """
+    code, path = _disk_error(error)
+    if code not in _DISK:
+        return ""
+    what, advice = _DISK[code]
+    return f"{f'{path}: ' if path else ''}{what}; {advice}"
+
+
+def disk_item_error(error: BaseException) -> ItemError | None:
+    """The error of an item that the disk is to blame for; None for another error."""
+    if fault := disk_fault(error):
+        return ItemError(Reason.OUT_OF_SPACE if is_full(error) else Reason.DISK_FAILED, fault)
+    return None
+
+
+def _disk_error(error: BaseException) -> tuple[int, str]:
+    """The code of the first error of the disk among an error and its causes, and its path."""
+    for one in _causes(error):
+        if isinstance(one, OSError) and one.errno in _DISK and not _is_of_ffmpeg(one):
+            path = "" if one.filename is None else os.fsdecode(one.filename)
+            if path or one.errno not in (errno.EACCES, errno.EPERM):  # else: of a process, say
+                return one.errno, path
+        if not isinstance(one, AvsepError | ItemError):
+            said = str(one)
+            if code := next((code for text, code in _TEXTS.items() if text in said), 0):
+                return code, ""
+    return 0, ""
+
+
+def _is_of_ffmpeg(error: OSError) -> bool:
+    """FFmpeg says EIO and EPERM of files that are damaged too."""
+    return type(error).__module__.startswith("av.") and error.errno not in FULL_CODES
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    found: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in found:
+        found.append(one)
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    return iter(found)
 
 
 def printable(text: str) -> str:

@@ -14,13 +14,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avsep.errors import CheckError
+from avsep.errors import FULL_CODES, CheckError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 HASH_CHUNK_BYTES = 1 << 20
 MAX_NAME_BYTES = 255  # of a file or folder, on most file systems
+MAX_JSON_BYTES = 1 << 30
 # At the root of a disk, and often readable by the system only.
 _SYSTEM_FOLDERS = frozenset({"lost+found", "$RECYCLE.BIN", "System Volume Information"})
 _SPECIAL_FOLDERS = ("/proc/", "/sys/", "/dev/")
@@ -37,12 +38,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_sibling(path)
     try:
-        yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
+        with naming(path):
+            yield temporary
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that has become read-only; the cause is raised
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the disk name the file: the system does so when it opens one, not later."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in FULL_CODES:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
 
 
@@ -143,8 +157,16 @@ def read_json(path: Path) -> Any:
     Raises:
         CheckError: the file is missing or damaged.
     """
+    return next(_json_values(path, whole=True))
+
+
+def _json_values(path: Path, *, whole: bool) -> Iterator[Any]:
+    """The value of a file, or one value per line."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        text = read_bounded(path, MAX_JSON_BYTES).decode("utf-8")
+        # Not `splitlines`: a text in the values may hold U+2028 and other line breaks.
+        for part in [text] if whole else filter(None, text.split("\n")):
+            yield json.loads(part)
     except FileNotFoundError as error:
         raise CheckError(f"{path} is missing.") from error
     except OSError as error:
@@ -164,22 +186,14 @@ def read_jsonl(path: Path) -> list[Any]:
     Raises:
         CheckError: the file is missing or a line is damaged.
     """
-    try:
-        # Not `splitlines`: a text in the values may hold U+2028 and other line breaks.
-        return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
-    except FileNotFoundError as error:
-        raise CheckError(f"{path} is missing.") from error
-    except OSError as error:
-        raise CheckError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckError(f"{path} is damaged: {error}.") from error
+    return list(_json_values(path, whole=False))
 
 
 def append_jsonl(path: Path, row: Any) -> None:
     """Append a JSON value as one line; `read_journal` reads such files."""
     path.parent.mkdir(parents=True, exist_ok=True)
     line = (dump_json(row, indent=None) + "\n").encode("utf-8")
-    with path.open("a+b") as handle:
+    with naming(path), path.open("a+b") as handle:
         if handle.seek(0, os.SEEK_END):
             handle.seek(-1, os.SEEK_END)
             if handle.read(1) != b"\n":  # a kill cut the last line short
@@ -324,6 +338,44 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 def fresh_directory(path: Path) -> Path:
     """Make `path` an empty directory."""
-    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
     path.mkdir(parents=True)
     return path
+
+
+@contextlib.contextmanager
+def replaced_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty folder, which takes the place of `path` when the block succeeds.
+
+    Until then `path` stays as it is, and nothing is left behind if the block raises. What a killed
+    process has left is removed.
+    """
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
+    temporary = fresh_directory(temporary_sibling(path))
+    try:
+        yield temporary
+        old = temporary_sibling(path)
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(old)
+        temporary.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+@contextlib.contextmanager
+def all_or_nothing(folder: Path) -> Iterator[None]:
+    """Remove what the block has written to a new or empty folder if the block raises."""
+    was_there = folder.exists()
+    try:
+        yield
+    except BaseException:
+        if was_there:
+            for path in folder.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise

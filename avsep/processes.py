@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from avsep.errors import CheckError, ItemError, Reason, is_full
+from avsep.errors import CheckError, ItemError, Reason, disk_item_error
 
 log = logging.getLogger(__name__)
 
@@ -262,6 +262,6 @@ def _time_out(
 
 def _internal(error: Exception) -> ItemError:
     log.error("internal error", exc_info=error)
-    if is_full(error):
-        return ItemError(Reason.OUT_OF_SPACE, "no space left on the device")
+    if (fault := disk_item_error(error)) is not None:
+        return fault
     return ItemError(Reason.INTERNAL, f"{type(error).__name__}: {error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import re
 import types
 import typing
@@ -15,8 +16,11 @@ from typing import Any, Literal, TypeVar, Union
 import yaml
 
 from avsep.errors import UsageError
+from avsep.files import read_bounded
 
 MAX_PARAMS_BYTES = 1 << 20
+MAX_VALUES = 100_000
+MAX_SHOWN = 200  # characters of a wrong value
 # YAML can spell what no file, path or database can hold: NUL, and half of a surrogate pair.
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
@@ -35,18 +39,36 @@ def read_settings(path: Path, wanted: str = "settings by name") -> dict[str, Any
         UsageError: the file cannot be read, is too large, or is not YAML of that kind.
     """
     try:
-        if path.stat().st_size > MAX_PARAMS_BYTES:
-            raise UsageError(
-                f"{path} is larger than {MAX_PARAMS_BYTES} bytes; it is not a settings file."
-            )
-        values = yaml.safe_load(path.read_text("utf-8"))
+        content = read_bounded(path, MAX_PARAMS_BYTES)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
+        raise UsageError(f"{path} is not a settings file: {error}.") from error
+    try:
+        values = yaml.safe_load(content.decode("utf-8"))
+        _check_size(values)
+    except RecursionError as error:
+        raise UsageError(f"{path} is not valid YAML: it is too deep.") from error
+    # Its own errors are not all: the 31st of February, a bool that is none, too many digits.
+    except Exception as error:
         raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UsageError(f"{path} must hold {wanted}, not {type(values).__name__}.")
     return values
+
+
+def _check_size(values: Any) -> None:
+    """Raise ValueError for values that name each other over and over, as an anchor of YAML may."""
+    waiting, count = [values], 0
+    while waiting:
+        value = waiting.pop()
+        count += 1
+        if count > MAX_VALUES:
+            raise ValueError(f"it holds more than {MAX_VALUES} values.")
+        if isinstance(value, dict):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set):
+            waiting += value
 
 
 def build(cls: type[T], values: Any, where: str) -> T:
@@ -99,16 +121,18 @@ def convert(hint: Any, value: Any, where: str) -> Any:
     """A value converted to the type `hint`; a UsageError names its position otherwise."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
-        return value
+        return _plain(value, where)
     if origin in (Union, types.UnionType):
         return _convert_union(arguments, value, where)
     if origin is Literal:
         if value not in arguments:
-            raise UsageError(f"{where} is {value!r}; it may be {', '.join(map(repr, arguments))}.")
+            raise UsageError(
+                f"{where} is {_shown(value)}; it may be {', '.join(map(repr, arguments))}."
+            )
         return value
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise UsageError(f"{where} must be a list, not {value!r}.")
+            raise UsageError(f"{where} must be a list, not {_shown(value)}.")
         kinds = (
             [arguments[0]] * len(value)
             if len(arguments) == 2 and arguments[1] is Ellipsis
@@ -122,8 +146,13 @@ def convert(hint: Any, value: Any, where: str) -> Any:
         )
     if origin is dict or origin is Mapping:
         if not isinstance(value, Mapping):
-            raise UsageError(f"{where} must be a section of keys, not {value!r}.")
-        return {key: convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+            raise UsageError(f"{where} must be a section of keys, not {_shown(value)}.")
+        return {
+            convert(arguments[0], key, f"a key of {where}"): convert(
+                arguments[1], item, f"{where}.{key}"
+            )
+            for key, item in value.items()
+        }
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return build(hint, value, where)
     if isinstance(hint, type) and issubclass(hint, Enum):
@@ -131,7 +160,7 @@ def convert(hint: Any, value: Any, where: str) -> Any:
             return hint(value)
         except ValueError as error:
             names = ", ".join(repr(member.value) for member in hint)
-            raise UsageError(f"{where} is {value!r}; it may be {names}.") from error
+            raise UsageError(f"{where} is {_shown(value)}; it may be {names}.") from error
     return _convert_scalar(hint, value, where)
 
 
@@ -149,19 +178,46 @@ def _convert_union(arguments: tuple[Any, ...], value: Any, where: str) -> Any:
 
 def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            value = float(value)
+        except OverflowError as error:
+            raise UsageError(f"{where} is {_shown(value)}, too large a number.") from error
     if hint is float and isinstance(value, str):
         # YAML 1.1 reads `1e-3` (no dot) as text.
         with contextlib.suppress(ValueError):
-            return float(value)
+            value = float(value)
     # bool is a subclass of int: `steps: true` must not become 1.
     if (isinstance(value, bool) and hint is not bool) or not isinstance(value, hint):
-        raise UsageError(f"{where} must be of type {hint.__name__}, not {value!r}.")
+        raise UsageError(f"{where} must be of type {hint.__name__}, not {_shown(value)}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{where} is {value}; it must be a finite number.")
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-        raise UsageError(f"{where} is {value}; whole numbers have at most 64 bits.")
+        raise UsageError(f"{where} is {_shown(value)}; whole numbers have at most 64 bits.")
     if isinstance(value, str) and (found := _NOT_TEXT.search(value)):
-        raise UsageError(f"{where} is {value!r}; {found[0]!r} in it is not a character of a text.")
+        raise UsageError(
+            f"{where} is {_shown(value)}; {found[0]!r} in it is not a character of a text."
+        )
     return value
+
+
+def _plain(value: Any, where: str) -> Any:
+    """A value of any of the kinds that JSON has too; YAML also has dates, bytes and sets."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return convert(dict[str, Any], value, where)
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    kind = next((kind for kind in (bool, int, float) if isinstance(value, kind)), str)
+    return _convert_scalar(kind, value, where)
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        return "a number of very many digits"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def as_values(config: Any) -> Any:

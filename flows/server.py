@@ -28,6 +28,7 @@ from avsep.files import write_json
 from flows.access import is_guarded, password, server_command, server_environment
 from flows.loopback import HOST, check_proxy, is_healthy
 from flows.processes import outermost_dvc, started
+from pipeline.disk import full_disk
 
 START_TIMEOUT_S = 600.0  # it takes 15 s, but a machine may be busy with its work
 STOP_TIMEOUT_S = 20.0
@@ -140,7 +141,7 @@ def _start(state_dir: Path) -> str:
             return url
         time.sleep(0.25)
     supervisor.terminate()
-    raise CheckError(f"the Prefect server did not start; {log} says why.")
+    raise CheckError(f"the Prefect server did not start: {full_disk(state_dir) or f'see {log}'}.")
 
 
 def _register(state_dir: Path, pid: int) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from prefect.settings import temporary_settings
 
-from avsep.errors import AvsepError
+from avsep.errors import AvsepError, disk_fault, printable
 from avsep.models.registry import MODELS
+from avsep.terminal import echo, set_up_streams
 from avsep.workspace import Workspace
 from flows.engine import stage_flow
 from flows.processes import end_with_dvc
 from flows.server import api_settings, check_api
+from pipeline.disk import full_disk
 from pipeline.stages import STAGES
 
 FLOWS = {name: stage_flow(name) for name in STAGES}
@@ -37,18 +39,25 @@ def main() -> None:
         parser.error(f"{given.stage} {verb} --model")
     state_dir = Workspace(Path(given.root).resolve()).work("prefect")
     logging.getLogger("prefect").setLevel(logging.CRITICAL)
+    set_up_streams()
     end_with_dvc()
     try:
         with temporary_settings(updates=api_settings(state_dir)):
             check_api()
             done = FLOWS[given.stage](root=given.root, model=given.model)
     except AvsepError as error:
-        print(f"avsep: {error}", file=sys.stderr)
+        echo(f"avsep: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print(f"avsep: {given.stage} was interrupted; run it again to go on.", file=sys.stderr)
+        echo(f"avsep: {given.stage} was interrupted; run it again to go on.", err=True)
         sys.exit(130)
-    print(done.sentence())
+    except Exception as error:
+        fault = disk_fault(error) or full_disk(state_dir)
+        if not (fault or isinstance(error, OSError)):
+            raise
+        echo(f"avsep: {printable(fault or str(error))}; run it again to go on.", err=True)
+        sys.exit(1)
+    echo(done.sentence())
 
 
 if __name__ == "__main__":

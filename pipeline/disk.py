@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.execution.stage import Batch
 
 IGNORE = "AVSEP_IGNORE_DISK"
+LEAST_BYTES = 1 << 20  # with less, a database cannot be written
 MARGIN = 1.2  # on the estimate, for faces and sizes that differ from the measured ones
 
 
@@ -84,6 +85,22 @@ def free_bytes(workspace: Workspace) -> int:
     """Free space on the disk that holds the project's data."""
     folder = workspace.data if workspace.data.exists() else workspace.root
     return shutil.disk_usage(folder).free
+
+
+def full_disk(folder: Path) -> str:
+    """What is wrong with the disk of a folder where a program says only that it failed.
+
+    Returns:
+        A sentence without its stop; empty where there is room and it can be written to.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    status = os.statvfs(folder)
+    if status.f_flag & os.ST_RDONLY:
+        return f"{folder}: the disk is read-only; make it writable or choose another folder"
+    if status.f_bavail * status.f_frsize < LEAST_BYTES or (status.f_files and not status.f_favail):
+        return f"{folder}: the disk is full; free some space"
+    return ""
 
 
 def present_bytes(workspace: Workspace) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from avsep.files import read_json
 from avsep.settings import as_values
 from avsep.training.config import STEP_TIMES
 from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
 from pipeline.execution.training_run import SETTINGS
 from pipeline.rates import Rate
 
@@ -27,16 +27,9 @@ def item_rate(workspace: Workspace, stage: str, mean_clip_s: float | None) -> Ra
     """
     if not workspace.ledger.is_file() or not mean_clip_s:
         return None
-    # Read only: a plan must not write, and must work beside a stage that runs.
     try:
-        connection = sqlite3.connect(f"{workspace.ledger.resolve().as_uri()}?mode=ro", uri=True)
-        try:
-            count, seconds = connection.execute(
-                "SELECT COUNT(*), SUM(seconds) FROM items WHERE stage = ? AND seconds > 0", (stage,)
-            ).fetchone()
-        finally:
-            connection.close()
-    except sqlite3.Error:
+        count, seconds = Ledger.existing(workspace.ledger).time_spent(stage)
+    except CheckError:
         return None
     if count < MIN_ITEMS:
         return None

@@ -19,6 +19,7 @@ from avsep.cli.separate import separate
 from avsep.cli.shards import inspect, shards_app, verify
 from avsep.cli.web import serve, web
 from avsep.cli.weights import weights_app
+from avsep.terminal import echo
 
 app = typer.Typer(
     name="avsep",
@@ -49,7 +50,7 @@ app.add_typer(weights_app, name="weights")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"avsep {__version__}")
+        echo(f"avsep {__version__}")
         raise typer.Exit
 
 

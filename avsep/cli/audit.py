@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avsep.errors import CheckError, UsageError
+from avsep.terminal import cell, echo
 
 if TYPE_CHECKING:
     from avsep.mixing.audit import Audit
@@ -40,19 +41,19 @@ def audit(
     listings = library.read_listings(lists)
     result = library.audit(listings, genders)
     if as_json:
-        typer.echo(dump_json(as_values(result)))
+        echo(dump_json(as_values(result)))
     else:
         _show(result)
         if sets:
             heard = {voice.speaker for listing in listings for voice in listing.voices()}
             test = {speaker for speaker, part in sets.items() if part == "test"}
-            typer.echo(
+            echo(
                 f"{speakers}: {len(sets)} speakers, {len(test)} of them in the test set;"
                 f" {len(test - heard)} of these are in none of the lists."
             )
     leaks = [finding for finding in result.findings if finding.leak not in (allow or ())]
     for finding in leaks:
-        typer.echo(finding.sentence(), err=True)
+        echo(finding.sentence(), err=True)
     if leaks:
         raise CheckError(f"{len(leaks)} leak(s) found.")
 
@@ -66,21 +67,21 @@ def _show(result: Audit) -> None:
     from avsep.mixing.audit import Summary
 
     # One column per list: there are few lists and many figures.
-    table = Table("", *(summary.name for summary in result.summaries))
+    table = Table("", *(cell(summary.name) for summary in result.summaries))
     for field in fields(Summary):
         if field.name != "name":
             values = [getattr(summary, field.name) for summary in result.summaries]
-            table.add_row(field.name.replace("_", " "), *map(_cell, values))
+            table.add_row(field.name.replace("_", " "), *(cell(_figure(value)) for value in values))
     console = Console()
     console.print(table)
     for pair, counts in result.shared.items():
         said = ", ".join(
             f"{count} {kind.removeprefix('shared-')}s" for kind, count in counts.items()
         )
-        console.print(f"{pair} share {said}.", soft_wrap=True)
+        console.print(cell(f"{pair} share {said}."), soft_wrap=True)
 
 
-def _cell(value: object) -> str:
+def _figure(value: object) -> str:
     """A figure, or the pairs of a dict."""
     if isinstance(value, dict):
         return ", ".join(f"{key} {number}" for key, number in value.items())

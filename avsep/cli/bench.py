@@ -11,6 +11,7 @@ import typer
 from avsep.cli.options import AsJson
 from avsep.cli.project import BenchGroup
 from avsep.errors import ItemError, UsageError, as_command_error
+from avsep.terminal import echo
 
 bench_app = typer.Typer(
     cls=BenchGroup, help="Measure the speed of this machine.", no_args_is_help=True
@@ -34,10 +35,10 @@ def extract(
     except ItemError as error:
         raise as_command_error(video or Path("demo.mp4"), error) from error
     if as_json:
-        typer.echo(dump_json(figures))
+        echo(dump_json(figures))
         return
     for key, value in figures.items():
-        typer.echo(f"{key:24} {value:.4g}" if isinstance(value, float) else f"{key:24} {value}")
+        echo(f"{key:24} {value:.4g}" if isinstance(value, float) else f"{key:24} {value}")
 
 
 @bench_app.command()
@@ -78,7 +79,7 @@ def models(
     options = {"long": long, "train": train, "compile": compile_too, "dense_up_to": dense_up_to}
     options |= {"weights": weights, "table": table, "batch": batch, "backend": backend}
     options |= {"device": device, "runs": runs, "warm_ups": warm_ups, "threads": threads}
-    typer.echo(run(model=model, seconds=seconds, json=as_json, **options))
+    echo(run(model=model, seconds=seconds, json=as_json, **options))
 
 
 @bench_app.command()
@@ -116,7 +117,7 @@ def loader(
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    typer.echo(dump_json(tables) if as_json else as_text(tables))
+    echo(dump_json(tables) if as_json else as_text(tables))
 
 
 @bench_app.command()
@@ -140,4 +141,4 @@ def launches(
             rows += count_launches(name, seconds=seconds, batch=batch)
         except ValueError as error:
             raise UsageError(str(error)) from error
-    typer.echo(dump_json(rows) if as_json else markdown(COLUMNS, rows))
+    echo(dump_json(rows) if as_json else markdown(COLUMNS, rows))

@@ -7,7 +7,6 @@ was answered with no, 2 wrong use, 130 interrupted.
 from __future__ import annotations
 
 import errno
-import io
 import os
 import signal
 import sys
@@ -19,7 +18,8 @@ from typing import Any, NoReturn
 import typer
 
 from avsep.cli.app import app
-from avsep.errors import AvsepError, printable
+from avsep.errors import AvsepError, disk_fault, printable
+from avsep.terminal import set_up_streams
 
 INTERRUPTED = 130
 # What the system says of a path that cannot be the right one.
@@ -32,13 +32,12 @@ _ClickError: Any = next(
 
 def main() -> None:
     """Run the command that the arguments of the process name, and exit."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file name may have bytes without a character
-            stream.reconfigure(errors="backslashreplace")
+    set_up_streams()
     try:
         with _signals_interrupt():
             # Not standalone: typer would print errors in its own form.
             code = app(prog_name="avsep", standalone_mode=False)
+            sys.stdout.flush()
     except AvsepError as error:
         _exit(str(error), error.exit_code)
     except _ClickError as error:
@@ -50,7 +49,12 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as error:  # a path that was named, or the disk; never a traceback
+    except Exception as error:
+        if fault := disk_fault(error):
+            _exit(f"{fault}. What is finished is kept.", 1)
+        if not isinstance(error, OSError):
+            raise
+        # A path that was named; never a traceback.
         name = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         code = 2 if error.errno in _WRONG_PATH else 1
         _exit(f"{name}{error.strerror or error}.", code)

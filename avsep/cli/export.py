@@ -10,6 +10,7 @@ import typer
 
 from avsep.cli.options import Root, project_root
 from avsep.errors import UsageError
+from avsep.terminal import echo
 
 
 class Form(StrEnum):
@@ -37,7 +38,7 @@ def export(
     """Write the shards, or the mixtures (iianet, muse), in the format of another project."""
     from avsep.exporting import auto_avsr, av_hubert, folders, huggingface, iianet, muse
     from avsep.exporting.source import ExportSource
-    from avsep.files import write_bytes
+    from avsep.files import all_or_nothing, write_bytes
     from avsep.schema import SPLITS
     from avsep.shards.manifest import CARD_NAME
     from avsep.shards.store import ShardStore
@@ -62,8 +63,9 @@ def export(
         Form.FOLDERS: folders,
         Form.HUGGINGFACE: huggingface,
     }
-    count = writers[form].export(source, out)
-    card = workspace.shards / CARD_NAME
-    if card.is_file():  # it says whose data this is, and under which licence
-        write_bytes(out / CARD_NAME, card.read_bytes())
-    typer.echo(f"{out}: {count} {'mixtures' if form in ('iianet', 'muse') else 'samples'}.")
+    with all_or_nothing(out):
+        count = writers[form].export(source, out)
+        card = workspace.shards / CARD_NAME
+        if card.is_file():  # it says whose data this is, and under which licence
+            write_bytes(out / CARD_NAME, card.read_bytes())
+    echo(f"{out}: {count} {'mixtures' if form in ('iianet', 'muse') else 'samples'}.")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from avsep.errors import UsageError
+from avsep.terminal import echo
 
 
 def fetch(
@@ -78,12 +79,10 @@ def _fetch_open(
         raise UsageError("download one open corpus at a time.")
     [name] = names
     folder = into or Path(name)
-    site = Site(
-        folder, steps=show_progress, say=lambda line: typer.echo(f"avsep: {line}", err=True)
-    )
+    site = Site(folder, steps=show_progress, say=lambda line: echo(f"avsep: {line}", err=True))
     count = fetch_corpus(name, site, servers=servers, speakers=speakers, clips=clips, view=view)
-    typer.echo(f"{folder}: {count} file(s) of {name}. Licence: {LICENCES[name]}.")
-    typer.echo(f"`avsep profile use {name}` sets a project up for it.")
+    echo(f"{folder}: {count} file(s) of {name}. Licence: {LICENCES[name]}.")
+    echo(f"`avsep profile use {name}` sets a project up for it.")
 
 
 def _fetch_voxceleb2(
@@ -100,4 +99,4 @@ def _fetch_voxceleb2(
     keyed = KeyedServer(servers[0], ca_file=ca_file)
     for name in names or VOXCELEB2_FILES:
         with show_progress(f"bytes of {name}", 0) as advance:
-            typer.echo(keyed.download(name, into, advance))
+            echo(keyed.download(name, into, advance))

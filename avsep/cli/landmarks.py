@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from avsep.errors import CheckError, ItemError, UsageError, printable
+from avsep.terminal import echo
 
 
 def convert_landmarks(
@@ -27,9 +28,9 @@ def convert_landmarks(
         try:
             write_npy((out / name).with_suffix(".npy"), read_landmarks(source / name))
         except ItemError as error:
-            typer.echo(printable(error.message), err=True)
+            echo(printable(error.message), err=True)
             failed += 1
         count += 1
     if failed or not count:
         raise CheckError(f"{failed} of {count} landmark files in {source} could not be converted.")
-    typer.echo(f"{out}: {count} landmark files.")
+    echo(f"{out}: {count} landmark files.")

@@ -9,6 +9,7 @@ import typer
 
 from avsep.cli.options import Device, Model, Root, Weights, project_root
 from avsep.errors import CheckError, ItemError, printable
+from avsep.terminal import echo
 
 
 def recordings(
@@ -47,7 +48,7 @@ def recordings(
                 rows += score_recording(loaded, recording, device=place, quality=measures)
             except ItemError as error:
                 failed.append({"recording": recording.name, "reason": str(error.reason)})
-                typer.echo(f"avsep: {printable(f'{recording.name}: {error.message}')}", err=True)
+                echo(f"avsep: {printable(f'{recording.name}: {error.message}')}", err=True)
             advance(1)
     if not rows:
         raise CheckError("not one recording could be scored.")
@@ -56,6 +57,6 @@ def recordings(
     write_json(out / "metrics.json", metrics)
     for name, value in metrics.items():
         if not isinstance(value, list):
-            typer.echo(f"{name:16} {value}")
+            echo(f"{name:16} {value}")
     if failed:
         raise CheckError(f"{len(failed)} of {len(found)} recordings could not be scored.")

@@ -12,4 +12,6 @@ def results(root: Root = None) -> None:
     from avsep.reporting.table import summary_table
     from avsep.workspace import Workspace
 
-    Console().print(summary_table(Workspace(project_root(root))))
+    console = Console()
+    plain = console.options.ascii_only
+    console.print(summary_table(Workspace(project_root(root)), plain=plain))

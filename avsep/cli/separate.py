@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from avsep.cli.options import AsJson, Device, Model, Root, Weights, project_root
 from avsep.errors import UsageError
+from avsep.terminal import cell, echo
 
 if TYPE_CHECKING:
     from avsep.separation import Separator
@@ -136,7 +136,7 @@ def separate(
     )
     resolved = resolve_model(model, weights, project_root(root))
     for sentence in filter(None, (resolved.choice, resolved.note)):
-        print(f"avsep: {sentence}", file=sys.stderr)
+        echo(f"avsep: {sentence}", err=True)
     from avsep.separation import Separator
 
     separator = Separator.load(resolved.path, resolve_device(device, cuda_device), settings)
@@ -148,16 +148,16 @@ def separate(
         return
     made = separator.separate(path, output, show_progress)
     for sentence in made.facts.get("notes", ()):
-        print(f"avsep: {sentence}", file=sys.stderr)
+        echo(f"avsep: {sentence}", err=True)
     if as_json:
-        typer.echo(dump_json(made.summary()))
+        echo(dump_json(made.summary()))
         return
     for speaker in made.speakers:
         seen = f"{speaker.facts['seen_share']:.0%}"
-        typer.echo(f"speaker {speaker.number}\tseen {seen} of the time\t{speaker.voice}")
+        echo(f"speaker {speaker.number}\tseen {seen} of the time\t{speaker.voice}")
     if made.residual is not None:
-        typer.echo(f"residual\t\t{made.residual}")
-    typer.echo(f"{len(made.speakers)} speaker(s) in {made.folder}")
+        echo(f"residual\t\t{made.residual}")
+    echo(f"{len(made.speakers)} speaker(s) in {made.folder}")
 
 
 def _stream(separator: Separator, path: Path, output: Path | None, *, as_json: bool) -> None:
@@ -169,18 +169,18 @@ def _stream(separator: Separator, path: Path, output: Path | None, *, as_json: b
     target = output or default_output(path)
     made = separate_live(separator, path, target, show_progress)
     for sentence in made.notes:
-        print(f"avsep: {sentence}", file=sys.stderr)
+        echo(f"avsep: {sentence}", err=True)
     if as_json:
         facts = {
             "voices": [str(voice) for voice in made.voices],
             "latency_s": round(made.latency_s, 3),
             "real_time_factor": round(made.real_time_factor, 3),
         }
-        typer.echo(dump_json(facts))
+        echo(dump_json(facts))
         return
     for number, voice in enumerate(made.voices, start=1):
-        typer.echo(f"speaker {number}\t{voice}")
-    typer.echo(
+        echo(f"speaker {number}\t{voice}")
+    echo(
         f"algorithmic latency {made.latency_s:.2f} s; real-time factor"
         f" {made.real_time_factor:.2f} (work per second of recording; live needs less than 1)"
     )
@@ -189,10 +189,8 @@ def _stream(separator: Separator, path: Path, output: Path | None, *, as_json: b
 def _many(separator: Separator, items: list[BatchItem], jobs: int, *, as_json: bool) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    from avsep.errors import printable
     from avsep.files import dump_json
     from avsep.progress import show_progress
     from avsep.separation.batch import check_all, separate_batch
@@ -201,7 +199,7 @@ def _many(separator: Separator, items: list[BatchItem], jobs: int, *, as_json: b
         separate_batch(separator, items, show_progress, jobs=jobs), key=lambda result: result.video
     )
     if as_json:
-        typer.echo(dump_json([{k: _plain(v) for k, v in vars(one).items()} for one in results]))
+        echo(dump_json([{k: _plain(v) for k, v in vars(one).items()} for one in results]))
     else:
         table = Table(box=SIMPLE_HEAD)
         for heading in ("video", "result", "speakers", "seconds", "folder or reason"):
@@ -211,8 +209,8 @@ def _many(separator: Separator, items: list[BatchItem], jobs: int, *, as_json: b
             last = (
                 one.message if one.state == "failed" else " ".join([str(one.output), one.message])
             )
-            cells = [str(one.video), one.state, str(one.speakers), f"{one.seconds:.1f}", last]
-            table.add_row(*(escape(printable(cell)) for cell in cells))
+            cells = (one.video, one.state, one.speakers, f"{one.seconds:.1f}", last)
+            table.add_row(*map(cell, cells))
         Console().print(table)
     check_all(results)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from avsep.errors import CheckError, printable
+from avsep.terminal import echo
 
 MAX_NAMES = 20  # printed per kind of change
 
@@ -25,10 +26,10 @@ def verify(
 
     problems = verify_set(directory, deep=deep)
     for problem in problems:
-        typer.echo(printable(str(problem)), err=True)
+        echo(printable(str(problem)), err=True)
     if problems:
         raise CheckError(f"{directory} has {len(problems)} problem(s).")
-    typer.echo(f"{directory}: all good.")
+    echo(f"{directory}: all good.")
 
 
 def inspect(
@@ -40,7 +41,7 @@ def inspect(
     from avsep.shards.inspect import inspect_set
 
     for path in inspect_set(directory, out, limit=limit):
-        typer.echo(path)
+        echo(path)
 
 
 @shards_app.command()
@@ -49,7 +50,7 @@ def reindex(directory: Directory) -> None:
     from avsep.shards.places import reindex_set
 
     manifest = reindex_set(directory)
-    typer.echo(
+    echo(
         f"{directory}: format {manifest.version}, {manifest.num_samples} samples in"
         f" {len(manifest.shards)} shards are indexed with their places."
     )
@@ -68,15 +69,15 @@ def diff(
 
     difference = compare_sets(old, new)
     for what, change in (("shards", difference.shards), ("samples", difference.samples)):
-        typer.echo(
+        echo(
             f"{what}: {len(change.same)} the same, {len(change.added)} new,"
             f" {len(change.removed)} gone, {len(change.changed)} changed"
         )
         for word in ("added", "removed", "changed"):
             names = getattr(change, word)
             for name in names[:MAX_NAMES]:
-                typer.echo(f"  {word} {name}")
+                echo(f"  {word} {name}")
             if len(names) > MAX_NAMES:
-                typer.echo(f"  {word} {len(names) - MAX_NAMES} more")
+                echo(f"  {word} {len(names) - MAX_NAMES} more")
     if grown and not difference.shards.is_growth:
         raise CheckError(f"{new} does not extend {old}: old shards have changed or are gone.")

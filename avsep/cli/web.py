@@ -9,6 +9,7 @@ import typer
 
 from avsep.cli.options import Device, Model, Root, Weights, project_root
 from avsep.errors import CheckError, UsageError
+from avsep.terminal import echo
 
 HOST = "127.0.0.1"  # only this machine: the page has no accounts
 MIN_TOKEN = 16  # characters
@@ -101,7 +102,7 @@ def _serve(
         ) from error
     resolved = resolve_model(model, weights, project_root(root))
     if resolved.choice:
-        typer.echo(f"avsep: {resolved.choice}", err=True)
+        echo(f"avsep: {resolved.choice}", err=True)
     from avsep.separation import SeparateConfig, Separator
 
     separator = Separator.load(
@@ -114,7 +115,7 @@ def _serve(
         except OSError as error:
             raise CheckError(f"port {port} cannot be used: {error.strerror}.") from error
         app = create_app(separator, max_bytes=max_upload_mb << 20, note=resolved.note, token=token)
-        typer.echo(f"http://{HOST}:{port}  (Ctrl-C ends it and removes all files)")
+        echo(f"http://{HOST}:{port}  (Ctrl-C ends it and removes all files)")
         # uvicorn ends in order on SIGTERM, and does not know SIGHUP.
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))

@@ -11,6 +11,7 @@ import typer
 
 from avsep.cli.options import Root, project_root
 from avsep.errors import CheckError, UsageError
+from avsep.terminal import cell, echo
 
 weights_app = typer.Typer(help="Weights that other projects released.", no_args_is_help=True)
 import_app = typer.Typer(
@@ -61,18 +62,19 @@ def list_weights(root: Root = None) -> None:
     for weights in found:
         count = f"{int(weights.card.get('parameters', 0)):,}"
         here = spelt(weights)
-        table.add_row(here, weights.model, weights.kind, count, note_on(weights.card))
+        values = (here, weights.model, weights.kind, count, note_on(weights.card))
+        table.add_row(*map(cell, values))
     names = {weights.name for weights in found if weights.kind == "released"}
     for name, release in RELEASES.items():
         if name not in names:
             how = f"{release.title}: avsep weights get {name}"
             table.add_row(name, name, "to fetch", "", how)
     Console().print(table)
-    typer.echo(f"Released weights are in {store_folder()}.")
+    echo(f"Released weights are in {store_folder()}.")
     for sentence in damaged(project):
-        typer.echo(f"avsep: not usable: {sentence}", err=True)
+        echo(f"avsep: not usable: {sentence}", err=True)
     if used := candidates(None, project):
-        typer.echo(f"`avsep separate` uses {spelt(used[0])} unless --weights names others.")
+        echo(f"`avsep separate` uses {spelt(used[0])} unless --weights names others.")
 
 
 @weights_app.command("get")
@@ -89,9 +91,9 @@ def get_weights(
     from avsep.weights.store import get, store_folder
 
     wanted = release(name)
-    typer.echo(f"{wanted.title}\nTerms: {wanted.terms}", err=True)
+    echo(f"{wanted.title}\nTerms: {wanted.terms}", err=True)
     for part in wanted.parts.values():
-        typer.echo(f"  {(base or part.url).rstrip('/')}/{part.name}", err=True)
+        echo(f"  {(base or part.url).rstrip('/')}/{part.name}", err=True)
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("there is no terminal to ask on; agree to the terms with --yes.")
@@ -99,10 +101,10 @@ def get_weights(
             raise CheckError("the terms were declined, so nothing was downloaded.")
     with show_progress(f"bytes of {name}", 0) as advance:
         found = get(name, store_folder(), base=base, advance=advance)
-    typer.echo(f"{found.path}: {found.card['parameters']:,} parameters")
-    typer.echo(f"Use them: avsep separate VIDEO --weights {found.name}")
+    echo(f"{found.path}: {found.card['parameters']:,} parameters")
+    echo(f"Use them: avsep separate VIDEO --weights {found.name}")
     for source in found.card["source"]:
-        typer.echo(f"{source['part']}\t{source['name']}\tsha256 {source['sha256']}")
+        echo(f"{source['part']}\t{source['name']}\tsha256 {source['sha256']}")
 
 
 @import_app.command("dolphin")
@@ -144,7 +146,7 @@ def import_vovit(
     path = _target(name, out, _VOVIT_NAMES[variant])
     card = released.import_vovit(stage1, enhancer, path, variant=variant.value, mean_face=mean_face)
     if isinstance(card.get("mean_face"), str):
-        typer.echo(f"Mean face: {card['mean_face']}", err=True)
+        echo(f"Mean face: {card['mean_face']}", err=True)
     _report(path, card, stored=out is None)
 
 
@@ -158,6 +160,6 @@ def _target(name: str | None, out: Path | None, default: str) -> Path:
 
 
 def _report(out: Path, card: dict[str, Any], *, stored: bool) -> None:
-    typer.echo(f"{out}: {card['parameters']:,} parameters, sha256 {card['sha256']}")
-    typer.echo(f"{out.with_suffix('.json')}: the card. Licence of the weights: {card['licence']}")
-    typer.echo(f"Use it: avsep separate VIDEO --weights {out.stem if stored else out}")
+    echo(f"{out}: {card['parameters']:,} parameters, sha256 {card['sha256']}")
+    echo(f"{out.with_suffix('.json')}: the card. Licence of the weights: {card['licence']}")
+    echo(f"Use it: avsep separate VIDEO --weights {out.stem if stored else out}")

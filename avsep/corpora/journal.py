@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from avsep.corpora.source_clip import Annotation, FileInfo, SourceClip
-from avsep.files import write_text
+from avsep.files import naming, write_text
 
 
 class Journal:
@@ -44,7 +44,7 @@ class Journal:
     def add(self, clip: SourceClip, info: FileInfo) -> None:
         """Append one finished file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as handle:
+        with naming(self.path), self.path.open("ab") as handle:
             # The line break comes first, so that it ends a line that a kill left incomplete.
             handle.write(f"\n{_line(clip, info)}".encode())
             handle.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -9,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from avsep.corpora.source_clip import FileInfo, SourceClip
-from avsep.errors import ItemError, Reason, UsageError, is_full
+from avsep.errors import ItemError, Reason, UsageError, disk_item_error
 from avsep.files import atomic_path, read_bounded, sha256_file
 
 
@@ -122,7 +123,7 @@ def item_error(error: OSError, path: Path) -> ItemError:
     """The error of an item whose file cannot be used."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return ItemError(Reason.FILE_MISSING, f"{path} is missing, or links to a missing file.")
-    if is_full(error):
-        return ItemError(Reason.OUT_OF_SPACE, "no space left on the device")
+    if error.errno not in (errno.EACCES, errno.EPERM) and (fault := disk_item_error(error)):
+        return fault
     detail = os.strerror(error.errno) if error.errno else str(error)
     return ItemError(Reason.UNREADABLE, f"{path} cannot be read: {detail}.")

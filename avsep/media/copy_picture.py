@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avsep.errors import ItemError, Reason, is_full
+from avsep.errors import ItemError, Reason, disk_fault
 from avsep.files import atomic_path
 from avsep.media.encode import Samples, add_sound, encode_audio
 from avsep.media.streams import OpenTrack, open_video
@@ -54,7 +54,7 @@ def copy_pictures(
     try:
         _write(source, target, sound, start_s, rate_hz)
     except (av.FFmpegError, ValueError) as error:
-        if is_full(error):
+        if disk_fault(error):
             raise
         why = error.strerror if isinstance(error, av.FFmpegError) else error
         raise _error(f"MP4 does not take them ({why})") from error
@@ -66,7 +66,9 @@ def _write(source: Path, target: Path, sound: Samples, start_s: float, rate_hz: 
     with (
         open_video(source) as track,
         atomic_path(target) as temporary,
-        av.open(str(temporary), "w", format="mp4", options={"fflags": "+bitexact"}) as container,
+        # Not by PyAV: its files stay open when the disk fills up, and hold its space.
+        temporary.open("wb") as file,
+        av.open(file, "w", format="mp4", options={"fflags": "+bitexact"}) as container,
     ):
         copy: Any = container.add_stream_from_template(track.stream)
         voice = add_sound(container, rate_hz)

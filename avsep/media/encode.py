@@ -79,7 +79,9 @@ def open_mp4(
 
     with (
         atomic_path(path) as temporary,
-        av.open(str(temporary), "w", format="mp4", options={"fflags": "+bitexact"}) as container,
+        # Not by PyAV: its files stay open when the disk fills up, and hold its space.
+        temporary.open("wb") as file,
+        av.open(file, "w", format="mp4", options={"fflags": "+bitexact"}) as container,
     ):
         writer = Mp4Writer(container, audio, rate_hz=rate_hz, fps=fps, crf=crf)
         yield writer

@@ -6,6 +6,7 @@ a checked exit status and a limited error text.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import shutil
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from avsep.errors import FULL_CODES, ItemError, Reason, UsageError
+from avsep.errors import FULL_CODES, ItemError, Reason, UsageError, disk_item_error
 from avsep.files import atomic_path
 from avsep.media.container import FORMATS, MAX_DURATION_S
 
@@ -25,7 +26,7 @@ DEFAULT_TIMEOUT_S = 600.0
 MAX_BYTES = 8 << 30  # of a file that ffmpeg writes
 STDERR_LIMIT_BYTES = 300
 _STOPPED = 255  # exit status after a signal that ffmpeg handles, as that of its own time limit
-_FULL = tuple(os.strerror(code) for code in FULL_CODES)
+_OF_THE_DISK = (*FULL_CODES, errno.EROFS)
 
 _PROTOCOLS = "file"
 _GLOBAL = ("-nostdin", "-hide_banner", "-loglevel", "error", "-y")
@@ -198,10 +199,15 @@ def _failure(status: int, text: str, source: Path, timeout_s: float) -> ItemErro
             Reason.TIMED_OUT,
             f"ffmpeg was stopped on {source.name}; it may take {timeout_s:g} s of processor time.",
         )
+    if status == -signal.SIGXFSZ:
+        status = 256 - errno.EFBIG
     if status < 0:
         return ItemError(Reason.WORKER_DIED, f"signal {-status} ended ffmpeg on {source.name}.")
-    if 256 - status in FULL_CODES or any(sentence in text for sentence in _FULL):
-        return ItemError(Reason.OUT_OF_SPACE, "no space left on the device")
+    for code in _OF_THE_DISK:
+        if (256 - status == code or os.strerror(code) in text) and (
+            fault := disk_item_error(OSError(code, os.strerror(code)))
+        ):
+            return fault
     return ItemError(Reason.UNDECODABLE, f"ffmpeg ended with {status} on {source.name}: {text}")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from avsep.errors import CheckError, UsageError
+from avsep.errors import CheckError, UsageError, disk_fault
 from avsep.files import atomic_path, read_json, sha256_file, write_json
 from avsep.models.registry import families
 from avsep.models.tensor_file import read_tensors
@@ -74,6 +74,8 @@ def save_file(model: nn.Module, path: Path, card: Mapping[str, Any]) -> dict[str
     except BaseException as error:
         with contextlib.suppress(OSError):
             path.unlink()
+        if fault := disk_fault(error):
+            raise CheckError(f"{path} cannot be written: {fault}.") from error
         if isinstance(error, OSError):
             raise CheckError(f"{path} cannot be written: {error.strerror or error}.") from error
         raise
@@ -190,8 +192,8 @@ def _weights_name() -> str:
 
 def _write_weights(state: dict[str, Tensor], path: Path) -> None:
     if path.suffix != ".safetensors":
-        with atomic_path(path) as temporary:
-            torch.save(state, temporary)
+        with atomic_path(path) as temporary, temporary.open("wb") as handle:
+            torch.save(state, handle)
         return
     from safetensors.torch import save_file as write_safetensors
 

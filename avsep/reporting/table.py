@@ -22,10 +22,16 @@ COLUMNS = (
     ("SI-SNRi with\nother's video", 5, True),
     ("SI-SNRi with\nno video", 6, True),
 )
+# What a terminal may lack, and how it is typed.
+_PLAIN = str.maketrans({"\u2013": "-", "\u2212": "-", "\u2026": ".."})
 
 
-def summary_table(workspace: Workspace) -> Table:
+def summary_table(workspace: Workspace, *, plain: bool = False) -> Table:
     """The means of each model with 95 % intervals; SI-SNRi and SDRi in dB.
+
+    Args:
+        workspace: folders of the project.
+        plain: use characters of ASCII alone.
 
     Raises:
         CheckError: the files of an evaluation are damaged.
@@ -54,7 +60,7 @@ def summary_table(workspace: Workspace) -> Table:
         table.add_column(column, justify="right", overflow="fold")
     notes = faces_notes(models)
     for row in result_rows(models):
-        table.add_row(escape(row.name), *_texts(row.cells))
+        table.add_row(escape(row.name), *_texts(row.cells, plain=plain))
         if row.note:
             notes.append(f"{row.name}: {row.note}")
     if notes:
@@ -62,10 +68,11 @@ def summary_table(workspace: Workspace) -> Table:
     return table
 
 
-def _texts(cells: Sequence[FigureText]) -> list[str]:
-    return [
+def _texts(cells: Sequence[FigureText], *, plain: bool) -> list[str]:
+    texts = (
         f"{cells[index].text}\n[dim]{cells[index].short}[/dim]"
         if with_interval and cells[index].short
         else cells[index].text
         for _, index, with_interval in COLUMNS
-    ]
+    )
+    return [text.translate(_PLAIN) if plain else text for text in texts]

@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from avsep.errors import AvsepError, CheckError, UsageError, printable
+from avsep.errors import AvsepError, CheckError, UsageError, disk_fault, printable
 from avsep.files import sha256_text
 from avsep.progress import Progress, StepProgress
 from avsep.separation.folder import default_output, read_head
@@ -171,6 +171,8 @@ def _separate(separator: Separator, item: BatchItem, bar: _ItemBar) -> BatchResu
         message = (
             str(error)
             if isinstance(error, AvsepError)
+            else f"{item.video.name}: {fault}."
+            if (fault := disk_fault(error))
             else f"{item.video.name}: something went wrong ({type(error).__name__}:"
             f" {printable(str(error))[:MESSAGE_CHARACTERS]})."
         )

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from avsep.files import naming
+
 
 class DiskArray:
     """An array in a file, which grows along its first axis.
@@ -35,7 +37,7 @@ class DiskArray:
             raise ValueError(
                 f"rows are {rows.dtype} {rows.shape}; give {self._dtype} {('n', *self._row)}."
             )
-        with self.path.open("ab") as handle:
+        with naming(self.path), self.path.open("ab") as handle:
             handle.write(np.ascontiguousarray(rows).data)
         self._length += len(rows)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from avsep.errors import CheckError, UsageError, is_full
+from avsep.errors import CheckError, UsageError, disk_fault, is_full
 from avsep.files import MAX_NAME_BYTES, sha256_text, shortened, temporary_sibling
 
 LISTING = "tracks.json"
@@ -33,7 +33,7 @@ def output_folder(target: Path) -> Iterator[Path]:
 
     Raises:
         UsageError: `target` cannot be written or is a file.
-        CheckError: the disk is full.
+        CheckError: the disk is full or fails.
     """
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is a file; name a folder for the output.")
@@ -43,7 +43,8 @@ def output_folder(target: Path) -> Iterator[Path]:
         temporary.mkdir(parents=True)
     except OSError as error:
         _remove_empty(new_parents)
-        raise UsageError(f"{target} cannot be written: {error.strerror}.") from error
+        why = disk_fault(error) or error.strerror
+        raise UsageError(f"{target} cannot be written: {why}.") from error
     try:
         yield temporary
         _put_in_place(temporary, target)
@@ -51,7 +52,7 @@ def output_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         _remove_empty(new_parents)
         if is_full(error):
-            raise CheckError(f"the disk of {target.parent} is full; free some space.") from error
+            raise CheckError(f"{target} cannot be written: {disk_fault(error)}.") from error
         raise
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avsep.errors import AvsepError, is_full
+from avsep.errors import AvsepError, disk_fault, is_full
 from avsep.progress import Progress
 from avsep.separation.batch import STEP_SHARES
 from avsep.web.pictures import write_spectrogram
@@ -239,11 +239,8 @@ class Jobs:
             state, job.message = "failed", str(error)
         except Exception as error:  # the page must show it, and the thread must go on
             state = "failed"
-            job.message = (
-                FULL
-                if is_full(error)
-                else f"{job.title}: something went wrong ({type(error).__name__})."
-            )
+            fault = disk_fault(error) or f"something went wrong ({type(error).__name__})"
+            job.message = FULL if is_full(error) else f"{job.title}: {fault}."
         if state != "done":  # what is left of it only fills the disk
             shutil.rmtree(job.folder, ignore_errors=True)
         job.touched = time.monotonic()  # the time that it is kept starts now

@@ -10,6 +10,7 @@ import typer
 
 from avsep.cli.options import AsJson
 from avsep.errors import UsageError
+from avsep.terminal import echo
 
 
 def tables(
@@ -35,7 +36,7 @@ def tables(
     if folder is not None and not folder.is_dir():
         raise UsageError(f"{folder} is not a folder.")
     figures = bench_tables(counts, step or (), folder=folder, announce=_announce)
-    typer.echo(dump_json(as_values(figures)) if as_json else table(figures))
+    echo(dump_json(as_values(figures)) if as_json else table(figures))
 
 
 def _announce(line: str) -> None:

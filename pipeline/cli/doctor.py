@@ -8,6 +8,7 @@ import typer
 
 from avsep.cli.options import Root
 from avsep.errors import CheckError
+from avsep.terminal import echo
 from avsep.workspace import PARAMS, find_project
 from pipeline.config import load_configs
 from pipeline.doctor import examine
@@ -22,7 +23,7 @@ def doctor(
     path = workspace.root / (f"profiles/{profile}.yaml" if profile else PARAMS)
     missing = 0
     for line in examine(workspace, load_configs(path)):
-        typer.echo(line)
+        echo(line)
         missing += line.state == "missing"
     if missing:
         raise CheckError(f"{missing} thing(s) that {path.name} needs are missing.")

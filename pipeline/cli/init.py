@@ -14,6 +14,7 @@ import yaml
 import pipeline
 from avsep.errors import CheckError, UsageError
 from avsep.files import write_text
+from avsep.terminal import echo
 from avsep.workspace import PARAMS
 from pipeline.config import load_configs
 
@@ -46,8 +47,8 @@ def init(
     write_text(directory / "dvc.yaml", _without_code(stages))
     write_text(directory / PARAMS, source.read_text("utf-8"))
     subprocess.run(["git", "init", "-q", str(directory)], check=True, timeout=60)  # noqa: S607
-    typer.echo(f"{directory} is an avsep project with the profile {profile}; next:")
-    typer.echo(f"  cd {shlex.quote(str(directory))} && dvc repro")
+    echo(f"{directory} is an avsep project with the profile {profile}; next:")
+    echo(f"  cd {shlex.quote(str(directory))} && dvc repro")
 
 
 def _without_code(stages: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import typer
 from avsep.cli.options import Root
 from avsep.errors import FAILURE_KINDS, CheckError, Reason, printable
 from avsep.outcome import SourceRow
+from avsep.terminal import cell, echo
 from avsep.workspace import find_project
 from pipeline.config import find_stage
 from pipeline.execution.ledger import Ledger
@@ -40,7 +41,7 @@ def summary(root: Root = None) -> None:
             ", ".join([str(side.total()), *(f"{code} {n}" for code, n in sorted(side.items()))])
             for side in (counts.dropped, counts.failed)
         ]
-        table.add_row(stage, str(counts.total), str(counts.done), *sides)
+        table.add_row(*map(cell, (stage, counts.total, counts.done, *sides)))
     console = Console()
     console.print(table)
     for stage in ledger.stages():
@@ -52,7 +53,7 @@ def _print_videos(console: Console, stage: str, videos: list[SourceRow]) -> None
     """Alive, gone and unsure videos, with their shares."""
     from rich.table import Table
 
-    table = Table("videos", "reason", "count", "share", title=f"videos of {stage}")
+    table = Table("videos", "reason", "count", "share", title=cell(f"videos of {stage}"))
     counts = Counter(
         (str(video.state or "pending"), str(video.reason or "") if video.state else "")
         for video in videos
@@ -88,7 +89,7 @@ def failures(
                 columns = [name, outcome.item, outcome.state, outcome.reason, outcome.message]
                 if source := source_of(clip_of(outcome.item)):
                     columns.append(source)
-                typer.echo("\t".join(printable(str(column)) for column in columns))
+                echo("\t".join(printable(str(column)) for column in columns))
 
 
 @ledger_app.command()
@@ -105,14 +106,14 @@ def show(
     workspace = find_project(root)
     ledger = Ledger.existing(workspace.ledger)
     history = clip_history(find_clip(clip, workspace, ledger), workspace, ledger)
-    typer.echo(history.clip_id)
+    echo(printable(history.clip_id))
     for name, value in {"source": history.source or "unknown", **history.facts}.items():
-        typer.echo(f"  {name}: {printable(value)}")
+        echo(f"  {name}: {printable(value)}")
     for entry in history.entries:
-        typer.echo(f"{entry.stage}: {entry.item}: {entry.state}")
+        echo(printable(f"{entry.stage}: {entry.item}: {entry.state}"))
         for line in (entry.why, entry.file):
             if line:
-                typer.echo(f"  {printable(line)}")
+                echo(f"  {printable(line)}")
 
 
 @ledger_app.command("retry")
@@ -126,7 +127,7 @@ def retry_command(
     workspace = find_project(root)
     Ledger.existing(workspace.ledger)
     count = retry(stage, workspace, kind)
-    typer.echo(f"{count} item(s) of {stage} will be tried again.")
+    echo(f"{count} item(s) of {stage} will be tried again.")
 
 
 @ledger_app.command()
@@ -139,10 +140,10 @@ def check(
 
     problems = check_ledger(find_project(root), deep=deep)
     for problem in problems:
-        typer.echo(printable(problem), err=True)
+        echo(printable(problem), err=True)
     if problems:
         raise CheckError(f"the ledger and the disk differ in {len(problems)} place(s).")
-    typer.echo("the ledger, the tables and the files agree.")
+    echo("the ledger, the tables and the files agree.")
 
 
 @ledger_app.command()
@@ -154,4 +155,4 @@ def export(
     from pipeline.execution.ledger_export import export_ledger
 
     for path in export_ledger(_ledger(root), out):
-        typer.echo(path)
+        echo(path)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from avsep.cli.options import AsJson, Root
+from avsep.terminal import echo
 from avsep.workspace import PARAMS, find_project
 from pipeline.config import load_configs
 from pipeline.disk import IGNORE, MARGIN, size_text
@@ -31,14 +32,14 @@ def plan(
     path = workspace.root / (f"profiles/{profile}.yaml" if profile else PARAMS)
     found = plan_project(load_configs(path), workspace)
     if as_json:
-        typer.echo(json.dumps(as_plain(found), indent=2))
+        echo(json.dumps(as_plain(found), indent=2))
         return
     width = min(MAX_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns)
     for line in table(found, width):
-        typer.echo(line)
+        echo(line)
     for paragraph in sentences(found):
-        typer.echo()
-        typer.echo("\n".join(textwrap.wrap(paragraph, width, subsequent_indent="  ")))
+        echo()
+        echo("\n".join(textwrap.wrap(paragraph, width, subsequent_indent="  ")))
 
 
 def as_plain(found: ProjectPlan) -> dict[str, Any]:

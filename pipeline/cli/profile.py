@@ -10,6 +10,7 @@ import typer
 from avsep.cli.options import Root
 from avsep.errors import UsageError
 from avsep.files import write_text
+from avsep.terminal import echo
 from avsep.workspace import PARAMS, find_project
 from pipeline.config import load_configs
 
@@ -30,7 +31,7 @@ def _headline(path: Path) -> str:
 def list_profiles(root: Root = None) -> None:
     """Name the profiles and what each is for."""
     for name, path in _profiles(find_project(root).root).items():
-        typer.echo(f"{name:12} {_headline(path)}")
+        echo(f"{name:12} {_headline(path)}")
 
 
 @profile_app.command("use")
@@ -45,4 +46,4 @@ def use_profile(
         raise UsageError(f"there is no profile {name!r}; there are {', '.join(profiles)}.")
     load_configs(profiles[name])
     write_text(folder / PARAMS, profiles[name].read_text("utf-8"))
-    typer.echo(f"params.yaml is now the profile {name}.")
+    echo(f"params.yaml is now the profile {name}.")

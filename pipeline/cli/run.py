@@ -10,6 +10,7 @@ from avsep.cli.options import Root
 from avsep.errors import UsageError
 from avsep.models.registry import MODELS
 from avsep.progress import show_progress
+from avsep.terminal import echo
 from avsep.workspace import PARAMS, find_project
 from pipeline.config import find_stage, for_model, load_configs
 from pipeline.execution import training_run
@@ -40,5 +41,5 @@ def run(
             raise UsageError(f"--restart is for pretrain and train, not for {stage}.")
         for batch in found.plan(config, workspace):
             if place := training_run.restart(workspace, stage, batch):
-                typer.echo(f"the old run of {batch.name} is in {place}")
-    typer.echo(run_stage(found, config, workspace, progress=show_progress).sentence())
+                echo(f"the old run of {batch.name} is in {place}")
+    echo(run_stage(found, config, workspace, progress=show_progress).sentence())

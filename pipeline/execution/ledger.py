@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections import defaultdict
@@ -10,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from avsep.errors import CheckError, Reason, State, printable
+from avsep.errors import CheckError, Reason, State, disk_fault, printable
 from avsep.outcome import Counts, Outcome, SourceRow
+from pipeline.disk import full_disk
 
 PENDING = "pending"  # of a video that is to be tried again
 MESSAGE_LIMIT = 500  # characters; a message is one sentence, not a log
@@ -54,21 +56,17 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._address = path.absolute().as_uri()
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with self._connect() as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.executescript(_SCHEMA)
-                for table, columns in _ADDED.items():
-                    rows = connection.execute(f"PRAGMA table_info({table})")
-                    for column in set(columns) - {row["name"] for row in rows}:
-                        connection.execute(
-                            f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT ''"
-                        )
-        except sqlite3.DatabaseError as error:
-            raise CheckError(
-                f"{path} is not a ledger ({error}); move it away and run the stage again."
-            ) from error
+        with self._connect() as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.executescript(_SCHEMA)
+            for table, columns in _ADDED.items():
+                rows = connection.execute(f"PRAGMA table_info({table})")
+                for column in set(columns) - {row["name"] for row in rows}:
+                    connection.execute(
+                        f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT ''"
+                    )
 
     @classmethod
     def existing(cls, path: Path) -> Ledger:
@@ -79,12 +77,20 @@ class Ledger:
         """
         if not path.is_file():
             raise CheckError(f"{path} is missing: no stage has run in this project yet.")
-        return cls(path)
+        if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+            return cls(path)
+        ledger = cls.__new__(cls)
+        ledger.path = path
+        # Beside a ledger that is not being written SQLite needs no files of its own.
+        resting = not path.with_name(f"{path.name}-wal").exists()
+        ledger._address = f"{path.absolute().as_uri()}?{'immutable=1' if resting else 'mode=ro'}"
+        ledger.all_counts()
+        return ledger
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         try:
-            connection = sqlite3.connect(self.path, timeout=60)
+            connection = sqlite3.connect(self._address, timeout=60, uri=True)
             try:
                 connection.row_factory = sqlite3.Row
                 connection.execute("PRAGMA synchronous=NORMAL")
@@ -93,9 +99,20 @@ class Ledger:
             finally:
                 connection.close()
         except sqlite3.OperationalError as error:  # the disk or a lock, not the file's content
+            # Of a full disk SQLite also says that it cannot open a file, or fails to read one.
+            fault = disk_fault(error) or full_disk(self.path.parent)
+            fault = fault or f"{error}; check the disk and its free space"
             raise CheckError(
-                f"{self.path} cannot be used now: {error}; check the disk and its free space, then"
-                " run the command again."
+                f"{self.path} cannot be used now: {fault}, then run the command again."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise CheckError(
+                f"{self.path} is not a ledger ({error}); move it away and run the stage again."
+            ) from error
+        except (ValueError, TypeError, RecursionError) as error:  # a state or reason of its own
+            raise CheckError(
+                f"{self.path} holds what this version does not know ({error}); was it written by"
+                " another?"
             ) from error
 
     def record(self, stage: str, outcomes: Iterable[Outcome]) -> None:
@@ -188,16 +205,23 @@ class Ledger:
 
     def all_counts(self) -> dict[str, Counts]:
         """How many items of each stage ended how."""
+        found: dict[str, Counts] = defaultdict(Counts)
         with self._connect() as connection:
-            rows = connection.execute(
+            for row in connection.execute(
                 "SELECT stage, state, reason, COUNT(*) AS count FROM items"
                 " GROUP BY stage, state, reason ORDER BY stage"
-            ).fetchall()
-        found: dict[str, Counts] = defaultdict(Counts)
-        for row in rows:
-            reason = Reason(row["reason"]) if row["reason"] else None
-            found[row["stage"]].add_some(State(row["state"]), reason, row["count"])
+            ):
+                reason = Reason(row["reason"]) if row["reason"] else None
+                found[row["stage"]].add_some(State(row["state"]), reason, row["count"])
         return dict(found)
+
+    def time_spent(self, stage: str) -> tuple[int, float]:
+        """The number of items of a stage that took time, and the seconds that they took."""
+        with self._connect() as connection:
+            count, seconds = connection.execute(
+                "SELECT COUNT(*), SUM(seconds) FROM items WHERE stage = ? AND seconds > 0", (stage,)
+            ).fetchone()
+        return int(count), float(seconds or 0.0)
 
     def stages(self) -> list[str]:
         """The stages that have rows."""
@@ -236,19 +260,19 @@ class Ledger:
         with self._connect() as connection:
             rows = connection.execute(
                 "SELECT * FROM sources WHERE stage = ? ORDER BY source", (stage,)
-            ).fetchall()
-        return {
-            row["source"]: SourceRow(
-                source=row["source"],
-                state=None if row["state"] == PENDING else State(row["state"]),
-                reason=Reason(row["reason"]) if row["reason"] else None,
-                message=row["message"],
-                attempts=row["attempts"],
-                tool=row["tool"],
-                facts=json.loads(row["facts"]),
             )
-            for row in rows
-        }
+            return {
+                row["source"]: SourceRow(
+                    source=row["source"],
+                    state=None if row["state"] == PENDING else State(row["state"]),
+                    reason=Reason(row["reason"]) if row["reason"] else None,
+                    message=row["message"],
+                    attempts=row["attempts"],
+                    tool=row["tool"],
+                    facts=json.loads(row["facts"]),
+                )
+                for row in rows
+            }
 
     def reset_failed_sources(self, stage: str, reasons: Iterable[Reason]) -> int:
         """Let failed videos be tried again, from the first attempt; returns how many."""

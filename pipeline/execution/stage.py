@@ -24,7 +24,7 @@ from pipeline.execution.turn import own_turn
 
 # Failures that say nothing about the item. A clip that kills its worker or never ends would do so
 # in each run: it stays failed until somebody asks for another try.
-HEALED_BY_A_RESTART = (Reason.OUT_OF_SPACE,)
+HEALED_BY_A_RESTART = (Reason.OUT_OF_SPACE, Reason.DISK_FAILED)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from avsep.errors import CheckError, Reason, State
 from avsep.files import (
-    fresh_directory,
     link_or_copy,
     read_json,
     remove_temporary_files,
+    replaced_directory,
     sha256_file,
     write_json,
 )
@@ -28,7 +28,7 @@ from avsep.settings import as_values
 from avsep.training.config import ENDED, WORK_ONLY, RunSettings
 from avsep.workspace import Workspace
 from pipeline.execution.file_lock import wait_for_lock
-from pipeline.execution.launch import ChildError, launch
+from pipeline.execution.launch import DISK_FAULT, ChildError, launch
 from pipeline.execution.markers import marker_path, read_marker, write_marker
 from pipeline.execution.run_identity import RunIdentity
 from pipeline.execution.stage import Batch, StageReport
@@ -78,6 +78,8 @@ def train_in_child(
             )
     except ChildError as error:
         reason = Reason.WORKER_DIED if error.code < 0 else Reason.INTERNAL
+        if error.code == DISK_FAULT:
+            reason = Reason.DISK_FAILED
         outcome = Outcome.ended(batch.items[0], reason, error.message)
     except SystemExit:
         print(f"avsep: {stage} was ended; run it again to go on.", file=sys.stderr)
@@ -193,12 +195,12 @@ def finish_run(
 
 def _publish(source: Path, target: Path) -> None:
     """Link the files of a run into `target`, without those that only the work folder needs."""
-    fresh_directory(target)
-    for path in sorted(source.rglob("*")):
-        inside = path.relative_to(source)
-        own = inside.parts[0] in (SETTINGS, *WORK_ONLY) or path.name.startswith(".")
-        if path.is_file() and not own:
-            link_or_copy(path, target / inside)
+    with replaced_directory(target) as folder:
+        for path in sorted(source.rglob("*")):
+            inside = path.relative_to(source)
+            own = inside.parts[0] in (SETTINGS, *WORK_ONLY) or path.name.startswith(".")
+            if path.is_file() and not own:
+                link_or_copy(path, folder / inside)
 
 
 def require(inputs: Mapping[Path, str]) -> list[Path]:

@@ -21,7 +21,7 @@ from avsep.cleaning.select import find_unselected
 from avsep.cleaning.vad import check_vad
 from avsep.errors import CheckError, ItemError, Reason
 from avsep.expression import Expression
-from avsep.files import fresh_directory, settings_hash, write_json, write_table
+from avsep.files import replaced_directory, settings_hash, write_json, write_table
 from avsep.outcome import Counts, Outcome
 from avsep.processes import map_items
 from avsep.progress import Progress
@@ -169,10 +169,10 @@ def finish(
             ended[clip_id] = Outcome.ended(clip_id, Reason(reason), message, before.seconds)
             changed.append(replace(ended[clip_id], attempts=0))
     Ledger(workspace.ledger).record(NAME, changed)
-    folder = fresh_directory(workspace.clips)
-    write_table(folder / "clips.parquet", clips.table)
     report = drop_report(clips)
-    write_json(folder / "drops.json", report)
+    with replaced_directory(workspace.clips) as folder:
+        write_table(folder / "clips.parquet", clips.table)
+        write_json(folder / "drops.json", report)
     counts = Counts.of(ended.values())
     if not counts.done:
         raise CheckError(

@@ -17,9 +17,9 @@ from avsep.errors import CheckError, ItemError, UsageError
 from avsep.evaluation.config import EvaluateConfig
 from avsep.files import (
     expand_home,
-    fresh_directory,
     link_or_copy,
     read_json,
+    replaced_directory,
     settings_hash,
     sha256_file,
 )
@@ -128,19 +128,19 @@ def finish(
     rows = [row for b in with_mixtures for row in read_results(_rows_path(config, workspace, b))]
     if not rows:
         raise CheckError(f"not one mixture of {config.split}.jsonl could be evaluated.")
-    out = fresh_directory(workspace.evaluation(config.model))
     index = read_index(workspace.shards)
     (groups, names), (splits, split_names) = index.codes("group"), index.codes("split")
     elsewhere = [code for code, name in enumerate(split_names) if name != config.split]
     heard = {names[code] for code in set(groups[np.isin(splits, elsewhere)].tolist())}
-    publish(out, rows, heard_groups=heard, seed=config.seed, samples=config.bootstrap_samples)
-    for batch in with_mixtures:
-        for mixture_id, folder in _example_folders(config, workspace, batch).items():
-            for path in sorted(folder.glob("*")):
-                link_or_copy(path, out / "examples" / mixture_id / path.name)
-    if config.cost:
-        link_or_copy(_cost_path(config, workspace), out / "cost.json")
-    facts = _facts(config, read_json(out / METRICS_FULL))
+    with replaced_directory(workspace.evaluation(config.model)) as out:
+        publish(out, rows, heard_groups=heard, seed=config.seed, samples=config.bootstrap_samples)
+        for batch in with_mixtures:
+            for mixture_id, folder in _example_folders(config, workspace, batch).items():
+                for path in sorted(folder.glob("*")):
+                    link_or_copy(path, out / "examples" / mixture_id / path.name)
+        if config.cost:
+            link_or_copy(_cost_path(config, workspace), out / "cost.json")
+        facts = _facts(config, read_json(out / METRICS_FULL))
     return StageReport(stage=NAME, counts=Counts.of(outcomes), facts=facts)
 
 

@@ -37,7 +37,7 @@ from avsep.extraction.shard_plan import (
     write_plan,
 )
 from avsep.faces.backends import check_backend
-from avsep.files import fresh_directory, link_or_copy, settings_hash, sha256_file
+from avsep.files import link_or_copy, replaced_directory, settings_hash, sha256_file
 from avsep.outcome import Counts, Outcome
 from avsep.processes import map_items
 from avsep.progress import Progress
@@ -134,26 +134,26 @@ def finish(
     """
     entries = []
     left_out: Counter[str] = Counter()
-    out = fresh_directory(workspace.shards)
-    for batch in batches:
-        finished = read_marker(workspace, NAME, batch)
-        assert finished is not None, f"{batch.name} is not finished"
-        entry = ShardEntry(**finished[1]["shard"])
-        left_out.update(finished[1].get("faces_left_out", {}))
-        if entry.num_samples:
-            entries.append(entry)
-            link_or_copy(_paths(workspace, batch.name)[0], out / entry.name)
-    # One shard at a time is held as objects.
-    write_index(out, (row for entry in entries for row in rows_of_shard(out / entry.name)))
-    manifest = write_manifest(
-        out,
-        entries,
-        config.storage,
-        settings=settings_hash([batch.settings for batch in batches]),
-        tools=dict(tool_versions(config)),
-    )
-    index = read_index(out, manifest)
-    write_card(out, manifest, index, _clips(workspace), outcomes, left_out)
+    with replaced_directory(workspace.shards) as out:
+        for batch in batches:
+            finished = read_marker(workspace, NAME, batch)
+            assert finished is not None, f"{batch.name} is not finished"
+            entry = ShardEntry(**finished[1]["shard"])
+            left_out.update(finished[1].get("faces_left_out", {}))
+            if entry.num_samples:
+                entries.append(entry)
+                link_or_copy(_paths(workspace, batch.name)[0], out / entry.name)
+        # One shard at a time is held as objects.
+        write_index(out, (row for entry in entries for row in rows_of_shard(out / entry.name)))
+        manifest = write_manifest(
+            out,
+            entries,
+            config.storage,
+            settings=settings_hash([batch.settings for batch in batches]),
+            tools=dict(tool_versions(config)),
+        )
+        index = read_index(out, manifest)
+        write_card(out, manifest, index, _clips(workspace), outcomes, left_out)
     # Published with the shards, so that the next run after a kill plans the same.
     places = (
         PlannedClip(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from avsep.errors import CheckError, ItemError
-from avsep.files import fresh_directory, settings_hash, sha256_file
+from avsep.files import replaced_directory, settings_hash, sha256_file
 from avsep.mixing.config import LISTED, NoiseConfig, SelectionConfig
 from avsep.outcome import Counts, Outcome
 from avsep.processes import default_workers, map_items
@@ -209,14 +209,16 @@ def finish(
     store = ShardStore(workspace.shards)
     tables = _tables(config, workspace, store.index, batches)
     lists = {split: _make_list(config, workspace, store, split, tables[split]) for split in LISTED}
-    out = fresh_directory(workspace.mixtures)
-    if config.noise.folder:
-        folder = workspace.root / config.noise.folder
-        lists = {
-            split: noisy_list(recipes, store.audio, folder, out, split=split, config=config.noise)
-            for split, recipes in lists.items()
-        }
-    publish(out, tables, lists, seed=config.seed, training=config.training or config.protocol)
+    with replaced_directory(workspace.mixtures) as out:
+        if config.noise.folder:
+            folder = workspace.root / config.noise.folder
+            lists = {
+                split: noisy_list(
+                    recipes, store.audio, folder, out, split=split, config=config.noise
+                )
+                for split, recipes in lists.items()
+            }
+        publish(out, tables, lists, seed=config.seed, training=config.training or config.protocol)
     return StageReport(stage=NAME, counts=Counts.of(outcomes), facts=report_facts(tables, lists))
 
 

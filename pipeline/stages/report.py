@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avsep.errors import CheckError
-from avsep.files import fresh_directory, link_or_copy, write_text
+from avsep.files import link_or_copy, replaced_directory, write_text
 from avsep.models.registry import MODELS
 from avsep.outcome import Counts, Outcome
 from avsep.progress import Progress
@@ -85,13 +85,13 @@ def finish(
 ) -> StageReport:
     """Publish the page."""
     page = workspace.work(NAME) / PAGE
-    out = fresh_directory(workspace.report)
-    link_or_copy(page, out / PAGE)
+    with replaced_directory(workspace.report) as out:
+        link_or_copy(page, out / PAGE)
     size_mb = round(page.stat().st_size / 1e6, 2)
     return StageReport(
         stage=NAME,
         counts=Counts.of(outcomes),
-        facts={"page": str(out / PAGE), "MB": size_mb},
+        facts={"page": str(workspace.report / PAGE), "MB": size_mb},
     )
 
 

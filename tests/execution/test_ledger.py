@@ -85,7 +85,7 @@ def test_a_full_disk_is_named_and_not_the_file(tmp_path: Path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(sqlite3, "connect", full)
-        with pytest.raises(CheckError, match=r"full; check the disk") as caught:
+        with pytest.raises(CheckError, match="the disk is full; free some space") as caught:
             ledger.record("clean", [Outcome.done(f"{i}" * 500) for i in range(500)])
     assert "move it away" not in str(caught.value)
     assert list(Ledger(path).outcomes("clean")) == ["a"]

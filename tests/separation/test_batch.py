@@ -133,7 +133,8 @@ def test_whatever_ends_one_recording_does_not_end_the_others(folder, tmp_path, m
     monkeypatch.setattr(Separator, "_separate_recording", separate_recording)
     found = batch(items)
     assert {name: one.state for name, one in found.items()} == {"a.mkv": "failed", "a.mov": "done"}
-    assert found["a.mkv"].message.startswith("a.mkv: something went wrong (")
+    starts = ("a.mkv: something went wrong (", "a.mkv: the disk fails")
+    assert found["a.mkv"].message.startswith(starts)
     assert "\n" not in found["a.mkv"].message
 
 

@@ -133,8 +133,8 @@ class Session:
             self._run, jobs, workers=self._workers, timeout_s=self._timeout_s
         ):
             if isinstance(result, ItemError):
-                if result.reason is Reason.OUT_OF_SPACE:
-                    raise CheckError("no space is left for videos; free some and run it again.")
+                if result.reason.kind == "machine":
+                    raise CheckError(f"videos cannot be written: {result.message}.")
                 failure = Failure.CUT if result.reason is Reason.INTERNAL else Failure.TRANSIENT
                 result = VideoResult(video=job.video, failure=failure, message=result.message)
             yield job, result

@@ -14,7 +14,7 @@ from typing import Any
 from avsep.corpora.youtube import breaker
 from avsep.corpora.youtube.config import COOKIES_VARIABLE, YouTubeConfig, secrets
 from avsep.corpora.youtube.messages import Failure, classify, clean_message
-from avsep.errors import CheckError, UsageError
+from avsep.errors import CheckError, UsageError, disk_item_error
 from avsep.files import read_json, sha256_file, write_json
 
 VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
@@ -116,6 +116,8 @@ def download_video(
     except yt_dlp.utils.YoutubeDLError as error:
         if isinstance(error.__cause__, _StopNow) or breaker.is_open(breaker_folder):
             raise VideoError(Failure.WAITING, "all downloads are paused") from error
+        if (fault := disk_item_error(error)) is not None:
+            raise fault from error
         text = str(error)
         raise VideoError(classify(text), clean_message(text, secrets())) from error
     # A video that is too large is listed too, but without a path.

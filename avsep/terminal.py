@@ -1,0 +1,31 @@
+"""What reaches a terminal: lines without anything that it would obey, in an encoding it has."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+from avsep.errors import printable
+
+
+def set_up_streams() -> None:
+    """Escape what the encoding of the terminal lacks, instead of an error in the middle."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def echo(text: object = "", *, err: bool = False) -> None:
+    """Print lines; control characters, those that turn the direction of writing, and bytes that are
+    no text are escaped as JSON escapes them. Names of files may hold all of these.
+    """
+    shown = "".join(c if c in "\n\t" or c.isprintable() else json.dumps(c)[1:-1] for c in str(text))
+    print(shown, file=sys.stderr if err else sys.stdout, flush=True)
+
+
+def cell(value: object) -> str:
+    """A value as one line for a table of rich, which would take `[red]` for a colour."""
+    from rich.markup import escape
+
+    return escape(printable(str(value)))
