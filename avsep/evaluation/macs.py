@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+
+from avsep.models.cpu import LINEAR_BY_ONEDNN
+
+
+def _linear_flops(x: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
+    return 2 * math.prod(x) * weight[0]
+
+
+# What the library's counter does not know; see `avsep.models.cpu`.
+_MORE = {torch.ops.mkldnn._linear_pointwise: _linear_flops} if LINEAR_BY_ONEDNN else {}
 
 
 def counted_macs(work: Callable[[], object]) -> int:
@@ -17,7 +29,7 @@ def counted_macs(work: Callable[[], object]) -> int:
     count the operations of the fused CPU kernel.
     """
     with (
-        FlopCounterMode(display=False) as counter,
+        FlopCounterMode(display=False, custom_mapping=_MORE) as counter,
         sdpa_kernel(SDPBackend.MATH),
         torch.no_grad(),
     ):

@@ -7,10 +7,13 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from avsep.models.cpu import Linear, worthwhile
 from avsep.models.dropout import attend, dropout
 from avsep.models.full_precision import autocast_dtype
 from avsep.models.gpu import layers
 from avsep.models.gpu import ops as gpu
+
+QUERIES = 32  # that attend at once on a CPU
 
 
 class RelativePositions(nn.Module):
@@ -53,6 +56,37 @@ def position_scores(query: Tensor, positions: Tensor) -> Tensor:
     return shifted.unflatten(-1, (length, 2 * length - 1))[..., :length]
 
 
+def attend_to_positions(query: Tensor, key: Tensor, value: Tensor, positions: Tensor) -> Tensor:
+    """Attention with position scores, a few queries at a time: their scores stay in the cache.
+
+    Args:
+        query: (B, H, T, d), not scaled.
+        key: (B, H, T, d).
+        value: (B, H, T, d).
+        positions: (2 T, d) from `RelativePositions`.
+
+    Returns:
+        (B, H, T, d).
+    """
+    shape, (length, size) = query.shape[:2], query.shape[-2:]
+    query, key, value = (x.flatten(0, 1) for x in (query * size**-0.5, key, value))
+    by_key, by_position = key.transpose(1, 2), positions.t()
+    out = torch.empty_like(query, memory_format=torch.contiguous_format)
+    for start in range(0, length, QUERIES):
+        few = query[:, start : start + QUERIES]
+        count = few.shape[1]
+        low = length - start - count  # the largest of their distances comes first
+        scores = few @ by_position[:, low : low + length + count - 1]
+        # The rows shifted as in `position_scores`.
+        width = scores.shape[2]
+        own = scores.as_strided(
+            (len(scores), count, length), (count * width, width - 1, 1), count - 1
+        )
+        weights = torch.baddbmm(own, few, by_key).softmax(-1)
+        out[:, start : start + count] = weights @ value
+    return out.unflatten(0, shape)
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention of a layer-normed sequence, without the residual connection.
 
@@ -68,10 +102,10 @@ class SelfAttention(nn.Module):
         self.heads = heads
         self.dropout = dropout
         self.norm = nn.LayerNorm(channels)
-        self.query = nn.Linear(channels, channels)
-        self.key = nn.Linear(channels, channels)
-        self.value = nn.Linear(channels, channels)
-        self.out = nn.Linear(channels, channels)
+        self.query = Linear(channels, channels)
+        self.key = Linear(channels, channels)
+        self.value = Linear(channels, channels)
+        self.out = Linear(channels, channels)
         self.scale = nn.Parameter(torch.full((channels,), layer_scale))
 
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
@@ -107,6 +141,8 @@ class SelfAttention(nn.Module):
     def _attend(
         self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor | None
     ) -> Tensor:
+        if positions is not None and worthwhile(query):
+            return attend_to_positions(query, key, value, positions)
         bias = None
         if positions is not None and gpu.usable(query) and gpu.usable(positions):
             bias = layers.position_bias(query, positions)

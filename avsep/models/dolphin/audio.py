@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from avsep.models.cpu import Linear, linear, worthwhile
 from avsep.models.dolphin.sequence import GlobalNorm
+from avsep.models.dolphin.tiles import by_tiles
 
 FOURIER_GAIN = 20.0
 
@@ -25,7 +27,14 @@ class AudioEncoder(nn.Module):
 
     def forward(self, wave: Tensor) -> Tensor:
         """(B, L) to (B, floor((L - kernel) / stride) + 1, C)."""
-        return F.gelu(F.linear(wave.unfold(-1, self.kernel, self.stride), self.weight))
+        windows = wave.unfold(-1, self.kernel, self.stride)
+        if worthwhile(windows):
+            return by_tiles(self.compute, 0, windows)
+        return self.compute(windows)
+
+    def compute(self, windows: Tensor) -> Tensor:
+        """(B, T, kernel) to (B, T, C)."""
+        return F.gelu(linear(windows, self.weight, None))
 
 
 def init_fourier(encoder: AudioEncoder, decoder: AudioDecoder) -> None:
@@ -56,10 +65,15 @@ class FeatureProjection(nn.Module):
     def __init__(self, source: int, target: int) -> None:
         super().__init__()
         self.norm = GlobalNorm(source, eps=1e-8)
-        self.linear = nn.Linear(source, target, bias=False)
+        self.linear = Linear(source, target, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, source) to (B, T, target)."""
+        if worthwhile(x):
+            return by_tiles(
+                lambda part, gain, shift: self.linear(torch.addcmul(shift, part, gain)),
+                0, x, *self.norm.affine(x),
+            )  # fmt: skip
         return self.linear(self.norm(x))
 
 
@@ -68,11 +82,17 @@ class OutputLayer(nn.Module):
 
     def __init__(self, source: int, target: int) -> None:
         super().__init__()
-        self.grow = nn.Linear(source, 2 * target)
-        self.out = nn.Linear(target, target)
+        self.grow = Linear(source, 2 * target)
+        self.out = Linear(target, target)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, source) to (B, T, target)."""
+        if worthwhile(x):
+            return by_tiles(self.compute, 0, x)
+        return self.compute(x)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """The same for a tile."""
         return self.out(F.glu(self.grow(x), dim=-1))
 
 
@@ -101,7 +121,7 @@ class AudioDecoder(nn.Module):
             beyond = F.linear(x[:, -1], weight[:, last : last + missing].t())
             return torch.cat([wave, beyond], dim=1).float()
         overlaps = self.kernel // self.stride
-        parts = F.linear(x, self.weight.t()).unflatten(-1, (overlaps, self.stride)).float()
+        parts = linear(x, self.weight.t(), None).unflatten(-1, (overlaps, self.stride)).float()
         shifted = (F.pad(parts[:, :, i], (0, 0, i, overlaps - 1 - i)) for i in range(overlaps))
         wave = sum(shifted, start=torch.zeros((), device=x.device)).flatten(1)
         missing = length - wave.shape[1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from avsep.models.cpu import Linear
 from avsep.models.dolphin.sequence import GlobalNorm, initial_parameters, norm_prelu, resize_nearest
 
 
@@ -16,7 +17,7 @@ class Embed(nn.Module):
 
     def __init__(self, source: int, target: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(source, target)
+        self.linear = Linear(source, target)
         self.norm = GlobalNorm(target, eps=1e-8)
         self.act = nn.PReLU()
 

@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from avsep.models.cpu import worthwhile
 from avsep.models.dolphin import blur
 from avsep.models.dolphin.config import HeatMode
-from avsep.models.dolphin.sequence import DepthwiseConv, depthwise, initial_parameters
+from avsep.models.dolphin.sequence import DepthwiseConv, correlate, depthwise, initial_parameters
+from avsep.models.dolphin.tiles import spans
 from avsep.models.full_precision import autocast_dtype, full_precision
 from avsep.models.gpu import layers
 from avsep.models.gpu import ops as gpu
@@ -76,6 +78,8 @@ class HeatDiffusion(nn.Module):
         filters = self.mode in ("filter", "auto")
         if radius is not None and filters and gpu.usable(x) and autocast_dtype(x) is None:
             return layers.heat(x, self._weights(), self.norm.eps, self._taps(radius))
+        if radius is not None and filters and worthwhile(x) and x.shape[1] > blur.SHORT_SIGNAL:
+            return self._by_tiles(x, radius)
         u = self.enter(x)
         # The released grouped convolution computes output j from input j // 2 and splits the
         # outputs in halves. So values come from the first half of the channels, gates from the
@@ -90,6 +94,33 @@ class HeatDiffusion(nn.Module):
         with full_precision(x):
             blurred = self.norm(self._blur(values.float()))
         return self.leave(blurred * F.silu(gates))
+
+    def _by_tiles(self, x: Tensor, radius: int) -> Tensor:
+        """The layer with a filter, in tiles; at both ends of the sequence the blur is mirrored."""
+        channels, length = self.k.shape[0], x.shape[1]
+        taps = self._taps(radius)[0]
+        weight, bias = self.split_weight, self.split_bias
+        out = torch.empty_like(x)
+        for item in range(len(x)):
+            for start, stop, low, high in spans(length, radius + 3, times=2):
+                u = self.enter(x[item : item + 1, low:high])
+                first, second = u.split(channels // 2, dim=-1)
+                values = depthwise(_repeat_channels(first), weight[:channels], bias[:channels])
+                gates = depthwise(_repeat_channels(second), weight[channels:], bias[channels:])
+                left, right = low == 0, high == length
+                values = torch.cat(
+                    [values[:, :radius].flip(1)] * left
+                    + [values]
+                    + [values[:, -radius:].flip(1)] * right,
+                    dim=1,
+                )
+                blurred = self.norm(correlate(values, taps[:, None], None))
+                low += 0 if left else radius
+                at = low + blurred.shape[1]
+                gates = F.silu(gates[:, gates.shape[1] - (high - low) :][:, : at - low])
+                part = self.leave(blurred * gates)
+                out[item, start:stop] = part[0, start - low : stop - low]
+        return out
 
     def blur_radius(self, length: int, mode: HeatMode) -> int | None:
         """Half width of the filter that `mode` uses for `length` frames; None for no filter."""
@@ -107,8 +138,11 @@ class HeatDiffusion(nn.Module):
         if torch.is_grad_enabled():
             return gpu.blur_taps(self.k.detach(), radius, True)
         if self._kept_taps is None or self._kept_taps.device != self.k.device:
-            with torch.inference_mode(False):
-                self._kept_taps = gpu.blur_taps(self.k.detach(), radius, False)
+            with torch.inference_mode(False), torch.no_grad():
+                if gpu.usable(self.k):
+                    self._kept_taps = gpu.blur_taps(self.k.detach(), radius, False)
+                else:
+                    self._kept_taps = blur.taps(self.k.detach().float(), radius)[0][None]
         return self._kept_taps
 
     def _blur(self, x: Tensor) -> Tensor:

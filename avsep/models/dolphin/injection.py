@@ -7,9 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from avsep.models.cpu import worthwhile
 from avsep.models.dolphin.config import HeatMode
 from avsep.models.dolphin.heat import HeatDiffusion
 from avsep.models.dolphin.sequence import resize_nearest
+from avsep.models.dolphin.tiles import by_tiles
 from avsep.models.gpu import block_ops
 from avsep.models.gpu import ops as gpu
 
@@ -60,6 +62,14 @@ class InjectionMultiSum(nn.Module):
         if all(map(gpu.usable, (local, shift, gate))) and not torch.is_grad_enabled():
             return block_ops.inject(local.contiguous(), shift.contiguous(), gate.contiguous())
         length = local.shape[1]
+        if worthwhile(local) and length % shift.shape[1] == 0:
+            return by_tiles(_inject, 0, local, shift, torch.sigmoid(gate))
         shift = resize_nearest(shift, length)
         gate = resize_nearest(torch.sigmoid(gate), length)
         return torch.addcmul(shift, local, gate)
+
+
+def _inject(local: Tensor, shift: Tensor, gate: Tensor) -> Tensor:
+    """gate * local + shift, with gate and shift of a rate that divides that of the tile."""
+    parts = local.unflatten(1, (shift.shape[1], -1))
+    return torch.addcmul(shift.unsqueeze(2), parts, gate.unsqueeze(2)).flatten(1, 2)

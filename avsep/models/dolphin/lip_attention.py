@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from avsep.models.cpu import Linear, worthwhile
 from avsep.models.dolphin.lip_layers import RmsNorm, SpatialFeedForward
 from avsep.models.full_precision import full_precision
 
 MEMORY = 4  # learned keys and values, before those of the frame
-_FRAMES_AT_ONCE = 4
+_FRAMES_AT_ONCE = 2
 
 
 class FullAttention(nn.Module):
@@ -25,8 +26,8 @@ class FullAttention(nn.Module):
         self.heads = heads
         self.memory = nn.Parameter(torch.randn(2, heads, MEMORY, head_size))
         self.norm = RmsNorm(channels)
-        self.query_key_value = nn.Linear(channels, 3 * heads * head_size, bias=False)
-        self.out = nn.Linear(heads * head_size, channels, bias=False)
+        self.query_key_value = Linear(channels, 3 * heads * head_size, bias=False)
+        self.out = Linear(heads * head_size, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, H, W, C) to the same shape."""
@@ -53,43 +54,61 @@ class LinearAttention(nn.Module):
         self.head_size = head_size
         inner = heads * head_size
         self.norm = RmsNorm(channels)
-        self.query = nn.Linear(channels, inner, bias=False)
-        self.key_value = nn.Linear(channels, 2 * inner, bias=False)
-        self.out = nn.Linear(inner, channels, bias=False)
+        self.query = Linear(channels, inner, bias=False)
+        self.key_value = Linear(channels, 2 * inner, bias=False)
+        self.out = Linear(inner, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, H, W, C) to the same shape."""
         positions = self.norm(x).flatten(0, 1).flatten(1, 2)
-        query = rearrange(self.query(positions), "n p (h d) -> n h d p", h=self.heads).contiguous()
-        key, value = rearrange(
-            self.key_value(positions), "n p (two h d) -> two n h d p", two=2, h=self.heads
-        ).contiguous()
-        with full_precision(x):  # sums of many products
+        if worthwhile(x):  # few frames at once, so that all stays in the CPU cache
+            parts = [self._attend(few) for few in positions.split(_FRAMES_AT_ONCE)]
+            return x + torch.cat(parts).view(x.shape)
+        return x + self._attend(positions).view(x.shape)
+
+    def _attend(self, positions: Tensor) -> Tensor:
+        """(frames, positions, C) to the same shape."""
+        # Weights from the left: entries of a head then lie together, each over all positions.
+        weight = torch.cat([self.query.weight, self.key_value.weight])
+        mapped = (weight @ positions.transpose(1, 2)).unflatten(1, (3, self.heads, self.head_size))
+        query, key, value = mapped.unbind(1)
+        with full_precision(positions):  # sums of many products
             y = taylor_attention(query.float() * self.head_size**-0.5, key.float(), value.float())
-        return x + self.out(rearrange(y, "n h d p -> n p (h d)")).view(x.shape)
+        return self.out(y.flatten(1, 2).transpose(1, 2))
 
 
 def taylor_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attention with weights 1 + s + s^2 / 2; all tensors are (frames, heads, d, positions).
 
-    s^2 is a dot product of the vectors of all products of two entries. So the sums over the keys
-    are computed once, and the cost is linear in the number of positions.
+    The weight is a dot product of the vectors of powers of two entries, see `_powers`. So the sums
+    over the keys are computed once, and the cost is linear in the number of positions.
     """
-    if query.is_cpu and not torch.compiler.is_compiling() and len(query) > _FRAMES_AT_ONCE:
-        # Few frames at once, so that the products stay in the CPU cache: twice as fast.
-        parts = zip(*(x.split(_FRAMES_AT_ONCE) for x in (query, key, value)), strict=True)
-        return torch.cat([taylor_attention(*part) for part in parts])
     with_ones = F.pad(value, (0, 0, 0, 1), value=1.0)  # the last row sums the weights
-    by_key = with_ones.transpose(-1, -2)
-    linear = (key @ by_key).transpose(-1, -2)  # (frames, heads, d + 1, d)
-    square = (_products(key) @ by_key).transpose(-1, -2)
-    sums = linear @ query + 0.5 * (square @ _products(query)) + with_ones.sum(-1, keepdim=True)
+    by_key = with_ones @ _powers(key).transpose(-1, -2)  # (frames, heads, d + 1, powers)
+    sums = (by_key * _shares(query.shape[-2], query.device)) @ _powers(query)
     return sums[..., :-1, :] / sums[..., -1:, :].clamp_min(1e-5)
 
 
-def _products(x: Tensor) -> Tensor:
-    """All products of two entries, (..., d, positions) to (..., d * d, positions)."""
-    return (x.unsqueeze(-2) * x.unsqueeze(-3)).flatten(-3, -2)
+def _powers(x: Tensor) -> Tensor:
+    """1, the entries, and the products of two entries, each pair once.
+
+    (..., d, positions) to (..., 1 + d + d (d + 1) / 2, positions).
+    """
+    size = x.shape[-2]
+    ones = torch.ones_like(x[..., :1, :])
+    return torch.cat([ones, x, *(x[..., i : i + 1, :] * x[..., i:, :] for i in range(size))], -2)
+
+
+def _shares(size: int, device: torch.device) -> Tensor:
+    """What each power counts in 1 + s + s^2 / 2: one half for squares, one for the others."""
+    share = torch.ones(1 + size + size * (size + 1) // 2, device=device)
+    return share.index_fill(0, 1 + size + _squares(size, device), 0.5)
+
+
+def _squares(size: int, device: torch.device) -> Tensor:
+    """Places of the squares among the products of two entries."""
+    row = torch.arange(size, device=device)
+    return row * size - row * (row - 1) // 2
 
 
 class SpatialBlock(nn.Module):

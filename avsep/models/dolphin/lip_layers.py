@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from avsep.models.cpu import Linear
 from avsep.models.dolphin.sequence import initial_parameters
 from avsep.models.gpu import block_ops
 from avsep.models.gpu import ops as gpu
@@ -67,9 +68,9 @@ class ContextGate(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         hidden = max(16, channels // 2)
-        self.score = nn.Linear(channels, 1)
-        self.shrink = nn.Linear(channels, hidden)
-        self.grow = nn.Linear(hidden, channels)
+        self.score = Linear(channels, 1)
+        self.shrink = Linear(channels, hidden)
+        self.grow = Linear(hidden, channels)
         nn.init.zeros_(self.grow.weight)
         nn.init.constant_(self.grow.bias, -10.0)
 
@@ -96,7 +97,7 @@ class ResidualUnit(nn.Module):
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
         self.conv = VideoConv(channels, channels, (kernel, kernel, kernel))
-        self.mix = nn.Linear(channels, channels)
+        self.mix = Linear(channels, channels)
         self.gate = ContextGate(channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,7 +126,7 @@ class UpsampleSpace(nn.Module):
 
     def __init__(self, source: int, target: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(source, 4 * target)
+        self.linear = Linear(source, 4 * target)
         with torch.no_grad():
             self.linear.weight.copy_(self.linear.weight[:target].repeat(4, 1))
             self.linear.bias.zero_()
@@ -155,8 +156,8 @@ class SpatialFeedForward(nn.Module):
         super().__init__()
         hidden = channels * 8 // 3
         self.norm = RmsNorm(channels)
-        self.grow = nn.Linear(channels, 2 * hidden)
-        self.shrink = nn.Linear(hidden, channels)
+        self.grow = Linear(channels, 2 * hidden)
+        self.shrink = Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, H, W, C) to the same shape."""

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from avsep.models.cpu import worthwhile
+from avsep.models.dolphin.tiles import by_tiles
 from avsep.models.full_precision import autocast_dtype
 from avsep.models.gpu import layers
 from avsep.models.gpu import ops as gpu
@@ -164,6 +166,9 @@ class GlobalNorm(nn.Module):
         x = x.float()
         if gpu.usable(x):
             return layers.global_norm(x, self.weight, self.bias, self.eps)
+        if worthwhile(x):
+            gain, shift = self.affine(x)
+            return torch.addcmul(shift, x, gain)
         if not x.is_cpu:  # a layer norm of few, long rows leaves a GPU idle
             variance, mean = torch.var_mean(x, dim=(1, 2), correction=0, keepdim=True)
             y = (x - mean) * torch.rsqrt(variance + self.eps)
@@ -172,18 +177,35 @@ class GlobalNorm(nn.Module):
             y = F.layer_norm(flat, flat.shape[1:], eps=self.eps).view_as(x)
         return torch.addcmul(self.bias, y, self.weight)
 
+    def affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Gain and shift (B, 1, C) that the norm comes to for (B, T, C), on a CPU."""
+        flat = x.flatten(1)
+        mean = flat.mean(1)
+        square = torch.stack([item.dot(item) for item in flat]) / flat.shape[1]
+        variance = square - mean.square()
+        if bool((mean.square() > 16 * variance).any()):  # the difference would have lost digits
+            variance = (flat - mean[:, None]).square().mean(1)
+        gain = torch.rsqrt(variance + self.eps)[:, None, None] * self.weight
+        return gain, torch.addcmul(self.bias, gain, mean[:, None, None], value=-1)
+
 
 def norm_gelu(x: Tensor, norm: GlobalNorm) -> Tensor:
-    """GELU of the normed sequence, in one pass where a GPU computes no gradients."""
+    """GELU of the normed sequence, in one pass where no gradients are computed."""
     if gpu.usable(x) and not torch.is_grad_enabled():
         return layers.global_norm_then(x, norm.weight, norm.bias, norm.eps, gelu=True)
+    if worthwhile(x):
+        gain, shift = norm.affine(x)
+        return by_tiles(lambda part, g, s: F.gelu(torch.addcmul(s, part, g)), 0, x, gain, shift)
     return F.gelu(norm(x))
 
 
 def norm_prelu(x: Tensor, norm: GlobalNorm, act: nn.PReLU) -> Tensor:
-    """PReLU of the normed sequence, in one pass where a GPU computes no gradients."""
+    """PReLU of the normed sequence, in one pass where no gradients are computed."""
     if gpu.usable(x) and not torch.is_grad_enabled():
         return layers.global_norm_then(x, norm.weight, norm.bias, norm.eps, slope=act.weight)
+    if worthwhile(x):
+        gain, shift = norm.affine(x)
+        return by_tiles(lambda part, g, s: act(torch.addcmul(s, part, g)), 0, x, gain, shift)
     return act(norm(x))
 
 

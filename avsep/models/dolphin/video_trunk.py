@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from avsep.models.cpu import Linear
 from avsep.models.dolphin.config import DolphinConfig
 from avsep.models.dolphin.injection import InjectionMultiSum
 from avsep.models.dolphin.sequence import DepthwiseConv, GlobalNorm, TimeBatchNorm, pool
@@ -35,7 +36,7 @@ class InputProjection(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(channels, channels)
+        self.linear = Linear(channels, channels)
         self.norm = TimeBatchNorm(channels)
         self.act = nn.PReLU()
 
@@ -66,10 +67,10 @@ class GlobalMlp(nn.Module):
     def __init__(self, channels: int, dropout: float) -> None:
         super().__init__()
         self.dropout = dropout
-        self.first = nn.Linear(channels, channels, bias=False)
+        self.first = Linear(channels, channels, bias=False)
         self.first_norm = GlobalNorm(channels, eps=1e-8)
         self.conv = DepthwiseConv(channels, 5)
-        self.second = nn.Linear(channels, channels, bias=False)
+        self.second = Linear(channels, channels, bias=False)
         self.second_norm = GlobalNorm(channels, eps=1e-8)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -102,7 +103,7 @@ class VideoTrunk(nn.Module):
         self.inject = nn.ModuleList(inject() for _ in range(LEVELS - 1))
         self.unused_inject = inject().requires_grad_(False) if config.carry_unused else None
         self.merge = nn.ModuleList(inject() for _ in range(LEVELS - 1))
-        self.leave = nn.Linear(channels, channels)
+        self.leave = Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, C) to the same shape, with residual."""

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from avsep.models.cpu import Linear
 from avsep.models.dropout import attend, dropout
 from avsep.models.vovit.config import FusionConfig
 
@@ -47,10 +48,10 @@ class SelfAttentionLayer(nn.Module):
         super().__init__()
         self.heads = heads
         self.dropout = dropout
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.expand = nn.Linear(width, feedforward)
-        self.contract = nn.Linear(feedforward, width)
+        self.qkv = Linear(width, 3 * width)
+        self.out = Linear(width, width)
+        self.expand = Linear(width, feedforward)
+        self.contract = Linear(feedforward, width)
         self.norm_attention = nn.LayerNorm(width)
         self.norm_feedforward = nn.LayerNorm(width)
         nn.init.xavier_uniform_(self.qkv.weight)
@@ -98,14 +99,14 @@ class FusionTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.num_bins = num_bins
-        self.adapt = nn.Linear(in_features, config.width)
+        self.adapt = Linear(in_features, config.width)
         self.temporal_positions = Positions(num_frames, config.width)
         self.temporal = Stack(config.width, config.temporal_layers, config)
         self.spectral_positions = Positions(config.width, num_frames)
         self.spectral = Stack(num_frames, config.spectral_layers, config)
         self.decoder = Stack(config.width, config.decoder_layers, config)
-        self.mask_hidden = nn.Linear(config.width, config.mask_hidden)
-        self.mask_out = nn.Linear(config.mask_hidden, 2 * num_bins)
+        self.mask_hidden = Linear(config.width, config.mask_hidden)
+        self.mask_out = Linear(config.mask_hidden, 2 * num_bins)
         self._start_at_mixture()
 
     def _start_at_mixture(self) -> None:
