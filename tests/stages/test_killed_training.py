@@ -26,6 +26,7 @@ from tests.support.synthetic_workspace import make_workspace
 
 ROOT = Path(__file__).parents[2]
 MODEL = "vovit-s1"
+STEPS = 16  # several kills fit into them
 PORT = 29_517
 # Of the ranks of the stage too: other threads round otherwise.
 THERE = {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
@@ -58,11 +59,17 @@ class Project:
         return "".join(said)
 
     def start_and_wait(self):
-        """The command, with its first checkpoint written, and the processes below it."""
+        """The command, with a checkpoint before its last one written, and the processes below it.
+
+        The first of an unstarted training is written before its first step.
+        """
+        second = self.space.work("train") / MODEL / PREVIOUS
+        before = inode(second)
         process = self.start()
-        second = self.space.work("train") / MODEL / PREVIOUS  # the first is written before step 1
         deadline = time.monotonic() + LIMIT_S
-        while not second.exists() and process.poll() is None and time.monotonic() < deadline:
+        while process.poll() is None and time.monotonic() < deadline:
+            if inode(second) not in (None, before):
+                break
             time.sleep(0.02)
         return process, psutil.Process(process.pid).children(recursive=True)
 
@@ -75,12 +82,20 @@ class Project:
         return read_checkpoint(self.space.run(MODEL) / "last.ckpt")["state_dict"]
 
 
+def inode(path):
+    """Which file stands there now; None where there is none."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
 def make_project(folder, **settings):
     space = make_workspace(folder)
     values = yaml.safe_load(yaml.safe_dump(PARAMS))
     values["train"] |= {
         **settings,
-        "vovit_s1": {**values["train"]["vovit_s1"], "fit": fit(steps=8)},
+        "vovit_s1": {**values["train"]["vovit_s1"], "fit": fit(steps=STEPS)},
     }
     (space.root / "params.yaml").write_text(yaml.safe_dump(values))
     return Project(space)
@@ -110,19 +125,8 @@ def unbroken(tmp_path_factory):
     return results
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("devices", "victim", "number", "code", "sentence"),
-    [
-        (1, "rank", signal.SIGKILL, 1, "the training process was ended by SIGKILL"),
-        (2, "rank", signal.SIGKILL, 1, "training process 2 of 2 was ended by SIGKILL"),
-        (2, "loader", signal.SIGKILL, 1, "a process that loads training items was killed"),
-        (2, "stage", signal.SIGTERM, 143, "train was ended; run it again to go on"),
-    ],
-)
-def test_the_same_command_goes_on(unbroken, tmp_path, devices, victim, number, code, sentence):
-    workers = 1 if victim == "loader" else 0
-    project = make_project(tmp_path, devices=devices, workers=workers)
+def kill(project, victim, number, code, sentence):
+    """Start the command, end what is asked for, and check what is left of it."""
     process, below = project.start_and_wait()
     ranks = [child for child in below if child.ppid() == process.pid and trains(child)]
     loaders = [child for child in below if child.ppid() in {rank.pid for rank in ranks}]
@@ -136,18 +140,29 @@ def test_the_same_command_goes_on(unbroken, tmp_path, devices, victim, number, c
     assert "Traceback" not in out + err
     last = project.space.work("train") / MODEL / "last.ckpt"
     if last.exists():
-        assert 0 < read_checkpoint(last)["avsep"]["steps_done"] < 8
+        assert 0 < read_checkpoint(last)["avsep"]["steps_done"] < STEPS
     else:  # killed after the one before was put aside
-        assert read_checkpoint(last.with_name(PREVIOUS))["avsep"]["steps_done"] < 8
+        assert read_checkpoint(last.with_name(PREVIOUS))["avsep"]["steps_done"] < STEPS
+
+
+def equals(project, unbroken):
+    expected = unbroken.weights()
+    same = all(torch.equal(value, expected[name]) for name, value in project.weights().items())
+    return same and project.results() == unbroken.results()
+
+
+@pytest.mark.slow
+def test_one_rank_that_was_killed_goes_on_by_the_same_command(unbroken, tmp_path):
+    project = make_project(tmp_path, devices=1)
+    kill(project, "rank", signal.SIGKILL, 1, "the training process was ended by SIGKILL")
     assert "as in the checkpoint that is resumed" in project.run()
-    assert project.results() == unbroken(devices).results()
-    expected = unbroken(devices).weights()
-    assert all(torch.equal(value, expected[name]) for name, value in project.weights().items())
+    assert equals(project, unbroken(1))
     assert not list(project.space.root.rglob(".*tmp*"))
 
 
 @pytest.mark.slow
-def test_a_long_temporary_folder_and_a_host_without_address_do_no_harm(unbroken, tmp_path):
+def test_two_ranks_go_on_after_each_kind_of_kill_also_in_a_hard_place(unbroken, tmp_path):
+    """The place: a long temporary folder, and the name of a host that has no address."""
     temp = tmp_path / ("job" * 40)
     temp.mkdir()
     project = make_project(tmp_path / "project", devices=2, workers=1)
@@ -159,8 +174,12 @@ def test_a_long_temporary_folder_and_a_host_without_address_do_no_harm(unbroken,
             "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
         )
         project.prefix = [*alone, sys.executable, "-c", code]
-    project.run()
-    assert project.results() == unbroken(2).results()
+    kill(project, "rank", signal.SIGKILL, 1, "training process 2 of 2 was ended by SIGKILL")
+    kill(project, "loader", signal.SIGKILL, 1, "a process that loads training items was killed")
+    kill(project, "stage", signal.SIGTERM, 143, "train was ended; run it again to go on")
+    assert "as in the checkpoint that is resumed" in project.run()
+    assert equals(project, unbroken(2))
+    assert not list(project.space.root.rglob(".*tmp*"))
     assert not list(temp.iterdir())
 
 
@@ -195,7 +214,7 @@ def test_two_machines_train_by_hand_and_the_stage_publishes(unbroken, tmp_path, 
     wait_for_the_end(below, seconds=60)
     for node in nodes:
         node.communicate(timeout=60)
-    assert 0 < read_checkpoint(last)["avsep"]["steps_done"] < 8
+    assert 0 < read_checkpoint(last)["avsep"]["steps_done"] < STEPS
 
     nodes = [start_node(space, i, PORT) for i, space in enumerate((project.space, other))]
     said = [node.communicate(timeout=LIMIT_S)[0] for node in nodes]
@@ -205,9 +224,7 @@ def test_two_machines_train_by_hand_and_the_stage_publishes(unbroken, tmp_path, 
     monkeypatch.setattr(training_run, "launch", lambda *_, **__: pytest.fail("it is trained"))
     config = load_config(project.space.root / "params.yaml", "train")
     run_stage("train", project.space, config=replace(config, model=MODEL))
-    assert project.results() == unbroken(2).results()
-    expected = unbroken(2).weights()
-    assert all(torch.equal(value, expected[name]) for name, value in project.weights().items())
+    assert equals(project, unbroken(2))
 
 
 def test_two_trainings_of_one_model_do_not_share_a_folder(tmp_path, monkeypatch):
