@@ -187,8 +187,15 @@ def read_index(directory: Path, manifest: Manifest | None = None) -> Index:
     # A file that the manifest does not list may be old, or left by a kill.
     listed = manifest is None or manifest.arrow_sha256
     if listed and (directory / ARROW_NAME).is_file():
-        return Index(read_arrow(directory, schema, trusted=manifest is not None))
-    return Index(mapped_form(read_parquet(directory, schema)))
+        index = Index(read_arrow(directory, schema, trusted=manifest is not None))
+    else:
+        index = Index(mapped_form(read_parquet(directory, schema)))
+    if (np.diff(index.codes("shard")[0]) < 0).any():  # the samples of a shard are found by it
+        raise CheckError(
+            f"the index of {directory} is damaged: its rows are not in the order of the shards; run"
+            " `avsep shards reindex` or copy the set again."
+        )
+    return index
 
 
 class Index(Sequence[IndexRow]):

@@ -122,6 +122,10 @@ def _check_form(path: Path, table: pa.Table, schema: pa.Schema) -> None:
         raise CheckError(
             f"{path} is not an index of shards: it lacks {', '.join(missing)}; {again}."
         )
+    if twice := [name for name in wanted if table.column_names.count(name) > 1]:
+        raise CheckError(
+            f"{path} is not an index of shards: it has {', '.join(twice)} twice; {again}."
+        )
     for name, kind in wanted.items():
         column = table[name]
         if name == "quality":

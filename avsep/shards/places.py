@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -10,9 +11,15 @@ from pathlib import Path
 from avsep.errors import CheckError
 from avsep.shards import tar
 from avsep.shards.codecs import MEMBERS, Storage
-from avsep.shards.index import IndexRow
-from avsep.shards.index_table import INDEX_NAME, PLACES, read_parquet, write_arrow
-from avsep.shards.manifest import Manifest, checked_manifest, write_manifest
+from avsep.shards.index import IndexRow, read_index
+from avsep.shards.index_table import ARROW_NAME, INDEX_NAME, PLACES, read_parquet, write_arrow
+from avsep.shards.manifest import (
+    Manifest,
+    check_index,
+    check_size,
+    read_manifest,
+    write_manifest,
+)
 from avsep.tables import arrow_schema
 
 Places = tuple[tuple[int, ...], tuple[int, ...]]
@@ -40,9 +47,10 @@ def scanned_places(shard: tar.Shard, keys: Sequence[str], storage: Storage) -> l
 
 
 def reindex_set(directory: Path) -> Manifest:
-    """Add `index.arrow` to a set of format 1; no other file but the manifest changes.
+    """Give a set the `index.arrow` that it lacks, or that is damaged, from `index.parquet`.
 
-    A set that has one already stays as it is. A kill leaves the set as it was.
+    No other file but the manifest changes. A set whose index is right stays as it is. A kill leaves
+    the set as it was.
 
     Returns:
         The manifest of the set.
@@ -52,10 +60,17 @@ def reindex_set(directory: Path) -> Manifest:
     """
     import pyarrow as pa
 
-    manifest = checked_manifest(directory)
-    if manifest.arrow_sha256:
-        return manifest
-    rows = read_parquet(directory, arrow_schema(IndexRow))
+    manifest = read_manifest(directory)
+    for entry in manifest.shards:
+        check_size(directory / entry.name, entry)
+    check_index(directory, manifest, [INDEX_NAME])
+    if manifest.arrow_sha256 and (directory / ARROW_NAME).is_file():
+        with contextlib.suppress(CheckError):
+            check_index(directory, manifest)
+            read_index(directory, manifest)
+            return manifest
+    schema = arrow_schema(IndexRow)
+    rows = read_parquet(directory, schema)
     places: list[Places] = []
     for shard, group in groupby(
         zip(rows["shard"].to_pylist(), rows["key"].to_pylist(), strict=True), key=itemgetter(0)
@@ -67,7 +82,7 @@ def reindex_set(directory: Path) -> Manifest:
             raise CheckError(f"{path}: {error}") from error
     for name, values in zip(PLACES, zip(*places, strict=True) if places else ([], []), strict=True):
         number = rows.schema.get_field_index(name)
-        field = rows.schema.field(number)
+        field = schema.field(name)
         rows = rows.set_column(number, field, pa.array(values, field.type))
     write_arrow(directory, rows)
     return write_manifest(

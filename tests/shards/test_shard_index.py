@@ -151,6 +151,23 @@ class TestIndex:
             ShardStore(directory)
         assert verify_set(directory)
 
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda t: t.take([4, 3, 2, 1, 0]), "its rows are not in the order of the shards"),
+            (lambda t: t.append_column("num_frames", t["num_frames"]), "it has num_frames twice"),
+        ],
+    )
+    def test_rows_or_columns_that_are_not_those_of_an_index_are_refused(
+        self, directory, change, said
+    ):
+        rewrite_arrow(directory, change)
+        manifest = read_manifest(directory)
+        write_manifest(directory, manifest.shards, manifest.storage)
+        for read in (read_index, ShardStore):
+            with pytest.raises(CheckError, match=said):
+                read(directory)
+
     @pytest.mark.parametrize("code", [-1, 7])
     def test_a_code_that_stands_for_nothing_is_refused(self, directory, code):
         def other(table):
@@ -237,6 +254,37 @@ class TestFormat1:
         assert places.reindex_set(directory).version == 2
         assert {path.name: sha256_file(path) for path in directory.iterdir()} == files
         assert verify_set(directory, deep=True) == []
+
+    @pytest.mark.parametrize("listed", [True, False])
+    @pytest.mark.parametrize("damage", ["cut", "of another type", "gone"])
+    def test_reindex_makes_a_damaged_index_anew(self, directory, damage, listed):
+        path = directory / ARROW_NAME
+        right, wanted = path.read_bytes(), sounds(ShardStore(directory))
+        if damage == "cut":
+            path.write_bytes(right[: len(right) // 2])
+        elif damage == "of another type":
+            rewrite_arrow(
+                directory, lambda t: t.drop_columns(["key"]).append_column("key", t["by_key"])
+            )
+        else:
+            path.unlink()
+        if listed and damage != "gone":  # in the manifest, with the hash that it has
+            manifest = read_manifest(directory)
+            write_manifest(directory, manifest.shards, manifest.storage)
+        assert places.reindex_set(directory).version == 2
+        assert path.read_bytes() == right
+        assert sounds(ShardStore(directory)) == wanted
+        assert verify_set(directory) == []
+
+    def test_reindex_needs_the_table(self, directory):
+        (directory / INDEX_NAME).unlink()
+        assert places.reindex_set(directory).version == 2  # there is nothing to do
+        (directory / ARROW_NAME).write_bytes(b"")
+        with pytest.raises(CheckError, match=r"index\.parquet is missing"):
+            places.reindex_set(directory)
+        (directory / INDEX_NAME).write_bytes(b"changed")
+        with pytest.raises(CheckError, match=r"index\.parquet does not match manifest"):
+            places.reindex_set(directory)
 
     def test_a_kill_before_the_manifest_leaves_the_old_set(self, directory, monkeypatch):
         wanted = sounds(ShardStore(as_format_1(directory)))
