@@ -92,7 +92,10 @@ def render_page(
         comparisons=tables.comparison_sentences(results),
         problems=tables.problem_sentences(results),
         breakdowns=_breakdowns(results),
-        published_scores=[_score_row(score) for score in literature.SCORES],
+        published_scores=[
+            (heading, [_score_row(score) for score in of_group])
+            for heading, of_group in literature.league()
+        ],
         published_notes=literature.SCORE_NOTES,
         published_costs=[
             (c.model, scaled(c.parameters, 1e6, 2, "M"), c.macs, c.latency, c.source)

@@ -293,3 +293,14 @@ def test_charts_of_many_results_stay_small():
 
     assert chart(charts.MAX_POINTS * 10) < chart(charts.MAX_POINTS) + 300_000
     assert chart(charts.MAX_POINTS * 10) < 1_000_000
+
+
+def test_published_figures_are_grouped_by_protocol_and_causality():
+    from avsep.reporting.literature import SCORES, league
+
+    groups = league()
+    assert sum(len(scores) for _, scores in groups) == len(SCORES)
+    for heading, scores in groups:
+        assert {(s.protocol, s.causal) for s in scores} == {(scores[0].protocol, scores[0].causal)}
+        assert heading.startswith(scores[0].protocol)
+    assert len({heading for heading, _ in groups}) == len(groups)
