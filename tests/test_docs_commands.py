@@ -31,6 +31,7 @@ RUN_BY = {
     "avsep ledger": "tests/execution/test_ledger_commands.py",
     "avsep plan": "tests/execution/test_project_plan.py",
     "avsep profile use": "tests/corpora/test_miniature_corpora.py",
+    "avsep publish": "tests/exporting/test_publish.py",
     "avsep recordings": "tests/evaluation/test_recordings.py",
     "avsep results": "tests/reporting/test_report_page.py",
     "avsep run": "tests/corpora/test_miniature_corpora.py",

@@ -13,6 +13,7 @@ from avsep.cli.export import export
 from avsep.cli.fetch import fetch
 from avsep.cli.landmarks import convert_landmarks
 from avsep.cli.project import ProjectGroup
+from avsep.cli.publish import publish
 from avsep.cli.recordings import recordings
 from avsep.cli.results import results
 from avsep.cli.separate import separate
@@ -35,6 +36,7 @@ for command in (
     export,
     fetch,
     inspect,
+    publish,
     recordings,
     results,
     separate,

@@ -14,7 +14,7 @@ from avsep.workspace import Workspace
 from tests.support.synthetic_store import SyntheticStore, index_of
 
 
-def make_workspace(root, num_frames=50) -> Workspace:
+def make_workspace(root, num_frames=50, licence="") -> Workspace:
     workspace, store = Workspace(root), SyntheticStore(clips=2, num_frames=num_frames + 5)
     store.index = index_of(
         replace(row, audio_sha256=pcm_sha256(store.audio(row.key))) for row in store.index
@@ -22,7 +22,7 @@ def make_workspace(root, num_frames=50) -> Workspace:
     workspace.shards.mkdir(parents=True)
     entries, rows = [], []
     for split in ("train", "val"):
-        samples = [_sample(store, row) for row in store.index if row.split == split]
+        samples = [_sample(store, row, licence) for row in store.index if row.split == split]
         path = workspace.shards / f"{split}-000000.tar"
         encoded = [(s.key, encode_sample(s, "plain"), s.num_frames) for s in samples]
         entries.append(write_shard(path, encoded, "plain"))
@@ -42,14 +42,14 @@ def make_workspace(root, num_frames=50) -> Workspace:
     return workspace
 
 
-def _sample(store, row) -> Sample:
+def _sample(store, row, licence) -> Sample:
     audio = store.audio(row.key)
     meta = {
         "version": 1, "key": row.key, "clip_id": row.key, "corpus": "x", "speaker": row.speaker,
         "group": row.speaker, "gender": "", "split": row.split, "num_frames": row.num_frames,
         "num_samples": len(audio), "multi_voice": False, "level_dbfs": -24.5,
-        "audio_sha256": row.audio_sha256, "quality": {"missing_share": 0.0}, "licence": "",
-        "redistributable": False, "text": "", "backend": {"name": "drawn"},
+        "audio_sha256": row.audio_sha256, "quality": {"missing_share": 0.0}, "licence": licence,
+        "redistributable": bool(licence), "text": "", "backend": {"name": "drawn"},
         "source": {"path": "a.mp4"},
     }  # fmt: skip
     return Sample(
