@@ -20,6 +20,7 @@ HANGOVER_S = 0.2
 MARGIN_DB = 15.9
 # Amplitudes relative to full scale: 2^-15 is one step of 16 bits, 2^-1 is half of full scale.
 THRESHOLDS = 2.0 ** np.arange(-15, 0)
+FINE_THRESHOLDS = 2.0 ** np.arange(-15, 0, 0.5)  # in steps of 3 dB instead of 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +39,15 @@ class SpeechLevel:
     activity: float
 
 
-def active_level_dbfs(audio: np.ndarray, rate_hz: int) -> float:
+def active_level_dbfs(
+    audio: np.ndarray, rate_hz: int, thresholds: np.ndarray = THRESHOLDS
+) -> float:
     """The active speech level in dB below full scale (a full-scale square wave has 0).
 
     Args:
         audio: (samples,) int16, or float in -1..1.
         rate_hz: sample rate of the audio.
+        thresholds: rising amplitudes, between which the level is interpolated.
 
     Returns:
         The level; minus infinity for silence, and for sound below 16-bit resolution.
@@ -51,17 +55,20 @@ def active_level_dbfs(audio: np.ndarray, rate_hz: int) -> float:
     Raises:
         ValueError: the audio has several channels, or values that are not finite.
     """
-    return speech_level(audio, rate_hz).active_dbfs
+    return speech_level(audio, rate_hz, thresholds).active_dbfs
 
 
-def speech_level(audio: np.ndarray, rate_hz: int) -> SpeechLevel:
+def speech_level(
+    audio: np.ndarray, rate_hz: int, thresholds: np.ndarray = THRESHOLDS
+) -> SpeechLevel:
     """Measure the level of speech; see `active_level_dbfs` for arguments and errors."""
     samples = _samples(audio)
     energy = float(np.dot(samples, samples))
     if energy == 0.0:
         return SpeechLevel(active_dbfs=-math.inf, mean_dbfs=-math.inf, activity=0.0)
     mean_dbfs = 10 * math.log10(energy / len(samples))
-    active_dbfs = _active_dbfs(_envelope(samples, rate_hz), energy, math.ceil(HANGOVER_S * rate_hz))
+    hangover = math.ceil(HANGOVER_S * rate_hz)
+    active_dbfs = _active_dbfs(_envelope(samples, rate_hz), energy, hangover, thresholds)
     activity = min(1.0, 10 ** ((mean_dbfs - active_dbfs) / 10)) if active_dbfs > -math.inf else 0.0
     return SpeechLevel(active_dbfs=active_dbfs, mean_dbfs=mean_dbfs, activity=activity)
 
@@ -109,10 +116,12 @@ def _envelope(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     return lfilter(numerator, denominator, np.abs(samples))
 
 
-def _active_dbfs(envelope: np.ndarray, energy: float, hangover: int) -> float:
+def _active_dbfs(
+    envelope: np.ndarray, energy: float, hangover: int, thresholds: np.ndarray
+) -> float:
     """The level that is 15.9 dB above its own threshold."""
     below: tuple[float, float] | None = None  # level and excess at the threshold before
-    for threshold in THRESHOLDS:
+    for threshold in thresholds:
         count = _active_count(envelope, threshold, hangover)
         if count == 0:
             break

@@ -1,8 +1,10 @@
 """The mixing protocols of other papers, and `strict-3mix`: levels, lengths and starts.
 
 - `ctcnet-2mix` (CTCNet, IIANet, RTFS-Net, Dolphin): the first seconds of each voice; active level
-  by ITU-T P.56 of the sound at 8 kHz; the first voice is x dB louder, the second x dB quieter,
-  with x uniform in 0..5; a joint factor brings the peak of mixture and voices to 0.9.
+  by ITU-T P.56 of the sound at 8 kHz above 200 Hz, as VOICEBOX's `activlev` measures it, which made
+  the published mixtures (version 1 left out the high pass); the first voice is x dB louder, the
+  second x dB quieter, with x uniform in 0..5; a joint factor brings the peak of mixture and voices
+  to 0.9.
 - `muse-2mix` (MuSE, USEV, ClearerVoice): from the beginning, as long as the shorter voice (in
   validation cut to one length, since training batches it); the second voice is -10 to 10 dB
   louder than the first, by the power of the whole samples; the mixture is at full scale.
@@ -21,11 +23,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 
 import numpy as np
-from scipy.signal import resample_poly
+from scipy.signal import cheby2, resample_poly, sosfilt
 
-from avsep.media.level import active_level_dbfs
+from avsep.media.level import FINE_THRESHOLDS, active_level_dbfs
 from avsep.mixing.hash_random import HashRandom
 from avsep.mixing.protocol import ListSpec, MixingProtocol, Window, training_id
 from avsep.mixing.protocols import (
@@ -46,6 +49,7 @@ STRICT_3MIX = "strict-3mix"
 CTCNET_MAX_DB = 5.0  # one voice is louder and the other quieter by up to this
 CTCNET_PEAK = 0.9
 CTCNET_LEVEL_RATE_HZ = 8_000
+CTCNET_HIGH_PASS_HZ = 200.0
 MUSE_MAX_DB = 10.0
 MUSE_PEAK = 32767 / 32768
 VISUALVOICE_RMS = 0.1
@@ -57,14 +61,40 @@ _LEVEL_TRIES = 100  # a window of silence has none
 Differ = Callable[[Sequence[Voice]], bool]
 
 
-def level_at_8_khz(sound: np.ndarray) -> float:
-    """The active level (ITU-T P.56) of the sound at 8 kHz, in dBFS.
+def level_above_200_hz(sound: np.ndarray) -> float:
+    """The active level (ITU-T P.56) of the sound from 200 to 4,000 Hz, in dBFS.
+
+    As VOICEBOX's `activlev` measures it at 8 kHz: after a high pass, with thresholds 3 dB apart.
 
     Args:
         sound: (N,) int16 at 16 kHz.
     """
-    narrow = resample_poly(sound.astype(np.float64) / FULL_SCALE, 1, 2)
-    return active_level_dbfs(narrow, CTCNET_LEVEL_RATE_HZ)
+    passed = sosfilt(_high_pass(), _at_8_khz(sound))
+    return active_level_dbfs(passed, CTCNET_LEVEL_RATE_HZ, FINE_THRESHOLDS)
+
+
+def level_at_8_khz(sound: np.ndarray) -> float:
+    """The active level (ITU-T P.56) of the sound at 8 kHz, in dBFS; as in version 1.
+
+    Args:
+        sound: (N,) int16 at 16 kHz.
+    """
+    return active_level_dbfs(_at_8_khz(sound), CTCNET_LEVEL_RATE_HZ)
+
+
+def _at_8_khz(sound: np.ndarray) -> np.ndarray:
+    return resample_poly(sound.astype(np.float64) / FULL_SCALE, 1, 2)
+
+
+@lru_cache(maxsize=1)
+def _high_pass() -> np.ndarray:
+    """A Chebyshev filter of type 2 and order 5: -0.25 dB at 200 Hz, -50 dB in the stop band."""
+    order, stop_db, pass_db = 5, 50.0, 0.25
+    depth = math.sqrt((10 ** (stop_db / 10) - 1) / (10 ** (pass_db / 10) - 1))
+    below = 1 / math.cosh(math.acosh(depth) / order)  # the stop band's edge, before warping
+    turn = math.pi / CTCNET_LEVEL_RATE_HZ
+    edge_hz = math.atan(below * math.tan(CTCNET_HIGH_PASS_HZ * turn)) / turn
+    return cheby2(order, stop_db, edge_hz, "highpass", output="sos", fs=CTCNET_LEVEL_RATE_HZ)
 
 
 def power_dbfs(sound: np.ndarray) -> float:
@@ -74,11 +104,15 @@ def power_dbfs(sound: np.ndarray) -> float:
 
 
 def ctcnet_recipe(
-    windows: Sequence[Window], get_audio: GetAudio, offsets_db: Sequence[float], num_samples: int
+    windows: Sequence[Window],
+    get_audio: GetAudio,
+    offsets_db: Sequence[float],
+    num_samples: int,
+    level: Callable[[np.ndarray], float] = level_above_200_hz,
 ) -> MixtureRecipe | None:
     """The recipe that CTCNet's scripts make of given levels; None if a voice has no level."""
     sounds = [_cut(get_audio, window, num_samples) for window in windows]
-    levels_db = [round(level_at_8_khz(sound), LEVEL_DIGITS) for sound in sounds]
+    levels_db = [round(level(sound), LEVEL_DIGITS) for sound in sounds]
     if not all(map(math.isfinite, levels_db)):
         return None
     gains_db = [offset - level for offset, level in zip(offsets_db, levels_db, strict=True)]
@@ -112,10 +146,14 @@ def muse_recipe(
 
 
 def _drawn_ctcnet(
-    windows: Sequence[Window], get_audio: GetAudio, random: HashRandom, num_samples: int
+    windows: Sequence[Window],
+    get_audio: GetAudio,
+    random: HashRandom,
+    num_samples: int,
+    level: Callable[[np.ndarray], float] = level_above_200_hz,
 ) -> MixtureRecipe | None:
     offset_db = round(CTCNET_MAX_DB * random.uniform(), LEVEL_DIGITS)
-    return ctcnet_recipe(windows, get_audio, (offset_db, -offset_db), num_samples)
+    return ctcnet_recipe(windows, get_audio, (offset_db, -offset_db), num_samples, level)
 
 
 def _drawn_muse(
@@ -226,11 +264,32 @@ class _PublishedProtocol:
 
 PROTOCOLS: dict[str, MixingProtocol] = {
     STRICT.name: STRICT,
-    CTCNET: _PublishedProtocol(CTCNET, 1, 2, _drawn_ctcnet, at_start=True),
+    CTCNET: _PublishedProtocol(CTCNET, 2, 2, _drawn_ctcnet, at_start=True),
     MUSE: _PublishedProtocol(MUSE, 1, 2, _drawn_muse, at_start=True, whole_in_test=True),
     VISUALVOICE: _PublishedProtocol(VISUALVOICE, 1, 2, _drawn_visualvoice, differ=_groups_differ),
     STRICT_3MIX: _PublishedProtocol(STRICT_3MIX, 1, 3, _drawn_three),
 }
+EARLIER: tuple[MixingProtocol, ...] = (
+    _PublishedProtocol(CTCNET, 1, 2, partial(_drawn_ctcnet, level=level_at_8_khz), at_start=True),
+)
+"""Versions that a training may go on with; new lists are not drawn by them."""
+
+
+def find_protocol(name: str, version: int) -> MixingProtocol:
+    """A protocol in one of its versions.
+
+    Raises:
+        ValueError: there is none of this name and version.
+    """
+    known = [*PROTOCOLS.values(), *EARLIER]
+    for protocol in known:
+        if (protocol.name, protocol.version) == (name, version):
+            return protocol
+    listed = ", ".join(f"{protocol.name} {protocol.version}" for protocol in known)
+    raise ValueError(
+        f"the protocol {name}, version {version}, is unknown; known are {listed}; run the stage"
+        " `mix` again."
+    )
 
 
 def _cut(get_audio: GetAudio, window: Window, num_samples: int) -> np.ndarray:

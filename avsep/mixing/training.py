@@ -13,7 +13,7 @@ from pathlib import Path
 from avsep.errors import CheckError, UsageError
 from avsep.files import dump_json, read_table, write_table
 from avsep.mixing.hash_random import HashRandom
-from avsep.mixing.published_protocols import PROTOCOLS
+from avsep.mixing.published_protocols import PROTOCOLS, find_protocol
 from avsep.mixing.render import GetAudio
 from avsep.mixing.voice_columns import Voices, voices_of
 from avsep.mixing.voices import Voice, VoiceTable
@@ -44,13 +44,7 @@ class DrawSettings:
     min_activity: float
 
     def __post_init__(self) -> None:
-        known = {name: protocol.version for name, protocol in PROTOCOLS.items()}
-        if known.get(self.protocol) != self.version:
-            raise ValueError(
-                f"the protocol {self.protocol}, version {self.version}, is unknown; known are"
-                f" {', '.join(f'{name} {version}' for name, version in known.items())}; run the"
-                " stage `mix` again."
-            )
+        find_protocol(self.protocol, self.version)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +78,8 @@ class TrainingDraw:
         Raises:
             CheckError: there are too few voices that may be mixed.
         """
-        self.seed, self._protocol = listed.seed, PROTOCOLS[listed.protocol]
+        self.seed = listed.seed
+        self._protocol = find_protocol(listed.protocol, listed.version)
         self._get_audio = get_audio
         self.table = VoiceTable(
             listed.voices,
