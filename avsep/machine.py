@@ -35,6 +35,16 @@ def memory_mb(which: Literal["now", "peak"], device: str) -> float:
     return float("nan")
 
 
+def available_mb() -> float:
+    """Memory that processes may still take, in MiB; infinity if unknown."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii", "replace").splitlines()
+    except OSError:
+        return float("inf")
+    found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return found[0] / 1024 if found else float("inf")
+
+
 def machine() -> str:
     """The processor and the number of cores this process may use, e.g. `AMD EPYC, 16 cores`."""
     name = platform.processor() or platform.machine()

@@ -43,6 +43,7 @@ class Cost:
         on_gpu: whether a GPU is used.
         disk_bytes: size of its result.
         rate: where the rate comes from; empty if there is none.
+        may_end_early: whether `fit.patience` may end a training before.
     """
 
     stage: str
@@ -56,6 +57,7 @@ class Cost:
     on_gpu: bool = False
     disk_bytes: float | None = None
     rate: str = ""
+    may_end_early: bool = False
 
     @property
     def is_training(self) -> bool:
@@ -236,6 +238,7 @@ def _training(stage: str, name: str, section: Any, size: str, config: Any, here:
         unit="steps",
         on_gpu=on_gpu,
         disk_bytes=training_bytes(name, section, size),
+        may_end_early=fit.patience > 0,
     )
     per_process = config.threads or (here.cores if devices == 1 else 1)
     cores = min(here.cores, devices * per_process)

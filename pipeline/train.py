@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path(), help="the folder with params.yaml")
     parser.add_argument("--model", default="", help="which one, for the stage train")
     parser.add_argument("--config", type=Path, help="settings that the stage wrote, instead")
+    parser.add_argument("--find", choices=["lr", "batch"], help="try instead of training")
     parser.add_argument("--parent", type=int, default=0, help="process to end with")
     given = parser.parse_args(arguments)
     temp = os.environ.get(TEMP)
@@ -61,6 +63,9 @@ def _train(given: argparse.Namespace) -> None:
         return
     config = for_model(stage, load_config(workspace.root / PARAMS, stage.name), given.model)
     (batch,) = stage.plan(config, workspace)
+    if given.find:
+        _find(given.find, config, workspace, train_here)
+        return
     directory = workspace.work(stage.name) / batch.name
     if rank_and_ranks()[0] != 0:  # only the first rank touches the folder
         train_here(config, workspace, directory)
@@ -69,6 +74,18 @@ def _train(given: argparse.Namespace) -> None:
         prepare_directory(directory, f"{stage.name} {batch.name}", identity_of(batch), config)
         train_here(config, workspace, directory)
         mark_the_end(workspace, stage.name, batch, Outcome.done(batch.name))
+
+
+def _find(
+    what: str, config: Any, workspace: Workspace, train_here: Callable[[Any, Workspace, Path], None]
+) -> None:
+    """Print the learning rate or the batch size that short trials suggest."""
+    from avsep.training.finders import FoundError
+
+    try:
+        train_here(replace(config, find=what), workspace, workspace.root)
+    except FoundError as found:
+        print(found, flush=True)
 
 
 if __name__ == "__main__":

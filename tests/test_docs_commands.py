@@ -35,6 +35,8 @@ RUN_BY = {
     "avsep recordings": "tests/evaluation/test_recordings.py",
     "avsep results": "tests/reporting/test_report_page.py",
     "avsep run": "tests/corpora/test_miniature_corpora.py",
+    "avsep run train": "tests/stages/test_killed_training.py",
+    "avsep run train --model dolphin --find": "tests/stages/test_train_stage.py",
     "avsep separate": "tests/separation/test_separate_command.py",
     "ask": "tests/web/test_serve.py",
     "avsep serve": "tests/web/test_serve.py",

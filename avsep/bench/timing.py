@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from avsep.evaluation.machine import synchronise
+from avsep.machine import synchronise
 
 K = TypeVar("K")
 

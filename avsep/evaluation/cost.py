@@ -19,9 +19,9 @@ import torch
 
 from avsep.errors import ItemError, Reason
 from avsep.evaluation.config import EvaluateConfig
-from avsep.evaluation.machine import device_name, machine, memory_mb, synchronise, versions
 from avsep.evaluation.macs import counted_macs
 from avsep.evaluation.separate import SeparationModel
+from avsep.machine import device_name, machine, memory_mb, synchronise, versions
 from avsep.processes import in_child
 from avsep.schema import (
     ANALYSIS_SIZE,

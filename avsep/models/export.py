@@ -10,6 +10,7 @@ from torch import nn
 
 from avsep import __version__
 from avsep.git import git_commit
+from avsep.machine import device_name, machine, versions
 from avsep.models import checkpoint
 from avsep.settings import as_values
 from avsep.training.checkpoints import load_best_average
@@ -46,6 +47,9 @@ def export(
         "avsep_version": __version__,
         "git_commit": git_commit(directory),
         "precision": task.precision.name,
+        "machine": machine(),  # which ended the training; an earlier part may be another's
+        "device": device_name(task.precision.device_type),
+        "versions": versions(),
         "metrics": {name: round(value, 6) for name, value in best.items()},
         "training": as_values(config),
         **facts,

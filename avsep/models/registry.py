@@ -59,7 +59,8 @@ class ModelSpec:
         needs: what it builds on: `lipcoder`, or the names of other models.
         version: of its code; increase it when the same settings and inputs give other weights.
         train: function that trains it, given the section, the run's settings, the mixtures, the
-            folder of the run, and the folder of each model that it needs.
+            folder of the run, and the folder of each model that it needs; where the section has an
+            `init`, the model that this names instead.
     """
 
     name: str

@@ -51,6 +51,19 @@ class ModelResults:
         return MODELS[self.name].title if self.name in MODELS else self.name
 
     @property
+    def trained_on(self) -> str:
+        """The number format and the machine of its training, in one sentence; empty if unknown."""
+        card = self.card or {}
+        if (
+            not {"precision", "machine", "device"} <= card.keys()
+        ):  # released, or of an older version
+            return ""
+        place = (
+            card["machine"] if card["device"] == "cpu" else f"{card['device']}, {card['machine']}"
+        )
+        return f"Trained in {card['precision']} on {place}."
+
+    @property
     def evaluated(self) -> bool:
         """Whether there are results."""
         return self.metrics is not None

@@ -21,6 +21,7 @@ import torch
 
 from avsep.errors import CheckError
 from avsep.files import atomic_path
+from avsep.training.callback import TaskCallback
 from avsep.training.config import DAMAGED, PREVIOUS
 from avsep.training.precision import Precision, ResolvedName
 from avsep.training.task import FitTask, best_row
@@ -32,7 +33,7 @@ class TimeIsUpError(Exception):
     """The time of this start of the training is used up; its last checkpoint is written."""
 
 
-class Checkpoints(pl.Callback):
+class Checkpoints(TaskCallback):
     """Restores the checkpoint that a run goes on from, and writes the next ones.
 
     Only the first rank touches the folder; the others, perhaps on other machines, get its content.
@@ -66,30 +67,21 @@ class Checkpoints(pl.Callback):
         if pl_module.ended:
             trainer.should_stop = True
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def begun(self, trainer: pl.Trainer, task: FitTask) -> None:
         """Keep what the run begins with: its weights and its number format."""
         self._started = self._written = time.monotonic()
-        assert isinstance(pl_module, FitTask)
-        if pl_module.steps_done == 0:
-            self._write(pl_module, LAST)
+        if task.steps_done == 0:
+            self._write(task, LAST)
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def after_step(self, trainer: pl.Trainer, task: FitTask) -> None:
         """Write one now and then."""
-        assert isinstance(pl_module, FitTask)
-        settings = pl_module.settings
-        if pl_module.steps_done % settings.val_every == 0:
+        settings = task.settings
+        if task.steps_done % settings.val_every == 0:
             return  # the validation comes first
         age = time.monotonic() - self._written
         if settings.checkpoint_minutes and age >= 60 * settings.checkpoint_minutes:
-            self._write(pl_module, LAST)
-        self._watch_the_time(trainer, pl_module)
+            self._write(task, LAST)
+        self._watch_the_time(trainer, task)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the last one after each validation, and the best one."""

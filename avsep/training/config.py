@@ -15,6 +15,8 @@ PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 OptimizerName = Literal["adam", "adamw", "sgd"]
 SizeName = Literal["demo", "full"]
+LoggerName = Literal["wandb", "mlflow"]
+FindName = Literal["", "lr", "batch"]
 
 VERSION = 1  # of loading and training; increase it when the same settings give other weights
 # What stays in the work folder of a run: it holds times, or serves only to go on.
@@ -24,7 +26,12 @@ TENSORBOARD = "tensorboard"  # a folder of event files
 ENDED = "ended.json"  # why the training stopped
 PREVIOUS = "previous.ckpt"  # the checkpoint before the last one
 DAMAGED = "damaged.ckpt"  # a last checkpoint that could not be read
-WORK_ONLY = (STEP_TIMES, STEP_LOG, TENSORBOARD, ENDED, PREVIOUS, DAMAGED)
+SAMPLES = "samples"  # a folder of sounds and pictures
+LOGGER_RUNS = "loggers.json"  # the names of the run at W&B and MLflow
+WORK_ONLY = (
+    *(STEP_TIMES, STEP_LOG, TENSORBOARD, ENDED, PREVIOUS, DAMAGED, SAMPLES, LOGGER_RUNS),
+    *("wandb", "mlruns"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +53,12 @@ class RunSettings:
             each but one, 16 at most; 0 on a CPU, where training uses all cores.
         cache_mb: memory for decoded clips per device, in MiB, which its loading processes share
             out equally; 0 turns the cache off.
+        loggers: `wandb` and `mlflow`, besides the files of the run; their extras must be installed.
+        find: instead of training, find a learning rate or a batch size; set by the command line.
     """
 
     DECIDES_NOTHING: ClassVar[tuple[str, ...]] = (
-        "device", "devices", "threads", "workers", "cache_mb",
+        "device", "devices", "threads", "workers", "cache_mb", "loggers", "find",
     )  # fmt: skip
     """Settings that may change while a run goes on; the devices at equal items per step."""
 
@@ -60,6 +69,8 @@ class RunSettings:
     threads: int = 0
     workers: int | None = None
     cache_mb: int = 1024
+    loggers: tuple[LoggerName, ...] = ()
+    find: FindName = ""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "devices")
@@ -93,12 +104,14 @@ class FitSettings:
             command goes on with the next item.
         checkpoint_minutes: minutes between the checkpoints in the middle of an epoch, besides
             those after each validation; 0 for none.
+        samples_every: validations between samples of what the model makes of the first items of the
+            validation list, see `avsep.training.samples`; 0 for none.
         max_skipped: number of non-finite steps that are skipped before the run stops with an error.
     """
 
     DECIDES_NOTHING: ClassVar[tuple[str, ...]] = (
         "steps", "batch", "accumulate", "patience", "max_minutes", "checkpoint_minutes",
-        "max_skipped",
+        "samples_every", "max_skipped",
     )  # fmt: skip
     """Settings that may change while a run goes on; the batch at equal items per step.
 
@@ -122,6 +135,7 @@ class FitSettings:
     patience: int = 0
     max_minutes: float = 0.0
     checkpoint_minutes: float = 10.0
+    samples_every: int = 0
     max_skipped: int = 5
 
     def __post_init__(self) -> None:
@@ -129,7 +143,7 @@ class FitSettings:
         check_at_least(self, 0.04, "seconds")  # one video frame
         check_positive(self, "lr")
         check_at_least(self, 0, "warmup", "plateau_patience", "weight_decay", "clip")
-        check_at_least(self, 0, "patience", "max_minutes", "checkpoint_minutes")
+        check_at_least(self, 0, "patience", "max_minutes", "checkpoint_minutes", "samples_every")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is {self.ema:g}; it must be at least 0 and below 1.")
         if self.steps % self.val_every:
@@ -178,6 +192,9 @@ class ModelTrainConfig:
 
     Attributes:
         size: `demo` (small, for two CPU cores) or `full` (the published sizes).
+        init: weights to start from: `released` for those of the authors, which `avsep weights` has
+            downloaded or imported; the path of a model's folder, card or weights, relative to the
+            project; empty for random ones.
         overrides: changes to the network's config, nested as it is, e.g. `{channels: 48}`.
         fit: how the weights are fitted.
         augment: how training items are changed.
@@ -187,7 +204,7 @@ class ModelTrainConfig:
     """What `size: full` sets where `params.yaml` does not."""
 
     size: SizeName = "demo"
-
+    init: str = ""
     overrides: dict[str, Any] = field(default_factory=dict)
     fit: FitSettings = field(default_factory=FitSettings)
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -6,7 +6,6 @@ A run goes on from its last checkpoint, and then leaves the same files as an unb
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import os
 import tempfile
@@ -15,7 +14,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -24,6 +22,7 @@ from lightning.fabric.plugins.environments import (
     LightningEnvironment,
     TorchElasticEnvironment,
 )
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from torch.utils.data import Dataset
 
@@ -39,15 +38,18 @@ from avsep.training.checkpoints import (
     checkpoint_precision,
     newest_checkpoint,
 )
-from avsep.training.config import ENDED, TENSORBOARD, RunSettings, share_of_step
+from avsep.training.config import ENDED, RunSettings, share_of_step
+from avsep.training.finders import find
 from avsep.training.loaders import loading_processes, make_loader, validating_processes
+from avsep.training.loggers import make_loggers
 from avsep.training.logs import RunFiles, TrainingProgress
 from avsep.training.precision import Precision, PrecisionChoice, time_precisions
 from avsep.training.process import pick_device
 from avsep.training.ranks import rank_and_ranks, ranks_here
+from avsep.training.samples import Samples, on_device
 from avsep.training.step_log import StepLog
 from avsep.training.step_times import StepTimes
-from avsep.training.task import Batch, FitTask
+from avsep.training.task import FitTask
 
 LOADER_TIMEOUT_S = 300  # for one batch
 
@@ -60,6 +62,7 @@ def fit(
     run: RunSettings,
     directory: Path,
     name: str,
+    samples: Dataset[Item] | None = None,
 ) -> None:
     """Train until the steps, the time or the patience are used up.
 
@@ -71,8 +74,10 @@ def fit(
         directory: gets `last.ckpt`, `best.ckpt`, `log.csv`, `metrics.json` and `dvclive/`. A run
             goes on from the `last.ckpt` that it finds here. Only the first rank uses it.
         name: name of the run, for lines on the terminal.
+        samples: validation items to show what the model makes of them; those of `val` if None.
 
     Raises:
+        FoundError: `run.find` asks for something else than a training.
         CheckError: damaged checkpoints, too many non-finite steps, a loading process that was
             killed or hangs, memory that ran out, a step that the ranks cannot share, or no
             validation within `max_minutes`.
@@ -85,6 +90,8 @@ def fit(
     share, task.parts = share_of_step(items, settings.batch, num_ranks)
     resumed = newest_checkpoint(directory) if rank == 0 else None
     at_once = share // task.parts
+    if run.find:
+        find(task, train, run, device)
     if rank == 0:  # the others get its number format before they restore the checkpoint
         with _one_sentence(at_once, settings.seconds):
             precision = _choose_precision(task, train, at_once, run, resumed, device)
@@ -115,10 +122,12 @@ def fit(
         RunFiles(directory),
         StepTimes(directory, share),
         StepLog(directory, items),
+        Samples(directory, val if samples is None else samples, settings.samples_every),
         Checkpoints(directory, resumed),
         TrainingProgress(name),
     ]
-    trainer = _trainer(device, directory, callbacks)
+    loggers = make_loggers(run.loggers, directory, name)
+    trainer = _trainer(device, directory, callbacks, loggers)
     ended = ""
     with _sockets_work(workers), _one_sentence(at_once, settings.seconds):
         try:
@@ -226,7 +235,7 @@ def _choose_precision(
     if run.precision != "auto":
         return PrecisionChoice(run.precision, f"precision {run.precision}, as set")
     task.to(device).train()
-    batch = _to_device(collate([train[i] for i in range(at_once)]), device)
+    batch = on_device(collate([train[i] for i in range(at_once)]), device)
     # Batch norm and codebooks move in a forward pass: the trial leaves no trace.
     before = {key: value.clone() for key, value in task.model.state_dict().items()}
 
@@ -243,14 +252,12 @@ def _choose_precision(
     return choice
 
 
-def _to_device(batch: Batch, device: torch.device) -> Batch:
-    return {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-
-
 # --- Lightning
 
 
-def _trainer(device: torch.device, directory: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+def _trainer(
+    device: torch.device, directory: Path, callbacks: list[pl.Callback], loggers: list[Logger]
+) -> pl.Trainer:
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=ranks_here(),
@@ -258,7 +265,7 @@ def _trainer(device: torch.device, directory: Path, callbacks: list[pl.Callback]
         strategy=_strategy(device),
         max_epochs=-1,  # the task knows its end, and the epochs of an earlier start
         callbacks=callbacks,
-        logger=_tensorboard(directory),
+        logger=loggers or False,
         default_root_dir=directory,
         use_distributed_sampler=False,  # our samplers know the ranks
         num_sanity_val_steps=0,
@@ -283,14 +290,6 @@ def _environment() -> ClusterEnvironment:
     # Chosen here: Lightning would take the variables of Slurm or MPI around us for our ranks.
     # Torchrun's are set for several ranks, whoever has started them.
     return TorchElasticEnvironment() if rank_and_ranks()[1] > 1 else LightningEnvironment()
-
-
-def _tensorboard(directory: Path) -> Any:
-    if not any(importlib.util.find_spec(n) for n in ("tensorboard", "tensorboardX")):
-        return False
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    return TensorBoardLogger(directory, name="", version=TENSORBOARD)
 
 
 def _hide_irrelevant_warnings() -> None:

@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 
@@ -22,13 +21,14 @@ from avsep.progress import (
     duration,
     show_progress,
 )
+from avsep.training.callback import TaskCallback
 from avsep.training.task import FitTask, best_row
 
 LINE_EVERY_S = 15.0
 TELL_EVERY_S = 1.0
 
 
-class RunFiles(pl.Callback):
+class RunFiles(TaskCallback):
     """Writes `log.csv`, `metrics.json` and DVCLive's plain layout after each validation.
 
     All are rewritten from the task's history, which is part of the checkpoint: a resumed run leaves
@@ -38,11 +38,10 @@ class RunFiles(pl.Callback):
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def after_validation(self, trainer: pl.Trainer, task: FitTask) -> None:
         """Write the files, on the first rank."""
-        assert isinstance(pl_module, FitTask)
-        if trainer.is_global_zero and pl_module.history:
-            write_history(self._directory, pl_module.history, pl_module.monitor)
+        if trainer.is_global_zero and task.history:
+            write_history(self._directory, task.history, task.monitor)
 
 
 def write_history(directory: Path, history: list[dict[str, float]], monitor: str) -> None:
@@ -77,7 +76,7 @@ def _rounded(value: float) -> float | None:
     return round(value, 6) if value == value and abs(value) != float("inf") else None
 
 
-class TrainingProgress(pl.Callback):
+class TrainingProgress(TaskCallback):
     """Shows steps, loss and the time left: a bar on a terminal, a line now and then elsewhere.
 
     The process that started this one may show the bar itself. Then it is told the steps.
@@ -90,41 +89,32 @@ class TrainingProgress(pl.Callback):
         self._bar = contextlib.ExitStack()
         self._advance: Progress | None = None
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def begun(self, trainer: pl.Trainer, task: FitTask) -> None:
         """Start the clock."""
-        assert isinstance(pl_module, FitTask)
         self._started = self._shown = time.monotonic()
-        self._first_step = done = pl_module.steps_done
+        self._first_step = done = task.steps_done
         if not trainer.is_global_zero:
             return
         if os.environ.get(STEP_LINES):
-            self._tell(pl_module)
+            self._tell(task)
         elif sys.stderr.isatty():
-            bar = show_progress(self._name, pl_module.settings.steps)
+            bar = show_progress(self._name, task.settings.steps)
             self._advance = self._bar.enter_context(bar)
             self._advance(done)
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def after_step(self, trainer: pl.Trainer, task: FitTask) -> None:
         """Show the step, the loss and the time left."""
-        assert isinstance(pl_module, FitTask)
         if not trainer.is_global_zero:
             return
         now = time.monotonic()
         if os.environ.get(STEP_LINES) and now - self._told >= TELL_EVERY_S:
             self._told = now
-            self._tell(pl_module)
+            self._tell(task)
         if self._advance:
             self._advance(1)
         elif os.environ.get(STEP_LINES) != BAR_ABOVE and now - self._shown >= LINE_EVERY_S:
             self._shown = now
-            self._print_line(pl_module, now - self._started)
+            self._print_line(task, now - self._started)
 
     def _tell(self, task: FitTask) -> None:
         print(f"{STEP_LINE}{task.steps_done} {task.settings.steps}", flush=True)
@@ -138,12 +128,11 @@ class TrainingProgress(pl.Callback):
             flush=True,
         )
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def after_validation(self, trainer: pl.Trainer, task: FitTask) -> None:
         """Print the scores."""
-        assert isinstance(pl_module, FitTask)
-        if not trainer.is_global_zero or not pl_module.history:
+        if not trainer.is_global_zero or not task.history:
             return
-        row = pl_module.history[-1]
+        row = task.history[-1]
         scores = ", ".join(
             f"{name.removeprefix('val_')} {value:.3f}"
             for name, value in row.items()

@@ -25,6 +25,7 @@ class Precision:
 
     Attributes:
         name: fp32, bf16 or fp16.
+        device_type: `cpu` or `cuda`.
     """
 
     def __init__(self, name: ResolvedName, device_type: str) -> None:
@@ -36,7 +37,7 @@ class Precision:
         if name == "fp16" and device_type != "cuda":
             raise UsageError(f"precision fp16 needs a GPU, not {device_type}; bf16 runs on both.")
         self.name = name
-        self._device_type = device_type
+        self.device_type = device_type
         self._scaler = torch.amp.GradScaler(device_type, enabled=name == "fp16")
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -44,7 +45,7 @@ class Precision:
         if self.name == "fp32":
             return nullcontext()
         dtype = torch.bfloat16 if self.name == "bf16" else torch.float16
-        return torch.autocast(self._device_type, dtype=dtype)
+        return torch.autocast(self.device_type, dtype=dtype)
 
     def scale(self, loss: Tensor) -> Tensor:
         """The loss to compute gradients from."""
@@ -81,7 +82,8 @@ class Precision:
         """
         if state["name"] != self.name:
             raise UsageError(
-                f"the checkpoint was trained in {state['name']}, this run is set to {self.name}."
+                f"the checkpoint was trained in {state['name']}, this run is set to {self.name};"
+                f" set precision to {state['name']}, or start again with --restart."
             )
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(state["scaler"])

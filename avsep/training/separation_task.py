@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from avsep.training.losses import si_sdr
-from avsep.training.task import Batch, FitTask
+from avsep.training.task import Batch, FitTask, Shown
 
 
 class SeparationTask(FitTask):
@@ -34,3 +34,12 @@ class SeparationTask(FitTask):
             "si_sdri": reached - si_sdr(mixture, target),
             "wrong_si_sdri": si_sdr(estimate, other) - si_sdr(mixture, other),
         }
+
+    def show(self, model: nn.Module, batch: Batch) -> Shown:
+        """Mixture, target and estimate, and the lips of the wanted voice if the items have any."""
+        sounds = {
+            "mixture": batch["mixture"],
+            "target": batch["target"],
+            "estimate": self.estimate(model, batch),
+        }
+        return Shown(sounds, {"lips": batch["lips"]} if "lips" in batch else {})

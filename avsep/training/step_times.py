@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 
 from avsep.files import write_json
+from avsep.training.callback import TaskCallback
 from avsep.training.config import STEP_TIMES
 from avsep.training.task import FitTask
 
 WRITE_EVERY_S = 60.0
 
 
-class StepTimes(pl.Callback):
+class StepTimes(TaskCallback):
     """Writes the mean time of a step, validations included, every minute and at the end.
 
     The file stays in the work folder: what a run publishes contains no times.
@@ -28,23 +28,15 @@ class StepTimes(pl.Callback):
         self._first_step: int | None = None  # until the training begins
         self._started = self._written = time.monotonic()
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def begun(self, trainer: pl.Trainer, task: FitTask) -> None:
         """Start the clock."""
-        assert isinstance(pl_module, FitTask)
-        self._first_step = pl_module.steps_done
+        self._first_step = task.steps_done
         self._started = self._written = time.monotonic()
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def after_step(self, trainer: pl.Trainer, task: FitTask) -> None:
         """Write the time now and then."""
         if time.monotonic() - self._written >= WRITE_EVERY_S:
-            self._write(trainer, pl_module)
+            self._write(trainer, task)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the time of the whole run."""

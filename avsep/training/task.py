@@ -12,6 +12,7 @@ import math
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import lightning.pytorch as pl
@@ -27,6 +28,19 @@ from avsep.training.precision import Precision
 from avsep.training.schedule import Plateau, lr_factor
 
 Batch = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a model makes of a batch, for people.
+
+    Attributes:
+        sounds: (batch, samples) each, in -1..1 at 16 kHz, by name.
+        videos: (batch, frames, height, width) uint8 each, by name.
+    """
+
+    sounds: Mapping[str, Tensor] = field(default_factory=dict)
+    videos: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class FitTask(pl.LightningModule):
@@ -75,6 +89,10 @@ class FitTask(pl.LightningModule):
     def score(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """Scores of a validation batch, each (batch,)."""
         raise NotImplementedError
+
+    def show(self, model: nn.Module, batch: Batch) -> Shown:
+        """What to listen to and to look at, of a few validation items; nothing by default."""
+        return Shown()
 
     def weights_changed(self, model: nn.Module) -> None:
         """Renew what a model derives from its weights; called after each step, and for the average.
@@ -259,9 +277,6 @@ class FitTask(pl.LightningModule):
         self._sums = [0.0, 0]
         self._plateau.update(row[self.monitor])
         self.history.append({name: float(value) for name, value in row.items()})
-        if self.trainer.logger:
-            values = {name: float(value) for name, value in row.items() if name != "step"}
-            self.trainer.logger.log_metrics(values, step=self.steps_done)
 
     def _gather(self, values: Tensor) -> np.ndarray:
         if self.trainer.world_size > 1:

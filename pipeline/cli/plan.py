@@ -65,9 +65,16 @@ def _plain_cost(cost: Cost) -> dict[str, Any]:
         "wall_hours": _scaled(cost.wall_s, 3600),
         "uses_gpu": cost.on_gpu,
         "gpu_hours": _scaled(cost.gpu_s, 3600),
-        **({"training_days": _scaled(cost.wall_s, 86400)} if cost.is_training else {}),
+        **(_plain_training(cost) if cost.is_training else {}),
         "disk_bytes": _scaled(cost.disk_bytes, 1, digits=0),
         "rate": cost.rate,
+    }
+
+
+def _plain_training(cost: Cost) -> dict[str, Any]:
+    return {
+        "training_days": _scaled(cost.wall_s, 86400),
+        "may_end_early": cost.may_end_early,
     }
 
 
@@ -178,6 +185,8 @@ def sentences(found: ProjectPlan) -> list[str]:
     if not known:
         training += " A training that nobody has timed is unknown; once it has run here for a"
         training += " minute, `avsep plan` knows."
+    if any(cost.may_end_early for cost in found.costs):
+        training += " One with fit.patience may end earlier."
     gpus = f"{found.gpus} GPU{'s' if found.gpus > 1 else ''}" if found.gpus else "no GPU"
     machine = f"This machine: {found.cores} cores, {gpus}, {size_text(found.free_bytes)} free."
     if found.needed_bytes > found.free_bytes:

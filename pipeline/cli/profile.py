@@ -30,8 +30,10 @@ def _headline(path: Path) -> str:
 @profile_app.command("list")
 def list_profiles(root: Root = None) -> None:
     """Name the profiles and what each is for."""
-    for name, path in _profiles(find_project(root).root).items():
-        echo(f"{name:12} {_headline(path)}")
+    profiles = _profiles(find_project(root).root)
+    width = max(map(len, profiles), default=0)
+    for name, path in profiles.items():
+        echo(f"{name:{width}}  {_headline(path)}")
 
 
 @profile_app.command("use")

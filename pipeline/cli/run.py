@@ -7,16 +7,19 @@ from typing import Annotated
 import typer
 
 from avsep.cli.options import Root
-from avsep.errors import UsageError
+from avsep.errors import CheckError, UsageError
 from avsep.models.registry import MODELS
 from avsep.progress import show_progress
 from avsep.terminal import echo
-from avsep.workspace import PARAMS, find_project
+from avsep.workspace import PARAMS, Workspace, find_project
 from pipeline.config import find_stage, for_model, load_configs
 from pipeline.execution import training_run
+from pipeline.execution.launch import ChildError, launch
 from pipeline.execution.markers import retry
-from pipeline.execution.stage import run_stage
+from pipeline.execution.stage import Stage, run_stage
 from pipeline.stages import STAGES
+
+FINDS = ("lr", "batch")
 
 
 def run(
@@ -28,12 +31,18 @@ def run(
     restart: Annotated[
         bool, typer.Option("--restart", help="For pretrain and train: move the old run aside.")
     ] = False,
+    find: Annotated[
+        str, typer.Option(help="For pretrain and train, instead: find a rate (lr) or a batch.")
+    ] = "",
     root: Root = None,
 ) -> None:
     """Run one stage here, without Prefect and DVC."""
     found = find_stage(stage)
     workspace = find_project(root)
     config = for_model(found, load_configs(workspace.root / PARAMS)[stage], model)
+    if find:
+        _find(found, model, find, workspace)
+        return
     if retry_failed:
         retry(stage, workspace)
     if restart:
@@ -43,3 +52,16 @@ def run(
             if place := training_run.restart(workspace, stage, batch):
                 echo(f"the old run of {batch.name} is in {place}")
     echo(run_stage(found, config, workspace, progress=show_progress).sentence())
+
+
+def _find(stage: Stage, model: str, what: str, workspace: Workspace) -> None:
+    if not stage.resumes:
+        raise UsageError(f"--find is for pretrain and train, not for {stage.name}.")
+    if what not in FINDS:
+        raise UsageError(f"--find is {what!r}; it may be {' or '.join(FINDS)}.")
+    named = ["--model", model] if model else []
+    arguments = [stage.name, "--root", str(workspace.root), *named, "--find", what]
+    try:
+        launch(training_run.CHILD, arguments, on_line=echo)
+    except ChildError as error:
+        raise CheckError(f"--find {what} failed: {error.message}") from error

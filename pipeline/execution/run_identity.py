@@ -58,7 +58,8 @@ class RunIdentity:
             CheckError: what has changed, with both values.
         """
         before = kept["decides"]
-        for name in sorted(self.decides.keys() | before.keys()):
+        names = self.decides.keys() | before.keys()
+        for name in sorted(names, key=lambda name: (name.startswith(FILES), name)):
             now = self.decides.get(name)
             old = before.get(name, self.defaults.get(name))
             if now == old or (name.endswith("precision") and AUTO in (now, old)):
@@ -129,4 +130,4 @@ def _deciding(run: RunSettings, section: ModelTrainConfig, stage: str, name: str
 
 
 def _said(value: Any) -> str:
-    return "not set" if value is None else str(value)
+    return "not set" if value in (None, "") else str(value)

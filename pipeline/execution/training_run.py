@@ -231,3 +231,17 @@ def digests(workspace: Workspace, paths: Sequence[Path]) -> dict[str, str]:
             digest = read_json(path).get("sha256", digest)
         found[path.relative_to(workspace.root).as_posix()] = digest
     return found
+
+
+def init_digest(workspace: Workspace, init: str, model: str) -> dict[str, str]:
+    """The sha256 of the weights that a training starts from, by the setting; empty for random ones.
+
+    Raises:
+        CheckError: there are no such weights, or their card is damaged.
+    """
+    if not init:
+        return {}
+    from avsep.models.checkpoint import read_card
+    from avsep.weights.initial import find_initial
+
+    return {"the model of init": read_card(find_initial(init, model, workspace.root))["sha256"]}

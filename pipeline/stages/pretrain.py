@@ -19,6 +19,7 @@ from pipeline.execution.stage import Batch, Stage, StageReport
 from pipeline.execution.training_run import (
     digests,
     finish_run,
+    init_digest,
     require,
     train_in_child,
     training_batch,
@@ -60,7 +61,7 @@ def plan(config: PretrainConfig, workspace: Workspace) -> list[Batch]:
         stage=NAME,
         name=ITEM,
         model_version=VERSION,
-        inputs=digests(workspace, inputs),
+        inputs=digests(workspace, inputs) | init_digest(workspace, config.lipcoder.init, ITEM),
     )
     return [training_batch(ITEM, identity)]
 
@@ -92,10 +93,13 @@ def train_here(config: PretrainConfig, workspace: Workspace, directory: Path) ->
     from avsep.shards.store import ShardStore
     from avsep.training.loaders import cache_bytes
     from avsep.training.process import set_up_process
+    from avsep.weights.initial import find_initial
 
     set_up_process(seed=config.seed, threads=config.threads)
     store = ShardStore(workspace.shards, cache_bytes=cache_bytes(config))
-    pretrain_lipcoder(config.lipcoder, config, store, directory)
+    init = config.lipcoder.init
+    start = find_initial(init, ITEM, workspace.root) if init else None
+    pretrain_lipcoder(config.lipcoder, config, store, directory, start)
 
 
 STAGE = Stage(NAME, PretrainConfig, plan, work, finish, resumes=True)

@@ -23,6 +23,7 @@ from pipeline.execution.stage import Batch, Stage, StageReport
 from pipeline.execution.training_run import (
     digests,
     finish_run,
+    init_digest,
     require,
     train_in_child,
     training_batch,
@@ -119,7 +120,8 @@ def plan(config: TrainSettings, workspace: Workspace) -> list[Batch]:
         workspace.mixtures / "train.parquet": "mix",
         workspace.mixtures / "val.jsonl": "mix",
     }
-    for needed in spec.needs:
+    init = config.of_model.init
+    for needed in () if init else spec.needs:
         command = "pretrain" if needed == LIPCODER.name else f"train --model {needed}"
         inputs[_folder(workspace, needed) / "card.json"] = command
     paths = require(inputs)
@@ -136,7 +138,7 @@ def plan(config: TrainSettings, workspace: Workspace) -> list[Batch]:
         stage=NAME,
         name=config.model,
         model_version=spec.version,
-        inputs=digests(workspace, paths),
+        inputs=digests(workspace, paths) | init_digest(workspace, init, config.model),
     )
     return [training_batch(config.model, identity)]
 
@@ -169,13 +171,17 @@ def train_here(config: TrainSettings, workspace: Workspace, directory: Path) -> 
     from avsep.mixing.recipes import read_recipes
     from avsep.training.loaders import cache_bytes
     from avsep.training.process import set_up_process
+    from avsep.weights.initial import find_initial
 
     set_up_process(seed=config.seed, threads=config.threads)
     spec, section = MODELS[config.model], config.of_model
     val = read_recipes(workspace.mixtures / "val.jsonl")
     store, draw = _open_data(config, workspace, cache_bytes=cache_bytes(config))
     data = Mixtures(store=store, draw=draw, val=val[: config.val_mixtures or None])
-    needed = [_folder(workspace, name) for name in spec.needs]
+    if section.init:
+        needed = [find_initial(section.init, config.model, workspace.root)]
+    else:
+        needed = [_folder(workspace, name) for name in spec.needs]
     spec.train()(section, config, data, directory, *needed)
 
 

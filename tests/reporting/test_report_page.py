@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from avsep.cli.app import app
 from avsep.errors import CheckError
-from avsep.files import write_text
+from avsep.files import write_json, write_text
 from avsep.reporting.gather import gather_model, read_log
 from avsep.reporting.media import read_wav, sound_uri
 from avsep.reporting.numbers import DASH, figure_text, number
@@ -304,3 +304,18 @@ def test_published_figures_are_grouped_by_protocol_and_causality():
         assert {(s.protocol, s.causal) for s in scores} == {(scores[0].protocol, scores[0].causal)}
         assert heading.startswith(scores[0].protocol)
     assert len({heading for heading, _ in groups}) == len(groups)
+
+
+def test_a_model_says_in_what_format_and_on_what_machine_it_was_trained(tmp_path):
+    space = Workspace(tmp_path)
+    card = {"precision": "fp32", "machine": "A CPU, 2 cores", "device": "cpu"}
+    for content, told in (
+        (card, "Trained in fp32 on A CPU, 2 cores."),
+        (card | {"device": "A GPU"}, "Trained in fp32 on A GPU, A CPU, 2 cores."),
+        ({"precision": "fp32"}, ""),  # of an older version
+    ):
+        write_json(space.run("dolphin") / "card.json", content)
+        assert gather_model(space, "dolphin").trained_on == told
+    write_json(space.run("dolphin") / "card.json", card)
+    page = render_page(space, models=["dolphin"], title="", max_examples=0, ledger={})
+    assert "Trained in fp32 on A CPU, 2 cores." in page

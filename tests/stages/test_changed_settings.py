@@ -4,14 +4,20 @@ import dataclasses
 import shutil
 
 import pytest
+import torch
 
 from avsep.errors import CheckError
 from avsep.files import read_json
+from avsep.models import checkpoint
+from avsep.models.vovit.config import VoViTConfig
+from avsep.models.vovit.model import VoViT
+from avsep.settings import as_values, with_overrides
 from pipeline.execution import run_identity, training_run
 from pipeline.execution.markers import read_marker, write_marker
 from pipeline.execution.training_run import identity_of, prepare_directory, restart
 from pipeline.stages import pretrain, train
 from tests.stages.test_train_stage import config_of, workspace  # noqa: F401
+from tests.support.tiny_models import VOVIT
 
 MODEL = "vovit-s1"
 
@@ -59,6 +65,7 @@ def changed(config, **changes):
         {"devices": 1, "accumulate": 2},
         {"devices": 4, "batch": 1},
         {"precision": "auto"},
+        {"samples_every": 3, "loggers": ("wandb",)},
     ],
 )
 def test_what_decides_nothing_lets_a_run_go_on(begun, changes):
@@ -67,7 +74,7 @@ def test_what_decides_nothing_lets_a_run_go_on(begun, changes):
     assert (folder(space) / "last.ckpt").read_bytes() == b"a month of work"
     kept = read_json(folder(space) / training_run.SETTINGS)["config"]
     for name, value in changes.items():
-        assert value in (kept.get(name), kept["vovit_s1"]["fit"].get(name))
+        assert as_values(value) in (kept.get(name), kept["vovit_s1"]["fit"].get(name))
 
 
 @pytest.mark.parametrize(
@@ -131,6 +138,35 @@ def test_a_run_of_an_older_version_has_the_default_of_a_new_setting(begun, monke
         else:
             with pytest.raises(CheckError, match=r"fit\.clip was 5\.0 .* and is 1\.0 now"):
                 go_on(space, ours)
+
+
+def model_at(space, name, seed):
+    """A VoViT of the sizes of the settings, where `init` can name it."""
+    torch.manual_seed(seed)
+    config = with_overrides(VoViTConfig.demo("speech-s1"), VOVIT, "overrides")
+    model = VoViT(config).set_mean_face(torch.rand(68, 3))
+    checkpoint.save(model, space.root / name, {"family": "vovit"})
+
+
+def test_other_weights_to_start_from_stop_it(begun, monkeypatch):
+    space, config = begun
+    monkeypatch.setenv("AVSEP_WEIGHTS", str(space.root / "nothing"))
+    with pytest.raises(CheckError, match="no released weights of vovit-s1 on this machine"):
+        go_on(space, changed(config, s_init="released"))
+    model_at(space, "mine", 0)
+    with pytest.raises(CheckError, match=r"vovit-s1\.init was not set .* and is mine now"):
+        go_on(space, changed(config, s_init="mine"))
+    (batch,) = train.plan(config, space)
+    restart(space, "train", batch)
+    go_on(space, changed(config, s_init="mine"))
+    (folder(space) / "last.ckpt").write_bytes(b"a month of work")
+    go_on(space, changed(config, s_init="mine"))
+    with pytest.raises(CheckError, match=r"vovit-s1\.init was mine .* and is not set now"):
+        go_on(space, config)
+    model_at(space, "mine", 1)
+    with pytest.raises(CheckError, match="the model of init has changed since the run began"):
+        go_on(space, changed(config, s_init="mine"))
+    assert (folder(space) / "last.ckpt").read_bytes() == b"a month of work"
 
 
 def test_restart_moves_the_old_run_aside_each_time(begun):

@@ -147,6 +147,45 @@ def test_another_set_and_half_a_setting_are_one_sentence(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("model", ["dolphin", "vovit-s1", "vovit"])
+def test_a_training_starts_from_the_weights_that_init_names(workspace, tmp_path, no_child, model):
+    """Nothing else has been trained there. With a rate of nothing the weights stay as they were."""
+    start = trained(workspace, model)
+    space = make_workspace(tmp_path)
+    config = config_of(workspace, model)
+    section = dataclasses.replace(
+        config.of_model, init=str(start), fit=dataclasses.replace(config.of_model.fit, lr=1e-12)
+    )
+    config = dataclasses.replace(config, **{model.replace("-", "_"): section})
+    run_stage("train", space, config=config)
+    ours, theirs = checkpoint.load(space.run(model)), checkpoint.load(start)
+    for (name, one), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-6, msg=name)
+    assert ours.card["init"]["sha256"] == theirs.card["sha256"]
+
+
+def trained(workspace, model):
+    """The folder of a trained model; trains what it needs."""
+    if not (workspace.lipcoder / "card.json").exists():
+        run_stage("pretrain", workspace)
+    for name in dict.fromkeys(["vovit-s1", model]):
+        if not (workspace.run(name) / "card.json").exists():
+            run_stage("train", workspace, config=config_of(workspace, name))
+    return workspace.run(model)
+
+
+def test_find_prints_a_rate_and_leaves_no_trace(workspace, capsys):
+    from pipeline.train import main
+
+    words = ["train", "--root", str(workspace.root), "--model", "vovit-s1", "--find", "batch"]
+    before = sorted(workspace.work("train").glob("vovit-s1/*"))
+    assert main(words) == 0
+    torch.use_deterministic_algorithms(False)
+    assert "Set fit.batch to" in capsys.readouterr().out
+    assert sorted(workspace.work("train").glob("vovit-s1/*")) == before
+
+
+@pytest.mark.slow
 def test_a_killed_stage_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     space = make_workspace(tmp_path)
     values = yaml.safe_load(yaml.safe_dump(PARAMS))

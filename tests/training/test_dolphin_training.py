@@ -6,6 +6,7 @@ import torch
 from avsep.errors import CheckError
 from avsep.loading.config import AugmentConfig
 from avsep.loading.mixtures import Mixtures
+from avsep.machine import machine
 from avsep.models import checkpoint
 from avsep.models.dolphin.pretrain import pretrain_lipcoder
 from avsep.models.dolphin.train import train_dolphin
@@ -102,6 +103,8 @@ def test_the_exported_model_estimates_as_it_was_validated(dolphin, data):
             with torch.no_grad():
                 estimate = model.estimate(mixture, lips)
             gains.append(float(si_sdr(estimate, target) - si_sdr(mixture, target)))
+    assert model.card["precision"] == "fp32"
+    assert (model.card["machine"], model.card["device"]) == (machine(), "cpu")
     # Cached features see beyond the window's ends; so they are close, not equal.
     assert sum(gains) / len(gains) == pytest.approx(model.card["metrics"]["val_si_sdri"], abs=0.5)
 

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from avsep.bench.models.settings import ModelBench, autocast
 from avsep.bench.timing import time_once
-from avsep.evaluation.machine import memory_mb
 from avsep.evaluation.macs import counted_macs
+from avsep.machine import memory_mb
 from avsep.models.dolphin import blur
 from avsep.models.dolphin.config import DolphinConfig, HeatMode
 from avsep.models.dolphin.heat import HeatDiffusion

@@ -19,7 +19,7 @@ from avsep.bench.models.dolphin import (
     with_speedup,
 )
 from avsep.bench.timing import interleaved
-from avsep.evaluation.machine import memory_mb, synchronise
+from avsep.machine import memory_mb, synchronise
 from avsep.models.dolphin import blur
 from avsep.models.dolphin.heat import HeatDiffusion
 from avsep.training.losses import negative_snr

@@ -12,8 +12,8 @@ import numpy as np
 
 from avsep.bench.models.dolphin import DolphinBench, build_model
 from avsep.bench.timing import time_once
-from avsep.evaluation.machine import memory_mb
 from avsep.faces.pictures import Picture
+from avsep.machine import memory_mb
 from avsep.models.dolphin.adapter import DolphinAdapter
 from avsep.progress import hidden_progress
 from avsep.schema import FPS, LIPS_SIZE, SAMPLES_PER_FRAME, Cues

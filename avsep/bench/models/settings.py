@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 from avsep.bench.timing import Timing, interleaved
-from avsep.evaluation.machine import device_name, machine, versions
+from avsep.machine import device_name, machine, versions
 from avsep.processes import in_child
 from avsep.validation import check_at_least
 

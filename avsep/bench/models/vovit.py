@@ -17,8 +17,8 @@ from torch import Tensor
 
 from avsep.bench.models.settings import ModelBench, autocast
 from avsep.bench.timing import time_once
-from avsep.evaluation.machine import memory_mb
 from avsep.evaluation.macs import counted_macs
+from avsep.machine import memory_mb
 from avsep.models.vovit.config import VoViTConfig
 from avsep.models.vovit.model import VoViT
 from avsep.models.vovit.registration import register

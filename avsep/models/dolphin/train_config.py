@@ -50,6 +50,8 @@ class DolphinTrainConfig(ModelTrainConfig):
     """Training of the separator on a pretrained lip encoder.
 
     Attributes:
+        init_part: what is taken of the model that `init` names: `all`, or `lip_encoder`; of a
+            `lipcoder` it is always the latter. With `init`, nothing is pretrained.
         paired: each training mixture is seen twice in a batch, once with each voice as target.
         scale_invariant: use negative SI-SDR as loss instead of negative SNR.
         train_lip_encoder: train the lip encoder too instead of freezing it.
@@ -69,6 +71,7 @@ class DolphinTrainConfig(ModelTrainConfig):
         },
     }  # fmt: skip
 
+    init_part: Literal["all", "lip_encoder"] = "all"
     paired: bool = True
     scale_invariant: bool = False
     train_lip_encoder: bool = False
