@@ -90,7 +90,12 @@ def _corpus(config: CorpusConfig, workspace: Workspace) -> Amounts:
     if from_table is not None and config.corpus not in LISTED_QUICKLY:
         return from_table
     # The checksums of archives take minutes; `download` compares them.
-    unchecked = replace(config, voxceleb2=replace(config.voxceleb2, check_md5=False))
+    unchecked = replace(
+        config,
+        voxceleb2=replace(config.voxceleb2, check_md5=False),
+        grid=replace(config.grid, check_md5=False),
+        lombard_grid=replace(config.lombard_grid, check_md5=False),
+    )
     try:
         size = open_corpus(unchecked, workspace, _NoSources()).size()
     except AvsepError as error:

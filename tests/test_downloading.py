@@ -1,6 +1,7 @@
 """Downloads from a server on this machine: whole, checked, refused, continued."""
 
 from collections.abc import Iterator
+from urllib.request import HTTPRedirectHandler, Request
 
 import pytest
 
@@ -86,3 +87,14 @@ def test_a_file_without_a_certificate_is_refused(tmp_path):
     (tmp_path / "ca.pem").write_text("nothing")
     with pytest.raises(UsageError, match="does not hold a certificate"):
         make_opener(ca_file=tmp_path / "ca.pem")
+
+
+@pytest.mark.parametrize(
+    "there", ["http://127.0.0.1:8080/x", "https://localhost/x", "https://[::1]/x"]
+)
+def test_a_server_elsewhere_may_not_redirect_to_this_machine(there):
+    handler = next(one for one in make_opener().handlers if isinstance(one, HTTPRedirectHandler))
+    request = Request("https://example.org/a.bin")
+    with pytest.raises(CheckError, match="redirects elsewhere"):
+        handler.redirect_request(request, None, 302, "", {}, there)
+    assert handler.redirect_request(request, None, 302, "", {}, "https://example.com/a.bin")

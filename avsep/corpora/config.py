@@ -160,9 +160,14 @@ class SpeakerSplits:
 
 @dataclass(frozen=True, kw_only=True)
 class GridConfig(SpeakerSplits):
-    """Settings of GRID; see `SpeakerSplits`."""
+    """Settings of GRID; see also `SpeakerSplits`.
+
+    Attributes:
+        check_md5: compare the archives with those of `md5.txt` before they are read.
+    """
 
     licence: str = GRID
+    check_md5: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,12 +178,14 @@ class LombardGridConfig(SpeakerSplits):
         view: the camera, `front` or `side`.
         speech: `plain`, `lombard` (spoken in noise), or both.
         wrong: also take sentences that were read wrongly; they have no text.
+        check_md5: compare the archives with those of `md5.txt` before they are read.
     """
 
     licence: str = LOMBARD_GRID
     view: Literal["front", "side"] = "front"
     speech: tuple[Literal["plain", "lombard"], ...] = ("plain", "lombard")
     wrong: bool = False
+    check_md5: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

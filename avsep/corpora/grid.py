@@ -44,11 +44,6 @@ class Grid(ZipCorpus):
     name: ClassVar[str] = "grid"
     config: GridConfig
 
-    @property
-    def given_root(self) -> str:
-        """The setting `root`."""
-        return self.config.root
-
     def list_clips(self) -> list[SourceClip]:
         """The clips of the copy, sorted by clip id.
 

@@ -36,11 +36,6 @@ class LombardGrid(ZipCorpus):
     name: ClassVar[str] = "lombard-grid"
     config: LombardGridConfig
 
-    @property
-    def given_root(self) -> str:
-        """The setting `root`."""
-        return self.config.root
-
     def list_clips(self) -> list[SourceClip]:
         """The clips of one view, sorted by clip id.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from avsep.corpora.archives import Archive, find_archives, list_members, read_member
 from avsep.corpora.checksums import check_archives, read_checksums
+from avsep.corpora.config import GridConfig, LombardGridConfig
 from avsep.corpora.corpus import Corpus
 from avsep.corpora.fetching.pins import MD5_FILE
 from avsep.corpora.found_file import FoundFile
@@ -23,12 +24,13 @@ MAX_SMALL_BYTES = 64 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class ZipCorpus(Corpus):
-    """A copy whose files are extracted, in archives, or some of each."""
+    """A copy whose files are extracted, in archives, or some of each.
 
-    @property
-    def given_root(self) -> str:
-        """The setting `root`."""
-        raise NotImplementedError
+    Attributes:
+        config: settings of the corpus.
+    """
+
+    config: GridConfig | LombardGridConfig
 
     @cached_property
     def root(self) -> Path:
@@ -38,7 +40,7 @@ class ZipCorpus(Corpus):
             UsageError: there is none; the message says how to get one.
         """
         try:
-            return self.check_root(self.given_root)
+            return self.check_root(self.config.root)
         except UsageError as error:
             raise UsageError(f"{error} `avsep fetch {self.name}` downloads one.") from error
 
@@ -52,7 +54,7 @@ class ZipCorpus(Corpus):
         below = (f for f in files_below(self.root) if Path(f).suffix.lower() == ".zip")
         archives = {a.name: a for a in find_archives(self.root / file for file in below)}
         pinned = self.root / MD5_FILE
-        if pinned.is_file():
+        if self.config.check_md5 and pinned.is_file():
             known = read_checksums(pinned)
             listed = [archive for name, archive in archives.items() if name in known]
             check_archives(listed, known, None, self.workspace.work("download"))

@@ -14,6 +14,7 @@ from avsep.errors import CheckError, ItemError, Reason, UsageError
 from avsep.schema import RawClip
 from avsep.tables import read_rows
 from avsep.workspace import Workspace
+from pipeline.amounts import find_amounts
 from pipeline.stages.download import DownloadConfig
 from tests.support import open_corpora
 from tests.support.open_corpora import GITHUB, alignment, zip_of
@@ -167,6 +168,13 @@ def test_a_pinned_checksum_is_compared_before_an_archive_is_read(workspace, grid
     (grid / "md5.txt").write_text(f"{'0' * 32}  s4.zip\n")
     with pytest.raises(CheckError, match=r"s4\.zip has the MD5"):
         run(workspace, "grid", grid)
+
+
+def test_a_plan_hashes_no_archive_and_writes_nothing(workspace, grid):
+    (grid / "md5.txt").write_text(f"{'0' * 32}  s4.zip\n")
+    found = find_amounts(of("grid", grid), workspace)
+    assert found.clips == 4 * len(SPEAKERS)
+    assert not workspace.root.exists()
 
 
 def test_what_is_not_grid_is_said(workspace, tmp_path, grid):
