@@ -82,6 +82,10 @@ class Grid(ZipCorpus):
         annotation = Annotation(text=clip.text, words=words, word_times_s=tuple(times))
         return replace(self.bring(clip), annotation=annotation)
 
+    def left_out(self) -> str:
+        """Videos whose names are not those of clips."""
+        return self.unknown_names(".mpg", GRID_CLIP)
+
     def _find_alignments(
         self, clips: Collection[tuple[str, str]]
     ) -> dict[tuple[str, str], FoundFile]:

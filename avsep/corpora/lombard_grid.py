@@ -91,6 +91,10 @@ class LombardGrid(ZipCorpus):
                 raise item_error(error, target) from error
         return replace(read_file_info(target), annotation=annotation)
 
+    def left_out(self) -> str:
+        """Videos whose names are not those of clips."""
+        return self.unknown_names(".mov", LOMBARD_FILE)
+
     def _on_disk(self, file: FoundFile, folder: Path) -> Path:
         if file.member is None:
             return Path(file.path)

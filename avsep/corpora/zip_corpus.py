@@ -70,6 +70,12 @@ class ZipCorpus(Corpus):
             if match := pattern.fullmatch(file):
                 yield match, FoundFile(str(self.root / file))
 
+    def unknown_names(self, suffix: str, pattern: re.Pattern[str]) -> str:
+        """How many files with a suffix do not match a pattern, in words; empty for none."""
+        every = re.compile(rf"(?:.*/)?(?!\._)[^/]*{re.escape(suffix)}")
+        names = [match[0] for match, _ in self.find(every) if not pattern.fullmatch(match[0])]
+        return f"{len(names)} file(s) not named as clips, such as {names[0]}" if names else ""
+
     def read(self, file: FoundFile) -> bytes:
         """The bytes of a small file.
 

@@ -22,9 +22,11 @@ class Pins:
     def __init__(self, folder: Path) -> None:
         self._md5_path, self._listings_path = folder / MD5_FILE, folder / LISTINGS_FILE
         self._md5 = read_checksums(self._md5_path) if self._md5_path.exists() else {}
-        self._listings: dict[str, str] = (
-            read_json(self._listings_path) if self._listings_path.exists() else {}
-        )
+        self._listings: dict[str, str] = {}
+        if self._listings_path.exists():
+            self._listings = read_json(self._listings_path)
+            if not isinstance(self._listings, dict):
+                raise CheckError(f"{self._listings_path} is damaged; remove it.")
 
     def md5(self, name: str) -> str:
         """The recorded MD5 of an archive; empty for none."""
