@@ -99,8 +99,9 @@ def _candidates(lengths: np.ndarray, sounds: np.ndarray) -> Iterator[tuple[int, 
         stop = int(np.searchsorted(lengths, lengths[last - 1] + APART_S, side="right"))
         for start in range(first, stop, BLOCK):
             similar = bounds[first:last] @ bounds[start : min(start + BLOCK, stop)].T
-            rows, columns = np.nonzero(similar >= LIKELY - ROUNDING)
-            ones, others = first + rows, start + columns
+            # Flat: ten times faster than by rows and columns, and mostly there is none.
+            places = np.flatnonzero(similar >= LIKELY - ROUNDING)
+            ones, others = first + places // similar.shape[1], start + places % similar.shape[1]
             fit = (ones < others) & (lengths[others] - lengths[ones] <= APART_S)
             ones, others = ones[fit], others[fit]
             for part in range(0, len(ones), BLOCK):
