@@ -22,6 +22,7 @@ RUN_BY = {
     "avsep audit": "tests/mixing/test_audit.py",
     "avsep bench models": "tests/bench/test_bench_models.py",
     "avsep convert-landmarks": "tests/faces/test_imported_landmarks.py",
+    "avsep cut": "tests/cutting/test_cut_recording.py",
     "avsep doctor": "tests/test_docs_commands.py",
     "avsep down": f"{SCENARIOS}/scheduled_runs.py",
     "avsep fetch": "tests/corpora/test_fetching.py",

@@ -25,6 +25,7 @@ ALLOWED = {
     "extraction": "faces media shards",
     "shards": "media",
     "cleaning": "media",
+    "cutting": "faces media",
     "corpora": "media",
     "mixing": "media shards",
     "loading": "mixing shards",
@@ -38,8 +39,8 @@ ALLOWED = {
     "web": "reporting separation",
     "bench": "corpora evaluation extraction faces loading media mixing models separation shards "
     "training",
-    "cli": "bench corpora evaluation exporting faces mixing models reporting separation shards web "
-    "weights",
+    "cli": "bench corpora cutting evaluation exporting faces mixing models reporting separation "
+    "shards web weights",
 }
 
 

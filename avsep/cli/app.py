@@ -9,6 +9,7 @@ import typer
 from avsep import __version__
 from avsep.cli.audit import audit
 from avsep.cli.bench import bench_app
+from avsep.cli.cut import cut
 from avsep.cli.export import export
 from avsep.cli.fetch import fetch
 from avsep.cli.landmarks import convert_landmarks
@@ -33,6 +34,7 @@ app = typer.Typer(
 for command in (
     audit,
     convert_landmarks,
+    cut,
     export,
     fetch,
     inspect,

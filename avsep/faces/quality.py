@@ -32,9 +32,13 @@ def mouth_opening(points: np.ndarray) -> np.ndarray:
         points: (T, 68, 2 or 3).
     """
     points = points.astype(np.float64)
+    return lip_gap(points) / max(float(np.median(inter_ocular(points))), 1e-6)
+
+
+def lip_gap(points: np.ndarray) -> np.ndarray:
+    """Distance of the inner lips, (T,), in the unit of `points` (T, 68, 2 or 3)."""
     gap = points[:, INNER_LIP_LOWER, :2] - points[:, INNER_LIP_UPPER, :2]
-    opening = np.hypot(gap[..., 0], gap[..., 1]).mean(axis=1)
-    return opening / max(float(np.median(inter_ocular(points))), 1e-6)
+    return np.hypot(gap[..., 0], gap[..., 1]).mean(axis=1)
 
 
 def picture_scores(landmarks: Landmarks, face_px: float) -> dict[str, float]:

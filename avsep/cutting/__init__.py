@@ -1,0 +1,1 @@
+"""Cut a long recording into clips in which one visible face speaks, alone."""
