@@ -14,7 +14,7 @@ PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input insta
 TORCH_FROM := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-kernels lint types docs install install-dev check clean-data
+.PHONY: help demo test test-fast test-faults test-kernels lint types docs install install-dev check clean-data
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,14 @@ test: install-dev ## run all tests; with COVERAGE=1, say what they cover
 
 test-fast: install-dev ## run the tests that take less than half a second each
 	$(PYTEST) -q -m 'not slow'
+
+# How many kills per stage and victim, and damaged files per reader.
+SEEDS ?= 1
+FUZZ ?= 300
+
+test-faults: install-dev ## kill every stage, fill the disk, damage files (about 25 minutes; SEEDS=20: hours)
+	AVSEP_FAULTS=1 AVSEP_FAULT_SEEDS=$(SEEDS) AVSEP_FUZZ=$(FUZZ) \
+	  $(BIN)/python -m pytest -s tests/faults tests/security
 
 test-kernels: install-dev ## run the GPU kernels in Triton's interpreter (fetches Triton, 1 GB)
 	$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[kernels]'

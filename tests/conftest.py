@@ -1,10 +1,12 @@
-"""What all tests share: threads, signals, the temporary folder, the order of the files."""
+"""What all tests share: threads, signals, the network, the temporary folder, order."""
 
 import os
 import signal
 import tempfile
 
 import pytest
+
+from tests.support.guards import only_loopback
 
 # Each worker of pytest-xdist gets its share of the cores, before PyTorch is imported: with all
 # cores for every worker, threads wait for each other and tests take several times as long.
@@ -25,6 +27,11 @@ if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
 # and the bare PyTorch loaders of tests do not start. Ours do; tests/stages proves it.
 if len(tempfile.gettempdir()) > 40:
     os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"
+
+
+@pytest.fixture(autouse=True)
+def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    only_loopback(monkeypatch)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

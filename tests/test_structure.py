@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import re
 import subprocess
 import sys
 from functools import cache
@@ -207,3 +208,14 @@ def test_no_module_is_a_catch_all_or_too_long():
         assert path.stem not in {"utils", "util", "helpers", "helper", "misc", "common"}, path
         assert length <= 500, path
     assert median(lengths.values()) <= 120
+
+
+def test_text_is_printed_by_the_function_that_escapes_it():
+    wrong = [
+        f"{path}: {line}"
+        for folder in ("avsep", "pipeline", "flows")
+        for path in (ROOT / folder).rglob("*.py")
+        for line in path.read_text("utf-8").splitlines()
+        if re.search(r"\btyper\.(s?echo)|\bsys\.std(out|err)\.write", line)
+    ]
+    assert wrong == []

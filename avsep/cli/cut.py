@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from avsep.errors import CheckError, ItemError, UsageError, printable
+from avsep.terminal import echo
 
 EXTENSIONS = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg"})
 
@@ -47,7 +48,7 @@ def cut(
         try:
             recording = cut_recording(path, out, config, faces, backend, show_progress)
         except ItemError as error:
-            typer.echo(printable(f"{path}: {error.message}"), err=True)
+            echo(printable(f"{path}: {error.message}"), err=True)
             failed += 1
             continue
         done.append(recording)
@@ -56,9 +57,9 @@ def cut(
             seconds[row["what"]] += row["end_s"] - row["start_s"]
         clips = sum(bool(row["file"]) for row in recording.spans)
         parts = [f"{what} {duration(length)}" for what, length in seconds.most_common()]
-        typer.echo(printable(f"{path.name}: {clips} clips; {', '.join(parts) or 'no speech'}"))
+        echo(printable(f"{path.name}: {clips} clips; {', '.join(parts) or 'no speech'}"))
     count = write_speakers(out / "speakers.csv", done)
-    typer.echo(f"{out}: {count} clips of {len(done)} recordings.")
+    echo(f"{out}: {count} clips of {len(done)} recordings.")
     if failed:
         raise CheckError(f"{failed} of {len(paths)} recordings could not be cut.")
 

@@ -1,7 +1,8 @@
 """The entry point of the `avsep` command.
 
 An error becomes one sentence on stderr and an exit code: 0 success, 1 a check failed or a question
-was answered with no, 2 wrong use, 130 interrupted.
+was answered with no, 2 wrong use, 128 and the number of the signal that ended it: 130 for Ctrl-C,
+143 for SIGTERM.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ _ClickError: Any = next(
 def main() -> None:
     """Run the command that the arguments of the process name, and exit."""
     set_up_streams()
+    number: list[int] = [signal.SIGINT]
     try:
-        with _signals_interrupt():
+        with _signals_interrupt(number):
             # Not standalone: typer would print errors in its own form.
             code = app(prog_name="avsep", standalone_mode=False)
             sys.stdout.flush()
@@ -45,7 +47,7 @@ def main() -> None:
             sys.exit(0)
         _exit(_sentence(error), 2)
     except (typer.Abort, KeyboardInterrupt):
-        _exit("interrupted.", INTERRUPTED)
+        _exit("interrupted.", 128 + number[-1])
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -59,18 +61,23 @@ def main() -> None:
         code = 2 if error.errno in _WRONG_PATH else 1
         _exit(f"{name}{error.strerror or error}.", code)
     if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this
-        _exit("interrupted.", INTERRUPTED)
+        _exit("interrupted.", 128 + number[-1])
     sys.exit(code if isinstance(code, int) else 0)
 
 
 @contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, so that no partial files stay."""
+def _signals_interrupt(received: list[int]) -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, so that no partial files stay.
+
+    Args:
+        received: gets the number of the signal.
+    """
     numbers = [signal.SIGTERM, signal.SIGHUP]
     if threading.current_thread() is not threading.main_thread():
         numbers = []  # only the main thread may set handlers
 
-    def interrupt(_number: int, _frame: Any) -> None:
+    def interrupt(number: int, _frame: Any) -> None:
+        received.append(number)
         raise KeyboardInterrupt
 
     # A signal that is ignored stays so: `nohup` sets SIGHUP to that.

@@ -9,6 +9,7 @@ import typer
 
 from avsep.cli.options import Root, project_root
 from avsep.errors import CheckError, UsageError
+from avsep.terminal import echo
 
 if TYPE_CHECKING:
     from avsep.workspace import Workspace
@@ -57,19 +58,19 @@ def publish(
         texts["README.md"], files = _model(what, repository, workspace)
         kind = "model"
     for path in files:
-        typer.echo(f"{path.stat().st_size:>12}  {path.name}")
+        echo(f"{path.stat().st_size:>12}  {path.name}")
     for name, text in texts.items():
-        typer.echo(f"{len(text.encode()):>12}  {name}")
+        echo(f"{len(text.encode()):>12}  {name}")
     if dry_run:
-        typer.echo(texts["README.md"].partition("\n# ")[0])
-        typer.echo("Nothing was written: this is a dry run.")
+        echo(texts["README.md"].partition("\n# ")[0])
+        echo("Nothing was written: this is a dry run.")
         return
     assert out is not None
     for path in files:
         link_or_copy(path, out / path.name)
     for name, text in texts.items():
         write_text(out / name, text)
-    typer.echo(f"hf upload --repo-type {kind} {repository} {out}")
+    echo(f"hf upload --repo-type {kind} {repository} {out}")
 
 
 def _model(name: str, repository: str, workspace: Workspace) -> tuple[str, list[Path]]:

@@ -265,9 +265,26 @@ def test_signals_interrupt_a_command(tmp_path, number):
     child = endless(tmp_path)
     child.send_signal(number)
     _, err = child.communicate(timeout=60)
-    assert child.returncode == 130, err
+    assert child.returncode == 128 + number, err
     assert err == "avsep: interrupted.\n"
     assert not (tmp_path / "unfinished").exists()
+
+
+def test_ctrl_c_while_the_command_loads_ends_it_without_a_traceback():
+    code = """
+import os, signal, sys
+
+class Pressed:
+    def find_spec(self, name, *_):
+        if name == "avsep.cli.entry":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Pressed())
+from avsep.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 @pytest.mark.slow
@@ -278,7 +295,7 @@ def test_an_ignored_signal_stays_ignored(tmp_path):
     assert child.poll() is None
     child.terminate()
     child.communicate(timeout=60)
-    assert child.returncode == 130
+    assert child.returncode == 143
 
 
 def endless(folder: Path, prefix: str = "") -> subprocess.Popen[str]:

@@ -318,5 +318,5 @@ def test_a_signal_ends_the_command_in_order_and_its_files_go(tmp_path, number):
     assert list(files.glob("avsep-web-*"))
     child.send_signal(number)
     _, err = child.communicate(timeout=60)
-    assert (child.returncode, err) == (130, "avsep: interrupted.\n")
+    assert (child.returncode, err) == (128 + number, "avsep: interrupted.\n")
     assert not list(files.glob("avsep-web-*"))

@@ -1,0 +1,92 @@
+"""Guards round a test: it reaches this machine alone, and writes where tests may."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# What Python, pytest, coverage and the compilers of kernels keep for themselves.
+_CACHES = ("__pycache__", ".pytest_cache", ".hypothesis", ".coverage", ".cache", ".config", ".nv")
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+_written: list[str] | None = None
+
+
+def only_loopback(patch: pytest.MonkeyPatch) -> None:
+    """Let a test fail that connects to another machine."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_here(str(address[0])):
+            pytest.fail(f"a test reaches for {address[0]}")
+        return connect(self, address)
+
+    patch.setattr(socket.socket, "connect", guarded)
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextlib.contextmanager
+def writes_in(*allowed: Path) -> Iterator[None]:
+    """Let a test fail that writes, removes or renames outside of some folders.
+
+    Only what this process does is seen, and of libraries in C only what goes through Python.
+    """
+    global _written
+    if not _hooked:
+        sys.addaudithook(_see)  # which stays until the process ends
+        _hooked.append(True)
+    before = _written
+    seen: list[str] = []
+    _written = seen
+    try:
+        yield
+    finally:
+        _written = before
+    places = [os.path.realpath(path) for path in (*allowed, tempfile.gettempdir(), "/dev", "/proc")]
+    wrong = [
+        path
+        for path in map(os.path.realpath, seen)
+        if not any(path == place or path.startswith(f"{place}/") for place in places)
+        and not any(f"/{cache}" in path for cache in _CACHES)
+    ]
+    if wrong:
+        pytest.fail(f"a test writes to {', '.join(sorted(set(wrong))[:5])}")
+
+
+_hooked: list[bool] = []
+
+
+def _see(event: str, arguments: tuple[Any, ...]) -> None:
+    if _written is None:
+        return
+    if event == "open":
+        path, mode, flags = arguments
+        if not (set(mode or "") & set("wax+") or (mode is None and flags & _WRITES)):
+            return
+        paths = [path]
+    elif event in ("os.remove", "os.mkdir", "os.rmdir"):
+        # Below an open folder, as `shutil.rmtree` goes, the path says nothing.
+        paths = [arguments[0]] if arguments[-1] == -1 else []
+    elif event in ("os.rename", "os.link", "os.symlink"):
+        paths = [arguments[1]]
+    else:
+        return
+    for path in paths:
+        if isinstance(path, str | bytes | os.PathLike):
+            _written.append(os.fsdecode(path))

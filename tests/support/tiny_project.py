@@ -1,0 +1,107 @@
+"""A project of a few rendered clips, on which every stage takes seconds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from tests.support.tiny_models import DOLPHIN, VOVIT
+
+ROOT = Path(__file__).parents[2]
+MODEL = "vovit-s1"
+FIT = {"steps": 6, "val_every": 2, "batch": 2, "seconds": 2.0, "checkpoint_minutes": 1e-9}
+RUN = {"precision": "fp32", "device": "cpu", "threads": 1}
+PARAMS = {
+    "download": {
+        "corpus": "demo", "workers": 2,
+        "demo": {"clips_per_speaker": 1, "train": [0, 1, 3], "val": [7, 12], "test": [2, 5]},
+    },
+    "clean": {"workers": 2, "batch_size": 3},
+    "extract": {"workers": 2, "clips_per_shard": 2},
+    "mix": {"val_mixtures": 2, "test_mixtures": 2},
+    "pretrain": {**RUN, "lipcoder": {"overrides": DOLPHIN, "fit": {**FIT, "seconds": 1.0}}},
+    "train": {**RUN, "val_mixtures": 2, "vovit-s1": {"overrides": VOVIT, "fit": FIT}},
+    "evaluate": {
+        "perceptual": ["stoi"], "cost": False, "bootstrap_samples": 50, "example_count": 1
+    },
+    "report": {"max_examples": 1, "models": [MODEL]},
+}  # fmt: skip
+# Each stage with what it publishes, below `data/`.
+STAGES = {
+    "download": ("raw", "raw.parquet"),
+    "clean": ("clips",),
+    "extract": ("shards", "plan.parquet"),
+    "mix": ("mixtures",),
+    "pretrain": ("lipcoder",),
+    "train": (f"runs/{MODEL}",),
+    "evaluate": (f"evaluations/{MODEL}",),
+    "report": ("report",),
+}
+
+
+def command(stage: str, root: Path) -> list[str]:
+    """`avsep run` of a stage in a project."""
+    model = ["--model", MODEL] if stage in ("train", "evaluate") else []
+    return [sys.executable, "-m", "avsep", "run", stage, *model, "--root", str(root)]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment of a stage: this checkout, and threads that always round the same."""
+    kept = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    return kept | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | changes
+
+
+@dataclass
+class Unbroken:
+    """The states of a project before each stage, and what an unbroken run makes of them."""
+
+    folder: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+    results: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def before(self, stage: str) -> Path:
+        """The project as it is before a stage; made up to there when first asked for."""
+        names = list(STAGES)
+        place = self.folder / stage
+        if not place.exists():
+            if stage == names[0]:
+                place.mkdir(parents=True)
+                (place / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+            else:
+                self.result(names[names.index(stage) - 1])
+        return place
+
+    def result(self, stage: str) -> dict[str, str]:
+        """The hashes of what an unbroken run publishes."""
+        if stage not in self.results:
+            names = list(STAGES)
+            after = dict(zip(names, [*names[1:], "end"], strict=True))[stage]
+            place = self.folder / after
+            shutil.copytree(self.before(stage), place, symlinks=True)
+            started = time.monotonic()
+            subprocess.run(
+                command(stage, place), env=environment(), check=True, capture_output=True
+            )
+            self.seconds[stage] = time.monotonic() - started
+            self.results[stage] = published(place, stage)
+        return self.results[stage]
+
+
+def published(root: Path, stage: str) -> dict[str, str]:
+    """The hash of each file that a stage has published."""
+    found: dict[str, str] = {}
+    for name in STAGES[stage]:
+        place = root / "data" / name
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            if path.is_file():
+                inside = path.relative_to(root).as_posix()
+                found[inside] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
