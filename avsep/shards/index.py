@@ -177,8 +177,7 @@ def read_index(directory: Path, manifest: Manifest | None = None) -> Index:
 
     Args:
         directory: folder of the set.
-        manifest: manifest of the set, if the files have been checked against it; without it, all
-            values are checked.
+        manifest: manifest of the set; an `index.arrow` that it does not list is not read.
 
     Raises:
         CheckError: the index is missing or damaged.
@@ -187,7 +186,7 @@ def read_index(directory: Path, manifest: Manifest | None = None) -> Index:
     # A file that the manifest does not list may be old, or left by a kill.
     listed = manifest is None or manifest.arrow_sha256
     if listed and (directory / ARROW_NAME).is_file():
-        index = Index(read_arrow(directory, schema, trusted=manifest is not None))
+        index = Index(read_arrow(directory, schema))
     else:
         index = Index(mapped_form(read_parquet(directory, schema)))
     if (np.diff(index.codes("shard")[0]) < 0).any():  # the samples of a shard are found by it

@@ -182,6 +182,37 @@ class TestIndex:
         with pytest.raises(CheckError, match=r"shard goes from .* beyond the|is damaged"):
             ShardStore(directory)
 
+    @pytest.mark.parametrize("name", ["text", "sizes", "shard"])
+    def test_places_outside_the_file_are_refused(self, directory, name):
+        """Also with a hash that fits: reading there would end the process."""
+
+        def other(table):
+            column = table[name].combine_chunks()
+            coded = isinstance(column, pa.DictionaryArray)
+            values = column.dictionary if coded else column
+            valid, places, *rest = values.buffers()
+            places = np.frombuffer(places, np.int32).copy()
+            places[1] += 1 << 20
+            if coded:
+                made = pa.Array.from_buffers(
+                    values.type, len(values), [valid, pa.py_buffer(places), *rest]
+                )
+                made = pa.DictionaryArray.from_arrays(column.indices, made, safe=False)
+            elif name == "sizes":
+                made = pa.ListArray.from_arrays(pa.array(places[: len(column) + 1]), column.values)
+            else:
+                made = pa.Array.from_buffers(
+                    column.type, len(column), [valid, pa.py_buffer(places), *rest]
+                )
+            return table.set_column(table.column_names.index(name), name, made)
+
+        rewrite_arrow(directory, other)
+        manifest = read_manifest(directory)
+        write_manifest(directory, manifest.shards, manifest.storage)
+        for read in (read_index, ShardStore):
+            with pytest.raises(CheckError, match=r"index\.arrow is damaged"):
+                read(directory)
+
     def test_an_empty_index_is_an_index(self, tmp_path):
         write_index(tmp_path, [])
         index = read_index(tmp_path)
