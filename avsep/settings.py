@@ -45,8 +45,7 @@ def read_settings(path: Path, wanted: str = "settings by name") -> dict[str, Any
     except ValueError as error:
         raise UsageError(f"{path} is not a settings file: {error}.") from error
     try:
-        values = yaml.safe_load(content.decode("utf-8"))
-        _check_size(values)
+        values = _parse(content.decode("utf-8"))
     except RecursionError as error:
         raise UsageError(f"{path} is not valid YAML: it is too deep.") from error
     # Its own errors are not all: the 31st of February, a bool that is none, too many digits.
@@ -57,18 +56,33 @@ def read_settings(path: Path, wanted: str = "settings by name") -> dict[str, Any
     return values
 
 
-def _check_size(values: Any) -> None:
-    """Raise ValueError for values that name each other over and over, as an anchor of YAML may."""
-    waiting, count = [values], 0
-    while waiting:
-        value = waiting.pop()
-        count += 1
-        if count > MAX_VALUES:
+def _parse(text: str) -> Any:
+    """The values of YAML, which are made only if they are not too many.
+
+    Raises:
+        ValueError: aliases repeat values over and over, or a value is inside itself.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _size(node, {}) > MAX_VALUES:
             raise ValueError(f"it holds more than {MAX_VALUES} values.")
-        if isinstance(value, dict):
-            waiting += [*value.keys(), *value.values()]
-        elif isinstance(value, list | tuple | set):
-            waiting += value
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for; those of an alias count wherever it stands."""
+    if id(node) not in known:
+        known[id(node)] = MAX_VALUES + 1  # if it is inside itself
+        parts = [] if isinstance(node, yaml.ScalarNode) else node.value
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in parts for part in pair]
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
 
 
 def build(cls: type[T], values: Any, where: str) -> T:

@@ -13,6 +13,9 @@ from pipeline.config import load_configs
 from pipeline.stages import STAGES
 
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
+MERGED = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 8)}]}}\n" for n in range(1, 7)
+)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,7 @@ LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" fo
         "? [1, 2]\n: 3",
         "a: &a [*a]",
         LAUGHS,
+        MERGED,
         "a: &a\n  <<: *a",
         "a: *nobody",
         "%YAML 9.9\n---\na: 1",
@@ -40,7 +44,7 @@ LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" fo
         "a: 1\n---\nb: 2",
         "\udcff",
     ],
-    ids=range(21),
+    ids=range(22),
 )
 def test_yaml_of_any_kind_is_settings_or_one_sentence(tmp_path, text):
     path = tmp_path / "params.yaml"
@@ -48,6 +52,7 @@ def test_yaml_of_any_kind_is_settings_or_one_sentence(tmp_path, text):
     with pytest.raises(UsageError, match=r"params\.yaml|unknown section") as caught:
         load_configs(path)
     assert len(str(caught.value)) < 1000
+    assert text not in (LAUGHS, MERGED) or "more than 100000 values" in str(caught.value)
 
 
 @pytest.mark.parametrize("what", ["/dev/zero", "/dev/full", "/proc/self/mem", "folder", "nothing"])
