@@ -176,17 +176,27 @@ class StreamStore(ShardStore):
 
     def _fetched(self, path: Path, entry: ShardEntry) -> Shard:
         """A shard from elsewhere, open: another process may remove it."""
-        if path.is_file():
-            os.utime(path)  # the others know by it which shards were used last
-            return path.open("rb")
-        shards = sorted(self._kept.glob("*.tar"), key=lambda shard: shard.stat().st_mtime_ns)
-        for old in shards[: max(0, len(shards) + 1 - self._keep)]:
-            old.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            # Less is what a crash of the machine has left of it.
+            if path.stat().st_size == entry.size_bytes:
+                os.utime(path)  # the others know by it which shards were used last
+                return path.open("rb")
+        self._make_room()
         part = path.with_suffix(".part")  # of this process alone, which has the lock
         with part.open("wb") as handle:
             self._copy(entry, handle.write)
+        shard = part.open("rb")
         part.replace(path)
-        return path.open("rb")
+        return shard
+
+    def _make_room(self) -> None:
+        """Remove the shards that were used longest ago; other processes may do so meanwhile."""
+        used = []
+        for shard in self._kept.glob("*.tar"):
+            with contextlib.suppress(FileNotFoundError):
+                used.append((shard.stat().st_mtime_ns, shard))
+        for _, shard in sorted(used)[: max(0, len(used) + 1 - self._keep)]:
+            shard.unlink(missing_ok=True)
 
     def _copy(self, entry: ShardEntry, write: Callable[[bytes], object]) -> None:
         size = entry.size_bytes

@@ -6,6 +6,7 @@ import os
 import pickle
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -318,6 +319,40 @@ class TestChanges:
 def test_a_stream_holds_at_least_one_shard(directory):
     with pytest.raises(ValueError, match="keep is 0"):
         StreamStore(directory, keep=0)
+
+
+def test_what_another_process_removes_at_any_moment_is_fetched_again(server, tmp_path, monkeypatch):
+    def removing(before):
+        """The same call, after another process has removed the shard."""
+
+        def call(path, *args, **options):
+            if path.suffix == ".tar" and path.is_relative_to(folder):
+                path.unlink(missing_ok=True)
+            return before(path, *args, **options)
+
+        return call
+
+    name = "train-000000.tar"
+    size = (server.folder / name).stat().st_size
+    for step in ("utime", "open", "stat"):
+        folder = tmp_path / step
+        StreamStore(server.address, folder=folder)._file("train-000001.tar")
+        StreamStore(server.address, folder=folder)._file(name)
+        store, asked = StreamStore(server.address, folder=folder, keep=2), server.asked[name]
+        with monkeypatch.context() as patch:
+            place = os if step == "utime" else Path
+            patch.setattr(place, step, removing(getattr(place, step)))
+            shard = store._file(name)
+        assert server.asked[name] == asked + 1, step
+        assert os.fstat(shard.fileno()).st_size == size
+
+
+def test_what_a_crash_of_the_machine_has_cut_is_fetched_again(server, tmp_path):
+    folder = tmp_path / "kept"
+    wanted = content(StreamStore(server.address, folder=folder))
+    for path in folder.rglob("*.tar"):
+        os.truncate(path, 1024)
+    assert content(StreamStore(server.address, folder=folder)) == wanted
 
 
 def test_what_has_been_dropped_can_still_be_read_by_whoever_has_it(server, tmp_path):
