@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
-from avsep.errors import AvsepError, disk_fault
+from avsep.errors import AvsepError, Reason, disk_item_error
 from avsep.processes import is_interrupted, short_temp_folder
 from avsep.progress import BAR_ABOVE, STEP_LINE, STEP_LINES
 
@@ -31,7 +31,8 @@ WAITING_EVERY_S = 15.0  # between the lines that say that nothing has been heard
 KEPT_LINES = 30
 OTHERS_FIRST_S = 2.0
 TRACEBACK = "Traceback (most recent call last):"
-DISK_FAULT = os.EX_IOERR  # exit code of a child that the disk ended
+# Exit codes of a child that the disk ended.
+DISK_CODES = {Reason.OUT_OF_SPACE: os.EX_CANTCREAT, Reason.DISK_FAILED: os.EX_IOERR}
 OURS = "avsep: "  # what the sentence of an error begins with
 TEMP = "AVSEP_TRAINING_TEMP"  # set for the ranks: their temporary folder
 
@@ -119,9 +120,9 @@ def exit_code(work: Callable[[], None]) -> int:
         print(f"{OURS}interrupted.", file=sys.stderr, flush=True)
         return 130
     except Exception as error:
-        if fault := disk_fault(error):
-            print(f"{OURS}{fault}; the same command goes on.", file=sys.stderr, flush=True)
-            return DISK_FAULT
+        if fault := disk_item_error(error):
+            print(f"{OURS}{fault.message}; the same command goes on.", file=sys.stderr, flush=True)
+            return DISK_CODES[fault.reason]
         # Another rank may be the cause, whose connections broke when it was killed; `launch` sees
         # that one first.
         if os.environ.get("WORLD_SIZE", "1") != "1":

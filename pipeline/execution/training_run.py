@@ -28,7 +28,7 @@ from avsep.settings import as_values
 from avsep.training.config import ENDED, WORK_ONLY, RunSettings
 from avsep.workspace import Workspace
 from pipeline.execution.file_lock import wait_for_lock
-from pipeline.execution.launch import DISK_FAULT, ChildError, launch
+from pipeline.execution.launch import DISK_CODES, ChildError, launch
 from pipeline.execution.markers import marker_path, read_marker, write_marker
 from pipeline.execution.run_identity import RunIdentity
 from pipeline.execution.stage import Batch, StageReport
@@ -78,8 +78,7 @@ def train_in_child(
             )
     except ChildError as error:
         reason = Reason.WORKER_DIED if error.code < 0 else Reason.INTERNAL
-        if error.code == DISK_FAULT:
-            reason = Reason.DISK_FAILED
+        reason = next((of for of, code in DISK_CODES.items() if code == error.code), reason)
         outcome = Outcome.ended(batch.items[0], reason, error.message)
     except SystemExit:
         print(f"avsep: {stage} was ended; run it again to go on.", file=sys.stderr)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from avsep.errors import CheckError, UsageError
+from avsep.files import expand_home
 from avsep.models.registry import LIPCODER, MODELS, ModelSpec
 from avsep.outcome import Outcome
 from avsep.progress import Progress
@@ -46,9 +47,9 @@ class TrainSettings(RunSettings):
         val_mixtures: number of mixtures of the validation list that are used; 0 for all.
         stream_shards: number of shards that mixtures are drawn from at a time, while the shards
             are read one after the other; 0 draws from the whole set.
-        stream_from: where the shards are read from: a folder, or an `https://`, `s3://` or `gs://`
-            address; `data/shards` when empty. Needs `stream_shards`. `data/shards` must have the
-            manifest of the same set.
+        stream_from: where the shards are read from: a folder, relative to the project or with
+            `~`, or an `https://`, `s3://` or `gs://` address; `data/shards` when empty. Needs
+            `stream_shards`. `data/shards` must have the manifest of the same set.
     """
 
     DECIDES_NOTHING: ClassVar[tuple[str, ...]] = (*RunSettings.DECIDES_NOTHING, "stream_from")
@@ -207,8 +208,9 @@ def _open_data(
         return store, read_training(voices, store.audio, num_samples=num_samples)
     manifest = read_manifest(workspace.shards)
     others = sum(not shard.name.startswith("train-") for shard in manifest.shards)
+    place = config.stream_from or str(workspace.shards)
     stream = StreamStore(
-        config.stream_from or workspace.shards,
+        place if "://" in place else workspace.root / expand_home(place),
         keep=2 * config.stream_shards + others,
         cache_bytes=cache_bytes,
     )

@@ -1,6 +1,7 @@
 """The stages `pretrain` and `train` as a user runs them: child processes on real shards."""
 
 import dataclasses
+import errno
 import importlib
 import os
 import signal
@@ -15,10 +16,13 @@ import pytest
 import torch
 import yaml
 
-from avsep.errors import CheckError, UsageError
+from avsep.errors import CheckError, Reason, UsageError
 from avsep.models import checkpoint
+from avsep.progress import no_progress
 from avsep.training.config import PREVIOUS
 from pipeline.config import load_config
+from pipeline.execution import training_run
+from pipeline.execution.launch import ChildError, exit_code
 from pipeline.execution.markers import write_marker
 from pipeline.execution.training_run import restart
 from pipeline.stages import train
@@ -143,7 +147,33 @@ def test_another_set_and_half_a_setting_are_one_sentence(tmp_path, monkeypatch):
         train.plan(config, space)
     with pytest.raises(ValueError, match="stream_from is set, but stream_shards is 0"):
         dataclasses.replace(config, stream_shards=0)
-    assert train.plan(dataclasses.replace(config, stream_from=""), space)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for where in ("", "data/shards", "../a/data/shards", "~/a/data/shards"):
+        assert train.plan(dataclasses.replace(config, stream_from=where), space)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.ENOSPC, Reason.OUT_OF_SPACE),
+        (errno.EDQUOT, Reason.OUT_OF_SPACE),
+        (errno.EROFS, Reason.DISK_FAILED),
+        (errno.ENOENT, Reason.INTERNAL),
+    ],
+)
+def test_a_training_that_the_disk_ended_has_the_reason(tmp_path, monkeypatch, code, reason):
+    def fails():
+        raise OSError(code, os.strerror(code), "last.ckpt")
+
+    def child(*_, **__):
+        raise ChildError(exit_code(fails), "as it says")
+
+    monkeypatch.setattr(training_run, "launch", child)
+    space = make_workspace(tmp_path)
+    (space.root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    config = config_of(space, "vovit-s1")
+    (outcome,) = train.work(config, space, train.plan(config, space)[0], no_progress)
+    assert outcome.reason is reason
 
 
 @pytest.mark.slow
