@@ -36,7 +36,7 @@ from avsep.extraction.shard_plan import (
     read_plan,
     write_plan,
 )
-from avsep.faces.backends import check_backend
+from avsep.faces.backends import check_backend, engine_options
 from avsep.files import link_or_copy, replaced_directory, settings_hash, sha256_file
 from avsep.outcome import Counts, Outcome
 from avsep.processes import map_items
@@ -226,11 +226,12 @@ def _extract(
 
 def _engines(config: ExtractConfig) -> tuple[str, ...]:
     """The engines that run the networks for all processes of the pool, if there are such."""
-    if config.backend_options.get("engine") != "torch" or not config.num_workers:
+    options = engine_options(config.backend, config.backend_options)
+    if options is None or not config.num_workers:
         return ()
     from avsep.faces.engine.host import engine_addresses
 
-    return engine_addresses(config.backend, config.backend_options)
+    return engine_addresses(config.backend, options)
 
 
 def _samples(

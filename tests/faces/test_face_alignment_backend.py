@@ -12,7 +12,12 @@ import torch
 
 from avsep.errors import UsageError
 from avsep.faces.backends import create, fan, s3fd
-from avsep.faces.backends.face_alignment import BoxRegion, FaceAlignmentBackend, Networks
+from avsep.faces.backends.face_alignment import (
+    BoxRegion,
+    FaceAlignmentBackend,
+    FaceAlignmentNetworks,
+    Networks,
+)
 from avsep.faces.backends.fan_weights import (
     DEPTH,
     FAN_3D,
@@ -22,6 +27,7 @@ from avsep.faces.backends.fan_weights import (
     weights_folder,
 )
 from avsep.faces.config import FacesConfig
+from avsep.faces.engine.local import LocalRunner
 from avsep.faces.extraction import extract_faces
 from tests.support.face_scene import FACE
 
@@ -96,7 +102,8 @@ def backend() -> Iterator[FaceAlignmentBackend]:
     networks = Networks(
         detector=fake_detector, alignment=fake_alignment, depth=fake_depth, mirror=None
     )
-    yield FaceAlignmentBackend(networks, window=4)
+    runner = LocalRunner(FaceAlignmentNetworks(networks, "cpu", batch=4))
+    yield FaceAlignmentBackend(runner, window=4)
     torch.set_num_threads(threads)
 
 
@@ -123,6 +130,16 @@ def test_points_come_back_in_the_source_and_depth_in_its_pixels(
     rows = (estimate.points[:, 1] - (90 - 75)) * 256 / 150
     np.testing.assert_allclose(estimate.points[:, 2] * 256 / 150, rows, atol=3)
     assert 0.5 < estimate.score <= 1
+
+
+def test_faces_of_other_clips_in_a_batch_change_nothing(backend: FaceAlignmentBackend) -> None:
+    pictures = [picture(100 + 7 * n, 90 + n, (240 + 10 * n, 200)) for n in range(6)]
+    regions = [BoxRegion(x=98 + 7 * n, y=88, side=150 + n) for n in range(6)]
+    together = backend.landmarks(pictures, regions)
+    for one, frame, region in zip(together, pictures, regions, strict=True):
+        (alone,) = backend.landmarks([frame], [region])
+        assert alone.points.tobytes() == one.points.tobytes()
+        assert alone.score == one.score
 
 
 def test_region_keeps_its_relation_to_the_landmarks(backend: FaceAlignmentBackend) -> None:

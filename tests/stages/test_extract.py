@@ -378,7 +378,11 @@ def test_a_path_cannot_lead_out_of_the_raw_folder(project, raw):
     [
         ("mediapipe", {"speed": 2}, "mediapipe has no option speed; it has batch, device"),
         ("mediapipe", {"engine": "torch", "device": "none"}, "'none' cannot be used"),
-        ("face_alignment", {"speed": 2}, "face_alignment has no option speed; it has device"),
+        (
+            "face_alignment",
+            {"speed": 2},
+            "face_alignment has no option speed; it has batch, device",
+        ),
         ("face_alignment", {"weights": "/nowhere"}, "lacks s3fd-.* in /nowhere"),
     ],
 )

@@ -13,9 +13,10 @@ from avsep.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from avsep.faces.backends.mediapipe_torch import Runner
+    from avsep.faces.backends.runner import Runner
     from avsep.faces.engine.server import Networks
 
+FACE_ALIGNMENT_BATCH, WINDOW = 32, 8
 # The package that each backend needs, and its options. `imported` needs OpenCV to crop.
 BACKENDS: dict[str, tuple[str, frozenset[str]]] = {
     "mediapipe": (
@@ -24,7 +25,7 @@ BACKENDS: dict[str, tuple[str, frozenset[str]]] = {
     ),
     "face_alignment": (
         "face_alignment",
-        frozenset({"device", "mirror", "three_d", "weights", "window"}),
+        frozenset({"batch", "device", "mirror", "three_d", "weights", "window"}),
     ),
     "imported": ("cv2", frozenset({"root", "made_by"})),
 }
@@ -120,15 +121,29 @@ def resolved_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         from avsep.faces.engine.config import resolved_engine
 
         return resolved_engine(options)
+    if name == "face_alignment":
+        return {"batch": FACE_ALIGNMENT_BATCH} | dict(options)
     return dict(options)
+
+
+def engine_options(name: str, options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The options of an engine for a backend, with a device; None where each process does better.
+
+    Args:
+        name: name of the backend.
+        options: its resolved options.
+    """
+    if name == "face_alignment":
+        return {"device": "cpu"} | dict(options)
+    return dict(options) if options.get("engine") == "torch" else None
 
 
 def load_networks(name: str, options: Mapping[str, Any]) -> Networks:
     """The networks of a backend on a device, for an engine.
 
     Args:
-        name: `mediapipe`.
-        options: its resolved options.
+        name: `mediapipe` or `face_alignment`.
+        options: its resolved options, with a device.
     """
     import torch
 
@@ -136,7 +151,12 @@ def load_networks(name: str, options: Mapping[str, Any]) -> Networks:
 
     if options["device"] == "cpu":
         torch.set_num_threads(1)  # with more, the last bits would depend on their number
-    assert name == "mediapipe"
+    if name == "face_alignment":
+        from avsep.faces.backends import face_alignment
+
+        return face_alignment.load_networks(
+            **{key: value for key, value in options.items() if key != "window"}
+        )
     return MediaPipeNetworks(options["device"], options["precision"], options["batch"])
 
 
@@ -163,9 +183,12 @@ def create(name: str, engine_at: str = "", **options: Any) -> FaceBackend:
 
             return TorchMediaPipeBackend(_runner(name, resolved, engine_at), resolved["window"])
         if name == "face_alignment":
-            from avsep.faces.backends.face_alignment import load
+            from avsep.faces.backends.face_alignment import FaceAlignmentBackend
 
-            return load(**options)
+            given = engine_options(name, resolved_options(name, options))
+            assert given is not None
+            runner = _runner(name, given, engine_at)
+            return FaceAlignmentBackend(runner, int(given.get("window", WINDOW)))
     except ModuleNotFoundError as error:
         raise UsageError(f"the face backend {name} needs the package {error.name}.") from error
     raise UsageError(f"there is no face backend {name!r}; there are {', '.join(BACKENDS)}.")

@@ -1,7 +1,7 @@
 """face-alignment (Bulat and Tzimiropoulos, ICCV 2017): S3FD and FAN, on CPU or GPU, in batches.
 
-The networks come from the package. Here, weights are checked before they are read, frames are
-processed in batches, and points keep fractions of a pixel.
+The networks come from the package. Here, weights are checked before they are read, crops of any
+frames and clips share batches, and points keep fractions of a pixel.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import cv2
 import numpy as np
 
 from avsep.errors import UsageError
-from avsep.faces.backends import Detection, Estimate, Region, fan, s3fd
+from avsep.faces.backends import FACE_ALIGNMENT_BATCH, Detection, Estimate, Region, fan, s3fd
 from avsep.faces.backends.fan_weights import find_weights, load_state, weight_names
+from avsep.faces.backends.runner import Runner, estimate_pairs
 from avsep.faces.geometry import face_boxes
+from avsep.schema import NUM_LANDMARKS
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 REGION_SCALE = 200 / 195  # side of the region relative to the sum of the box's width and height
 UP_SHARE = 0.12  # distance of the region above the box, relative to the box's height
 DETECTED_SIDE = 32  # side of the smallest wanted face in the detector's picture, in pixels
-MAX_BATCH = 32  # crops per batch
 
 
 @dataclass(frozen=True)
@@ -57,26 +58,27 @@ class Networks:
     mirror: Callable[[torch.Tensor], torch.Tensor] | None
 
 
-class FaceAlignmentBackend:
-    """S3FD boxes and 68 points by FAN."""
+class FaceAlignmentNetworks:
+    """The networks on one device, as an engine runs them; see `engine.server.Networks`.
 
-    name = "face_alignment"
-    # Mean height of the heatmaps' peaks, which are about 1 where the network is sure.
-    min_score = 0.2
+    Args:
+        networks: the networks.
+        device: name of the device in PyTorch.
+        batch: crops per batch; all batches have this size, see `in_batches`.
+    """
 
-    def __init__(self, networks: Networks, device: str = "cpu", window: int = 8) -> None:
-        if window < 1:
-            raise ValueError(f"window is {window}; it must be at least 1.")
-        cv2.setNumThreads(1)
-        self.window = window
-        self._networks = networks
-        self._device = device
+    def __init__(self, networks: Networks, device: str, batch: int) -> None:
+        self._networks, self._device, self._batch = networks, device, batch
 
-    def detect(self, frame: np.ndarray, min_face_px: int) -> list[Detection]:
-        """The faces of a frame (H, W, 3) uint8 RGB, best score first."""
+    def find(self, frames: Sequence[np.ndarray], smallest: Sequence[int]) -> list[np.ndarray]:
+        """The boxes of each frame, (N, 5): left, top, right, bottom in pixels, and score."""
+        # One frame after the other: they have many sizes, and fill the device alone.
+        return [self._boxes(*pair) for pair in zip(frames, smallest, strict=True)]
+
+    def _boxes(self, frame: np.ndarray, smallest: int) -> np.ndarray:
         import torch
 
-        shrink = max(1.0, min_face_px / DETECTED_SIDE)
+        shrink = max(1.0, smallest / DETECTED_SIDE)
         height, width = frame.shape[:2]
         size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
         small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA) if shrink > 1 else frame
@@ -84,45 +86,89 @@ class FaceAlignmentBackend:
             outputs = self._networks.detector(s3fd.network_input(small, self._device))
         found = s3fd.boxes(outputs)
         found[:, :4] *= np.array([width / size[0], height / size[1]] * 2)
-        return [_detection(row) for row in found]
+        return found
 
-    def landmarks(self, frames: Sequence[np.ndarray], regions: Sequence[Region]) -> list[Estimate]:
-        """One estimate per pair of a frame (H, W, 3) uint8 RGB and a region in it."""
-        estimates: list[Estimate] = []
-        for start in range(0, len(frames), MAX_BATCH):
-            batch = slice(start, start + MAX_BATCH)
-            estimates += self._batch(frames[batch], regions[batch])
-        return estimates
+    def estimate(
+        self, frames: Sequence[np.ndarray], numbers: Sequence[int], regions: np.ndarray
+    ) -> np.ndarray:
+        """(N, 205): 68 places x and y in cells of the heatmap, 68 depths in pixels, a score."""
+        import torch
 
-    def _batch(self, frames: Sequence[np.ndarray], regions: Sequence[Region]) -> list[Estimate]:
+        from avsep.faces.engine.batches import in_batches
+        from avsep.faces.engine.frames import PackedFrames
+
+        packed = PackedFrames(frames, self._device)
+        matrices = np.stack([fan.crop_matrix(*region[:3]) for region in regions])
+
+        def crop(part: slice) -> torch.Tensor:
+            return packed.squares(numbers[part], matrices[part], fan.INPUT, replicate=False) / 255
+
+        with torch.inference_mode():
+            rows = in_batches(self._rows, crop, len(numbers), self._batch)
+        return rows.cpu().numpy()
+
+    def _rows(self, inputs: torch.Tensor) -> torch.Tensor:
         import torch
 
         nets = self._networks
-        with torch.inference_mode():
-            pixels = torch.from_numpy(fan.crops(frames, regions)).to(self._device)
-            inputs = pixels.permute(0, 3, 1, 2).float() / 255
-            place, peak = fan.peaks(fan.heatmaps(nets.alignment, nets.mirror, inputs))
-            depth = torch.zeros_like(peak)
-            if nets.depth is not None:
-                marked = torch.cat([inputs, fan.blobs(place)], dim=1)
-                depth = nets.depth(marked).reshape(depth.shape).float()
-        scores = peak.mean(dim=1).clamp(0, 1).tolist()
-        points = fan.to_source(place.cpu().numpy(), depth.cpu().numpy(), regions)
+        place, peak = fan.peaks(fan.heatmaps(nets.alignment, nets.mirror, inputs))
+        depth = torch.zeros_like(peak)
+        if nets.depth is not None:
+            marked = torch.cat([inputs, fan.blobs(place)], dim=1)
+            depth = nets.depth(marked).reshape(depth.shape).float()
+        score = peak.mean(dim=1, keepdim=True).clamp(0, 1)
+        return torch.cat([place.flatten(1), depth, score], dim=1)
+
+
+class FaceAlignmentBackend:
+    """S3FD boxes and 68 points by FAN.
+
+    Args:
+        runner: runs the networks, here or in an engine.
+        window: number of frames to estimate at once.
+    """
+
+    name = "face_alignment"
+    # Mean height of the heatmaps' peaks, which are about 1 where the network is sure.
+    min_score = 0.2
+
+    def __init__(self, runner: Runner, window: int = 8) -> None:
+        if window < 1:
+            raise ValueError(f"window is {window}; it must be at least 1.")
+        cv2.setNumThreads(1)
+        self.window = window
+        self._runner = runner
+
+    def detect(self, frame: np.ndarray, min_face_px: int) -> list[Detection]:
+        """The faces of a frame (H, W, 3) uint8 RGB, best score first."""
+        return [_detection(row) for row in self._runner.find(frame, min_face_px)]
+
+    def landmarks(self, frames: Sequence[np.ndarray], regions: Sequence[Region]) -> list[Estimate]:
+        """One estimate per pair of a frame (H, W, 3) uint8 RGB and a region in it."""
+        if not frames:
+            return []
+        rows = estimate_pairs(self._runner, frames, regions)
+        place, depth = rows[:, :136].reshape(-1, NUM_LANDMARKS, 2), rows[:, 136:204]
+        points = fan.to_source(place, depth, regions)
         boxes = face_boxes(points)
         return [
-            Estimate(points=points[i], score=scores[i], region=_next_region(regions[i], boxes[i]))
+            Estimate(
+                points=points[i],
+                score=float(rows[i, -1]),
+                region=_next_region(regions[i], boxes[i]),
+            )
             for i in range(len(regions))
         ]
 
 
-def load(
+def load_networks(
     device: str = "cpu",
     weights: str = "",
     three_d: bool = True,
     mirror: bool = True,
-    window: int = 8,
-) -> FaceAlignmentBackend:
-    """Load the backend.
+    batch: int = FACE_ALIGNMENT_BATCH,
+) -> FaceAlignmentNetworks:
+    """Load the networks.
 
     Args:
         device: name of the device in PyTorch.
@@ -130,7 +176,7 @@ def load(
         three_d: whether to use 3DFAN and the depth network instead of 2DFAN.
         mirror: whether to also estimate on the mirrored face and average: twice the work, less
             jitter.
-        window: number of frames to estimate at once.
+        batch: crops per batch.
 
     Raises:
         UsageError: the weights are missing or damaged, or the device cannot be used.
@@ -157,7 +203,7 @@ def load(
         depth=modules[2] if three_d else None,
         mirror=(lambda maps: flip(maps, is_label=True)) if mirror else None,
     )
-    return FaceAlignmentBackend(networks, device, window)
+    return FaceAlignmentNetworks(networks, device, batch)
 
 
 def _detection(row: np.ndarray) -> Detection:

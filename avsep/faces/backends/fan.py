@@ -1,11 +1,10 @@
-"""Inputs and outputs of the Face Alignment Network in batches: crops, heatmaps, depth."""
+"""Inputs and outputs of the Face Alignment Network in batches: heatmaps, places, depth."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from avsep.faces.backends import Region
@@ -20,22 +19,10 @@ QUARTER = 0.25  # heatmap cells that a peak is moved towards its higher neighbou
 BLOB_SIGMA, BLOB_REACH = 3.25, 6  # of the marks that the depth network sees, in input pixels
 
 
-def crops(frames: Sequence[np.ndarray], regions: Sequence[Region]) -> np.ndarray:
-    """The regions as (N, 256, 256, 3) uint8 RGB; black outside the picture."""
-    result = np.empty((len(frames), INPUT, INPUT, 3), np.uint8)
-    for i, (frame, region) in enumerate(zip(frames, regions, strict=True)):
-        step = region.side / INPUT
-        matrix = np.array(
-            [[step, 0, region.x - region.side / 2], [0, step, region.y - region.side / 2]]
-        )
-        cv2.warpAffine(
-            frame,
-            matrix,
-            (INPUT, INPUT),
-            dst=result[i],
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        )
-    return result
+def crop_matrix(x: float, y: float, side: float) -> np.ndarray:
+    """(2, 3) from pixels of the network's input to pixels of the frame, for a region."""
+    step = side / INPUT
+    return np.array([[step, 0, x - side / 2], [0, step, y - side / 2]])
 
 
 def heatmaps(

@@ -6,7 +6,6 @@ Equal to LiteRT within 0.02 % of the inter-ocular distance in float32 (tests/fac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -14,20 +13,7 @@ import numpy as np
 from avsep.faces.backends import Detection, Estimate, Region
 from avsep.faces.backends.blazeface import detection
 from avsep.faces.backends.face_mesh import NUM_POINTS, estimate
-
-
-class Runner(Protocol):
-    """Runs networks, here or in another process."""
-
-    def find(self, frame: np.ndarray, smallest: int) -> np.ndarray:
-        """The faces of a frame, one row each."""
-        ...
-
-    def estimate(
-        self, frames: Sequence[np.ndarray], numbers: Sequence[int], regions: np.ndarray
-    ) -> np.ndarray:
-        """One row per region (N, 4) in the frame of its number."""
-        ...
+from avsep.faces.backends.runner import Runner, estimate_pairs
 
 
 class TorchMediaPipeBackend:
@@ -54,14 +40,7 @@ class TorchMediaPipeBackend:
         """One estimate per pair of a frame (H, W, 3) uint8 RGB and a region in it."""
         if not frames:
             return []
-        # Several faces of a frame share it: it is sent once.
-        own = {id(frame): frame for frame in frames}
-        place = {key: number for number, key in enumerate(own)}
-        rows = self._runner.estimate(
-            list(own.values()),
-            [place[id(frame)] for frame in frames],
-            np.array([[r.x, r.y, r.side, r.angle] for r in regions]),
-        )
+        rows = estimate_pairs(self._runner, frames, regions)
         return [
             estimate(row[:-1].reshape(NUM_POINTS, 3).astype(np.float32), float(row[-1]), region)
             for row, region in zip(rows, regions, strict=True)
