@@ -154,7 +154,7 @@ class AvSpeech(Corpus):
             # YouTube ids may differ in case only, so the file name needs a hash.
             path=f"{self.name}/{clip_id}-{short_hash(clip_id)}.mp4",
             licence=self.config.licence,
-            fingerprint=" ".join(f"{value:g}" for value in (*place, *settings)),
+            fingerprint=" ".join(str(value) for value in (*place, *settings)),
             video=span.video,
             origin=f"{span.video}/{span.start_s:.3f}-{span.end_s:.3f}",
         )

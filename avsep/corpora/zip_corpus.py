@@ -16,7 +16,7 @@ from avsep.corpora.fetching.pins import MD5_FILE
 from avsep.corpora.found_file import FoundFile
 from avsep.corpora.source_clip import FileInfo, SourceClip
 from avsep.corpora.source_files import is_linked, link, read_bytes, write_file
-from avsep.errors import UsageError
+from avsep.errors import ItemError, Reason, UsageError
 from avsep.files import files_below
 
 MAX_SMALL_BYTES = 64 << 20
@@ -80,10 +80,16 @@ class ZipCorpus(Corpus):
         """The bytes of a small file.
 
         Raises:
-            ItemError: it is damaged or missing.
+            ItemError: it is damaged, missing or too large.
         """
         if file.member is None:
             return read_bytes(Path(file.path), MAX_SMALL_BYTES)
+        if file.member.size_bytes > MAX_SMALL_BYTES:
+            raise ItemError(
+                Reason.BAD_ANNOTATION,
+                f"{file.path} in {file.member.archive} has {file.member.size_bytes} bytes; at most"
+                f" {MAX_SMALL_BYTES} are read.",
+            )
         return b"".join(read_member(self.archives[file.member.archive], file.member))
 
     def bring(self, clip: SourceClip) -> FileInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,13 +81,9 @@ class EvaluateConfig:
         if self.model:
             check_choice(self, MODELS, "model")
         check_not_empty(self, "conditions")
-        for name in (*self.conditions, *self.perceptual_conditions):
-            if name not in BASIC:
-                try:
-                    parse_damage(name)
-                except ValueError as error:
-                    raise ValueError(f"conditions: {error} Or own, other, none.") from error
-        if len(set(self.conditions)) < len(self.conditions):
+        _check_conditions("perceptual_conditions", self.perceptual_conditions)
+        # Two spellings of one severity would be one figure: `covered` and `covered@1.0`.
+        if len(_check_conditions("conditions", self.conditions)) < len(self.conditions):
             raise ValueError("conditions names one of them twice.")
         check_at_least(self, 1, "batch", "mixtures_per_batch", "bootstrap_samples", "cost_runs")
         check_at_least(self, 0, "max_mixtures", "example_count", "threads", "seed", "workers")
@@ -104,3 +101,11 @@ class EvaluateConfig:
         slow = condition == MIXTURE or condition in self.perceptual_conditions
         bss_eval = ("sdr", "sir") if slow else ("sdr",)
         return ("si_snr", *(bss_eval if self.sdr else ()), *(self.perceptual if slow else ()))
+
+
+def _check_conditions(setting: str, names: Sequence[str]) -> set[object]:
+    """The conditions as what they mean: damages by kind and severity."""
+    try:
+        return {name if name in BASIC else parse_damage(name) for name in names}
+    except ValueError as error:
+        raise ValueError(f"{setting}: {error} Or own, other, none.") from error

@@ -168,6 +168,7 @@ def score_recording(
     if set(voices) <= ready.references.keys() and len(voices) > 1:
         sources = np.stack([ready.references[voice] for voice in voices])
         margins = dict(zip(voices, margins_db(stacked, sources), strict=True))
+    unprocessed = quality_scores(ready.mixture, quality)
     rows = []
     for voice in voices:
         scores: dict[str, float] = {"overlap": together[voice]}
@@ -181,8 +182,7 @@ def score_recording(
                 scores[improved] = own[name] - before[name]
             scores["margin_db"] = margins.get(voice, float("nan"))
         scores |= quality_scores(estimates[voice], quality)
-        before = quality_scores(ready.mixture, quality)
-        scores |= {f"{name}_mixture": value for name, value in before.items()}
+        scores |= {f"{name}_mixture": value for name, value in unprocessed.items()}
         rows.append(
             {
                 "recording": recording.name,
@@ -207,20 +207,22 @@ def summarise_recordings(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     means = {
         name: round(float(np.mean([row[name] for row in rows if name in row])), 4) for name in names
     }
-    by_recording: dict[str, list[float]] = {}
+    by_recording: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        if "si_snr_mixture" in row:
-            by_recording.setdefault(row["recording"], []).append(
-                row.get("margin_db", float("-inf"))
-            )
-    pairs = [margins for margins in by_recording.values() if len(margins) > 1]
-    scored = [row["si_snri"] for row in rows if "si_snri" in row]
+        by_recording.setdefault(row["recording"], []).append(row)
+    # What lacks a score although it has a reference is a silent or broken estimate.
+    lowest = float("-inf")
+    right = [
+        all(row.get("margin_db", lowest) >= MARGIN_DB for row in voices)
+        for voices in by_recording.values()
+        if len(voices) > 1 and all("si_snr_mixture" in row for row in voices)
+    ]
+    worse = [row.get("si_snri", lowest) < 0 for row in rows if "si_snr_mixture" in row]
     shares = {}
-    if pairs:
-        right = [all(margin >= MARGIN_DB for margin in margins) for margins in pairs]
+    if right:
         shares["both_right"] = round(float(np.mean(right)), 4)
-    if scored:
-        shares["worse"] = round(float(np.mean([value < 0 for value in scored])), 4)
+    if worse:
+        shares["worse"] = round(float(np.mean(worse)), 4)
     return {
         "recordings": len({row["recording"] for row in rows}),
         "voices": len(rows),

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avsep.errors import ItemError, Reason, is_full
+from avsep.errors import ItemError, Reason, disk_fault
 from avsep.files import atomic_path
 from avsep.media.container import MAX_DURATION_S, open_local
 
@@ -29,7 +29,7 @@ def join_sound(pictures: Path, sound: Path, target: Path) -> None:
 
     Raises:
         ItemError: a file cannot be opened, or holds no such stream.
-        OSError: the disk is full.
+        OSError: the disk is full or fails.
     """
     import av
 
@@ -41,7 +41,9 @@ def join_sound(pictures: Path, sound: Path, target: Path) -> None:
             options = {"fflags": "+bitexact"}
             with (
                 atomic_path(target) as temporary,
-                av.open(str(temporary), "w", format="mov", options=options) as out,
+                # Not by PyAV: its files stay open when the disk fills up, and hold its space.
+                temporary.open("wb") as file,
+                av.open(file, "w", format="mov", options=options) as out,
             ):
                 copy = out.add_stream_from_template(source.streams.video[0])
                 voice: Any = out.add_stream("pcm_s16le", rate=rate_hz)
@@ -60,7 +62,7 @@ def join_sound(pictures: Path, sound: Path, target: Path) -> None:
                     out.mux(voice.encode(frame))
                 out.mux(voice.encode(None))
         except (av.FFmpegError, ValueError) as error:
-            if is_full(error):
+            if disk_fault(error):
                 raise
             raise ItemError(
                 Reason.UNDECODABLE, f"{pictures.name} and {sound.name} do not go into one file."

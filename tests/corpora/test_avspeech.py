@@ -119,6 +119,19 @@ def test_a_share_of_the_videos_is_the_same_each_time_and_grows(tmp_path):
     assert len(videos(5)) == 5
 
 
+def test_a_span_late_in_a_long_video_keeps_its_frames(tmp_path):
+    from avsep.corpora.catalogue import open_corpus
+
+    root = tmp_path / "lists"
+    root.mkdir()
+    (root / "avspeech_train.csv").write_text(f"{A},12345.64,12346.64,0.123456789,0.5\n")
+    corpus = open_corpus(of(root, test=""), Workspace(tmp_path / "p"), None)
+    [clip] = corpus.list_clips()
+    boxes = corpus.read_annotation(clip).boxes
+    assert (boxes.first_frame, len(boxes.rows)) == (308641, 25)
+    assert boxes.rows[0][0] == 0.123456789
+
+
 def test_a_span_that_is_listed_twice_is_refused(tmp_path):
     root = tmp_path / "lists"
     root.mkdir()

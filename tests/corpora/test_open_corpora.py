@@ -7,9 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from avsep.corpora import zip_corpus
+from avsep.corpora.catalogue import open_corpus
 from avsep.corpora.config import CremaDConfig, GridConfig, LombardGridConfig
 from avsep.corpora.grid import word_times_s
-from avsep.corpora.grid_names import MISFILED, words_of
+from avsep.corpora.grid_names import GRID_ALIGNMENT, MISFILED, words_of
 from avsep.errors import CheckError, ItemError, Reason, UsageError
 from avsep.schema import RawClip
 from avsep.tables import read_rows
@@ -74,6 +76,16 @@ def of(corpus: str, root, share=0.0, **settings) -> DownloadConfig:
 def run(workspace, corpus, root, **settings) -> dict[str, RawClip]:
     run_stage("download", workspace, config=of(corpus, root, **settings))
     return {row.origin: row for row in read_rows(workspace.raw_table, RawClip)}
+
+
+def test_an_alignment_in_an_archive_is_read_up_to_a_size(grid, workspace, monkeypatch):
+    corpus = open_corpus(of("grid", grid), workspace, None)
+    _, file = next(corpus.find(GRID_ALIGNMENT))
+    assert file.member is not None
+    assert corpus.read(file).endswith(b"sil\n")
+    monkeypatch.setattr(zip_corpus, "MAX_SMALL_BYTES", 20)
+    with pytest.raises(ItemError, match="at most 20 are read"):
+        corpus.read(file)
 
 
 def extract(archive: Path, folder: Path) -> None:

@@ -38,8 +38,12 @@ def test_damages_are_scored_by_kind_and_severity_and_drawn(items):
 
 
 @pytest.mark.parametrize(
-    "conditions", [("own", "blurred"), ("covered@2",), ("own", "own"), ("covered@0",), ("",)]
-)
+    "conditions",
+    [
+        ("own", "blurred"), ("covered@2",), ("own", "own"), ("covered@0",), ("",),
+        ("covered", "covered@1.0"),
+    ],
+)  # fmt: skip
 def test_conditions_that_do_not_exist_are_refused(conditions):
     with pytest.raises(ValueError, match="conditions"):
         EvaluateConfig(conditions=conditions)

@@ -112,6 +112,19 @@ def test_without_references_only_what_needs_none_is_scored(recorded, ready):
     assert "both_right" not in found
 
 
+def test_shares_count_what_has_references_and_a_silent_estimate_as_worse():
+    def voice(recording, **scores):
+        return {"recording": recording, "voice": "", **scores}
+
+    good = {"si_snr_mixture": 0.0, "si_snri": 9.0, "margin_db": 20.0}
+    two_of_three = [voice("a", **good), voice("a", **good), voice("a", overlap=0.1)]
+    assert "both_right" not in summarise_recordings(two_of_three)
+    one_silent = [voice("b", **good), voice("b", si_snr_mixture=0.0)]
+    found = summarise_recordings([*two_of_three, *one_silent])
+    assert found["both_right"] == 0.0
+    assert found["worse"] == 0.25
+
+
 def test_landmarks_of_a_recording_are_read_without_running_them(recorded, tmp_path):
     folder = tmp_path / "set" / "1"
     shutil.copytree(recorded / "real/dev/remix/1", folder)

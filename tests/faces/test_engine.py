@@ -27,6 +27,7 @@ from avsep.faces.engine.host import EngineHost
 from avsep.faces.engine.local import LocalRunner
 from avsep.faces.engine.mediapipe_networks import MediaPipeNetworks
 from avsep.faces.engine.server import EngineServer
+from avsep.faces.engine.wire import FAILED
 from avsep.faces.pose import inter_ocular
 
 BATCH = 3
@@ -305,6 +306,34 @@ def test_what_no_worker_says_ends_only_its_connection(served: tuple[Sums, Path])
     own.close()
 
 
+def test_a_request_that_is_never_taken_ends_with_a_sentence(served: tuple[Sums, Path]) -> None:
+    own = EngineClient(served[1])
+    with pytest.raises(ItemError, match="refused it 8 times"):
+        own.estimate([np.ones((4, 4, 3), np.uint8)], [0], np.full((1, 4), np.nan))
+    assert own.find(np.full((4, 4, 3), 1, np.uint8), 5)[0, 0] == 48
+    own.close()
+
+
+def test_an_error_of_the_driver_ends_the_engine_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from avsep.faces.engine.wire import Arena, connect, send
+
+    def broken(*_: object) -> list[np.ndarray]:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    sums, arena = Sums(), Arena.create(48)
+    monkeypatch.setattr(sums, "find", broken)
+    server = EngineServer(sums, tmp_path / "engine", batch=1)
+    worker = connect(tmp_path / "engine")
+    message = {"frames": [[1 << 20, 4, 4]], "alone": False, "smallest": 1}
+    send(worker, message, arena.descriptor)
+    with pytest.raises(torch.AcceleratorError):
+        server.serve()
+    assert arena.busy, "so the worker counts this death"
+    worker.close()
+
+
 @pytest.mark.slow
 def test_an_engine_that_is_killed_costs_a_second_try_and_changes_no_byte(
     networks: MediaPipeNetworks, litert: MediaPipeBackend, heads: list[np.ndarray]
@@ -341,8 +370,28 @@ def test_an_engine_that_cannot_start_is_said_once_and_for_all(
     monkeypatch.setattr(host_module.sys, "executable", "/bin/false")
     host = EngineHost("mediapipe", {})
     try:
-        with pytest.raises(ItemError, match="ended 4 times right after its start"):
+        with pytest.raises(ItemError, match="ended 4 times before it had started"):
             EngineClient(host.address).find(np.zeros((4, 4, 3), np.uint8), 5)
+    finally:
+        host.close()
+
+
+def test_an_engine_that_dies_often_but_had_started_is_started_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from avsep.faces.engine import host as host_module
+
+    script, starts = tmp_path / "python", tmp_path / "starts"
+    script.write_text(f'#!/bin/sh\ntouch "$3"\necho >> {starts}\nexit 1\n')
+    script.chmod(0o700)
+    monkeypatch.setattr(host_module.sys, "executable", str(script))
+    host = EngineHost("mediapipe", {})
+    try:
+        deadline = time.monotonic() + 60
+        while not starts.exists() or len(starts.read_text()) <= 2 * host_module.MAX_FAILED_STARTS:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert not (host.address.parent / FAILED).exists()
     finally:
         host.close()
 

@@ -62,7 +62,7 @@ def fetch_crema_d(site: Site, *, servers: Sequence[str], speakers: str, clips: i
 
 
 def _fetch_clip(site: Site, name: str, raw: Sequence[str], media: Sequence[str]) -> None:
-    pointer = f".pointers/{Path(name).stem}.txt"  # hidden: it is no clip
+    pointer = f".pointers/{Path(name).stem}.txt"  # hidden, since it is not a clip
     path = site.folder / pointer
     if not path.is_file():
         site.download_small(pointer, [f"{base}/{name}" for base in raw], MAX_POINTER_BYTES)

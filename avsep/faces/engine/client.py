@@ -18,6 +18,7 @@ from avsep.faces.engine.wire import FAILED, MAX_ROWS, Arena, connect, peer, rece
 START_S = 180.0  # for an engine to come (back): PyTorch and the driver take their time
 REPLY_S = 300.0  # after which an engine is taken for hung
 MAX_DEATHS = 3  # of engines that were working on a request
+MAX_LOST = 8  # connections that ended before the engine worked on a request
 MEMORY_WAITS_S = (0.5, 1, 2, 4, 8, 16, 32)  # for memory of the device to become free
 
 
@@ -71,17 +72,21 @@ class EngineClient:
     def _ask(self, frames: Sequence[np.ndarray], message: dict[str, Any]) -> np.ndarray:
         arena = self._room_for(sum(frame.nbytes for frame in frames))
         places = arena.put_frames(frames)
-        deaths, waits = 0, iter(MEMORY_WAITS_S)
+        deaths, lost, waits = 0, 0, iter(MEMORY_WAITS_S)
         while True:
             arena.busy = False
             try:
                 reply = self._exchange(message | {"frames": places, "alone": deaths > 0})
             except OSError:
                 self._part()
-                deaths += arena.busy
+                deaths, lost = deaths + arena.busy, lost + (not arena.busy)
                 if deaths >= MAX_DEATHS:
                     raise ItemError(
                         Reason.WORKER_DIED, f"the landmark engine died {deaths} times on it."
+                    ) from None
+                if lost >= MAX_LOST:
+                    raise ItemError(
+                        Reason.WORKER_DIED, f"the landmark engine refused it {lost} times."
                     ) from None
                 continue
             if "error" not in reply:

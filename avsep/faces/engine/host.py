@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,8 +20,7 @@ from avsep.processes import is_interrupted, short_temp_folder
 log = logging.getLogger(__name__)
 
 SOCKET = "engine"
-SHORT_S = 20.0  # an engine that dies sooner counts as one that did not start
-MAX_SHORT = 4  # of them, one after the other
+MAX_FAILED_STARTS = 4  # one after the other
 
 _hosts: dict[str, EngineHost] = {}
 _lock = threading.Lock()
@@ -63,23 +61,25 @@ class EngineHost:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self.address.unlink(missing_ok=True)
-        self._started = time.monotonic()
         return subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
 
     def _watch(self) -> None:
-        short = 0
+        failed = 0
         while True:
             code = self.process.wait()
             if self._closed.is_set() or is_interrupted():
                 return
-            short = short + 1 if time.monotonic() - self._started < SHORT_S else 0
-            if short >= MAX_SHORT:
-                text = f"the landmark engine ended {short} times right after its start ({code})."
+            # Not by time: pictures that end an engine may come in quick succession.
+            failed = 0 if self.address.exists() else failed + 1
+            if failed >= MAX_FAILED_STARTS:
+                text = f"the landmark engine ended {failed} times before it had started ({code})."
                 (self._folder / FAILED).write_text(text, "utf-8")
                 log.error(text)
                 return
             log.warning("the landmark engine ended (%d); it is started again.", code)
             self.process = self._start()
+            if self._closed.is_set():  # meanwhile, so that `close` may have ended only the old one
+                self.process.kill()
 
 
 def engine_addresses(backend: str, options: Mapping[str, Any]) -> tuple[str, ...]:

@@ -185,6 +185,8 @@ class EngineServer:
                 return
             self._answer(workers[0], {"error": str(error).partition("\n")[0], "again": True})
             return
+        except torch.AcceleratorError:
+            raise  # nothing works on the device after it but a new process
         except Exception as error:
             if len(workers) > 1:  # only the guilty one shall hear of it
                 for worker in workers:
