@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from avsep.errors import CheckError
 from avsep.files import sha256_text
-from avsep.mixing.published_protocols import PROTOCOLS
+from avsep.mixing.published_protocols import find_protocol
 from avsep.mixing.training import TrainingList
 from avsep.mixing.voice_columns import Voices
 from avsep.mixing.voices import VoiceTable, can_be_paired
@@ -72,7 +72,8 @@ class StreamDraw:
         if shards < 1:
             raise ValueError(f"shards is {shards}; a shuffle buffer has at least 1.")
         self._store, self._shards = store, shards
-        self._seed, self._protocol = listed.seed, PROTOCOLS[listed.protocol]
+        self._seed = listed.seed
+        self._protocol = find_protocol(listed.protocol, listed.version)
         self._voices = Voices.of(listed.voices)
         self._window = num_samples or listed.num_samples, listed.min_activity
         of_shard = _shards_of(store, self._voices)

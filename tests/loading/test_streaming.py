@@ -191,6 +191,13 @@ def test_shards_that_give_no_pair_are_joined_with_their_neighbours(tmp_path):
             assert {one.speaker, other.speaker} == {"a", "b"}
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_mixtures_are_drawn_by_the_version_of_the_list(made, tmp_path, version):
+    listed = replace(made[1], protocol="ctcnet-2mix", version=version)
+    draw = StreamDraw(StreamStore(made[0], folder=tmp_path), listed, shards=6)
+    assert {draw(number).version for number in range(3)} == {version}
+
+
 def test_a_list_of_another_set_and_too_few_voices_are_one_sentence(made, tmp_path):
     directory, listed = made
     store = StreamStore(directory, folder=tmp_path)

@@ -12,7 +12,7 @@ from avsep.shards.index import rows_of_shard, write_index
 from avsep.shards.manifest import write_manifest
 from avsep.shards.writer import write_shard
 from tests.support.synthetic_store import SyntheticStore, index_of
-from tests.support.synthetic_workspace import _sample
+from tests.support.synthetic_workspace import stored_sample
 
 NUM_FRAMES = 10  # of a window
 
@@ -29,7 +29,9 @@ def write_streamed_set(
     train = sorted((row for row in store.index if row.split == "train"), key=lambda row: row.key)
     entries, rows = [], []
     for number in range(shards):
-        some = [_sample(store, row) for place, row in enumerate(train) if place % shards == number]
+        some = [
+            stored_sample(store, row) for place, row in enumerate(train) if place % shards == number
+        ]
         path = directory / f"train-{number:06d}.tar"
         encoded = [(s.key, encode_sample(s, storage), s.num_frames) for s in some]
         entries.append(write_shard(path, encoded, storage))

@@ -22,7 +22,7 @@ def make_workspace(root, num_frames=50, licence="") -> Workspace:
     workspace.shards.mkdir(parents=True)
     entries, rows = [], []
     for split in ("train", "val"):
-        samples = [_sample(store, row, licence) for row in store.index if row.split == split]
+        samples = [stored_sample(store, row, licence) for row in store.index if row.split == split]
         path = workspace.shards / f"{split}-000000.tar"
         encoded = [(s.key, encode_sample(s, "plain"), s.num_frames) for s in samples]
         entries.append(write_shard(path, encoded, "plain"))
@@ -42,7 +42,8 @@ def make_workspace(root, num_frames=50, licence="") -> Workspace:
     return workspace
 
 
-def _sample(store, row, licence) -> Sample:
+def stored_sample(store, row, licence="") -> Sample:
+    """A sample of the store, with the metadata of one that was extracted."""
     audio = store.audio(row.key)
     meta = {
         "version": 1, "key": row.key, "clip_id": row.key, "corpus": "x", "speaker": row.speaker,
