@@ -28,9 +28,10 @@ PREVIOUS = "previous.ckpt"  # the checkpoint before the last one
 DAMAGED = "damaged.ckpt"  # a last checkpoint that could not be read
 SAMPLES = "samples"  # a folder of sounds and pictures
 LOGGER_RUNS = "loggers.json"  # the names of the run at W&B and MLflow
+MLFLOW_FILE, MLFLOW_FOLDER = "mlflow.db", "mlruns"
 WORK_ONLY = (
     *(STEP_TIMES, STEP_LOG, TENSORBOARD, ENDED, PREVIOUS, DAMAGED, SAMPLES, LOGGER_RUNS),
-    *("wandb", "mlruns"),
+    *("wandb", MLFLOW_FILE, MLFLOW_FOLDER),
 )
 
 

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 
 from avsep.errors import CheckError
 from avsep.files import read_json, write_json
-from avsep.training.config import LOGGER_RUNS, TENSORBOARD, LoggerName
+from avsep.training.config import LOGGER_RUNS, MLFLOW_FILE, MLFLOW_FOLDER, TENSORBOARD, LoggerName
 from avsep.training.ranks import rank_and_ranks
 
 PROJECT = "avsep"
@@ -97,11 +97,13 @@ def _start_wandb(directory: Path, run: str, known: str | None) -> tuple[Logger, 
 def _start_mlflow(directory: Path, run: str, known: str | None) -> tuple[Logger, str]:
     from lightning.pytorch.loggers import MLFlowLogger
 
+    server = os.environ.get("MLFLOW_TRACKING_URI")
+    here = directory.resolve()
     logger = MLFlowLogger(
         experiment_name=os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT),
         run_name=run,
-        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI"),
-        save_dir=str(directory / "mlruns"),
+        tracking_uri=server or f"sqlite:///{here / MLFLOW_FILE}",
+        artifact_location=None if server else (here / MLFLOW_FOLDER).as_uri(),
         run_id=known,
     )
     logger.experiment  # noqa: B018  the same

@@ -101,7 +101,8 @@ def _give(logger: Logger, folder: Path, shown: Shown, step: int) -> None:
             number, of = path.stem.removeprefix("item").split("-", 1)
             board = theirs.experiment
             if path.suffix == ".wav":
-                sound = shown.sounds[of][int(number)].float().cpu()[None]
-                board.add_audio(name, sound.clamp(-1, 1), step, RATE_HZ)
+                sound = shown.sounds[of][int(number)].float().cpu().clamp(-1, 1)
+                column = type(board).__module__.startswith("tensorboardX")  # TensorBoard's is a row
+                board.add_audio(name, sound[:, None] if column else sound[None], step, RATE_HZ)
             else:
                 board.add_image(name, _strip(shown.videos[of][int(number)])[None], step)

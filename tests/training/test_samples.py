@@ -2,6 +2,7 @@
 
 import io
 import wave
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def read_wav(path):
         return np.frombuffer(sound.readframes(sound.getnframes()), np.int16)
 
 
-def test_samples_are_the_average_models_and_change_nothing_of_the_run(tmp_path):
+def test_samples_are_the_average_models_and_change_nothing_of_the_run(tmp_path, capsys):
     plain, shown = tmp_path / "plain", tmp_path / "shown"
     run(plain)
     task = run(shown, showing(make_task(samples_every=2)))
@@ -59,6 +60,11 @@ def test_samples_are_the_average_models_and_change_nothing_of_the_run(tmp_path):
     assert picture.shape == (3, 10 * 5)
     assert picture[0, ::5].tolist() == [0, 2, 4, 6, 8, 11, 13, 15, 17, 19]
     assert task.steps_done == 12
+    assert "has failed" not in capsys.readouterr().out
+    if find_spec("tensorboardX") or find_spec("tensorboard"):
+        events = b"".join(p.read_bytes() for p in (shown / "tensorboard").glob("events.*"))
+        assert b"samples/item3-estimate" in events
+        assert b"samples/item0-lips" in events
 
 
 def test_a_picture_is_a_png_that_others_read():
