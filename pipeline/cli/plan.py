@@ -138,14 +138,14 @@ def _total_row(found: ProjectPlan) -> tuple[str, ...]:
         "",
         _at_least(_hours(core_s), cores_known),
         _at_least(_time(wall_s), wall_known),
-        _at_least(_hours(gpu_s), gpu_known) if uses_gpu else NOTHING,
+        _at_least(_hours(gpu_s or None), gpu_known) if uses_gpu else NOTHING,
         _at_least(size_text(found.disk_bytes), not found.unsized),
         "",
     )
 
 
 def _at_least(text: str, everything_known: bool) -> str:
-    return text if everything_known else f">{text}"
+    return text if everything_known or text == UNKNOWN else f">{text}"
 
 
 def _hours(seconds: float | None) -> str:
@@ -182,6 +182,8 @@ def sentences(found: ProjectPlan) -> list[str]:
     training_s, known = total(cost.wall_s for cost in found.costs if cost.is_training)
     days = f"{training_s / 86400:,.1f} days" if training_s >= 86400 else _time(training_s)
     training = f"Training takes {'' if known else 'at least '}{days}, one model after the other."
+    if not training_s and not known:
+        training = "How long training takes is unknown."
     if not known:
         training += " A training that nobody has timed is unknown; once it has run here for a"
         training += " minute, `avsep plan` knows."

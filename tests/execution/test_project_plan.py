@@ -275,6 +275,9 @@ def test_the_gpu_hours_of_a_recipe_are_those_of_measured_steps(tmp_path, free_sp
     workspace = Workspace(tmp_path)
     dolphin = by_name(plan_project(config, workspace))["train dolphin"]
     assert (dolphin.on_gpu, dolphin.gpu_s, dolphin.wall_s) == (True, None, None)
+    unknown = plan_project(config, workspace)
+    assert "How long training takes is unknown." in " ".join(sentences(unknown))
+    assert "unknown" in table(unknown)[-1], "no GPU-hours are made up"
     folder = workspace.work("train") / "dolphin"
     write_json(folder / "settings.json", {"config": {"dolphin": {"size": "full", "overrides": {}}}})
     times = {"steps": 99, "seconds_per_step": 0.5, "device": "cuda", "devices": 8}

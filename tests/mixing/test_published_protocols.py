@@ -213,6 +213,16 @@ def test_training_by_a_protocol_is_the_same_for_ever(name, version):
     assert gains == pytest.approx([gain for *_, gain in vector], abs=2e-3)
 
 
+@pytest.mark.parametrize(("version", "meter"), [(1, level_at_8_khz), (2, level_above_200_hz)])
+def test_each_version_of_ctcnet_measures_with_its_own_meter(version, meter):
+    low = [voice for voice in TABLE.voices if voice.speaker in ("s0", "s1")]  # at 200 and 270 Hz
+    for source in training("ctcnet-2mix", voices=low, version=version)(0).sources:
+        window = AUDIO[source.key][:WINDOW]
+        assert source.level_db == pytest.approx(meter(window), abs=1e-4)
+        if source.speaker == "s0":
+            assert abs(level_at_8_khz(window) - level_above_200_hz(window)) > 0.1
+
+
 def test_lists_are_drawn_by_the_newest_version_and_unknown_ones_are_refused():
     assert {recipe.version for recipe in drawn("ctcnet-2mix", 3)} == {2}
     with pytest.raises(

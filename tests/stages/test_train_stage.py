@@ -204,6 +204,7 @@ def trained(workspace, model):
     return workspace.run(model)
 
 
+@pytest.mark.slow
 def test_find_prints_a_rate_and_leaves_no_trace(workspace, capsys):
     from pipeline.train import main
 

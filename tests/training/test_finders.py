@@ -19,6 +19,7 @@ from tests.support.toy_fit import Tones, make_task, run
 RUN = RunSettings(precision="fp32", device="cpu", devices=2)
 
 
+@pytest.mark.slow
 def test_the_rate_that_is_found_trains_and_a_thousandth_of_it_does_not(tmp_path):
     rows = lr_trials(make_task(), Tones(), RUN)
     assert rows[0][0] == pytest.approx(finders.LOWEST_LR)
@@ -38,7 +39,7 @@ def test_a_step_of_a_trial_is_the_step_of_the_training():
     loss = task.loss
     task.loss = lambda batch: (seen.append(batch["item"].tolist()), loss(batch))[1]
     lr_trials(task, Tones(), RUN)
-    assert seen[:6] == [list(range(4 * i, 4 * i + 4)) for i in range(6)]  # 24 items per step
+    assert seen[:12] == [list(range(4 * i, 4 * i + 4)) for i in range(12)]  # 24 items per step
 
 
 def test_a_loss_that_does_not_fall_is_said():
@@ -83,6 +84,7 @@ def test_the_smallest_batch_of_about_the_best_speed_is_taken_at_equal_items_per_
     assert "   16       0.500    32.00         900" in told
 
 
+@pytest.mark.slow
 def test_fit_finds_instead_of_training(tmp_path):
     with pytest.raises(FoundError, match=r"set fit\.lr to"):
         run(tmp_path, find="lr")

@@ -39,6 +39,7 @@ def read_wav(path):
         return np.frombuffer(sound.readframes(sound.getnframes()), np.int16)
 
 
+@pytest.mark.slow
 def test_samples_are_the_average_models_and_change_nothing_of_the_run(tmp_path, capsys):
     plain, shown = tmp_path / "plain", tmp_path / "shown"
     run(plain)
@@ -107,6 +108,7 @@ def started(monkeypatch):
     return be
 
 
+@pytest.mark.slow
 def test_a_logger_gets_each_step_and_each_validation_and_its_own_run_again(started, tmp_path):
     recorder = Recorder()
     calls = started(recorder)
