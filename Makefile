@@ -64,7 +64,7 @@ test-fast: install-dev ## run the tests that take less than half a second each
 SEEDS ?= 1
 FUZZ ?= 300
 
-test-faults: install-dev ## kill every stage, fill the disk, damage files (about 25 minutes; SEEDS=20: hours)
+test-faults: install-dev ## kill every stage, fill the disk, damage files (about 35 minutes; SEEDS=20: hours)
 	AVSEP_FAULTS=1 AVSEP_FAULT_SEEDS=$(SEEDS) AVSEP_FUZZ=$(FUZZ) \
 	  $(BIN)/python -m pytest -s tests/faults tests/security
 

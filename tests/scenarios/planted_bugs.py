@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Plant ten bugs, one at a time, in a copy of the code; the tests beside it must catch each.
 
     python -m tests.scenarios.planted_bugs
@@ -13,22 +14,19 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FILES = "avsep/files.py"
-LEDGER = "pipeline/execution/ledger.py"
-MARKERS = "pipeline/execution/markers.py"
 # Where, what is written there, what is planted, and the tests that must fail.
-BUGS = [
-    (FILES, "temporary.unlink(missing_ok=True)", "pass", "tests/test_files.py"),
-    (FILES, 'name in ("", ".", "..")', 'name in ("",)', "tests/security/test_paths_of_exports.py"),
-    ("avsep/errors.py", "(errno.ENOSPC, errno.EDQUOT, errno.EFBIG)", "()", "tests/faults/test_disk.py"),
-    ("avsep/settings.py", "not math.isfinite(value)", "False", "tests/security/test_settings_files.py"),
-    ("avsep/shards/tar.py", "_check_header(block, member)", "pass", "tests/shards"),
-    ("avsep/mixing/render.py", "(gain_db / 20)", "(gain_db / 10)", "tests/mixing/test_render.py"),
-    (LEDGER, "items.attempts + excluded.attempts", "excluded.attempts", "tests/execution/test_ledger.py"),
-    (LEDGER, "OR state != 'done')", "OR state = 'done')", "tests/execution/test_ledger_commands.py"),
-    (MARKERS, 'content["settings"] != batch.settings', "False", "tests/execution/test_markers.py"),
-    ("pipeline/execution/turn.py", "shared=bool(model)", "shared=True", "tests/execution/test_turn.py"),
-]  # fmt: skip
+BUGS = """
+avsep/files.py | temporary.unlink(missing_ok=True) | pass | tests/test_files.py
+avsep/files.py | name in ("", ".", "..") | name in ("",) | tests/security/test_paths_of_exports.py
+avsep/errors.py | (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) | () | tests/faults/test_disk.py
+avsep/settings.py | not math.isfinite(value) | False | tests/security/test_settings_files.py
+avsep/shards/tar.py | tarfile.AREGTYPE) | tarfile.AREGTYPE, b"S") | tests/security/test_tar_headers.py
+avsep/mixing/render.py | (gain_db / 20) | (gain_db / 10) | tests/mixing/test_render.py
+pipeline/execution/ledger.py | items.attempts + | 0 + | tests/execution/test_ledger.py
+pipeline/execution/ledger.py | OR state != | OR state = | tests/execution/test_ledger_commands.py
+pipeline/execution/markers.py | != batch.settings: | == 1: | tests/execution/test_markers.py
+pipeline/execution/turn.py | shared=bool(model) | shared=True | tests/execution/test_turn.py
+"""
 
 
 def caught(file: str, old: str, new: str, tests: str) -> str:
@@ -55,9 +53,9 @@ def caught(file: str, old: str, new: str, tests: str) -> str:
 def main() -> int:
     """Plant all bugs."""
     failed = 0
-    for file, old, new, tests in BUGS:
-        said = caught(file, old, new, tests)
-        print(f"{file}: {old} -> {new}: {said}", flush=True)
+    for line in BUGS.strip().splitlines():
+        said = caught(*line.split(" | "))
+        print(f"{line}: {said}", flush=True)
         failed += said != "caught"
     return 1 if failed else 0
 
