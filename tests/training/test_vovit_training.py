@@ -89,3 +89,10 @@ def test_overrides_change_nested_values_and_refuse_unknown_ones():
     VoViT(config)
     with pytest.raises(UsageError, match=r"overrides\.fusion has the unknown key\(s\) widht"):
         with_overrides(VoViTConfig.demo(), {"fusion": {"widht": 3}}, "overrides")
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.0, 1.96, 4.0])
+def test_items_of_another_length_than_the_networks_are_one_sentence(data, tmp_path, seconds):
+    config = VoViTTrainConfig(overrides=TINY, fit=fit(seconds=seconds))
+    with pytest.raises(UsageError, match=r"fit\.seconds is .*clips of 2 s"):
+        train_stage1(config, RUN, data, tmp_path)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from avsep.errors import CheckError
+from avsep.errors import CheckError, UsageError
 from avsep.loading.mixtures import ListedMixtures, Mixtures, TrainMixtures
 from avsep.models.export import export
 from avsep.models.initial import check_same_sizes, described, load_initial
 from avsep.models.vovit.model import VoViT
 from avsep.models.vovit.task import VoViTTask, training_mean_face
 from avsep.models.vovit.train_config import EnhancerTrainConfig, VoViTTrainConfig, network_config
+from avsep.schema import FPS
 from avsep.settings import with_overrides
 from avsep.training.config import RunSettings
 from avsep.training.fit import fit
@@ -100,6 +101,12 @@ def _train(
     name: str,
     init: Path | None,
 ) -> VoViTTask:
+    frames = model.config.spectrum.clip_video_frames
+    if config.fit.num_frames != frames:
+        raise UsageError(
+            f"train.{name}.fit.seconds is {config.fit.seconds:g}; the network separates clips of"
+            f" {frames / FPS:g} s, so it must be that."
+        )
     train = TrainMixtures(
         data.store,
         data.draw,
