@@ -28,10 +28,10 @@ def cut(
 
     Writes a folder per recording, with the clips and cuts.json: source, times and score of each,
     and what was left out and why. speakers.csv is what `download.folder.csv` reads. The same
-    command goes on where it was stopped.
+    command goes on where it was stopped, and one with other recordings adds to the folder.
     """
     from avsep.cutting.config import CuttingConfig
-    from avsep.cutting.cut import cut_recording, write_speakers
+    from avsep.cutting.cut import cut_recording, cut_recordings, write_speakers
     from avsep.faces.backends import create
     from avsep.faces.config import FacesConfig
     from avsep.progress import duration, show_progress
@@ -43,7 +43,7 @@ def cut(
         raise UsageError(str(error)) from error
     paths = _recordings(sources, out)
     backend = create("mediapipe")
-    done, failed = [], 0
+    failed = 0
     for path in paths:
         try:
             recording = cut_recording(path, out, config, faces, backend, show_progress)
@@ -51,15 +51,15 @@ def cut(
             echo(printable(f"{path}: {error.message}"), err=True)
             failed += 1
             continue
-        done.append(recording)
         seconds: Counter[str] = Counter()
         for row in recording.spans:
             seconds[row["what"]] += row["end_s"] - row["start_s"]
         clips = sum(bool(row["file"]) for row in recording.spans)
         parts = [f"{what} {duration(length)}" for what, length in seconds.most_common()]
         echo(printable(f"{path.name}: {clips} clips; {', '.join(parts) or 'no speech'}"))
-    count = write_speakers(out / "speakers.csv", done)
-    echo(f"{out}: {count} clips of {len(done)} recordings.")
+    every = cut_recordings(out)
+    count = write_speakers(out / "speakers.csv", every)
+    echo(f"{out}: {count} clips of {len(every)} recordings.")
     if failed:
         raise CheckError(f"{failed} of {len(paths)} recordings could not be cut.")
 
@@ -70,7 +70,8 @@ def _recordings(sources: list[Path], out: Path) -> list[Path]:
     for source in sources:
         if source.is_dir():
             inside = sorted(p for p in source.rglob("*") if p.suffix.lower() in EXTENSIONS)
-            found += [p for p in inside if not p.is_relative_to(out) and p.name[0] != "."]
+            own = out.resolve()
+            found += [p for p in inside if not p.resolve().is_relative_to(own) and p.name[0] != "."]
         elif source.is_file():
             found.append(source)
         else:

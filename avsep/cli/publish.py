@@ -47,12 +47,17 @@ def publish(
     texts: dict[str, str] = {}
     if what == SHARDS:
         from avsep.exporting.cards import croissant, dataset_card, read_set
+        from avsep.shards.index_table import ARROW_NAME, INDEX_NAME
+        from avsep.shards.manifest import CARD_NAME, MANIFEST_NAME
 
         found = read_set(workspace.shards)
         url = f"https://huggingface.co/datasets/{repository}/resolve/main"
         texts["README.md"] = dataset_card(found, title)
         texts["croissant.json"] = dump_json(croissant(found, title, url)) + "\n"
-        files = [path for path in sorted(workspace.shards.iterdir()) if path.is_file()]
+        # What else lies in the folder is not the set's.
+        of_set = {MANIFEST_NAME, INDEX_NAME, ARROW_NAME, CARD_NAME}
+        of_set |= {shard.name for shard in found.manifest.shards}
+        files = [path for path in sorted(workspace.shards.iterdir()) if path.name in of_set]
         kind = "dataset"
     else:
         texts["README.md"], files = _model(what, repository, workspace)

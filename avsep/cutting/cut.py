@@ -34,12 +34,10 @@ class CutRecording:
     Attributes:
         folder: the folder of its clips.
         spans: every span, as in `cuts.json`.
-        is_new: whether it was cut now, and not found as it was cut before.
     """
 
     folder: Path
     spans: list[dict[str, Any]]
-    is_new: bool
 
 
 def cut_recording(
@@ -79,7 +77,7 @@ def cut_recording(
     if (folder / LIST).is_file():
         before = read_json(folder / LIST)
         if before.get("made_from") == made_from:
-            return CutRecording(folder=folder, spans=before["spans"], is_new=False)
+            return CutRecording(folder=folder, spans=before["spans"])
     with readable(path) as source:
         info = probe(source.path)
         if not info.has_video or not info.has_audio:
@@ -124,7 +122,19 @@ def cut_recording(
         for span, file in zip(spans, files, strict=True)
     ]
     write_json(folder / LIST, {"made_from": made_from, "spans": rows})
-    return CutRecording(folder=folder, spans=rows, is_new=True)
+    return CutRecording(folder=folder, spans=rows)
+
+
+def cut_recordings(out: Path) -> list[CutRecording]:
+    """All recordings that were cut into a folder, by this run or an earlier one, by name.
+
+    Raises:
+        CheckError: a list is damaged.
+    """
+    return [
+        CutRecording(folder=path.parent, spans=read_json(path)["spans"])
+        for path in sorted(out.glob(f"*/{LIST}"))
+    ]
 
 
 def recording_name(path: Path) -> str:

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from avsep.cli.app import app
 from avsep.corpora.speaker_list import read_speaker_list
-from avsep.files import read_json
+from avsep.cutting import cut as cut_module
+from avsep.files import read_json, write_json
 from avsep.media.decode import read_frames
 from avsep.media.encode import write_mp4
 from avsep.media.probe import probe
@@ -93,3 +94,28 @@ def test_what_cannot_be_cut_is_named(tmp_path: Path) -> None:
     for words in (["nowhere"], [str(tmp_path / "out")], [str(mute), "--min-s", "0"]):
         result = CliRunner().invoke(app, ["cut", *words, "--out", str(tmp_path / "out")])
         assert result.exit_code != 0
+
+
+def test_a_folder_keeps_earlier_recordings_and_its_clips_are_not_cut_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def cut(path: Path, out: Path, *_: object) -> cut_module.CutRecording:
+        asked.append(path.name)
+        span = {"what": "clip", "start_s": 0.0, "end_s": 2.0, "face": 0, "file": "c.mp4"}
+        write_json(out / path.stem / "cuts.json", {"spans": [span]})
+        (out / path.stem / "c.mp4").write_bytes(b"a clip")
+        return cut_module.CutRecording(folder=out / path.stem, spans=[span])
+
+    monkeypatch.setattr(cut_module, "cut_recording", cut)
+    monkeypatch.chdir(tmp_path)
+    for name in ("first.mp4", "second.mp4"):
+        Path(name).write_bytes(b"a recording")
+        # The source is an absolute path, the folder of the clips below it a relative one.
+        result = CliRunner().invoke(app, ["cut", str(tmp_path), "--out", "clips"])
+        assert result.exit_code == 0, result.output
+        Path(name).unlink()
+    assert asked == ["first.mp4", "second.mp4"]
+    listed = read_speaker_list(tmp_path / "clips", "speakers.csv", {".mp4"})
+    assert set(listed) == {"first/c.mp4", "second/c.mp4"}

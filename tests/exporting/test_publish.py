@@ -84,9 +84,13 @@ def test_a_dry_run_shows_all_and_writes_nothing(workspace, tmp_path):
 
 def test_a_prepared_set_is_whole_and_says_how_to_upload_it(workspace, tmp_path):
     out = tmp_path / "out"
+    of_set = list(workspace.shards.iterdir())
+    (workspace.shards / "notes.txt").write_text("mine")
     said = publish(workspace, "shards", "me/small-grid", "--out", str(out))
+    (workspace.shards / "notes.txt").unlink()
+    assert not (out / "notes.txt").exists()
     assert f"hf upload --repo-type dataset me/small-grid {out}" in said.stdout
-    for path in workspace.shards.iterdir():
+    for path in of_set:
         assert (out / path.name).read_bytes() == path.read_bytes()
     assert json.loads((out / "croissant.json").read_text())["name"] == "small-grid"
     again = publish(workspace, "shards", "me/small-grid", "--out", str(out))
