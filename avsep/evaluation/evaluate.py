@@ -20,6 +20,8 @@ from avsep.settings import as_values
 from avsep.shards.manifest import MANIFEST_NAME
 from avsep.shards.store import ShardStore
 
+CPU_BATCH, GPU_BATCH = 8, 16  # estimates at a time
+
 
 def evaluate_mixtures(
     model: SeparationModel,
@@ -62,7 +64,8 @@ def evaluate_mixtures(
             errors[recipe.mixture_id] = error
     progress(len(errors))
     keys = estimate_keys(items, config.conditions)
-    estimates = dict(separate(model, items, keys, batch=config.batch, device=device))
+    batch = config.batch or (CPU_BATCH if device == "cpu" else GPU_BATCH)
+    estimates = dict(separate(model, items, keys, batch=batch, device=device))
     # Everything that decides the scores of the unprocessed mixtures.
     settings = settings_hash(
         config.metrics_for(MIXTURE),

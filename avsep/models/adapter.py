@@ -1,4 +1,4 @@
-"""How a model separates one window of a recording; each family has a subclass."""
+"""How a model separates windows of a recording; each family has a subclass."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from avsep.schema import Cues
+
+AT_ONCE_ON_GPU = 16
 
 
 class ModelAdapter:
@@ -27,27 +29,65 @@ class ModelAdapter:
         """Wrap a model; `cast` is the autocast context of its forward pass."""
         self.model, self._cast = model, cast
 
+    @property
+    def at_once(self) -> int:
+        """Voices per call that suit the device: on a CPU, several take no less time than one."""
+        return 1 if next(self.model.parameters()).device.type == "cpu" else AT_ONCE_ON_GPU
+
     @torch.inference_mode()
-    def __call__(self, sound: np.ndarray, cues: Sequence[Cues], before: int) -> np.ndarray:
+    def __call__(
+        self, sound: np.ndarray, cues: Sequence[Cues | Tensor], before: int = 0
+    ) -> np.ndarray:
         """Estimate the voices of S faces.
 
         Args:
-            sound: (n,) float32 at 16 kHz.
+            sound: (n,) float32 at 16 kHz, of all faces; or (S, n), one per face.
             cues: cues of each face, without batch axis, with up to `context` frames more on each
-                side.
+                side; or what `features` gives for the frames of the window alone.
             before: number of frames of the cues before the window.
 
         Returns:
             (S, n) float32, at the level of the sound.
+
+        Raises:
+            ValueError: the sound holds values that are not finite.
         """
-        mixture = self._on_device(torch.from_numpy(sound)[None].repeat(len(cues), 1))
+        if not np.isfinite(sound).all():  # a GPU would turn them into silence, see below
+            raise ValueError("the sound holds NaN or infinite values; repair the recording.")
+        sounds = np.broadcast_to(sound, (len(cues), sound.shape[-1]))
+        try:
+            return self._voices(sounds, cues, before)
+        except torch.OutOfMemoryError:
+            if len(cues) == 1:
+                raise
+        half = len(cues) // 2
+        parts = (self(sounds[part], cues[part], before) for part in (np.s_[:half], np.s_[half:]))
+        return np.concatenate(list(parts))
+
+    def _voices(self, sounds: np.ndarray, cues: Sequence[Any], before: int) -> np.ndarray:
+        mixture = self._on_device(torch.from_numpy(np.array(sounds)))
         with self._cast:
-            estimate = self.separate(mixture, cues, before)
+            if isinstance(cues[0], Tensor):
+                estimate = self.separate_features(mixture, torch.stack(tuple(cues)))
+            else:
+                estimate = self.separate(mixture, cues, before)
         # A window that overflows in a short number format must not become noise at full scale.
         return torch.nan_to_num(estimate.float(), nan=0.0, posinf=0.0, neginf=0.0).cpu().numpy()
 
     def separate(self, mixture: Tensor, cues: Sequence[Cues], before: int) -> Tensor:
-        """The voices (S, n); `mixture` (S, n) holds the same sound for each face."""
+        """The voices (S, n) of S faces in the mixtures (S, n)."""
+        raise NotImplementedError
+
+    def features(self, cues: Cues) -> Tensor | None:
+        """What the model computes of a face alone, (F, D) for its F frames.
+
+        The features of a frame depend on no more than `context` frames on either side, so each
+        frame is computed once, whatever windows it is in. None if the model cannot do this.
+        """
+        return None
+
+    def separate_features(self, mixture: Tensor, features: Tensor) -> Tensor:
+        """Like `separate`, from the features (S, F, D) of the frames of the window."""
         raise NotImplementedError
 
     def stacked(self, cues: Sequence[Cues], name: str, frames: slice = slice(None)) -> Tensor:

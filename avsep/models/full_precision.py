@@ -14,6 +14,31 @@ def full_precision(x: Tensor) -> AbstractContextManager[Any]:
     return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
+def check_format(weight: Tensor, **inputs: Tensor) -> None:
+    """Check that weights and inputs have PyTorch's default format, which is float32.
+
+    Raises:
+        ValueError: they have not; the message says what to do.
+    """
+    wanted = torch.get_default_dtype()
+    if weight.dtype != wanted:
+        raise ValueError(
+            f"the weights are {_name(weight.dtype)}; keep them in {_name(wanted)} (model.float()),"
+            " and use torch.autocast or the setting precision for a short format."
+        )
+    for name, values in inputs.items():
+        if values.dtype != wanted:
+            hint = "convert" if values.is_floating_point() else "scale"
+            raise ValueError(
+                f"{name} is {_name(values.dtype)}; {hint} it to {_name(wanted)}"
+                f"{'' if hint == 'convert' else ' in -1..1 (int16: divide by 32768)'}."
+            )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
     """The number format of the surrounding autocast on the device of `x`; None without one."""
     if x.is_meta or not torch.is_autocast_enabled(x.device.type):

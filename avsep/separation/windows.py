@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from avsep.models.adapter import ModelAdapter
 from avsep.progress import StepProgress
@@ -14,6 +16,8 @@ from avsep.separation.config import SeparateConfig
 from avsep.separation.cross_fade import CrossFader
 from avsep.separation.disk_array import DiskArray
 from avsep.separation.recording import Recording
+
+STRETCH = 200  # frames whose features are computed at once, with the context about them
 
 
 class SpeakerCues(Protocol):
@@ -55,33 +59,88 @@ def separate_recording(
     spans = window_spans(recording.timeline.total_samples, config)
     gains = [speaker.gains(config) for speaker in speakers]
     fader = CrossFader(round(min(config.fade_s, config.overlap_s) * RATE_HZ))
+    views = [_View(adapter, speaker, recording.timeline.num_frames) for speaker in speakers]
+    at_once = max(1, adapter.at_once // max(1, len(speakers)))
     done = 0
     with progress("separate", len(spans)) as advance:
-        for start, stop in spans:
-            estimate = _separate_window(recording, speakers, gains, adapter, start, stop)
-            done = _write(fader.push(start, estimate), done, voices, gains)
-            advance(1)
+        for first in range(0, len(spans), at_once):
+            few = spans[first : first + at_once]
+            estimates = _separate_windows(recording, views, gains, adapter, few)
+            for (start, _), estimate in zip(few, estimates, strict=True):
+                done = _write(fader.push(start, estimate), done, voices, gains)
+                advance(1)
         _write(fader.finish(), done, voices, gains)
 
 
-def _separate_window(
+def _separate_windows(
     recording: Recording,
-    speakers: Sequence[SpeakerCues],
+    views: Sequence[_View],
     gains: Sequence[np.ndarray],
     adapter: ModelAdapter,
-    start: int,
-    stop: int,
-) -> np.ndarray:
-    """(S, stop - start) float32; zeros for a speaker who is away all the time."""
-    first, last = start // SAMPLES_PER_FRAME, -(-stop // SAMPLES_PER_FRAME)
-    before = max(first - adapter.context, 0)
-    after = min(last + adapter.context, recording.timeline.num_frames)
-    audible = [i for i, gain in enumerate(gains) if gain[first:last].any()]
-    estimate = np.zeros((len(speakers), stop - start), np.float32)
-    if audible:
-        cues = [speakers[i].cues(before, after) for i in audible]
-        estimate[audible] = adapter(recording.mixture[start:stop], cues, first - before)
-    return estimate
+    spans: Sequence[tuple[int, int]],
+) -> list[np.ndarray]:
+    """(S, n) float32 per window; zeros for a speaker who is away all the time."""
+    estimates = [np.zeros((len(views), stop - start), np.float32) for start, stop in spans]
+    # Those of one shape go through the model together: (window, speaker, cues).
+    groups: dict[tuple[int, int, int], list[tuple[int, int, Cues | Tensor]]] = {}
+    for window, (start, stop) in enumerate(spans):
+        first, last = start // SAMPLES_PER_FRAME, -(-stop // SAMPLES_PER_FRAME)
+        for speaker, (view, gain) in enumerate(zip(views, gains, strict=True)):
+            if gain[first:last].any():
+                seen, before, frames = view.of(first, last)
+                groups.setdefault((stop - start, before, frames), []).append(
+                    (window, speaker, seen)
+                )
+    for (_, before, _), items in groups.items():
+        sounds = np.stack([recording.mixture[slice(*spans[window])] for window, _, _ in items])
+        found = adapter(sounds, [seen for _, _, seen in items], before)
+        for (window, speaker, _), voice in zip(items, found, strict=True):
+            estimates[window][speaker] = voice
+    return estimates
+
+
+class _View:
+    """What the model sees of a speaker, window by window in order of time.
+
+    Features that each frame has by itself are computed once, although windows overlap and the model
+    wants to see frames beyond them.
+    """
+
+    def __init__(self, adapter: ModelAdapter, speaker: SpeakerCues, num_frames: int) -> None:
+        self._adapter, self._speaker, self._num_frames = adapter, speaker, num_frames
+        self._kept: Tensor | None = None  # features of the frames from `_first` on
+        self._first = self._stop = 0
+        self._by_window = False
+
+    def of(self, first: int, last: int) -> tuple[Cues | Tensor, int, int]:
+        """Features or cues of the frames first..last, those before the window, and all of them."""
+        if not self._by_window:
+            self._compute(first, last)
+            if self._kept is not None:
+                return self._kept[first - self._first : last - self._first], 0, last - first
+            self._by_window = True
+        before, after = self._around(first, last)
+        return self._speaker.cues(before, after), first - before, after - before
+
+    def _around(self, first: int, last: int) -> tuple[int, int]:
+        context = self._adapter.context
+        return max(first - context, 0), min(last + context, self._num_frames)
+
+    def _compute(self, first: int, last: int) -> None:
+        """Have the features of first..last, computed in stretches, and forget those before."""
+        if first >= self._stop:
+            self._kept, self._first, self._stop = None, first, first
+        elif self._kept is not None:
+            self._kept, self._first = self._kept[first - self._first :], first
+        if self._stop >= last:
+            return
+        stop = min(max(last, self._stop + STRETCH), self._num_frames)
+        before, after = self._around(self._stop, stop)
+        found = self._adapter.features(self._speaker.cues(before, after))
+        if found is not None:
+            new = found[self._stop - before : stop - before]
+            self._kept = new if self._kept is None else torch.cat([self._kept, new])
+            self._stop = stop
 
 
 def _write(

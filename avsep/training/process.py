@@ -37,5 +37,7 @@ def set_up_process(*, seed: int, threads: int) -> None:
     # warn_only: some CUDA kernels have no deterministic form; the CPU ones that we use have.
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+    # Deterministic mode would fill every new tensor with NaN: a launch each.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     # Denormal numbers slow a CPU down by an order of magnitude.
     torch.set_flush_denormal(True)

@@ -85,6 +85,52 @@ def test_bad_input_is_refused_with_a_sentence(tiny, mixture, lips, message):
         tiny(mixture, lips)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int16, torch.uint8])
+def test_other_number_formats_are_refused(tiny, dtype):
+    mixture, lips = torch.zeros(1, 4000), torch.zeros(1, 1, 6, 24, 24)
+    features = torch.zeros(1, 6, tiny.config.lip.feature_size)
+    name = str(dtype).removeprefix("torch.")
+    for call in (
+        lambda: tiny(mixture.to(dtype), lips),
+        lambda: tiny.separate(mixture.to(dtype), lips[None]),
+        lambda: tiny.separate_features(mixture.to(dtype), features),
+    ):
+        with pytest.raises(ValueError, match=f"mixture is {name}; .* to float32"):
+            call()
+    with pytest.raises(ValueError, match=f"lips is {name}"):
+        tiny(mixture, lips.to(dtype))
+    with pytest.raises(ValueError, match=f"lip_features is {name}"):
+        tiny.separate_features(mixture, features.to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_model_in_another_number_format_says_what_to_do(dtype):
+    model = Dolphin(tiny_config()).eval().to(dtype)
+    with pytest.raises(ValueError, match=r"keep them in float32 \(model.float\(\)\)"):
+        model(torch.zeros(1, 4000, dtype=dtype), torch.zeros(1, 1, 6, 24, 24, dtype=dtype))
+
+
+def test_features_that_do_not_fit_are_refused(tiny):
+    size = tiny.config.lip.feature_size
+    mixture, good = torch.zeros(2, 4000), torch.zeros(2, 6, size)
+    for features, message in (
+        (good[:1], "2 mixtures but 1 videos"),
+        (good[..., :-1], rf"\(B, F, {size}\)"),
+        (good[0], rf"\(B, F, {size}\)"),
+        (good[:, :0], "0 lip frames"),
+        (good.repeat(1, 2, 1), "12 lip frames"),
+        (good * torch.nan, "features holds NaN"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tiny.separate_features(mixture, features)
+    with pytest.raises(ValueError, match="nothing to separate"):
+        tiny.separate_features(mixture[:0], good[:0])
+    with pytest.raises(ValueError, match="nothing to separate"):
+        tiny(mixture[:0], torch.zeros(0, 1, 6, 24, 24))
+    with pytest.raises(ValueError, match="nothing to separate"):
+        tiny.separate(mixture, torch.zeros(2, 0, 1, 6, 24, 24))
+
+
 def test_other_rates_and_nan_are_refused(tiny):
     lips = torch.zeros(1, 1, 1, 6, 24, 24)
     with pytest.raises(ValueError, match="resample to 16000"):

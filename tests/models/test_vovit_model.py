@@ -152,6 +152,39 @@ def test_integer_samples_are_scaled(model):
     assert torch.equal(run(model, samples, landmarks), run(model, samples / 32_768, landmarks))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.uint8, torch.bool])
+def test_other_number_formats_are_refused(model, dtype):
+    mixture, landmarks = torch.zeros(1, CLIP, dtype=dtype), moving_face(1, 50)
+    name = str(dtype).removeprefix("torch.")
+    for call in (
+        lambda: model(mixture, landmarks),
+        lambda: model.separate(mixture, landmarks),
+        lambda: model.estimate(mixture[:, :32_000], cues(landmarks)),
+    ):
+        with pytest.raises(ValueError, match=f"mixture is {name}; .*float32"):
+            call()
+    with pytest.raises(ValueError, match="mixture is int16"):
+        model.estimate(torch.zeros(1, 32_000, dtype=torch.int16), cues(landmarks))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_a_model_in_another_number_format_says_what_to_do(dtype):
+    model = tiny_model().to(dtype)
+    for call in (
+        lambda: model(noise(1, CLIP), moving_face(1, 50)),
+        lambda: model.estimate(noise(1, 32_000), cues(moving_face(1, 50))),
+    ):
+        with pytest.raises(ValueError, match=r"keep them in float32 \(model.float\(\)\)"):
+            call()
+
+
+def test_empty_batches_are_refused(model):
+    with pytest.raises(ValueError, match="nothing to separate"):
+        model.estimate(torch.zeros(0, 32_000), cues(moving_face(1, 50)[:0]))
+    with pytest.raises(ValueError, match="nothing to separate"):
+        model(torch.zeros(0, CLIP), moving_face(1, 50)[:0])
+
+
 def test_the_mouth_matters(model):
     mixture = noise(1, CLIP)
     one, other = (run(model, mixture, moving_face(1, 50, seed=s)) for s in (1, 7))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 import torch
 
+from avsep.models.dolphin.adapter import DolphinAdapter
 from avsep.models.dolphin.config import DolphinConfig
 from avsep.models.dolphin.model import Dolphin, prepare_lips
 from avsep.progress import hidden_progress
@@ -17,7 +19,7 @@ from avsep.separation.adapters import adapter_for
 from avsep.separation.cross_fade import CrossFader
 from avsep.separation.disk_array import DiskArray
 from avsep.separation.recording import ArrayRecording
-from avsep.separation.windows import separate_recording, window_spans
+from avsep.separation.windows import _View, separate_recording, window_spans
 from tests.support.dolphin_rule import rule_audio, tiny_dolphin
 from tests.support.echo import RATE_HZ, Echo, noise
 
@@ -47,6 +49,7 @@ def recording_of(audio, folder):
 
 def separate(recording, model, speakers, folder, config=WINDOWS):
     """The voices of the speakers, as `avsep separate` computes them."""
+    folder.mkdir(exist_ok=True)
     voices = [DiskArray(folder / f"voice{i}", "float32") for i in range(len(speakers))]
     separate_recording(recording, speakers, adapter_for(model), voices, config, hidden_progress)
     return [voice[:] for voice in voices]
@@ -241,3 +244,84 @@ def test_a_model_that_cannot_separate_is_refused():
     model.card = {"family": "vovit", "config": {"variant": "singing"}, "sha256": ""}
     with pytest.raises(CheckError, match="singing"):
         adapter_for(model)
+
+
+class LipReader(Echo):
+    """Its features are those of each frame alone, and it counts the frames that it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = dataclasses.replace(
+            self.config, lip=dataclasses.replace(self.config.lip, motion_only=False)
+        )
+        self.batches: list[int] = []
+
+    def separate_features(self, mixture, features):
+        self.batches.append(len(mixture))
+        per_sample = features[..., 0].repeat_interleave(640, 1)[:, : mixture.shape[1]]
+        return mixture[:, None] * per_sample[:, None]
+
+
+class Blinking(Mouth):
+    """A speaker who is away for a while."""
+
+    def gains(self, _config):
+        gains = np.ones(len(self.lips), np.float32)
+        gains[150:260] = 0
+        return gains
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 16])
+def test_lips_are_encoded_once_whatever_the_windows(tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(DolphinAdapter, "at_once", at_once)
+    audio = noise(420 * 640)
+    recording = recording_of(audio, tmp_path)
+    speakers = [Mouth(420), Blinking(420, 1)]
+    model = LipReader()
+    voices = separate(recording, model, speakers, tmp_path)
+    shown = sum(mouths * frames for mouths, frames in model.shown)
+    assert shown <= 2 * (420 + 4 * 20)  # window by window: nearly four times as many
+    assert max(model.batches) == max(2, at_once // 2 * 2)
+    monkeypatch.setattr(DolphinAdapter, "features", lambda *_: None)
+    monkeypatch.setattr(DolphinAdapter, "at_once", 1)
+    by_window = separate(recording, LipReader(), speakers, tmp_path / "by window")
+    for voice, wanted in zip(voices, by_window, strict=True):
+        assert np.abs(voice - wanted).max() < 1e-6
+    assert not voices[1][170 * 640 : 240 * 640].any()
+    assert np.abs(voices[1][: 100 * 640]).max() > 0.01
+
+
+def test_a_batch_that_needs_too_much_memory_is_halved(tmp_path, monkeypatch):
+    class Small(LipReader):
+        def separate_features(self, mixture, features):
+            if len(mixture) > 3:
+                raise torch.OutOfMemoryError("out of memory")
+            return super().separate_features(mixture, features)
+
+    monkeypatch.setattr(DolphinAdapter, "at_once", 8)
+    recording = recording_of(noise(200 * 640), tmp_path)
+    model = Small()
+    few = separate(recording, model, [Mouth(200)], tmp_path)
+    assert max(model.batches) <= 3
+    whole = separate(recording, LipReader(), [Mouth(200)], tmp_path)
+    assert np.array_equal(few[0], whole[0])
+
+
+def test_sound_that_is_not_finite_is_refused_and_not_silenced():
+    sound = noise(16_000)
+    sound[7] = np.nan
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        adapter_for(LipReader())(sound, [Mouth(25).cues(0, 25)], 0)
+
+
+@pytest.mark.slow
+def test_features_of_stretches_equal_those_of_each_window(monkeypatch):
+    monkeypatch.setattr("avsep.separation.windows.STRETCH", 20)
+    adapter, mouth = adapter_for(dolphin(lambda: tiny_dolphin("auto"))), Mouth(70)
+    view = _View(adapter, mouth, 70)
+    for first, last in ((0, 25), (15, 40), (45, 70)):
+        before, after = max(first - 10, 0), min(last + 10, 70)
+        whole = adapter.features(mouth.cues(before, after))[first - before : last - before]
+        seen, ahead, frames = view.of(first, last)
+        assert (ahead, frames) == (0, last - first)
+        assert torch.allclose(seen, whole, atol=1e-4)

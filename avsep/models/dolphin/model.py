@@ -23,6 +23,7 @@ from avsep.models.dolphin.heat import HeatDiffusion, plan_layers
 from avsep.models.dolphin.lip_encoder import LipEncoder
 from avsep.models.dolphin.separator import Separator
 from avsep.models.dolphin.video_trunk import LipProjection, VideoTrunk
+from avsep.models.full_precision import check_format
 from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME, Cues
 
 LIPS_MEAN = 0.421
@@ -70,7 +71,7 @@ class Dolphin(nn.Module):
         """
         self._check(mixture, lips)
         if not (self.training or torch.compiler.is_compiling()):
-            _check_finite(mixture=mixture, lips=lips)
+            _check_finite(lips=lips)
         return self.separate_features(mixture, self.encode_lips(lips))
 
     def encode_lips(self, lips: Tensor) -> Tensor:
@@ -84,7 +85,17 @@ class Dolphin(nn.Module):
             return self.lip_encoder(lips)
 
     def separate_features(self, mixture: Tensor, features: Tensor) -> Tensor:
-        """Like `forward`, but from lip features (B, F, D) of `encode_lips`; returns (B, 1, L)."""
+        """Like `forward`, but from lip features (B, F, D) of `encode_lips`; returns (B, 1, L).
+
+        Raises:
+            ValueError: see `forward`.
+        """
+        size = self.config.lip.feature_size
+        if features.ndim != 3 or features.shape[2] != size:
+            raise ValueError(f"lip features must be (B, F, {size}), not {tuple(features.shape)}.")
+        self._check_pair(mixture, features, features.shape[1], "lip features")
+        if not (self.training or torch.compiler.is_compiling()):
+            _check_finite(mixture=mixture, features=features)
         return self._separate(self.audio_encoder(mixture), features, mixture.shape[-1])
 
     def separate(self, mixture: Tensor, lips: Tensor, *, rate_hz: int = RATE_HZ) -> Tensor:
@@ -161,25 +172,37 @@ class Dolphin(nn.Module):
 
     def _check(self, mixture: Tensor, lips: Tensor, mouths: int = 1) -> None:
         size = self.config.lip.image_size
-        if mixture.ndim != 2 or mixture.shape[1] < self.config.kernel:
-            raise ValueError(
-                f"mixture must be (B, L) with L at least {self.config.kernel},"
-                f" not {tuple(mixture.shape)}."
-            )
         if lips.ndim != 5 or lips.shape[1] != 1 or tuple(lips.shape[3:]) != (size, size):
             raise ValueError(
                 f"lips must be (B, 1, F, {size}, {size}), not {tuple(lips.shape)};"
                 " stored crops of 96 pixels go through `estimate` or `prepare_lips`."
             )
-        if lips.shape[0] != mixture.shape[0] * mouths:
+        self._check_pair(mixture, lips, lips.shape[2], "lips", mouths)
+
+    def _check_pair(
+        self, mixture: Tensor, seen: Tensor, frames: int, name: str, mouths: int = 1
+    ) -> None:
+        """Check the formats of mixtures and of what belongs to them, and that they fit together."""
+        if mixture.ndim != 2 or mixture.shape[1] < self.config.kernel:
             raise ValueError(
-                f"there are {mixture.shape[0]} mixtures but {lips.shape[0] // mouths} videos;"
+                f"mixture must be (B, L) with L at least {self.config.kernel},"
+                f" not {tuple(mixture.shape)}."
+            )
+        if mixture.shape[0] == 0 or mouths == 0:
+            raise ValueError(
+                f"there is nothing to separate: {mixture.shape[0]} mixtures, {mouths} mouths each;"
+                " give at least one."
+            )
+        check_format(self.audio_encoder.weight, mixture=mixture, **{name.replace(" ", "_"): seen})
+        if seen.shape[0] != mixture.shape[0] * mouths:
+            raise ValueError(
+                f"there are {mixture.shape[0]} mixtures but {seen.shape[0] // mouths} videos;"
                 " give one video per mixture."
             )
         most = -(-mixture.shape[1] // SAMPLES_PER_FRAME)
-        if not 1 <= lips.shape[2] <= most:
+        if not 1 <= frames <= most:
             raise ValueError(
-                f"{lips.shape[2]} lip frames for {mixture.shape[1]} samples: there must be 1 to"
+                f"{frames} lip frames for {mixture.shape[1]} samples: there must be 1 to"
                 f" {most}; cut the video to the sound (25 frames and 16000 samples per second)."
             )
 

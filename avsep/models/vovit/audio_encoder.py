@@ -35,7 +35,8 @@ class ConvLayer(nn.Module):
 
     def forward(self, x_BCTF: Tensor) -> Tensor:
         """(B, C, T, F) to (B, C', T, F / stride), in the dtype of the input."""
-        if self.training:
+        # On a GPU, folding takes seven launches to save one.
+        if self.training or not x_BCTF.is_cpu:
             return F.leaky_relu(self.norm(self.conv(x_BCTF)), NEGATIVE_SLOPE, inplace=True)
         weight, bias = self._folded()
         y = F.conv2d(

@@ -31,9 +31,18 @@ class Clips(NamedTuple):
 
 
 def as_float(audio: Tensor) -> Tensor:
-    """Float32 samples; integers are scaled to -1..1."""
-    if audio.is_floating_point():
-        return audio.float()
+    """Float32 samples; signed integers are scaled to -1..1.
+
+    Raises:
+        ValueError: unsigned integers, or numbers that are not samples.
+    """
+    if audio.dtype == torch.get_default_dtype():
+        return audio
+    if audio.dtype not in (torch.int16, torch.int32):
+        raise ValueError(
+            f"the mixture is {str(audio.dtype).removeprefix('torch.')}; give float32 in -1..1, or"
+            " int16 or int32 samples."
+        )
     return audio.float() / 2 ** (torch.iinfo(audio.dtype).bits - 1)
 
 
@@ -54,6 +63,8 @@ def check_audio(audio_BN: Tensor, num_faces: int) -> None:
         ValueError: the audio is not (num_faces, samples), is empty or is not finite.
     """
     shape = tuple(audio_BN.shape)
+    if num_faces == 0:
+        raise ValueError("there is nothing to separate; give at least one mixture and one face.")
     if audio_BN.ndim != 2 or shape[0] != num_faces:
         raise ValueError(f"the mixture must be ({num_faces}, samples), one per face, not {shape}.")
     if shape[1] == 0:

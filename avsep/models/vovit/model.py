@@ -12,6 +12,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor, nn
 
+from avsep.models.full_precision import check_format
 from avsep.models.vovit.chunks import cross_fade, cut_audio, cut_frames, plan_chunks
 from avsep.models.vovit.config import MODEL_RATE_HZ, EnhancerConfig, VoViTConfig
 from avsep.models.vovit.inputs import (
@@ -34,6 +35,8 @@ from avsep.models.vovit.network import Details, VoViTNetwork
 from avsep.models.vovit.registration import register
 from avsep.models.vovit.resample import from_model_rate, to_model_rate
 from avsep.schema import FPS, SAMPLES_PER_FRAME, Cues
+
+CHUNKS_ON_CPU, CHUNKS_ON_GPU = 8, 64  # that go through the network at once
 
 
 class VoViT(nn.Module):
@@ -188,7 +191,7 @@ class VoViT(nn.Module):
         *,
         peak: Peak = "item",
         overlap_frames: int = 10,
-        max_batch: int = 8,
+        max_batch: int | None = None,
     ) -> Tensor:
         """Separate mixtures of any length, at the level of the mixture.
 
@@ -201,7 +204,8 @@ class VoViT(nn.Module):
             valid: (B, F) as `schema.Landmarks.valid`; None if lost frames are all zero.
             peak: normalise by the peak of each chunk (`item`), or by that of all (`batch`).
             overlap_frames: minimum overlap of neighbouring chunks, in landmark frames.
-            max_batch: number of chunks that go through the network at once.
+            max_batch: number of chunks that go through the network at once; None for 64 on a GPU
+                and 8 on a CPU.
 
         Returns:
             (B, N).
@@ -231,13 +235,14 @@ class VoViT(nn.Module):
             ValueError: a shape is wrong, a value is not finite, or sound and landmarks have
                 different lengths.
         """
+        check_format(self._weight, mixture=mixture)
         landmarks, valid = self._cues(mixture, cues)
         check_audio(mixture, len(landmarks))
         check_lengths(mixture.shape[-1] / SAMPLES_PER_FRAME, landmarks.shape[1])
         check_finite(landmarks)
         audio = to_model_rate(mixture)
         points = self._points(self._smoothed(landmarks, valid), None)
-        separated = self._separate(audio, points, "item", 10, 8)
+        separated = self._separate(audio, points, "item", 10, None)
         return from_model_rate(separated, mixture.shape[-1])
 
     def prepare(self, mixture: Tensor, target: Tensor, cues: Cues) -> Clips:
@@ -278,12 +283,17 @@ class VoViT(nn.Module):
         return landmarks, valid
 
     def _check(self, audio: Tensor, landmarks: Tensor) -> None:
+        check_format(self._weight, mixture=audio)
         check_shape(landmarks, self.config.landmark_dimensions)
         check_audio(audio, len(landmarks))
         check_finite(landmarks)
         check_lengths(audio.shape[1] * FPS / MODEL_RATE_HZ, landmarks.shape[1])
         if self.config.registers:
             check_order(landmarks.to(audio.device), self._mean_face())
+
+    @property
+    def _weight(self) -> Tensor:
+        return self.network.stage1.fusion.adapt.weight
 
     def _smoothed(self, landmarks: Tensor, valid: Tensor | None) -> Tensor:
         if not self.config.registers:
@@ -311,7 +321,7 @@ class VoViT(nn.Module):
         return self.mean_face
 
     def _separate(
-        self, audio: Tensor, points: Tensor, peak: Peak, overlap_frames: int, max_batch: int
+        self, audio: Tensor, points: Tensor, peak: Peak, overlap_frames: int, max_batch: int | None
     ) -> Tensor:
         sizes = self.config.spectrum
         plan = plan_chunks(
@@ -320,6 +330,7 @@ class VoViT(nn.Module):
         chunks = cut_audio(audio, plan).flatten(0, 1)
         faces = cut_frames(points, plan).flatten(0, 1)
         level = peak_of(chunks, peak)
+        max_batch = max_batch or (CHUNKS_ON_CPU if chunks.is_cpu else CHUNKS_ON_GPU)
         groups = zip((chunks / level).split(max_batch), faces.split(max_batch), strict=True)
         separated = torch.cat([self.network(sound, face).waveform for sound, face in groups])
         return cross_fade((separated * level).unflatten(0, (audio.shape[0], -1)), plan)
