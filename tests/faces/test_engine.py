@@ -436,3 +436,11 @@ def test_gpus_get_half_precision_and_large_batches(monkeypatch: pytest.MonkeyPat
 def test_wrong_options_are_named(options: dict[str, object], text: str) -> None:
     with pytest.raises((UsageError, ValueError), match=text):
         ExtractionConfig(backend_options=options)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2000, 1.5, True, "many"])
+@pytest.mark.parametrize("key", ["batch", "window"])
+def test_sizes_of_face_alignment_are_checked_with_the_settings(key: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{key} is {value!r}"):
+        ExtractionConfig(backend="face_alignment", backend_options={key: value})
+    ExtractionConfig(backend="face_alignment", backend_options={key: 4})

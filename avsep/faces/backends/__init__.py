@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from avsep.faces.engine.server import Networks
 
 FACE_ALIGNMENT_BATCH, WINDOW = 32, 8
+MAX_AT_ONCE = 1024  # pictures per batch, and frames per window
 # The package that each backend needs, and its options. `imported` needs OpenCV to crop.
 BACKENDS: dict[str, tuple[str, frozenset[str]]] = {
     "mediapipe": (
@@ -122,7 +123,13 @@ def resolved_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
         return resolved_engine(options)
     if name == "face_alignment":
-        return {"batch": FACE_ALIGNMENT_BATCH} | dict(options)
+        given = {"batch": FACE_ALIGNMENT_BATCH} | dict(options)
+        for key in given.keys() & {"batch", "window"}:
+            if type(given[key]) is not int or not 1 <= given[key] <= MAX_AT_ONCE:
+                raise ValueError(
+                    f"{key} is {given[key]!r}; it must be a whole number from 1 to {MAX_AT_ONCE}."
+                )
+        return given
     return dict(options)
 
 
