@@ -16,14 +16,19 @@ DEMO_SPEAKER, DEMO_CLIP, DEMO_SEED = 0, 0, 1
 
 
 def bench_extract(
-    video: Path | None = None, *, repeats: int = 3, settings: ExtractionConfig | None = None
+    video: Path | None = None,
+    *,
+    repeats: int = 3,
+    engine: str = "litert",
+    settings: ExtractionConfig | None = None,
 ) -> dict[str, str | int | float]:
     """Extract a video several times in this process; the fastest run counts.
 
     Args:
         video: the video; if None, a clip of the demo corpus is rendered.
         repeats: number of timed runs, after one that loads models and fills caches.
-        settings: settings of the extraction; None for the defaults.
+        engine: what runs the landmark networks, see `EngineConfig`.
+        settings: settings of the extraction, instead of the defaults with that engine.
 
     Returns:
         `video`, `width`, `height`, `frames`, `faces`; `frames_per_cpu_s` (frames per second of
@@ -33,18 +38,20 @@ def bench_extract(
 
     Raises:
         ItemError: the video cannot be decoded, or shows no face.
+        UsageError: there is no such engine.
         ValueError: `repeats` is below 1.
     """
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}; it must be at least 1.")
+    settings = settings or ExtractionConfig(backend_options={"engine": engine})
     if video is not None:
-        return _measure(video, repeats, settings or ExtractionConfig())
+        return _measure(video, repeats, settings)
     from avsep.corpora.demo.corpus import DemoClip, write_clip
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "demo.mp4"
         write_clip(DemoClip(speaker=DEMO_SPEAKER, number=DEMO_CLIP), path, seed=DEMO_SEED)
-        return _measure(path, repeats, settings or ExtractionConfig())
+        return _measure(path, repeats, settings)
 
 
 def _measure(path: Path, repeats: int, settings: ExtractionConfig) -> dict[str, str | int | float]:

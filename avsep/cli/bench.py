@@ -24,14 +24,20 @@ def extract(
         Path | None, typer.Argument(help="A video; a rendered clip of the demo corpus if left out.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Number of runs; the fastest counts.")] = 3,
+    engine: Annotated[
+        str, typer.Option(help="What runs the landmark networks: litert, torch or auto.")
+    ] = "litert",
     as_json: AsJson = False,
 ) -> None:
-    """Measure the frames per second that one core extracts, and the share of each step."""
+    """Measure the frames per second that one core extracts, and the share of each step.
+
+    With the engine torch, the networks run in this process, on a GPU if there is one.
+    """
     from avsep.bench.extract import bench_extract
     from avsep.files import dump_json
 
     try:
-        figures = bench_extract(video, repeats=repeats)
+        figures = bench_extract(video, repeats=repeats, engine=engine)
     except ItemError as error:
         raise as_command_error(video or Path("demo.mp4"), error) from error
     if as_json:

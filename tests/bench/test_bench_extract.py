@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from avsep.bench.extract import STEPS, bench_extract
+from avsep.cli.app import app
 from avsep.errors import ItemError, Reason
 
 
@@ -39,3 +41,9 @@ def test_a_video_without_a_face_is_a_sentence(tmp_path):
     with pytest.raises(ItemError) as raised:
         bench_extract(path, repeats=1)
     assert raised.value.reason is Reason.NO_FACE
+
+
+def test_an_unknown_engine_is_named():
+    result = CliRunner().invoke(app, ["bench", "extract", "--engine", "onnx"])
+    assert result.exit_code != 0
+    assert "'litert', 'torch'" in str(result.exception)
