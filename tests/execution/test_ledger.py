@@ -128,3 +128,10 @@ def test_counts_and_parts_are_those_of_all_outcomes(tmp_path):
     assert list(ledger.each_outcome("clean", done=False)) == unfinished
     assert list(ledger.items("clean")) == [outcome.item for outcome in outcomes]
     assert list(ledger.paths("mix")) == [("k", "/a/b")]
+
+
+def test_the_attempts_of_an_item_add_up(tmp_path: Path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    for count in (1, 2, 0):
+        ledger.record("clean", [replace(Outcome.done("a"), attempts=count)])
+    assert ledger.outcomes("clean")["a"].attempts == 3
