@@ -349,8 +349,10 @@ def replaced_directory(path: Path) -> Iterator[Path]:
     """Yield an empty folder, which takes the place of `path` when the block succeeds.
 
     Until then `path` stays as it is, and nothing is left behind if the block raises. What a killed
-    process has left is removed.
+    process has left is removed. Where `path` is a link, the folder that it leads to is replaced, on
+    the disk where that lies.
     """
+    path = path.resolve()
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         shutil.rmtree(left, ignore_errors=True)
     temporary = fresh_directory(temporary_sibling(path))
@@ -359,7 +361,12 @@ def replaced_directory(path: Path) -> Iterator[Path]:
         old = temporary_sibling(path)
         with contextlib.suppress(FileNotFoundError):
             path.rename(old)
-        temporary.rename(path)
+        try:
+            temporary.rename(path)
+        except OSError:
+            with contextlib.suppress(FileNotFoundError):
+                old.rename(path)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -103,3 +103,38 @@ def test_a_file_that_may_be_anything_is_read_only_where_it_is_small_and_regular(
     assert sorted(Path("/proc/self/fd").iterdir()) == before
     if what == "large":
         assert files.read_bounded(path, 11) == b"x" * 11
+
+
+def test_a_folder_behind_a_link_is_replaced_where_it_lies(tmp_path: Path):
+    there = tmp_path / "other disk" / "shards"
+    there.mkdir(parents=True)
+    (there / "old").touch()
+    link = tmp_path / "shards"
+    link.symlink_to(there)
+    for name in ("new", "newer"):
+        with files.replaced_directory(link) as folder:
+            (folder / name).touch()
+    assert link.is_symlink()
+    assert [path.name for path in there.iterdir()] == ["newer"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other disk", "shards"]
+    assert [path.name for path in there.parent.iterdir()] == ["shards"]
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path: Path, monkeypatch):
+    place = tmp_path / "shards"
+    place.mkdir()
+    (place / "old").touch()
+    rename = Path.rename
+
+    def refuse_the_new(self: Path, target: Path):
+        if target == place and not (self / "old").exists():
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_the_new)
+    with pytest.raises(OSError, match="Input/output"), files.replaced_directory(place) as folder:
+        (folder / "new").touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+        "shards",
+        "shards/old",
+    ]

@@ -41,6 +41,8 @@ def run(
     workspace = find_project(root)
     config = for_model(found, load_configs(workspace.root / PARAMS)[stage], model)
     if find:
+        if retry_failed or restart:
+            raise UsageError("--find trains nothing; leave out --retry-failed and --restart.")
         _find(found, model, find, workspace)
         return
     if retry_failed:

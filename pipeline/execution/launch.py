@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
-from avsep.errors import AvsepError, Reason, disk_item_error
+from avsep.errors import AvsepError, Reason, disk_item_error, printable
 from avsep.processes import is_interrupted, short_temp_folder
 from avsep.progress import BAR_ABOVE, STEP_LINE, STEP_LINES
 
@@ -114,7 +114,7 @@ def exit_code(work: Callable[[], None]) -> int:
     try:
         work()
     except AvsepError as error:
-        print(f"{OURS}{error}", file=sys.stderr, flush=True)
+        print(f"{OURS}{printable(str(error))}", file=sys.stderr, flush=True)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"{OURS}interrupted.", file=sys.stderr, flush=True)

@@ -109,11 +109,17 @@ class Ledger:
             raise CheckError(
                 f"{self.path} is not a ledger ({error}); move it away and run the stage again."
             ) from error
-        except (ValueError, TypeError, RecursionError) as error:  # a state or reason of its own
-            raise CheckError(
-                f"{self.path} holds what this version does not know ({error}); was it written by"
-                " another?"
-            ) from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._connect() as connection:
+            try:
+                yield connection
+            except (ValueError, TypeError, RecursionError) as error:  # a state of its own, say
+                raise CheckError(
+                    f"{self.path} holds what this version does not know ({error}); was it written"
+                    " by another?"
+                ) from error
 
     def record(self, stage: str, outcomes: Iterable[Outcome]) -> None:
         """Write outcomes in one transaction; the attempts of an item add up."""
@@ -160,7 +166,7 @@ class Ledger:
 
         They are read while they are asked for; record nothing meanwhile.
         """
-        with self._connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 "SELECT item, state, reason, message, seconds, attempts, source, sha256,"
                 " path"
@@ -183,7 +189,7 @@ class Ledger:
 
     def items(self, stage: str) -> Iterator[str]:
         """The items of a stage that have ended, in order."""
-        with self._connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 "SELECT item FROM items WHERE stage = ? ORDER BY item", (stage,)
             )
@@ -192,7 +198,7 @@ class Ledger:
 
     def paths(self, stage: str) -> Iterator[tuple[str, str]]:
         """The items of a stage that come from a known file, with its path."""
-        with self._connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 "SELECT item, path FROM items WHERE stage = ? AND path != ''", (stage,)
             )
@@ -206,7 +212,7 @@ class Ledger:
     def all_counts(self) -> dict[str, Counts]:
         """How many items of each stage ended how."""
         found: dict[str, Counts] = defaultdict(Counts)
-        with self._connect() as connection:
+        with self._reading() as connection:
             for row in connection.execute(
                 "SELECT stage, state, reason, COUNT(*) AS count FROM items"
                 " GROUP BY stage, state, reason ORDER BY stage"
@@ -217,7 +223,7 @@ class Ledger:
 
     def time_spent(self, stage: str) -> tuple[int, float]:
         """The number of items of a stage that took time, and the seconds that they took."""
-        with self._connect() as connection:
+        with self._reading() as connection:
             count, seconds = connection.execute(
                 "SELECT COUNT(*), SUM(seconds) FROM items WHERE stage = ? AND seconds > 0", (stage,)
             ).fetchone()
@@ -225,7 +231,7 @@ class Ledger:
 
     def stages(self) -> list[str]:
         """The stages that have rows."""
-        with self._connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute("SELECT DISTINCT stage FROM items ORDER BY stage").fetchall()
         return [row["stage"] for row in rows]
 
@@ -257,7 +263,7 @@ class Ledger:
 
     def sources(self, stage: str) -> dict[str, SourceRow]:
         """The videos of a stage, by id."""
-        with self._connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 "SELECT * FROM sources WHERE stage = ? ORDER BY source", (stage,)
             )

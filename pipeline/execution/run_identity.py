@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from avsep.errors import CheckError
+from avsep.errors import CheckError, UsageError
 from avsep.files import settings_hash
 from avsep.settings import as_values
 from avsep.training.config import VERSION, ModelTrainConfig, RunSettings
@@ -98,7 +98,12 @@ def identify(
         name: name of the section there.
         model_version: of the code of the model.
         inputs: sha256 of each input, by its path in the project.
+
+    Raises:
+        UsageError: the settings ask for a search instead, which is for the command line.
     """
+    if run.find:
+        raise UsageError(f"{stage}.find is for the command line: --find {run.find}.")
     decides = {
         **_deciding(run, section, stage, name),
         ITEMS: section.fit.items_per_step(run.devices),

@@ -48,6 +48,12 @@ def directory(tmp_path, make_set):
     return tmp_path / "set"
 
 
+def test_a_set_opens_below_a_folder_whose_name_is_not_utf8(directory):
+    odd = directory.parent / "set \udcff"
+    directory.rename(odd)
+    assert len(ShardStore(odd).index) == 5
+
+
 def sounds(store: ShardStore) -> dict[str, bytes]:
     return {row.key: store.audio(row.key).tobytes() for row in store.index}
 

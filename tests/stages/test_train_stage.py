@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from typer.testing import CliRunner
 
+from avsep.cli.app import app
 from avsep.errors import CheckError, Reason, UsageError
 from avsep.models import checkpoint
 from avsep.progress import no_progress
@@ -214,6 +216,16 @@ def test_find_prints_a_rate_and_leaves_no_trace(workspace, capsys):
     torch.use_deterministic_algorithms(False)
     assert "Set fit.batch to" in capsys.readouterr().out
     assert sorted(workspace.work("train").glob("vovit-s1/*")) == before
+
+
+@pytest.mark.parametrize("other", ["--restart", "--retry-failed"])
+def test_find_is_for_the_command_line_alone(workspace, other):
+    config = dataclasses.replace(config_of(workspace, "vovit-s1"), find="lr")
+    with pytest.raises(UsageError, match=r"train\.find is for the command line: --find lr"):
+        train.plan(config, workspace)
+    words = ["run", "train", "--model", "vovit-s1", "--root", str(workspace.root)]
+    done = CliRunner().invoke(app, [*words, "--find", "lr", other])
+    assert "--find trains nothing" in str(done.exception)
 
 
 @pytest.mark.slow
