@@ -15,7 +15,7 @@ from avsep.cutting.config import CuttingConfig
 from avsep.cutting.faces import find_faces
 from avsep.cutting.framing import Frame, clip_frame
 from avsep.cutting.spans import Span, What, find_spans
-from avsep.errors import ItemError, Reason
+from avsep.errors import CheckError, ItemError, Reason
 from avsep.faces.backends import FaceBackend
 from avsep.faces.config import FacesConfig
 from avsep.files import fresh_directory, read_json, settings_hash, write_json
@@ -75,7 +75,7 @@ def cut_recording(
         VERSION, status.st_size, status.st_mtime_ns, as_values(config), as_values(faces_config)
     )
     if (folder / LIST).is_file():
-        before = read_json(folder / LIST)
+        before = _read_list(folder / LIST)
         if before.get("made_from") == made_from:
             return CutRecording(folder=folder, spans=before["spans"])
     with readable(path) as source:
@@ -132,9 +132,17 @@ def cut_recordings(out: Path) -> list[CutRecording]:
         CheckError: a list is damaged.
     """
     return [
-        CutRecording(folder=path.parent, spans=read_json(path)["spans"])
+        CutRecording(folder=path.parent, spans=_read_list(path)["spans"])
         for path in sorted(out.glob(f"*/{LIST}"))
     ]
+
+
+def _read_list(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    spans = found.get("spans") if isinstance(found, dict) else None
+    if not isinstance(spans, list) or not all(isinstance(span, dict) for span in spans):
+        raise CheckError(f"{path} is damaged: it does not list spans; remove its folder.")
+    return dict(found)
 
 
 def recording_name(path: Path) -> str:

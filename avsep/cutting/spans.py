@@ -35,7 +35,7 @@ class Span:
     """A span of a recording.
 
     Attributes:
-        what: a clip, or why it is none.
+        what: a clip, or why it is not one.
         start: number of the first frame.
         stop: number of the frame after the last.
         face: number of the face that speaks; -1 where none or several do.

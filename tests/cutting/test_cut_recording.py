@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from avsep.cli.app import app
 from avsep.corpora.speaker_list import read_speaker_list
 from avsep.cutting import cut as cut_module
+from avsep.errors import CheckError, UsageError
 from avsep.files import read_json, write_json
 from avsep.media.decode import read_frames
 from avsep.media.encode import write_mp4
@@ -93,7 +94,7 @@ def test_what_cannot_be_cut_is_named(tmp_path: Path) -> None:
     assert "damaged.mp4" in result.output
     for words in (["nowhere"], [str(tmp_path / "out")], [str(mute), "--min-s", "0"]):
         result = CliRunner().invoke(app, ["cut", *words, "--out", str(tmp_path / "out")])
-        assert result.exit_code != 0
+        assert isinstance(result.exception, SystemExit | UsageError), result.exception
 
 
 def test_a_folder_keeps_earlier_recordings_and_its_clips_are_not_cut_again(
@@ -119,3 +120,11 @@ def test_a_folder_keeps_earlier_recordings_and_its_clips_are_not_cut_again(
     assert asked == ["first.mp4", "second.mp4"]
     listed = read_speaker_list(tmp_path / "clips", "speakers.csv", {".mp4"})
     assert set(listed) == {"first/c.mp4", "second/c.mp4"}
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "{}", '{"spans": 1}', '{"spans": ["clip"]}', "{"])
+def test_a_damaged_list_of_cuts_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "talk").mkdir()
+    (tmp_path / "talk" / "cuts.json").write_text(text)
+    with pytest.raises(CheckError, match=r"cuts\.json"):
+        cut_module.cut_recordings(tmp_path)

@@ -141,7 +141,9 @@ def engine_options(name: str, options: Mapping[str, Any]) -> dict[str, Any] | No
         options: its resolved options.
     """
     if name == "face_alignment":
-        return {"device": "cpu"} | dict(options)
+        # On a CPU each process has networks of its own, or all would wait for one core.
+        given = {"device": "cpu"} | dict(options)
+        return None if given["device"] == "cpu" else given
     return dict(options) if options.get("engine") == "torch" else None
 
 
@@ -192,8 +194,7 @@ def create(name: str, engine_at: str = "", **options: Any) -> FaceBackend:
         if name == "face_alignment":
             from avsep.faces.backends.face_alignment import FaceAlignmentBackend
 
-            given = engine_options(name, resolved_options(name, options))
-            assert given is not None
+            given = {"device": "cpu"} | resolved_options(name, options)
             runner = _runner(name, given, engine_at)
             return FaceAlignmentBackend(runner, int(given.get("window", WINDOW)))
     except ModuleNotFoundError as error:

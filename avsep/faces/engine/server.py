@@ -175,16 +175,14 @@ class EngineServer:
         for worker in workers:
             assert worker.arena
             worker.arena.busy = True
+        full = ""
         try:
             results = self._results(requests)
+            for worker, rows in zip(workers, results, strict=True):
+                assert worker.arena
+                worker.arena.put_results(rows)
         except torch.OutOfMemoryError as error:
-            self._free()
-            if len(workers) > 1:
-                for worker in workers:
-                    self._run([worker])
-                return
-            self._answer(workers[0], {"error": str(error).partition("\n")[0], "again": True})
-            return
+            full = str(error).partition("\n")[0]
         except torch.AcceleratorError:
             raise  # nothing works on the device after it but a new process
         except Exception as error:
@@ -195,9 +193,15 @@ class EngineServer:
             log.error("the engine cannot serve a request", exc_info=error)
             self._answer(workers[0], {"error": f"{type(error).__name__}: {error}", "again": False})
             return
+        if full:  # tried again out here, where no traceback holds the memory
+            self._free()
+            if len(workers) > 1:
+                for worker in workers:
+                    self._run([worker])
+                return
+            self._answer(workers[0], {"error": full, "again": True})
+            return
         for worker, rows in zip(workers, results, strict=True):
-            assert worker.arena
-            worker.arena.put_results(rows)
             self._answer(worker, {"rows": rows.shape[0], "columns": rows.shape[1]})
 
     def _results(self, requests: Sequence[_Request]) -> list[np.ndarray]:
