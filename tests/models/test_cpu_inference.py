@@ -126,3 +126,10 @@ def test_gradients_autocast_and_other_devices_take_the_ways_of_the_library():
         assert not cpu.worthwhile(x.to("meta"))
         with torch.autocast("cpu", torch.bfloat16):
             assert not cpu.worthwhile(x)
+
+
+def test_a_norm_of_millions_of_values_loses_no_digits():
+    x = torch.randn(1, 40_000, 128) + 0.5
+    with torch.no_grad():
+        gain, _ = GlobalNorm(128, 0.0).affine(x)
+    assert gain[0, 0, 0].item() == pytest.approx(1 / x.double().std(correction=0).item(), rel=1e-6)

@@ -20,6 +20,8 @@ from avsep.models.gpu import layers
 from avsep.models.gpu import ops as gpu
 from avsep.training.batch_norm import BatchNorm1d
 
+SUMMED = 1 << 15  # squares per sum
+
 # The CPU library has fast code for the weight gradient of filters with this many taps only.
 _FAST_TAPS = 3
 
@@ -181,7 +183,9 @@ class GlobalNorm(nn.Module):
         """Gain and shift (B, 1, C) that the norm comes to for (B, T, C), on a CPU."""
         flat = x.flatten(1)
         mean = flat.mean(1)
-        square = torch.stack([item.dot(item) for item in flat]) / flat.shape[1]
+        # Short stretches: a float32 sum of millions of squares would lose digits.
+        parts = [torch.stack([p.dot(p) for p in item.split(SUMMED)]) for item in flat]
+        square = torch.stack([part.sum() for part in parts]) / flat.shape[1]
         variance = square - mean.square()
         if bool((mean.square() > 16 * variance).any()):  # the difference would have lost digits
             variance = (flat - mean[:, None]).square().mean(1)
