@@ -30,6 +30,7 @@ PARAMS = {
         "precision": "fp32",
         "devices": 1,
         "val_mixtures": 2,
+        "stream_shards": 0,
         "dolphin": {"overrides": DOLPHIN, "fit": FIT},
         "vovit-s1": {"overrides": VOVIT, "fit": FIT},
         "vovit": {"fit": FIT},

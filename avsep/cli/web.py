@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -116,8 +117,17 @@ def _serve(
             raise CheckError(f"port {port} cannot be used: {error.strerror}.") from error
         app = create_app(separator, max_bytes=max_upload_mb << 20, note=resolved.note, token=token)
         echo(f"http://{HOST}:{port}  (Ctrl-C ends it and removes all files)")
-        # uvicorn ends in order on SIGTERM, and does not know SIGHUP.
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-        config = uvicorn.Config(app, log_level="warning")
-        uvicorn.Server(config).run(sockets=[listener])
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        # uvicorn ends in order on SIGTERM and Ctrl-C, and does not know SIGHUP.
+        usual, received = signal.getsignal(signal.SIGHUP), []
+
+        def hang_up(number: int, frame: FrameType | None) -> None:
+            received.append(number)
+            server.handle_exit(number, frame)
+
+        if usual != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, hang_up)
+        server.run(sockets=[listener])
+        signal.signal(signal.SIGHUP, usual)
+        if received:
+            signal.raise_signal(signal.SIGHUP)

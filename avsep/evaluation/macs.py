@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from avsep.models.cpu import LINEAR_BY_ONEDNN
-
-
-def _linear_flops(x: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
-    return 2 * math.prod(x) * weight[0]
-
-
-# What the library's counter does not know; see `avsep.models.cpu`.
-_MORE = {torch.ops.mkldnn._linear_pointwise: _linear_flops} if LINEAR_BY_ONEDNN else {}
+from avsep.models.cpu import library_layers
 
 
 def counted_macs(work: Callable[[], object]) -> int:
     """MACs of `work`: convolutions, matrix products and attention.
 
     This is half of what torch's `FlopCounterMode` counts. FFTs, normalisations, activations and
-    interpolation are not counted. Attention runs as plain matrix products, since torch cannot
-    count the operations of the fused CPU kernel.
+    interpolation are not counted. Layers run as the library's, not in the overlapping stretches of
+    a CPU, so that the count is the same on all devices. Attention runs as plain matrix products,
+    since torch cannot count the operations of the fused CPU kernel.
     """
     with (
-        FlopCounterMode(display=False, custom_mapping=_MORE) as counter,
+        FlopCounterMode(display=False) as counter,
+        library_layers(),
         sdpa_kernel(SDPBackend.MATH),
         torch.no_grad(),
     ):

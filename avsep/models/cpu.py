@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,13 +19,26 @@ LINEAR_BY_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
     torch.ops.mkldnn, "_linear_pointwise"
 )
 
+_own_ways = ContextVar("own_ways", default=True)
+
+
+@contextmanager
+def library_layers() -> Iterator[None]:
+    """Compute as on other devices, e.g. to count operations that are the same everywhere."""
+    token = _own_ways.set(False)
+    try:
+        yield
+    finally:
+        _own_ways.reset(token)
+
 
 def worthwhile(x: Tensor) -> bool:
     """Whether `x` is on a CPU and neither gradients, autocast nor `torch.compile` are at work."""
     return (
         x.is_cpu
-        and not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
+        and _own_ways.get()
+        and not torch.is_grad_enabled()
         and autocast_dtype(x) is None
         and not gpu.usable(x)
     )

@@ -101,9 +101,10 @@ def launch(
             show(lines.get())
     if failed is None:
         return
-    for line in ranks[failed].traceback:
-        on_line(line)
     code = ranks[failed].process.returncode
+    # What a rank was killed by is no fault in the code; its loaders may have complained.
+    for line in ranks[failed].traceback if code > 0 else ():
+        on_line(line)
     if code == 130:
         raise KeyboardInterrupt
     raise ChildError(code, _last_message(ranks[failed].last, code, failed, devices))
@@ -172,7 +173,7 @@ class _Rank:
             for line in map(str.rstrip, self.process.stdout):
                 if not line.startswith(STEP_LINE):
                     self.last.append(line)
-                if self.traceback or line == TRACEBACK:
+                if self.traceback or line.endswith(TRACEBACK):
                     self.traceback.append(line)
                 else:
                     self._lines.put(line)

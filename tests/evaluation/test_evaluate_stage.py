@@ -296,7 +296,7 @@ def test_missing_inputs_and_invalid_settings_are_named(tmp_path, workspace):
         evaluate.plan(replace(FAST, model="dolphin"), workspace)
     with pytest.raises(CheckError, match=r"test\.jsonl is missing"):
         evaluate.plan(FAST, Workspace(tmp_path))
-    for values in ({"batch": 0}, {"model": "tasnet"}, {"timeout_s": 0}, {"conditions": ()}):
+    for values in ({"batch": -1}, {"model": "tasnet"}, {"timeout_s": 0}, {"conditions": ()}):
         with pytest.raises(ValueError, match=next(iter(values))):
             EvaluateConfig(**values)
 

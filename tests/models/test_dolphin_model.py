@@ -247,7 +247,9 @@ def test_taylor_attention_is_the_quadratic_sum():
     scores = query.transpose(-1, -2) @ key
     weights = 1 + scores + scores.square() / 2
     wanted = (weights / weights.sum(-1, keepdim=True)) @ value.transpose(-1, -2)
-    assert torch.allclose(taylor_attention(query, key, value), wanted.transpose(-1, -2), atol=1e-4)
+    compiled = torch.compile(taylor_attention, backend="eager", fullgraph=True)  # as on GPUs
+    for attention in (taylor_attention, compiled):
+        assert torch.allclose(attention(query, key, value), wanted.transpose(-1, -2), atol=1e-4)
 
 
 @pytest.mark.parametrize("config", [DolphinConfig.full(), DolphinConfig.demo()])

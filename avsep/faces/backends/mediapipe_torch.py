@@ -1,6 +1,7 @@
 """The backend `mediapipe` on PyTorch: the same networks and arithmetic, in batches on one device.
 
-Equal to LiteRT within 0.02 % of the inter-ocular distance in float32 (tests/faces/test_engine.py).
+Equal to LiteRT within 0.02 % of the inter-ocular distance in float32
+(tests/faces/test_landmark_engine.py).
 """
 
 from __future__ import annotations

@@ -71,8 +71,9 @@ class Dolphin(nn.Module):
         """
         self._check(mixture, lips)
         if not (self.training or torch.compiler.is_compiling()):
-            _check_finite(lips=lips)
-        return self.separate_features(mixture, self.encode_lips(lips))
+            _check_finite(mixture=mixture, lips=lips)
+        features = self.encode_lips(lips)
+        return self._separate(self.audio_encoder(mixture), features, mixture.shape[-1])
 
     def encode_lips(self, lips: Tensor) -> Tensor:
         """Lips (B, 1, F, H, W) to features (B, F, D), which can be stored and reused.
