@@ -37,6 +37,7 @@ def test_the_list_of_speakers_is_read_despite_its_mark_line_ends_and_spaces(tmp_
     assert people["id05348"] == Person("f", "test")
 
 
+@pytest.mark.slow
 def test_a_tree_is_linked_with_its_annotations_and_the_official_test(workspace, tree):
     report = run_stage("download", workspace, config=of(tree, val_share=0.7))
     found = rows(workspace)

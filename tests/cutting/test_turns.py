@@ -71,6 +71,7 @@ def test_single_speech_is_found_and_nothing_else() -> None:
     assert score.right / score.wanted >= 0.9
 
 
+@pytest.mark.slow
 def test_a_voice_from_outside_gives_no_clip_even_if_a_listener_chews_or_laughs() -> None:
     scene = make_scene([Turn(3, 10, (1, 2, 3))], [0], 260, 1)
     still = scene.openings(0, 1)

@@ -129,12 +129,14 @@ def test_ten_clips_more_than_two_hundred_leave_all_shards_and_lists_alone(projec
     assert "shards: 6 the same, 3 new, 0 gone, 0 changed" in said.stdout
 
 
+@pytest.mark.slow
 def test_lists_grow_with_grow_lists(project):
     first = project([clip(n) for n in range(24)])
     then = project([clip(n) for n in range(36)], MixConfig(**(vars(MIX) | {"grow_lists": True})))
     assert then["test.jsonl"] != first["test.jsonl"]
 
 
+@pytest.mark.slow
 def test_a_killed_growth_plans_the_same_shards_again(project, monkeypatch):
     project([clip(n) for n in range(12)], None)
     clips = [clip(n) for n in range(18)]
@@ -153,6 +155,7 @@ def test_a_killed_growth_plans_the_same_shards_again(project, monkeypatch):
     assert "train-b002-000000.tar" in third
 
 
+@pytest.mark.slow
 def test_without_the_plan_the_set_is_planned_anew(project):
     project([clip(n) for n in range(12)], None)
     project([clip(n) for n in range(18)], None)

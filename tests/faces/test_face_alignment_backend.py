@@ -132,6 +132,7 @@ def test_points_come_back_in_the_source_and_depth_in_its_pixels(
     assert 0.5 < estimate.score <= 1
 
 
+@pytest.mark.slow
 def test_faces_of_other_clips_in_a_batch_change_nothing(backend: FaceAlignmentBackend) -> None:
     pictures = [picture(100 + 7 * n, 90 + n, (240 + 10 * n, 200)) for n in range(6)]
     regions = [BoxRegion(x=98 + 7 * n, y=88, side=150 + n) for n in range(6)]

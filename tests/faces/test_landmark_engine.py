@@ -110,6 +110,7 @@ def test_landmarks_in_half_precision_are_close_to_litert(
     assert np.median(depth) < 0.005
 
 
+@pytest.mark.slow
 def test_detections_equal_litert_all_over_a_large_picture(
     litert: MediaPipeBackend, networks: MediaPipeNetworks, heads: list[np.ndarray]
 ) -> None:
@@ -129,6 +130,7 @@ def test_detections_equal_litert_all_over_a_large_picture(
     assert len(ours.detect(gallery, 60)) == 9
 
 
+@pytest.mark.slow
 def test_no_row_depends_on_its_batch(
     networks: MediaPipeNetworks, litert: MediaPipeBackend, heads: list[np.ndarray]
 ) -> None:

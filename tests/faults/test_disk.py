@@ -130,6 +130,7 @@ def meaning(error: BaseException) -> str:
     return str(error) if isinstance(error, AvsepError | ItemError) else disk_fault(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["full", "read-only"])
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_writer_names_the_disk_and_goes_on_when_it_is_healed(disk, name, fault):

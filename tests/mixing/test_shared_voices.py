@@ -40,6 +40,7 @@ def test_a_pickle_holds_the_voices():
     assert list(pickle.loads(pickle.dumps(voices))) == list(voices)
 
 
+@pytest.mark.slow
 def test_what_a_spawned_process_gets_is_a_handle_and_no_copy():
     voices = many(20_000)
     table = VoiceTable(voices, 6400, 0.0)

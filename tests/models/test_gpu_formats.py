@@ -134,6 +134,7 @@ def test_where_triton_launches_it_is_tried_once(triton_is_there, monkeypatch):
     assert not ops.usable(X.to("meta"))
 
 
+@pytest.mark.slow
 def test_a_variable_switches_the_kernels_off():
     code = "from avsep.models.gpu import ops; print(ops.WANTED)"
     said = subprocess.run(

@@ -239,6 +239,7 @@ def test_bad_use_and_missing_files(tmp_path, monkeypatch, capsys, arguments, cod
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_overwritten(dolphin_state, tmp_path):
     source = write(dolphin_state, tmp_path / "model.safetensors")
     before = source.read_bytes()

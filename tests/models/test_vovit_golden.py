@@ -135,6 +135,7 @@ def test_transformer(run, synth):
     assert_close(seen["decoder"].transpose(0, 1)[::4, :, ::4], synth["decoder_sub"], 3e-4)
 
 
+@pytest.mark.slow
 def test_audio_encoder_in_training_order_equals_the_folded_one(model, inputs, synth):
     mixture = inputs[0][:1]
     encoder = model.network.stage1.audio_encoder

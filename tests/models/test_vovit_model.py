@@ -304,6 +304,7 @@ def test_the_network_gets_smoothed_and_registered_landmarks(model):
     assert (seen[0] - register(landmarks, face())[..., :2]).abs().max() > 0.5
 
 
+@pytest.mark.slow
 def test_a_minute_is_joined_without_clicks_or_steps(model):
     seconds = 60
     swell = 0.6 + 0.4 * torch.sin(torch.arange(seconds * 16_384) * 2 * torch.pi / 40_000)

@@ -95,6 +95,7 @@ def test_voices_and_residual_add_up_to_the_mixture(video):
     assert np.abs(voice + rest - pcm(25_601)[:, 0] / 32768).max() < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "delays",
     [{}, {"audio_delay_s": 0.3}, {"video_delay_s": 0.28}],
@@ -293,6 +294,7 @@ def test_two_long_names_that_start_alike_have_two_folders(video):
     assert default_output(first) != default_output(second)
 
 
+@pytest.mark.slow
 def test_recording_whose_stamps_start_again_is_separated_whole(tmp_path):
     parts = [
         make_clip(

@@ -216,6 +216,7 @@ class TestPlaces:
 
 
 class TestCuts:
+    @pytest.mark.slow
     @pytest.mark.parametrize("knows_ranges", [True, False])
     def test_reading_goes_on_behind_what_has_arrived(
         self, directory, server, tmp_path, waits, knows_ranges
@@ -229,6 +230,7 @@ class TestCuts:
         for path in directory.glob("*.tar"):  # a cut may lose what has just arrived
             assert server.sent[path.name] < 3 * path.stat().st_size
 
+    @pytest.mark.slow
     def test_what_a_server_without_ranges_sends_again_is_left_out(self, server):
         shard = "train-000000.tar"
         whole = (server.folder / shard).read_bytes()
@@ -265,6 +267,7 @@ class TestCuts:
 
 
 class TestChanges:
+    @pytest.mark.slow
     @pytest.mark.parametrize("remote", [True, False])
     @pytest.mark.parametrize("place", [600, 5_000, -2_000])
     def test_one_changed_byte_of_a_shard_gives_no_sample_of_it(
@@ -321,6 +324,7 @@ def test_a_stream_holds_at_least_one_shard(directory):
         StreamStore(directory, keep=0)
 
 
+@pytest.mark.slow
 def test_what_another_process_removes_at_any_moment_is_fetched_again(server, tmp_path, monkeypatch):
     def removing(before):
         """The same call, after another process has removed the shard."""

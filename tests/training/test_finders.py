@@ -33,6 +33,7 @@ def test_the_rate_that_is_found_trains_and_a_thousandth_of_it_does_not(tmp_path)
     assert losses[found] < losses[found / 1000] - 1
 
 
+@pytest.mark.slow
 def test_a_step_of_a_trial_is_the_step_of_the_training():
     seen = []
     task = make_task(batch=4, accumulate=3)

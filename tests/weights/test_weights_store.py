@@ -224,6 +224,7 @@ def test_nothing_is_downloaded_without_consent(avsep, server, importer, monkeypa
     assert server.asked == []
 
 
+@pytest.mark.slow
 def test_get_with_consent_and_list(avsep, server, importer):
     server.files["model.safetensors"] = b"first"
     code, out, err = avsep("get", "dolphin", "--yes", "--from", server.base)
