@@ -260,6 +260,7 @@ def test_a_question_can_be_declined_or_interrupted(tmp_path, answer, code, said)
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_interrupt_a_command(tmp_path, number):
     child = endless(tmp_path)

@@ -124,6 +124,7 @@ def test_muse_mixes_its_list_to_our_mixtures(exported, workspace, store):
         assert np.abs(written - scaled).max() < 60  # ours was rounded to 16 bits before
 
 
+@pytest.mark.slow
 def test_auto_avsr_finds_video_and_sound_by_its_labels(exported, store):
     out = exported("auto-avsr")
     lines = (out / "labels" / "avsep_train.csv").read_text().splitlines()
@@ -138,6 +139,7 @@ def test_auto_avsr_finds_video_and_sound_by_its_labels(exported, store):
         np.testing.assert_array_equal(read_wav(str(video)[:-4] + ".wav"), store.audio(key))
 
 
+@pytest.mark.slow
 def test_av_hubert_reads_its_manifest_and_words(exported, store):
     out = exported("av-hubert")
     root, *lines = (out / "valid.tsv").read_text().splitlines()

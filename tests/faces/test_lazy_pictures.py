@@ -89,6 +89,7 @@ def test_decoded_pictures_give_the_tracks_of_their_arrays(tmp_path: Path) -> Non
     assert len(arrays) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p", "yuv422p10le"])
 def test_decoded_pictures_have_the_cuts_of_their_arrays(tmp_path: Path, pixels: str) -> None:
     path = encoded(tmp_path / "a.mkv", 60, pixels)

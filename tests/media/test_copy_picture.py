@@ -60,6 +60,7 @@ SOURCES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOURCES)
 def test_sound_and_pictures_stay_together(tmp_path, name):
     changes = dict(SOURCES[name])

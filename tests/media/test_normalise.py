@@ -53,6 +53,7 @@ def test_fragments_whose_clock_starts_again_are_joined(tmp_path):
         check_marks(source.path, 2, 6.0)
 
 
+@pytest.mark.slow
 def test_parts_of_other_sizes_and_rates_have_the_largest_pictures(tmp_path):
     small = part(tmp_path / "a.flv", 2.0, audio_codec="aac")
     large = make_clip(
@@ -143,6 +144,7 @@ def test_a_joined_raw_clip_is_kept_and_the_row_says_that_it_was_normalised(tmp_p
     assert checked.end_s - checked.start_s == pytest.approx(4.0, abs=0.1)
 
 
+@pytest.mark.slow
 def test_extraction_decodes_what_clean_has_measured(tmp_path, monkeypatch):
     parts = [part(tmp_path / f"{m}.mp4", m) for m in (2.0, 1.0)]
     path = glue(tmp_path / "joined.mp4", *parts)

@@ -243,6 +243,7 @@ def two_tracks(tmp_path, *, unknown: tuple[bytes, bytes] | None, best: str) -> t
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("best", "unknown"),
     [

@@ -179,6 +179,7 @@ def test_pool_gives_the_same_bytes_as_one_process(workspace):
     assert outputs(workspace) == alone
 
 
+@pytest.mark.slow
 def test_finished_batches_are_skipped_until_settings_or_inputs_change(workspace, monkeypatch):
     run_stage("clean", workspace, config=HERE)
     calls: list[str] = []
