@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import ipaddress
 import os
 import random
 import re
 import ssl
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from avsep.errors import CheckError, UsageError, disk_fault
+from avsep.addresses import SafeRedirects, check_address, opener_with, stated_sha256_of
+from avsep.errors import CheckError, disk_fault
 from avsep.files import atomic_path, naming
 
 MAX_BYTES = 2 << 30
@@ -65,10 +64,12 @@ def download(
     """
     check_address(url)
     digest = hashlib.sha256()
-    redirects = _SafeRedirects(same_host=False)
+    redirects = SafeRedirects(same_host=False)
     try:
         with (
-            _opener(ssl.create_default_context(), redirects).open(url, timeout=TIMEOUT_S) as answer,
+            opener_with(ssl.create_default_context(), redirects).open(
+                url, timeout=TIMEOUT_S
+            ) as answer,
             atomic_path(path) as temporary,
             temporary.open("wb") as handle,
         ):
@@ -82,7 +83,7 @@ def download(
             if total is not None and count != total:
                 raise CheckError(f"{url} broke off after {count} of {total} bytes; try again.")
             found = digest.hexdigest()
-            stated = _stated_sha256(answer.headers) or redirects.stated_sha256
+            stated = stated_sha256_of(answer.headers) or redirects.stated_sha256
             for expected in (sha256, stated or recorded):
                 if expected and found != expected:
                     raise CheckError(
@@ -116,7 +117,7 @@ def download_resumable(
         url: an https address, which may hold a secret.
         path: where to write the file. It appears only when all bytes have arrived.
         label: what errors call the file.
-        opener: from `make_opener`.
+        opener: from `avsep.addresses.make_opener`.
         max_bytes: a larger file is refused.
         verify: called with the complete file before it is put in place; a CheckError that it
             raises goes through, and the file is removed.
@@ -170,7 +171,7 @@ def download_range(
         start: first byte.
         end: byte after the last one; it must not be beyond the end of the file.
         label: what errors call the file.
-        opener: from `make_opener`.
+        opener: from `avsep.addresses.make_opener`.
         sleep: waits between two tries.
 
     Returns:
@@ -207,89 +208,6 @@ def download_range(
         if attempt < TRIES - 1:
             sleep(_delay_s(attempt, asked_s))
     raise CheckError(f"{label} could not be read in {TRIES} tries; run the command again later.")
-
-
-def check_address(url: str) -> None:
-    """Pass an https address, or an http address of this machine.
-
-    Raises:
-        UsageError: the address is of another kind.
-    """
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme == "https" and parts.hostname:
-        return
-    if parts.scheme == "http" and _is_this_machine(parts.hostname or ""):
-        return
-    # Without the query, which may hold a key.
-    raise UsageError(f"{url.partition('?')[0]} is not an https address.")
-
-
-def make_opener(
-    *, same_host: bool = False, ca_file: Path | None = None
-) -> urllib.request.OpenerDirector:
-    """What opens addresses: certificates are always verified and redirects are checked.
-
-    Args:
-        same_host: follow redirects on the same host only, for addresses that hold a secret.
-        ca_file: a certificate that the server should send and does not; None for none.
-
-    Raises:
-        UsageError: the file holds no certificate.
-    """
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=str(ca_file))
-        except (OSError, ssl.SSLError) as error:
-            raise UsageError(f"{ca_file} does not hold a certificate: {error}.") from error
-    return _opener(context, _SafeRedirects(same_host=same_host))
-
-
-def _opener(
-    context: ssl.SSLContext, redirects: urllib.request.HTTPRedirectHandler
-) -> urllib.request.OpenerDirector:
-    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), redirects)
-    opener.addheaders = [("User-Agent", "avsep")]  # servers should be able to tell who asks
-    return opener
-
-
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to https addresses only, and to the same host only where asked to.
-
-    Attributes:
-        stated_sha256: the hash of the file as the redirecting server states it, or empty.
-    """
-
-    def __init__(self, *, same_host: bool) -> None:
-        self._same_host = same_host
-        self.stated_sha256 = ""
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: Any,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        # The hub states the hash where it redirects to the storage, which does not.
-        self.stated_sha256 = self.stated_sha256 or _stated_sha256(headers)
-        here, there = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
-        if self._same_host and (here.scheme, here.netloc) != (there.scheme, there.netloc):
-            raise CheckError(
-                f"the server redirects to another one ({there.hostname}), which must not get the"
-                " key."
-            )
-        try:
-            check_address(newurl)
-            if _is_this_machine(there.hostname or "") and not _is_this_machine(here.hostname or ""):
-                raise UsageError(f"{there.hostname} is this machine.")
-        except UsageError as error:
-            raise CheckError(
-                f"the server of {here.hostname} redirects elsewhere: {error}"
-            ) from None
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class _ConnectionLostError(OSError):
@@ -386,20 +304,6 @@ def _content_length(answer: Any) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _stated_sha256(headers: Any) -> str:
-    """The sha256 of a large file in the headers of the Hugging Face Hub; empty where none is.
-
-    `X-Linked-ETag` names the file in the large-file storage. A plain `ETag` is the sha256 only
-    where it has that length and the server is a hub, which names the commit.
-    """
-    names = ["X-Linked-ETag", *(["ETag"] if headers.get("X-Repo-Commit") else [])]
-    for name in names:
-        tag = headers.get(name, "").strip().removeprefix("W/").strip('"').lower()
-        if re.fullmatch(r"[0-9a-f]{64}", tag):
-            return tag
-    return ""
-
-
 def _total_of_range(answer: Any, have: int) -> int:
     """The size of the whole file, from an answer with a part of it."""
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
@@ -414,15 +318,6 @@ def _refusal(status: int, label: str, hint: str) -> str:
     if 300 <= status < 400:
         return f"the server redirects {label} to an address that is not allowed."
     return f"the server does not have {label} (HTTP {status})."
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _size(path: Path) -> int:

@@ -5,7 +5,8 @@ from urllib.request import HTTPRedirectHandler, Request
 
 import pytest
 
-from avsep.downloading import download, download_resumable, make_opener
+from avsep.addresses import make_opener
+from avsep.downloading import download, download_resumable
 from avsep.errors import CheckError, UsageError
 from tests.support.file_server import FileServer, serving_files
 

@@ -38,7 +38,7 @@ def bench_extract(
 
     Raises:
         ItemError: the video cannot be decoded, or shows no face.
-        UsageError: there is no such engine.
+        UsageError: the engine is unknown.
         ValueError: `repeats` is below 1.
     """
     if repeats < 1:

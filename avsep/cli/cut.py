@@ -77,5 +77,5 @@ def _recordings(sources: list[Path], out: Path) -> list[Path]:
         else:
             raise UsageError(f"{source} is neither a file nor a folder.")
     if not found:
-        raise UsageError(f"there is no video in {', '.join(map(str, sources))}.")
+        raise UsageError(f"{', '.join(map(str, sources))}: no videos were found there.")
     return list(dict.fromkeys(found))

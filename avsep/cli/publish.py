@@ -88,7 +88,7 @@ def _model(name: str, repository: str, workspace: Workspace) -> tuple[str, list[
     from avsep.weights.pretrained import hub_body, hub_head
 
     if name not in MODELS:
-        raise UsageError(f"there is no model {name!r}; name shards, {', '.join(MODELS)}.")
+        raise UsageError(f"{name!r} cannot be published; name shards, {', '.join(MODELS)}.")
     run = workspace.run(name)
     card = checkpoint.read_card(run)
     weights = run / str(card["weights"])

@@ -18,14 +18,12 @@ from typing import ClassVar
 
 from avsep.corpora.annotation_file import AnnotationFile, Boxes
 from avsep.corpora.config import AvSpeechConfig
-from avsep.corpora.corpus import Corpus, CorpusSize
+from avsep.corpora.corpus import CorpusSize
 from avsep.corpora.ids import hash_fraction, short_hash, split_of
 from avsep.corpora.source_clip import FileInfo, SourceClip
 from avsep.corpora.source_files import read_list
-from avsep.corpora.youtube.config import YouTubeConfig
-from avsep.corpora.youtube.session import download_videos
+from avsep.corpora.youtube_corpus import YouTubeCorpus
 from avsep.errors import ItemError, UsageError
-from avsep.outcome import SourceLog
 from avsep.schema import FPS
 
 MAX_LIST_BYTES = 1 << 30
@@ -53,19 +51,15 @@ class Span:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AvSpeech(Corpus):
+class AvSpeech(YouTubeCorpus):
     """Spans of YouTube videos.
 
     Attributes:
         config: settings of AVSpeech.
-        youtube: settings of downloads.
-        ledger: where to record how the downloads of videos ended.
     """
 
     name: ClassVar[str] = "avspeech"
     config: AvSpeechConfig
-    youtube: YouTubeConfig
-    ledger: SourceLog
 
     @cached_property
     def root(self) -> Path:
@@ -104,16 +98,7 @@ class AvSpeech(Corpus):
         self, clips: Iterable[SourceClip], *, workers: int, timeout_s: float
     ) -> Iterator[tuple[SourceClip, FileInfo | ItemError]]:
         """Download the videos of the clips; yields the result of each clip when it is known."""
-        yield from download_videos(
-            clips,
-            self.youtube,
-            read_annotation=self.read_annotation,
-            ledger=self.ledger,
-            raw=self.workspace.raw,
-            work=self.workspace.work("download"),
-            workers=workers,
-            timeout_s=timeout_s,
-        )
+        return self.from_youtube(clips, workers=workers, timeout_s=timeout_s)
 
     def is_present(self, clip: SourceClip, info: FileInfo) -> bool:
         """Whether the raw file of a clip is still there; `clean` checks its bytes."""

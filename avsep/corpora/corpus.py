@@ -90,8 +90,12 @@ class Corpus(ABC):
         """Files of the corpus that are not clips, in words; empty if there are none."""
         return ""
 
-    def check_root(self, value: str) -> Path:
+    def check_root(self, value: str, *, can_be_fetched: bool = False) -> Path:
         """The folder that the setting `root` names, as an absolute path.
+
+        Args:
+            value: the setting.
+            can_be_fetched: whether `avsep fetch` downloads the corpus, which the error then says.
 
         Raises:
             UsageError: there is no such folder, or it overlaps with the folder of raw clips.
@@ -102,6 +106,7 @@ class Corpus(ABC):
             raise UsageError(
                 f"{setting} is {value!r}, which is not a folder; set it to the folder with your"
                 " videos."
+                + (f" `avsep fetch {self.name}` downloads one." if can_be_fetched else "")
             )
         raw = self.workspace.raw.resolve()
         if raw.is_relative_to(root) or root.is_relative_to(raw):

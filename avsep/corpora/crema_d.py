@@ -37,10 +37,7 @@ class CremaD(Corpus):
         Raises:
             UsageError: there is none; the message says how to get one.
         """
-        try:
-            return self.check_root(self.config.root)
-        except UsageError as error:
-            raise UsageError(f"{error} `avsep fetch crema-d` downloads one.") from error
+        return self.check_root(self.config.root, can_be_fetched=True)
 
     def list_clips(self) -> list[SourceClip]:
         """The clips of the copy, sorted by clip id.

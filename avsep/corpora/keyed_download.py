@@ -13,7 +13,8 @@ import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 
-from avsep.downloading import Advance, check_address, download_resumable, make_opener
+from avsep.addresses import check_address, make_opener
+from avsep.downloading import Advance, download_resumable
 from avsep.errors import UsageError
 
 KEY_VARIABLE = "AVSEP_VOXCELEB_KEY"

@@ -19,7 +19,7 @@ from avsep.corpora.annotation_file import MAX_BYTES, AnnotationFile, parse_annot
 from avsep.corpora.archives import Archive, find_archives, list_members, read_member
 from avsep.corpora.checksums import VOXCELEB2_MD5, check_archives
 from avsep.corpora.config import VoxCeleb2Config
-from avsep.corpora.corpus import Corpus, CorpusSize, examples
+from avsep.corpora.corpus import CorpusSize, examples
 from avsep.corpora.found_file import FoundFile
 from avsep.corpora.ids import hash_fraction, short_hash, split_of
 from avsep.corpora.source_clip import Annotation, FileInfo, SourceClip
@@ -30,12 +30,10 @@ from avsep.corpora.source_files import (
     write_file,
 )
 from avsep.corpora.vox2_meta import Person, read_vox2_meta
-from avsep.corpora.youtube.config import YouTubeConfig
-from avsep.corpora.youtube.session import download_videos
+from avsep.corpora.youtube_corpus import YouTubeCorpus
 from avsep.errors import CheckError, ItemError, Reason, UsageError
 from avsep.files import files_below
 from avsep.grouping import connected_groups
-from avsep.outcome import SourceLog
 
 _CLIP = re.compile(r"(?:^|.*/)(id\d{5})/([A-Za-z0-9_-]{11})/(\d{5})\.(mp4|txt)")
 
@@ -44,19 +42,15 @@ Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class VoxCeleb2(Corpus):
+class VoxCeleb2(YouTubeCorpus):
     """A copy of VoxCeleb2.
 
     Attributes:
         config: settings of VoxCeleb2.
-        youtube: settings of downloads.
-        ledger: where to record how the downloads of videos ended.
     """
 
     name: ClassVar[str] = "voxceleb2"
     config: VoxCeleb2Config
-    youtube: YouTubeConfig
-    ledger: SourceLog
 
     @cached_property
     def root(self) -> Path:
@@ -136,16 +130,7 @@ class VoxCeleb2(Corpus):
         if self.config.route != "youtube":
             yield from super().fetch_all(clips, workers=workers, timeout_s=timeout_s)
             return
-        yield from download_videos(
-            clips,
-            self.youtube,
-            read_annotation=self.read_annotation,
-            ledger=self.ledger,
-            raw=self.workspace.raw,
-            work=self.workspace.work("download"),
-            workers=workers,
-            timeout_s=timeout_s,
-        )
+        yield from self.from_youtube(clips, workers=workers, timeout_s=timeout_s)
 
     def is_present(self, clip: SourceClip, info: FileInfo) -> bool:
         """Whether the raw file of a clip is still there; `clean` checks its bytes."""

@@ -16,7 +16,7 @@ from avsep.corpora.fetching.pins import MD5_FILE
 from avsep.corpora.found_file import FoundFile
 from avsep.corpora.source_clip import FileInfo, SourceClip
 from avsep.corpora.source_files import is_linked, link, read_bytes, write_file
-from avsep.errors import ItemError, Reason, UsageError
+from avsep.errors import ItemError, Reason
 from avsep.files import files_below
 
 MAX_SMALL_BYTES = 64 << 20
@@ -39,10 +39,7 @@ class ZipCorpus(Corpus):
         Raises:
             UsageError: there is none; the message says how to get one.
         """
-        try:
-            return self.check_root(self.config.root)
-        except UsageError as error:
-            raise UsageError(f"{error} `avsep fetch {self.name}` downloads one.") from error
+        return self.check_root(self.config.root, can_be_fetched=True)
 
     @cached_property
     def archives(self) -> dict[str, Archive]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avsep.downloading import check_address
+from avsep.addresses import check_address
 from avsep.errors import CheckError, UsageError
 from avsep.files import HASH_CHUNK_BYTES
 

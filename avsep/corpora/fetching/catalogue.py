@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import MappingProxyType
 
+from avsep.addresses import check_address
 from avsep.corpora.fetching.crema_d import fetch_crema_d
 from avsep.corpora.fetching.grid import fetch_grid, fetch_lombard_grid
 from avsep.corpora.fetching.site import Site
 from avsep.corpora.licences import CREMA_D, GRID, LOMBARD_GRID
-from avsep.downloading import check_address
 from avsep.errors import UsageError
 
 LICENCES = MappingProxyType({"grid": GRID, "lombard-grid": LOMBARD_GRID, "crema-d": CREMA_D})

@@ -46,7 +46,7 @@ def choose_clips(names: Iterable[str], count: int | None) -> list[str]:
     """Some of the names, in a fixed order; more of them hold all of fewer.
 
     Args:
-        names: names of the clips of a speaker.
+        names: a speaker's clips, by name.
         count: number of clips; None for all.
     """
     ordered = sorted(names, key=lambda name: (hash_fraction(name, 0), name))

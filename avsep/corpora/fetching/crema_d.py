@@ -37,7 +37,7 @@ def fetch_crema_d(site: Site, *, servers: Sequence[str], speakers: str, clips: i
         The number of clips that are in the folder now and right.
 
     Raises:
-        UsageError: there is no such speaker, or a list is not one of CREMA-D.
+        UsageError: a speaker is unknown, or a list is not one of CREMA-D.
         CheckError: something cannot be downloaded, or is not what it should be.
     """
     raw = [f"{server.rstrip('/')}/{_PLACE}" for server in servers or (RAW,)]

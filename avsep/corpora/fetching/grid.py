@@ -37,7 +37,7 @@ def fetch_grid(site: Site, *, servers: Sequence[str], speakers: str, clips: int 
         The number of files that are in the folder now and right.
 
     Raises:
-        UsageError: there is no such speaker.
+        UsageError: a speaker is unknown.
         CheckError: something cannot be downloaded, or is not what it should be.
     """
     chosen = choose_speakers(speakers, in_turns(GRID_SPEAKERS, grid_gender))
@@ -87,7 +87,7 @@ def fetch_lombard_grid(
         The number of files that are in the folder now and right.
 
     Raises:
-        UsageError: there is no such speaker, or speakers are named without a number of clips.
+        UsageError: a speaker is unknown, or speakers are named without a number of clips.
         CheckError: something cannot be downloaded, or is not what it should be.
     """
     if speakers and clips is None:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from avsep.addresses import make_opener
 from avsep.corpora.archives import CHUNK_BYTES, Member
 from avsep.corpora.fetching.pins import Pins
 from avsep.corpora.fetching.record import PublishedFile, read_record
 from avsep.corpora.fetching.remote_zip import RemoteZip
 from avsep.corpora.source_files import write_file
-from avsep.downloading import download_resumable, make_opener
+from avsep.downloading import download_resumable
 from avsep.errors import CheckError, ItemError
 from avsep.progress import StepProgress, hidden_progress
 
