@@ -7,7 +7,6 @@ import logging
 import multiprocessing
 import os
 import shutil
-import signal
 import tempfile
 import threading
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -82,24 +82,51 @@ def short_temp_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start_worker(parent: int) -> None:
-    follow_parent(parent)
-    # Ctrl-C goes to the parent, which stops the pool in order. One thread per process, since the
-    # pool already uses every core.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+def _end_with_parent() -> None:
+    """End this worker as soon as the process that wanted it has gone, even by SIGKILL."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    """One pool per size, kept while this process lives: starting one takes seconds."""
+def _start_worker(environment: dict[str, str]) -> None:
+    _end_with_parent()
+    os.environ.update(environment)  # the server has that of the time when it started
+    import avsep.worker_settings  # noqa: F401
+
+
+def _workers_from(function: Callable[..., Any]) -> BaseContext:
+    """How worker processes start: forked from a server that has imported what `function` needs.
+
+    Importing PyTorch and the metrics takes seconds per process. A fork of this process could
+    deadlock, since it has threads (Prefect, Arrow); the server has none. Only the first function
+    of a process counts: for others, its workers import what is missing themselves.
+    """
+    try:
+        short = len(os.fsencode(tempfile.gettempdir())) <= MAX_TEMP_BYTES
+    except OSError:
+        short = False
+    if not short:  # no place for the socket of the server
+        return multiprocessing.get_context("spawn")
+    module = getattr(function, "func", function).__module__  # of a partial, that of its function
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["avsep.worker_settings", module])
+    return context
+
+
+def _pool(workers: int, function: Callable[..., Any]) -> ProcessPoolExecutor:
+    """One pool per size, kept while this process lives: starting one takes a while."""
     if workers not in _pools:
-        # spawn: fork from a process with threads (Prefect, Arrow) can deadlock.
         _pools[workers] = ProcessPoolExecutor(
             workers,
-            mp_context=multiprocessing.get_context("spawn"),
+            mp_context=_workers_from(function),
             initializer=_start_worker,
-            initargs=(os.getpid(),),
+            initargs=(dict(os.environ),),
         )
     return _pools[workers]
 
@@ -151,8 +178,7 @@ def in_child(job: Callable[[], Out], *, timeout_s: float) -> Out:
     pool = ProcessPoolExecutor(
         1,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=follow_parent,
-        initargs=(os.getpid(),),
+        initializer=_end_with_parent,
     )
     try:
         return pool.submit(job).result(timeout=timeout_s)
@@ -206,7 +232,7 @@ def map_items(
         alone = bool(suspects) and not todo
         width = 1 if alone else workers
         source = suspects if alone else todo
-        pool = _pool(workers)
+        pool = _pool(workers, function)
         try:
             while source and len(running) < width:
                 item = source[0]

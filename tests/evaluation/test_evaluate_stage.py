@@ -21,6 +21,7 @@ from avsep.evaluation.unprocessed import read_unprocessed, write_unprocessed
 from avsep.mixing.recipes import read_recipes, write_recipes
 from avsep.models import checkpoint
 from avsep.shards.reader import ShardStore
+from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
 from pipeline.stages import evaluate
 from pipeline.stages.evaluate import EvaluateConfig
@@ -40,6 +41,7 @@ FAST = EvaluateConfig(
     cost=False,
     batch=4,
 )
+LIGHT = replace(FAST, perceptual=(), sdr=False)  # those take most of the time
 DETERMINISTIC = ("results.parquet", "metrics.json", "metrics_full.json", "plots/si_snri.csv")
 
 
@@ -163,10 +165,11 @@ def scored(monkeypatch):
     return names
 
 
-def with_both_models(tmp_path):
-    workspace = make_workspace(tmp_path)
-    shutil.copytree(workspace.run("vovit"), workspace.run("dolphin"))
-    return workspace
+def with_second_model(workspace, folder):
+    """A copy of a project, in which `dolphin` is the same model as `vovit`."""
+    copy = Workspace(shutil.copytree(workspace.root, folder / "copy"))
+    shutil.copytree(copy.run("vovit"), copy.run("dolphin"))
+    return copy
 
 
 def mixtures_in(names):
@@ -174,22 +177,29 @@ def mixtures_in(names):
 
 
 def test_the_second_model_reuses_the_scores_of_the_unprocessed_mixtures(
-    published, tmp_path, scored
+    workspace, published, tmp_path, scored
 ):
-    workspace = with_both_models(tmp_path)
-    run_stage("evaluate", workspace, config=FAST)
-    assert mixtures_in(scored) == 7 * 2
-    scored.clear()
-    run_stage("evaluate", workspace, config=replace(FAST, model="dolphin"))
+    copy = with_second_model(workspace, tmp_path)
+    run_stage("evaluate", copy, config=replace(FAST, model="dolphin"))
     assert mixtures_in(scored) == 0
     assert len(scored) == 7 * 2 * 3
-    assert content(workspace.evaluation("dolphin")) == content(published[0])
+    assert content(copy.evaluation("dolphin")) == content(published[0])
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """A project after an evaluation."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(checkpoint, "load", load_for_stage)
+    workspace = make_workspace(tmp_path_factory.mktemp("evaluated"))
+    run_stage("evaluate", workspace, config=LIGHT)
+    patch.undo()
+    return workspace
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", "no scores", "no values", "other mixtures"])
-def test_unusable_scores_of_mixtures_are_computed_again(published, tmp_path, scored, damage):
-    workspace = with_both_models(tmp_path)
-    run_stage("evaluate", workspace, config=FAST)
+def test_unusable_scores_of_mixtures_are_computed_again(evaluated, tmp_path, scored, damage):
+    workspace = with_second_model(evaluated, tmp_path)
     paths = sorted((workspace.work("evaluate") / "unprocessed").iterdir())
     assert [path.name for path in paths] == ["0000.json", "0001.json", "0002.json"]
     for path in paths:
@@ -203,9 +213,9 @@ def test_unusable_scores_of_mixtures_are_computed_again(published, tmp_path, sco
             kept = {"settings": "of other recipes", "scores": wrong}
         path.write_text(damage if damage in ("{", "[]") else json.dumps(kept))
     scored.clear()
-    run_stage("evaluate", workspace, config=replace(FAST, model="dolphin"))
+    run_stage("evaluate", workspace, config=replace(LIGHT, model="dolphin"))
     assert mixtures_in(scored) == 7 * 2
-    assert content(workspace.evaluation("dolphin")) == content(published[0])
+    assert content(workspace.evaluation("dolphin")) == content(workspace.evaluation("vovit"))
 
 
 def test_scores_that_another_run_may_still_compute_are_not_kept(tmp_path):
@@ -247,7 +257,7 @@ def test_a_mixture_whose_sample_is_missing_fails_alone_with_its_reason(tmp_path)
     for index, source in enumerate((gone, stale, late)):
         recipes[index] = replace(recipes[index], sources=(source, recipes[index].sources[1]))
     write_recipes(path, recipes)
-    report = run_stage("evaluate", workspace, config=replace(FAST, max_failed_share=0.5))
+    report = run_stage("evaluate", workspace, config=replace(LIGHT, max_failed_share=0.5))
     assert report.counts.done == 4
     assert report.counts.failed == {
         "file_missing": 1,
@@ -258,7 +268,7 @@ def test_a_mixture_whose_sample_is_missing_fails_alone_with_its_reason(tmp_path)
     assert found["vovit:test-000"].reason is Reason.FILE_MISSING
     assert "nobody-t0" in found["vovit:test-000"].message
     with pytest.raises(CheckError, match="3 of 7 items failed"):
-        run_stage("evaluate", workspace, config=FAST)
+        run_stage("evaluate", workspace, config=LIGHT)
 
 
 def test_video_and_sound_of_an_item_come_from_the_same_moment(workspace):
@@ -280,7 +290,7 @@ def test_a_cost_that_takes_too_long_is_reported_and_does_no_harm(tmp_path, monke
         raise TimeoutError
 
     monkeypatch.setattr(cost, "in_child", too_slow)
-    config = replace(FAST, cost=True, max_failed_share=0.2)
+    config = replace(LIGHT, cost=True, max_failed_share=0.2)
     report = run_stage("evaluate", workspace, config=config)
     assert report.counts.failed == {"timed_out": 1}
     found = json.loads((workspace.evaluation("vovit") / "cost.json").read_text())
@@ -288,8 +298,6 @@ def test_a_cost_that_takes_too_long_is_reported_and_does_no_harm(tmp_path, monke
 
 
 def test_missing_inputs_and_invalid_settings_are_named(tmp_path, workspace):
-    from avsep.workspace import Workspace
-
     with pytest.raises(UsageError, match="needs a model"):
         evaluate.plan(EvaluateConfig(), workspace)
     with pytest.raises(CheckError, match="holds no model"):

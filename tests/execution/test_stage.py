@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy
 import pytest
 
 from avsep.errors import CheckError, ItemError, Reason
@@ -21,6 +22,15 @@ TOO_LONG_S = 600
 def _work(item: str) -> str:
     if item.startswith("die"):
         os.kill(os.getpid(), signal.SIGKILL)
+    if item.startswith("server dies"):
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(TOO_LONG_S)
+    if item.startswith("$"):
+        return os.environ.get(item[1:], "")
+    if item.startswith("threads"):
+        before = _threads()
+        numpy.ones((800, 800)) @ numpy.ones((800, 800))
+        return str(_threads() - before)
     if item.startswith("sleep"):
         time.sleep(TOO_LONG_S)
     if item.startswith("drop"):
@@ -28,6 +38,10 @@ def _work(item: str) -> str:
     if item.startswith("bug"):
         raise ZeroDivisionError("a bug")
     return item.upper()
+
+
+def _threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +61,7 @@ def _reasons(items, **settings):
 
 @pytest.mark.slow
 def test_one_bad_item_harms_no_other():
-    items = ["a", "die1", "b", "drop", "c", "bug", "die2", "d"]
+    items = ["a", "die1", "b", "drop", "c", "bug", "die2", "server dies", "d"]
     assert _reasons(items, workers=2, timeout_s=60) == {
         "a": "A",
         "b": "B",
@@ -55,6 +69,7 @@ def test_one_bad_item_harms_no_other():
         "d": "D",
         "die1": Reason.WORKER_DIED,
         "die2": Reason.WORKER_DIED,
+        "server dies": Reason.WORKER_DIED,
         "drop": Reason.SILENT,
         "bug": Reason.INTERNAL,
     }
@@ -62,8 +77,9 @@ def test_one_bad_item_harms_no_other():
 
 @pytest.mark.slow
 def test_an_item_that_hangs_is_given_up_and_the_rest_goes_on():
-    # The limit must leave a spawned worker time to start.
-    results = _reasons(["a", "sleep", "b"], workers=2, timeout_s=8)
+    _reasons(["a"], workers=2, timeout_s=60)  # so that the workers' server runs
+    # The limit must leave a worker time to start.
+    results = _reasons(["a", "sleep", "b"], workers=2, timeout_s=4)
     assert results == {"a": "A", "b": "B", "sleep": Reason.TIMED_OUT}
 
 
@@ -73,6 +89,42 @@ def test_without_workers_everything_runs_here():
         "drop": Reason.SILENT,
         "bug": Reason.INTERNAL,
     }
+
+
+@pytest.mark.slow
+def test_a_worker_has_the_environment_of_now_and_one_thread(monkeypatch):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for now in ("first", "second"):
+        monkeypatch.setenv("AVSEP_TEST_NOW", now)
+        given = _reasons(["$AVSEP_TEST_NOW", "$OMP_NUM_THREADS"], workers=1, timeout_s=60)
+        assert given == {"$AVSEP_TEST_NOW": now, "$OMP_NUM_THREADS": "1"}
+        close_pools()
+
+
+@pytest.mark.slow
+def test_numpy_has_one_thread_in_a_worker_though_the_server_has_imported_it():
+    code = (
+        "import tests.execution.test_stage as t\n"
+        "from avsep.processes import map_items\n"
+        "[(_, threads)] = map_items(t._work, ['threads'], workers=1, timeout_s=60)\n"
+        "print(threads)"
+    )
+    few = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env=few | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.strip() == "0"
+
+
+@pytest.mark.slow
+def test_without_a_place_for_sockets_workers_start_too(monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", "/tmp/" + "x" * 120)
+    assert _reasons(["a"], workers=1, timeout_s=60) == {"a": "A"}
 
 
 @pytest.mark.slow

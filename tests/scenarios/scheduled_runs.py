@@ -195,7 +195,7 @@ def grow(lab: Path, api: str, raw: Path) -> None:
     commit(lab, "the first clips")
 
     offer(lab, raw, clips=10)
-    cancel(lab, api, "refresh/nightly", when=("flows.stages extract", "spawn_main"))
+    cancel(lab, api, "refresh/nightly", when=("flows.stages extract", "forkserver"))
     deployment_run(lab, api, "refresh/nightly")
     after = files(shards, "*.tar")
     say(
