@@ -26,7 +26,7 @@ BACKENDS: dict[str, tuple[str, frozenset[str]]] = {
     ),
     "face_alignment": (
         "face_alignment",
-        frozenset({"batch", "device", "mirror", "three_d", "weights", "window"}),
+        frozenset({"batch", "device", "mirror", "three_d", "weights", "whole_pixels", "window"}),
     ),
     "imported": ("cv2", frozenset({"root", "made_by"})),
 }
@@ -123,12 +123,15 @@ def resolved_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
         return resolved_engine(options)
     if name == "face_alignment":
-        given = {"batch": FACE_ALIGNMENT_BATCH} | dict(options)
+        given = {"batch": FACE_ALIGNMENT_BATCH, "whole_pixels": True} | dict(options)
         for key in given.keys() & {"batch", "window"}:
             if type(given[key]) is not int or not 1 <= given[key] <= MAX_AT_ONCE:
                 raise ValueError(
                     f"{key} is {given[key]!r}; it must be a whole number from 1 to {MAX_AT_ONCE}."
                 )
+        if type(given["whole_pixels"]) is not bool:
+            value = given["whole_pixels"]
+            raise ValueError(f"whole_pixels is {value!r}; it must be true or false.")
         return given
     return dict(options)
 
@@ -164,7 +167,7 @@ def load_networks(name: str, options: Mapping[str, Any]) -> Networks:
         from avsep.faces.backends import face_alignment
 
         return face_alignment.load_networks(
-            **{key: value for key, value in options.items() if key != "window"}
+            **{k: v for k, v in options.items() if k not in ("window", "whole_pixels")}
         )
     return MediaPipeNetworks(options["device"], options["precision"], options["batch"])
 
@@ -196,7 +199,8 @@ def create(name: str, engine_at: str = "", **options: Any) -> FaceBackend:
 
             given = {"device": "cpu"} | resolved_options(name, options)
             runner = _runner(name, given, engine_at)
-            return FaceAlignmentBackend(runner, int(given.get("window", WINDOW)))
+            window = int(given.get("window", WINDOW))
+            return FaceAlignmentBackend(runner, window, whole_pixels=given["whole_pixels"])
     except ModuleNotFoundError as error:
         raise UsageError(f"the face backend {name} needs the package {error.name}.") from error
     raise UsageError(f"there is no face backend {name!r}; there are {', '.join(BACKENDS)}.")

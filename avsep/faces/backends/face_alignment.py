@@ -1,7 +1,7 @@
 """face-alignment (Bulat and Tzimiropoulos, ICCV 2017): S3FD and FAN, on CPU or GPU, in batches.
 
-The networks come from the package. Here, weights are checked before they are read, crops of any
-frames and clips share batches, and points keep fractions of a pixel.
+The networks come from the package, and boxes and points equal those of its own call. Here, weights
+are checked before they are read, and crops of any frames and clips share batches.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 # The network was trained on squares of this size and place around a detector's box.
 REGION_SCALE = 200 / 195  # side of the region relative to the sum of the box's width and height
 UP_SHARE = 0.12  # distance of the region above the box, relative to the box's height
-DETECTED_SIDE = 32  # side of the smallest wanted face in the detector's picture, in pixels
+# Larger pictures are shrunk for the detector, until the smallest wanted face or the shorter side
+# has this many pixels. Without shrinking, boxes equal the package's.
+DETECTED_SIDE, DETECTED_PICTURE = 32, 640
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ class FaceAlignmentNetworks:
     def _boxes(self, frame: np.ndarray, smallest: int) -> np.ndarray:
         import torch
 
-        shrink = max(1.0, smallest / DETECTED_SIDE)
         height, width = frame.shape[:2]
+        shrink = max(1.0, min(smallest / DETECTED_SIDE, min(width, height) / DETECTED_PICTURE))
         size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
         small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA) if shrink > 1 else frame
         with torch.inference_mode():
@@ -98,10 +100,10 @@ class FaceAlignmentNetworks:
         from avsep.faces.engine.frames import PackedFrames
 
         packed = PackedFrames(frames, self._device)
-        matrices = np.stack([fan.crop_matrix(*region[:3]) for region in regions])
+        windows = fan.crop_windows(regions[:, :3])
 
         def crop(part: slice) -> torch.Tensor:
-            return packed.squares(numbers[part], matrices[part], fan.INPUT, replicate=False) / 255
+            return packed.resized(numbers[part], windows[part], fan.INPUT) / 255
 
         with torch.inference_mode():
             rows = in_batches(self._rows, crop, len(numbers), self._batch)
@@ -126,18 +128,19 @@ class FaceAlignmentBackend:
     Args:
         runner: runs the networks, here or in an engine.
         window: number of frames to estimate at once.
+        whole_pixels: whether points are whole pixels, as those of the package are.
     """
 
     name = "face_alignment"
     # Mean height of the heatmaps' peaks, which are about 1 where the network is sure.
     min_score = 0.2
 
-    def __init__(self, runner: Runner, window: int = 8) -> None:
+    def __init__(self, runner: Runner, window: int = 8, *, whole_pixels: bool = True) -> None:
         if window < 1:
             raise ValueError(f"window is {window}; it must be at least 1.")
         cv2.setNumThreads(1)
         self.window = window
-        self._runner = runner
+        self._runner, self._whole = runner, whole_pixels
 
     def detect(self, frame: np.ndarray, min_face_px: int) -> list[Detection]:
         """The faces of a frame (H, W, 3) uint8 RGB, best score first."""
@@ -149,7 +152,7 @@ class FaceAlignmentBackend:
             return []
         rows = estimate_pairs(self._runner, frames, regions)
         place, depth = rows[:, :136].reshape(-1, NUM_LANDMARKS, 2), rows[:, 136:204]
-        points = fan.to_source(place, depth, regions)
+        points = fan.to_source(place, depth, regions, whole=self._whole)
         boxes = face_boxes(points)
         return [
             Estimate(

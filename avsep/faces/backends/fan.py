@@ -19,10 +19,19 @@ QUARTER = 0.25  # heatmap cells that a peak is moved towards its higher neighbou
 BLOB_SIGMA, BLOB_REACH = 3.25, 6  # of the marks that the depth network sees, in input pixels
 
 
-def crop_matrix(x: float, y: float, side: float) -> np.ndarray:
-    """(2, 3) from pixels of the network's input to pixels of the frame, for a region."""
-    step = side / INPUT
-    return np.array([[step, 0, x - side / 2], [0, step, y - side / 2]])
+def crop_windows(regions: np.ndarray) -> np.ndarray:
+    """The windows of whole pixels that the package resizes for regions.
+
+    Args:
+        regions: (N, 3) x and y of the centre, and side.
+
+    Returns:
+        (N, 2, 2) float64: in x and y, the first and the last pixel of the frame.
+    """
+    side = regions[:, 2:3]
+    corner = regions[:, :2] - side / 2
+    first = np.trunc(corner + side / INPUT)
+    return np.stack([first, np.maximum(np.trunc(corner + side) - 1, first)], axis=-1)
 
 
 def heatmaps(
@@ -66,28 +75,36 @@ def peaks(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def blobs(place: torch.Tensor) -> torch.Tensor:
-    """Marks (N, 68, 256, 256) at places (N, 68, 2) in heatmap cells, for the depth network."""
+    """Marks (N, 68, 256, 256) at places (N, 68, 2) in heatmap cells, for the depth network.
+
+    Near the first row and column, marks are shifted as those of the package are.
+    """
     import torch
 
-    centre = torch.floor(place * (INPUT / HEATMAP)) - 1
+    first = torch.floor(place * (INPUT / HEATMAP))[..., None] - BLOB_REACH
     line = torch.arange(INPUT, device=place.device)
-    away = line - centre[..., None]
-    profile = torch.exp(-(away**2) / (2 * BLOB_SIGMA**2)) * (away.abs() <= BLOB_REACH)
+    away = line - BLOB_REACH - first.clamp(min=1) + (-first).clamp(min=1)
+    inside = (away >= -BLOB_REACH) & (line < first + 2 * BLOB_REACH)
+    profile = torch.exp(-(away**2) / (2 * BLOB_SIGMA**2)) * inside
     return profile[..., 1, :, None] * profile[..., 0, None, :]
 
 
-def to_source(place: np.ndarray, depth: np.ndarray, regions: Sequence[Region]) -> np.ndarray:
+def to_source(
+    place: np.ndarray, depth: np.ndarray, regions: Sequence[Region], *, whole: bool
+) -> np.ndarray:
     """Points (N, 68, 3) float32 in source pixels.
 
     Args:
         place: (N, 68, 2) in heatmap cells.
         depth: (N, 68) in input pixels.
         regions: regions of the N crops.
+        whole: whether x and y are cut to whole pixels, as the package cuts them.
     """
     side = np.array([region.side for region in regions])[:, None]
     corner = np.array([[r.x - r.side / 2, r.y - r.side / 2] for r in regions])[:, None]
     points = np.empty((len(regions), NUM_LANDMARKS, 3), np.float32)
-    points[..., :2] = corner + place * (side / HEATMAP)[..., None]
+    inside = corner + place * (side / HEATMAP)[..., None]
+    points[..., :2] = np.trunc(inside) if whole else inside
     points[..., 2] = depth * side / INPUT
     return points
 

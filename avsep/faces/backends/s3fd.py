@@ -49,17 +49,21 @@ def boxes(outputs: Sequence[torch.Tensor]) -> np.ndarray:
         size = anchor * torch.exp(offset[2:] * VARIANCES[1])
         rows.append(torch.cat([centre - size / 2, centre + size / 2, score[None, y, x]]).T)
     found = torch.cat(rows).cpu().double().numpy()
-    return _suppress(found[np.argsort(-found[:, 4], kind="stable")])
+    return suppress(found[np.argsort(-found[:, 4], kind="stable")])
 
 
-def _suppress(found: np.ndarray) -> np.ndarray:
+def suppress(found: np.ndarray) -> np.ndarray:
+    """The boxes (N, 5), best first, without those that overlap a better one too much.
+
+    As in the package, the last pixel of a box lies within it.
+    """
     kept = []
     while len(found):
         best, found = found[0], found[1:]
         kept.append(best)
         low, high = np.maximum(found[:, :2], best[:2]), np.minimum(found[:, 2:4], best[2:4])
-        common = np.clip(high - low, 0, None).prod(axis=1)
-        area = (found[:, 2:4] - found[:, :2]).prod(axis=1)
-        union = area + (best[2:4] - best[:2]).prod() - common
+        common = np.clip(high - low + 1, 0, None).prod(axis=1)
+        area = (found[:, 2:4] - found[:, :2] + 1).prod(axis=1)
+        union = area + (best[2:4] - best[:2] + 1).prod() - common
         found = found[common <= MAX_IOU * union]
     return np.array(kept).reshape(-1, 5)

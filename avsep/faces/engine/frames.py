@@ -11,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+FIXED_POINT = 2048  # steps of OpenCV's weights
+
 
 class PackedFrames:
     """Frames of any sizes, one after the other in one tensor on the device.
@@ -73,6 +75,52 @@ class PackedFrames:
         above = torch.lerp(at(0, 0), at(1, 0), share[0])
         below = torch.lerp(at(0, 1), at(1, 1), share[0])
         return torch.lerp(above, below, share[1]).round().permute(0, 3, 1, 2)
+
+    def resized(self, numbers: Sequence[int], windows: np.ndarray, size: int) -> torch.Tensor:
+        """Windows resized to squares, with the bytes of OpenCV's INTER_LINEAR.
+
+        Args:
+            numbers: number of the frame of each window.
+            windows: (N, 2, 2) in x and y, the first and the last pixel; black outside the frame.
+            size: side of the squares, in pixels.
+
+        Returns:
+            (N, 3, size, size) float32 of whole numbers 0..255.
+        """
+        window = torch.as_tensor(windows, device=self.device).long()
+        shapes = torch.tensor([self.shapes[n] for n in numbers], device=self.device)
+        starts = torch.as_tensor(self._starts[list(numbers)], device=self.device)
+        first, count = window[..., 0], window[..., 1] - window[..., 0] + 1
+        line = torch.arange(size, dtype=torch.float64, device=self.device)
+        place = ((line + 0.5) * (1 / (size / count[..., None])) - 0.5).float()
+        low = place.floor()
+        share = place - low
+        # OpenCV leaves the weights of rows beyond the edge as they are, and not those of columns.
+        within = (low[:, 0] >= 0) & (low[:, 0] < count[:, :1] - 1)
+        share[:, 0] *= within
+        weights = (torch.stack([1 - share, share]) * FIXED_POINT).round().int()
+        ends = torch.stack([low, low + 1]).long().clamp(min=0).minimum(count[..., None] - 1)
+        columns, rows = (ends + first[..., None]).unbind(2)  # each (2, N, size)
+        height, width = shapes[:, :1], shapes[:, 1:]
+        pixels = self._pixels.view(-1, 3)
+
+        def along(row: torch.Tensor) -> torch.Tensor:
+            """Rows of the frames, resized along x: (N, size, size, 3)."""
+            total = torch.zeros(1, dtype=torch.int32, device=self.device)
+            for column, weight in zip(columns, weights[:, :, 0], strict=True):
+                seen = ((row >= 0) & (row < height))[:, :, None]
+                seen = seen & ((column >= 0) & (column < width))[:, None]
+                y = row.clamp(min=0).minimum(height - 1)[:, :, None]
+                x = column.clamp(min=0).minimum(width - 1)[:, None]
+                found = pixels[starts[:, None, None] + y * width[..., None] + x].int()
+                total = total + found * seen[..., None] * weight[:, None, :, None]
+            return total
+
+        upper, lower = (
+            (weight[:, :, None, None] * (along(row) >> 4)) >> 16
+            for row, weight in zip(rows, weights[:, :, 1], strict=True)
+        )
+        return ((upper + lower + 2) >> 2).permute(0, 3, 1, 2).float()
 
     def shrunk(self, number: int, width: int, height: int) -> torch.Tensor:
         """A frame shrunk by area, (3, height, width) float32 of whole numbers 0..255."""
