@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 LINE_EVERY_S = 15.0
 SPEED_PERIOD_S = 1800.0  # which the time left is estimated from
@@ -21,6 +22,29 @@ Progress = Callable[[float], None]
 
 StepProgress = Callable[[str, int], AbstractContextManager[Progress]]
 """Called with the title of a step and its number of items; yields a `Progress` for that step."""
+
+
+@dataclass(frozen=True)
+class NotedProgress:
+    """A `Progress` that also shows how the work goes.
+
+    Attributes:
+        advance: counts items.
+        show: shows a line, in place of the one before.
+    """
+
+    advance: Progress
+    show: Callable[[str], None]
+
+    def __call__(self, count: float) -> None:
+        """Count items."""
+        self.advance(count)
+
+
+def note(progress: Progress, text: str) -> None:
+    """Show a line about the work, e.g. how fast it goes, where somebody shows such lines."""
+    if isinstance(progress, NotedProgress):
+        progress.show(text)
 
 
 def no_progress(_: float) -> None:
@@ -58,10 +82,18 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def _bar(title: str, total: int) -> Iterator[Progress]:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
     from rich.progress import Progress as RichProgress
     from rich.text import Text
+
+    below = Text(style="dim", no_wrap=True, overflow="ellipsis")
+
+    class Bars(RichProgress):
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield from super().get_renderables()
+            if below.plain:
+                yield below
 
     class Done(ProgressColumn):
         def render(self, task: Task) -> Text:
@@ -78,7 +110,7 @@ def _bar(title: str, total: int) -> Iterator[Progress]:
 
     columns = (TextColumn("{task.description:>18}"), BarColumn(), Done(), Left())
     console = Console(stderr=True)
-    with RichProgress(
+    with Bars(
         *columns, console=console, transient=True, speed_estimate_period=SPEED_PERIOD_S
     ) as bars:
         task = bars.add_task(title, total=total or None)
@@ -86,12 +118,15 @@ def _bar(title: str, total: int) -> Iterator[Progress]:
         def advance(count: float) -> None:
             bars.advance(task, count)
 
-        yield advance
+        def show(text: str) -> None:
+            below.plain = f"{title:>18} {text}"
+
+        yield NotedProgress(advance, show)
 
 
 def _lines(title: str, total: int) -> Progress:
     started = shown = time.monotonic()
-    done = 0.0
+    done, how = 0.0, ""
 
     def advance(count: float) -> None:
         nonlocal done, shown
@@ -102,7 +137,11 @@ def _lines(title: str, total: int) -> Progress:
             shown = now
             passed = now - started
             left = f", {duration(passed / done * (total - done))} left" if done < total else ""
-            text = f"{title}: {done:.0f} of {total}, {duration(passed)}{left}"
+            text = f"{title}: {done:.0f} of {total}, {duration(passed)}{left}{how}"
             print(text, file=sys.stderr, flush=True)
 
-    return advance
+    def show(text: str) -> None:
+        nonlocal how
+        how = f"; {text}"
+
+    return NotedProgress(advance, show)

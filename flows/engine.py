@@ -26,7 +26,14 @@ from prefect.states import State
 
 from avsep.outcome import Outcome
 from avsep.processes import interrupt_items
-from avsep.progress import Progress, no_progress, show_progress
+from avsep.progress import (
+    NotedProgress,
+    Progress,
+    duration,
+    no_progress,
+    note,
+    show_progress,
+)
 from avsep.workspace import PARAMS, Workspace
 from flows.runners import engine, task_runner
 from pipeline.config import for_model, load_configs
@@ -51,10 +58,16 @@ def _can_heal(_task: Any, _run: Any, state: State[Any]) -> bool:
 
 
 class _ProgressArtifact:
-    """A progress bar in the Prefect page, updated now and then from any thread."""
+    """A progress bar in the Prefect page with a sentence, updated now and then from any thread.
+
+    Attributes:
+        how: how the work goes, for the sentence.
+    """
 
     def __init__(self, stage: str, total: int) -> None:
+        self.how = ""
         self._total, self._done, self._shown = max(total, 1), 0.0, 0.0
+        self._started = time.monotonic()
         self._lock = threading.Lock()
         created = create_progress_artifact(progress=0.0, key=f"{stage}-progress")
         self._id: UUID = created if isinstance(created, UUID) else UUID(str(created))
@@ -67,7 +80,14 @@ class _ProgressArtifact:
                 return
             self._shown = now
             percent = min(100.0, 100.0 * self._done / self._total)
-        update_progress_artifact(artifact_id=self._id, progress=percent)
+            sentence = self._sentence(now - self._started)
+        update_progress_artifact(artifact_id=self._id, progress=percent, description=sentence)
+
+    def _sentence(self, passed: float) -> str:
+        text = f"{self._done:,.0f} of {self._total:,} in {duration(passed)}"
+        if 0 < self._done < self._total:
+            text += f", {duration(passed / self._done * (self._total - self._done))} left"
+        return f"{text}. {self.how}".strip()
 
 
 @task(
@@ -103,7 +123,11 @@ def _run(stage: str, root: str, model: str) -> StageReport:
                 bar(count)
                 artifact(count)
 
-            yield advance
+            def show(text: str) -> None:
+                note(bar, text)
+                artifact.how = text
+
+            yield NotedProgress(advance, show)
 
     def submit(batch: Batch, advance: Progress) -> Callable[[], list[Outcome]]:
         # A worker of Dask cannot reach the bar: there it moves when a batch has ended.

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from avsep.progress import duration, show_progress
+from avsep.progress import duration, no_progress, note, show_progress
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,18 @@ def test_lines_say_the_time_left_and_only_when_an_item_has_ended(monkeypatch, ca
         assert re.fullmatch(r"extract: 1 of 4, 0 s, 0 s left\n", capsys.readouterr().err)
         advance(3)
         assert capsys.readouterr().err == "extract: 4 of 4, 0 s\n"
+
+
+def test_how_the_work_goes_stands_below_the_bar_or_at_the_end_of_a_line(monkeypatch, capsys):
+    monkeypatch.setattr("avsep.progress.LINE_EVERY_S", 0.0)
+    with show_progress("extract", 4) as advance:
+        note(advance, "80 frames/s")
+        advance(2)
+    assert capsys.readouterr().err == "extract: 2 of 4, 0 s, 0 s left; 80 frames/s\n"
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    with show_progress("extract", 4) as advance:
+        advance(1)
+        note(advance, "90 frames/s: decode [20 %]")
+    assert "90 frames/s: decode [20 %]" in sys.stderr.getvalue()
+    note(no_progress, "discarded")

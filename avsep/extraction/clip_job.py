@@ -46,15 +46,17 @@ def extract_clip(job: ClipJob) -> ClipRecord:
     Raises:
         ItemError: the clip failed.
     """
+    from avsep.faces.timing import StepTimer
+
     started = time.monotonic()
-    clip = job.clip
+    clip, timer = job.clip, StepTimer()
     samples, reason, message = [], "", ""
     left_out: Counter[str] = Counter()
     try:
         path = check_raw_file(clip, job.raw)
         # The processes of a pool have ids in a row, so that they spread over the engines.
         engine = job.engines[os.getpid() % len(job.engines)] if job.engines else ""
-        samples = encoded_samples(path, clip, job.config, left_out=left_out, engine=engine)
+        samples = encoded_samples(path, clip, job.config, timer, left_out, engine)
     except ItemError as error:
         if error.reason.state is State.FAILED:
             raise
@@ -67,5 +69,6 @@ def extract_clip(job: ClipJob) -> ClipRecord:
         samples=tuple((key, num_frames) for key, _, num_frames in samples),
         left_out=dict(+left_out),
         seconds=round(time.monotonic() - started, 3),
+        steps={name: round(spent, 3) for name, spent in timer.seconds.items()},
     )
     return save_finished_clip(job.folder, record, samples)

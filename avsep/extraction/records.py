@@ -30,6 +30,7 @@ class ClipRecord:
         samples: key and number of frames of each sample.
         sha256: sha256 of the tar with the samples.
         seconds: time that the extraction took.
+        steps: seconds per step, see `StepTimer`.
         left_out: number of faces that were left out, by reason, see `extraction.clip.OVER_LIMIT`.
     """
 
@@ -41,6 +42,7 @@ class ClipRecord:
     sha256: str = ""
     seconds: float = 0.0
     left_out: Mapping[str, int] = field(default_factory=dict)
+    steps: Mapping[str, float] = field(default_factory=dict)
 
     def outcome(self) -> Outcome:
         """The clip's entry in the ledger."""

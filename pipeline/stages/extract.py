@@ -18,7 +18,7 @@ from pathlib import Path
 
 from avsep.errors import CheckError, ItemError
 from avsep.extraction.card import write_card
-from avsep.extraction.clip import OVER_LIMIT, STILL, TOO_SMALL
+from avsep.extraction.clip import OVER_LIMIT, STILL, TOO_SMALL, num_frames_of
 from avsep.extraction.clip_job import ClipJob, extract_clip
 from avsep.extraction.config import ExtractionConfig
 from avsep.extraction.provenance import clip_hash, tool_versions
@@ -36,11 +36,13 @@ from avsep.extraction.shard_plan import (
     read_plan,
     write_plan,
 )
+from avsep.extraction.speed import ExtractionSpeed
 from avsep.faces.backends import check_backend, engine_options
+from avsep.faces.engine.use import engine_use
 from avsep.files import link_or_copy, replaced_directory, settings_hash, sha256_file
 from avsep.outcome import Counts, Outcome
 from avsep.processes import map_items
-from avsep.progress import Progress
+from avsep.progress import Progress, note
 from avsep.schema import FPS, Clip
 from avsep.shards.index import read_index, rows_of_shard, write_index
 from avsep.shards.manifest import batch_of, write_manifest
@@ -206,10 +208,12 @@ def _extract(
         else:
             jobs.append(ClipJob(clip=clip, raw=workspace.raw, folder=parts, config=config))
     progress(len(finished_clips))
+    engines: tuple[str, ...] = ()
     if jobs:
         check_backend(config.backend, config.backend_options)
         engines = _engines(config)
         jobs = [dataclasses.replace(job, engines=engines) for job in jobs]
+    speed = ExtractionSpeed()
     outcomes = [finished.record.outcome() for finished in finished_clips.values()]
     for job, result in map_items(
         extract_clip, jobs, workers=config.num_workers, timeout_s=config.item_timeout_s
@@ -220,6 +224,8 @@ def _extract(
         else:
             finished_clips[clip_id] = FinishedClip(result, clip_tar(parts, clip_id))
             outcomes.append(result.outcome())
+            speed.add(num_frames_of(job.clip), result.seconds, result.steps)
+            note(progress, speed.text(engine_use(engines)))
         progress(1)
     return finished_clips, sorted(outcomes, key=lambda outcome: outcome.item)
 

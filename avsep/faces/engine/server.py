@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from avsep.faces.engine.use import UseMeter
 from avsep.faces.engine.wire import MAX_ROWS, Arena, listen, peer, receive, send
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class EngineServer:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._stopped = False
+        self._use = UseMeter(path.parent)
 
     def serve(self) -> None:
         """Serve until `stop` is called."""
@@ -90,7 +92,9 @@ class EngineServer:
                 else:
                     self._read(self._workers[key.fileobj])  # type: ignore[index]
             if self._due():
-                self._run(self._next())
+                with self._use.busy():
+                    self._run(self._next())
+            self._use.write()
         for worker in list(self._workers.values()):
             self._part(worker)
         self._selector.close()
