@@ -47,9 +47,8 @@ install-dev: $(VENV)/.dev ## the same with what development needs
 
 demo: install ## build the demo corpus, train and evaluate all models, show the table
 	@test -e .git || { echo "avsep: this is not a git checkout, which DVC needs; clone the project." >&2; exit 1; }
-	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
+	@AVSEP_RESULTS_FOLLOW=1 PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 	@$(BIN)/avsep results
-	@echo "The page: $(CURDIR)/data/report/index.html"
 
 # A file's tests stay together, so that its fixtures are made once.
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-LINE_EVERY_S = 15.0
+LINE_EVERY_S = 15.0  # at first; later the lines become rarer
+LINE_EVERY_S_LATE = 300.0
 SPEED_PERIOD_S = 1800.0  # which the time left is estimated from
 
 # Set for a process that trains by the one that started it and reads what it prints: it wants lines
@@ -65,11 +67,21 @@ def show_progress(title: str, total: int) -> Iterator[Progress]:
         title: what is being done.
         total: number of items; 0 where it is not known.
     """
-    if sys.stderr.isatty():
+    if can_show_bar():
         with _bar(title, total) as advance:
             yield advance
     else:
         yield _lines(title, total)
+
+
+def can_show_bar() -> bool:
+    """Whether stderr is a terminal that can draw over what it has shown."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+
+def line_gap(passed: float) -> float:
+    """Seconds between two lines about work that has gone on for `passed` seconds."""
+    return min(LINE_EVERY_S_LATE, max(LINE_EVERY_S, passed / 40))
 
 
 def duration(seconds: float) -> str:
@@ -106,7 +118,10 @@ def _bar(title: str, total: int) -> Iterator[Progress]:
 
         def render(self, task: Task) -> Text:
             left = task.time_remaining
-            return Text("" if left is None or task.finished else f"{duration(left)} left")
+            if task.finished:
+                return Text()
+            # Until the time left is known, a clock shows that something goes on.
+            return Text(duration(task.elapsed or 0) if left is None else f"{duration(left)} left")
 
     columns = (TextColumn("{task.description:>18}"), BarColumn(), Done(), Left())
     console = Console(stderr=True)
@@ -127,17 +142,22 @@ def _bar(title: str, total: int) -> Iterator[Progress]:
 def _lines(title: str, total: int) -> Progress:
     started = shown = time.monotonic()
     done, how = 0.0, ""
+    first: tuple[float, float] | None = None
 
     def advance(count: float) -> None:
-        nonlocal done, shown
+        nonlocal done, shown, first
         whole, done = int(done), done + count
         now = time.monotonic()
+        # What comes before the first item says nothing about the others: imports, a measurement.
+        first = first or (now, done)
         # A share of an item says nothing here: what is so long prints lines of its own.
-        if now - shown >= LINE_EVERY_S and int(done) > whole:
+        if total != 1 and now - shown >= line_gap(now - started) and int(done) > whole:
             shown = now
-            passed = now - started
-            left = f", {duration(passed / done * (total - done))} left" if done < total else ""
-            text = f"{title}: {done:.0f} of {total}, {duration(passed)}{left}{how}"
+            counted = f"{done:.0f} of {total}" if total else f"{done:.0f}"
+            left = ""
+            if first[1] < done < total:
+                left = f", {duration((now - first[0]) / (done - first[1]) * (total - done))} left"
+            text = f"{title}: {counted}, {duration(now - started)}{left}{how}"
             print(text, file=sys.stderr, flush=True)
 
     def show(text: str) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
 from prefect.settings import temporary_settings
 
+from avsep.cli.results import show_results
 from avsep.errors import AvsepError, disk_fault, printable
 from avsep.models.registry import MODELS
 from avsep.terminal import echo, set_up_streams
@@ -18,6 +20,9 @@ from flows.processes import end_with_dvc
 from flows.server import api_settings, check_api
 from pipeline.disk import full_disk
 from pipeline.stages import STAGES
+from pipeline.steps import heading
+
+RESULTS_FOLLOW = "AVSEP_RESULTS_FOLLOW"  # set by `make demo`, which shows the results itself
 
 FLOWS = {name: stage_flow(name) for name in STAGES}
 
@@ -37,10 +42,12 @@ def main() -> None:
     if STAGES[given.stage].per_model != bool(given.model):
         verb = "needs" if STAGES[given.stage].per_model else "takes no"
         parser.error(f"{given.stage} {verb} --model")
-    state_dir = Workspace(Path(given.root).resolve()).work("prefect")
+    workspace = Workspace(Path(given.root).resolve())
+    state_dir = workspace.work("prefect")
     logging.getLogger("prefect").setLevel(logging.CRITICAL)
     set_up_streams()
     end_with_dvc()
+    echo(heading(STAGES[given.stage], given.model))
     try:
         with temporary_settings(updates=api_settings(state_dir)):
             check_api()
@@ -58,6 +65,8 @@ def main() -> None:
         echo(f"avsep: {printable(fault or str(error))}; run it again to go on.", err=True)
         sys.exit(1)
     echo(done.sentence())
+    if given.stage == report.name and not os.environ.get(RESULTS_FOLLOW):
+        show_results(workspace)
 
 
 if __name__ == "__main__":

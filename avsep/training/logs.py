@@ -6,7 +6,6 @@ import contextlib
 import csv
 import io
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -18,13 +17,14 @@ from avsep.progress import (
     STEP_LINE,
     STEP_LINES,
     Progress,
+    can_show_bar,
     duration,
+    line_gap,
     show_progress,
 )
 from avsep.training.callback import TaskCallback
 from avsep.training.task import FitTask, best_row
 
-LINE_EVERY_S = 15.0
 TELL_EVERY_S = 1.0
 
 
@@ -97,7 +97,7 @@ class TrainingProgress(TaskCallback):
             return
         if os.environ.get(STEP_LINES):
             self._tell(task)
-        elif sys.stderr.isatty():
+        elif can_show_bar():
             bar = show_progress(self._name, task.settings.steps)
             self._advance = self._bar.enter_context(bar)
             self._advance(done)
@@ -112,7 +112,9 @@ class TrainingProgress(TaskCallback):
             self._tell(task)
         if self._advance:
             self._advance(1)
-        elif os.environ.get(STEP_LINES) != BAR_ABOVE and now - self._shown >= LINE_EVERY_S:
+        elif os.environ.get(STEP_LINES) != BAR_ABOVE and now - self._shown >= line_gap(
+            now - self._started
+        ):
             self._shown = now
             self._print_line(task, now - self._started)
 

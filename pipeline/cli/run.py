@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from avsep.cli.options import Root
+from avsep.cli.results import show_results
 from avsep.errors import CheckError, UsageError
 from avsep.models.registry import MODELS
 from avsep.progress import show_progress
@@ -18,6 +19,8 @@ from pipeline.execution.launch import ChildError, launch
 from pipeline.execution.markers import retry
 from pipeline.execution.stage import Stage, run_stage
 from pipeline.stages import STAGES
+from pipeline.stages.report import NAME as REPORT
+from pipeline.steps import heading
 
 FINDS = ("lr", "batch")
 
@@ -53,7 +56,10 @@ def run(
         for batch in found.plan(config, workspace):
             if place := training_run.restart(workspace, stage, batch):
                 echo(f"the old run of {batch.name} is in {place}")
+    echo(heading(found, model))
     echo(run_stage(found, config, workspace, progress=show_progress).sentence())
+    if stage == REPORT:
+        show_results(workspace)
 
 
 def _find(stage: Stage, model: str, what: str, workspace: Workspace) -> None:

@@ -23,7 +23,7 @@ from types import FrameType
 
 from avsep.errors import AvsepError, Reason, disk_item_error, printable
 from avsep.processes import is_interrupted, short_temp_folder
-from avsep.progress import BAR_ABOVE, STEP_LINE, STEP_LINES
+from avsep.progress import BAR_ABOVE, STEP_LINE, STEP_LINES, can_show_bar
 
 LOCALHOST = "127.0.0.1"
 POLL_S = 0.1
@@ -82,7 +82,7 @@ def launch(
     with short_temp_folder() as temp, _sigterm_raises():
         environment = _environment(devices, str(temp))
         if on_step:
-            environment[STEP_LINES] = BAR_ABOVE if sys.stderr.isatty() else "lines"
+            environment[STEP_LINES] = BAR_ABOVE if can_show_bar() else "lines"
         lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         ranks: list[_Rank] = []
         try:

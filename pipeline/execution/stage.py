@@ -15,7 +15,7 @@ from typing import Any
 
 from avsep.errors import CheckError, Reason, State
 from avsep.outcome import Counts, Outcome
-from avsep.progress import Progress, StepProgress, hidden_progress
+from avsep.progress import Progress, StepProgress, duration, hidden_progress
 from avsep.workspace import Workspace
 from pipeline.disk import check_space
 from pipeline.execution.ledger import Ledger
@@ -62,8 +62,11 @@ class StageReport:
 
     def sentence(self) -> str:
         """One line for the terminal."""
-        facts = [f"{key} {value}" for key, value in self.facts.items()]
-        return f"{self.stage}: {', '.join([str(self.counts), *facts])} in {self.seconds:.1f} s"
+        facts = [
+            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in self.facts.items()
+        ]
+        return f"{self.stage}: {', '.join([str(self.counts), *facts])} in {duration(self.seconds)}"
 
 
 Plan = Callable[[Any, Workspace], list[Batch]]
@@ -84,6 +87,7 @@ class Stage:
         per_model: whether it runs once per model.
         resumes: whether the same command goes on with an item that has failed; else failures stay
             until somebody asks to try them again.
+        purpose: what it does, in words for people; `{model}` stands for the title of the model.
     """
 
     name: str
@@ -93,6 +97,7 @@ class Stage:
     finish: Finish
     per_model: bool = False
     resumes: bool = False
+    purpose: str = ""
 
 
 Submit = Callable[[Batch, Progress], Callable[[], list[Outcome]]]

@@ -305,4 +305,6 @@ def journal_path(workspace: Workspace, batch: Batch) -> Path:
     return workspace.work(NAME) / f"{batch.name}-{batch.settings}.jsonl"
 
 
-STAGE = Stage(NAME, CleanConfig, plan, work, finish)
+STAGE = Stage(
+    NAME, CleanConfig, plan, work, finish, purpose="check every clip and drop what cannot be used"
+)

@@ -228,4 +228,4 @@ def _remove_stale_clips(raw: Path, corpus: str, wanted: Collection[str]) -> None
             here.rmdir()
 
 
-STAGE = Stage(NAME, DownloadConfig, plan, work, finish)
+STAGE = Stage(NAME, DownloadConfig, plan, work, finish, purpose="fetch or render the clips")

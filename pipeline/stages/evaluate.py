@@ -271,4 +271,12 @@ def _example_folders(config: EvaluateConfig, workspace: Workspace, batch: Batch)
     return {mixture_id: folder / mixture_id for mixture_id in ids}
 
 
-STAGE = Stage(NAME, EvaluateConfig, plan, work, finish, per_model=True)
+STAGE = Stage(
+    NAME,
+    EvaluateConfig,
+    plan,
+    work,
+    finish,
+    per_model=True,
+    purpose="test {model} on unseen speakers",
+)

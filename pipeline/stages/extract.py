@@ -264,4 +264,11 @@ def _clips(workspace: Workspace) -> Rows[Clip]:
     return open_rows(workspace.clips / "clips.parquet", Clip)
 
 
-STAGE = Stage(NAME, ExtractConfig, plan, work, finish)
+STAGE = Stage(
+    NAME,
+    ExtractConfig,
+    plan,
+    work,
+    finish,
+    purpose="cut faces and voices out of the clips, into shards",
+)

@@ -322,4 +322,4 @@ def voices_path(workspace: Workspace, batch: Batch) -> Path:
     return workspace.work(NAME) / f"{batch.name}-{batch.settings}.parquet"
 
 
-STAGE = Stage(NAME, MixConfig, plan, work, finish)
+STAGE = Stage(NAME, MixConfig, plan, work, finish, purpose="draw which voices are mixed")

@@ -102,4 +102,6 @@ def train_here(config: PretrainConfig, workspace: Workspace, directory: Path) ->
     pretrain_lipcoder(config.lipcoder, config, store, directory, start)
 
 
-STAGE = Stage(NAME, PretrainConfig, plan, work, finish, resumes=True)
+STAGE = Stage(
+    NAME, PretrainConfig, plan, work, finish, resumes=True, purpose="train Dolphin's lip encoder"
+)

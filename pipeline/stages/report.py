@@ -95,4 +95,4 @@ def finish(
     )
 
 
-STAGE = Stage(NAME, ReportConfig, plan, work, finish)
+STAGE = Stage(NAME, ReportConfig, plan, work, finish, purpose="write the page of all results")

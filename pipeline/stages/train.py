@@ -229,4 +229,13 @@ def _folder(workspace: Workspace, needed: str) -> Path:
     return workspace.lipcoder if needed == LIPCODER.name else workspace.run(needed)
 
 
-STAGE = Stage(NAME, TrainConfig, plan, work, finish, per_model=True, resumes=True)
+STAGE = Stage(
+    NAME,
+    TrainConfig,
+    plan,
+    work,
+    finish,
+    per_model=True,
+    resumes=True,
+    purpose="teach {model} to extract a voice by its face",
+)
