@@ -33,7 +33,7 @@ ALLOWED = {
     "training": "loading media",
     "models": "loading mixing shards training",
     "evaluation": "extraction faces media mixing models separation shards",
-    "reporting": "cleaning evaluation media models shards",
+    "reporting": "cleaning evaluation media models shards training",
     "separation": "faces media models weights",
     "weights": "models",
     "exporting": "media mixing shards",

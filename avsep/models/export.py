@@ -46,6 +46,7 @@ def export(
         "family": family,
         "avsep_version": __version__,
         "git_commit": git_commit(directory),
+        "seed": task.seed,
         "precision": task.precision.name,
         "machine": machine(),  # which ended the training; an earlier part may be another's
         "device": device_name(task.precision.device_type),

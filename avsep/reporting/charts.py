@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from avsep.evaluation.conditions import Condition
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_POINTS = 2000  # of one kind as shapes; more are drawn as one picture, whose size is limited
+MAX_NAME = 36  # characters of a name in a chart
 # Text and axes are drawn in this colour, which is then replaced by the reader's.
 _INK = "#010203"
 _STYLE = "<style>svg{color:#30363d}@media(prefers-color-scheme:dark){svg{color:#c9d1d9}}</style>"
 _COLOURS = {Condition.OWN: "#2f81d8", Condition.OTHER: "#d9622b", Condition.NONE: "#8b949e"}
+_SHORT = {
+    Condition.OWN: "own video",
+    Condition.OTHER: "other's video",
+    Condition.NONE: "no video",
+}
 _MARKERS = {Condition.OWN: "o", Condition.OTHER: "x", Condition.NONE: "."}
 _RC: Any = {
     "text.parse_math": False,  # a name with a dollar sign is not a formula
@@ -38,6 +45,7 @@ _RC: Any = {
     "grid.alpha": 0.15,
     "grid.color": _INK,
     "legend.frameon": False,
+    "axes.formatter.limits": (-4, 4),  # beyond, a power of ten beside the axis
 }
 
 
@@ -70,20 +78,37 @@ def box_plot(models: Sequence[ModelResults]) -> str | None:
                 )
                 drawn["fliers"][0].set_rasterized(len(rows) > MAX_POINTS)
         axes.axhline(0, color=_INK, linewidth=0.8)
-        axes.set_xticks(range(len(models)), [model.title for model in models])
+        room = max(6, 60 // len(models))  # letters that stand side by side
+        names = ["\n".join(wrap(m.title, room, max_lines=2, placeholder="…")) for m in models]
+        axes.set_xticks(range(len(models)), names)
         axes.set_ylabel("SI-SNRi (dB)")
         for condition in conditions:
             axes.plot([], [], color=_COLOURS[condition], linewidth=6, label=condition.label)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3)
+        figure.legend(loc="lower center", ncols=3)
 
-    return svg_uri(draw, (7.2, 3.6), (0.6, 0.65, 0.1, 0.1))
+    return svg_uri(draw, (7.2, 3.6), (0.7, 0.8, 0.1, 0.1))
 
 
-def scatter_plot(model: ModelResults) -> str | None:
-    """SI-SNRi of one model over the SI-SNR of the mixture; None without rows."""
-    if not model.rows:
-        return None
+def scatter_plots(models: Sequence[ModelResults]) -> list[tuple[str, str]]:
+    """SI-SNRi over the SI-SNR of the mixture: title and chart of each model with rows.
 
+    All have the same axes, so that they can be compared.
+    """
+    models = [model for model in models if any(_scored(model, c) for c in Condition)]
+    rows = [row for model in models for c in Condition for row in _scored(model, c)]
+    across = _limits([row.si_snr_mixture for row in rows])
+    up = _limits([0.0, *(row.si_snri for row in rows)])
+    return [(model.title, _scatter_plot(model, across, up)) for model in models]
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    """The ends of an axis that shows all values, with a margin."""
+    known = [value for value in values if math.isfinite(value)] or [0.0]
+    margin = 0.05 * (max(known) - min(known)) or 1.0
+    return min(known) - margin, max(known) + margin
+
+
+def _scatter_plot(model: ModelResults, across: tuple[float, float], up: tuple[float, float]) -> str:
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         for condition in Condition:
@@ -95,15 +120,18 @@ def scatter_plot(model: ModelResults) -> str | None:
                 marker=_MARKERS[condition],
                 color=_COLOURS[condition],
                 alpha=0.8,
-                label=condition.label,
+                label=_SHORT[condition],
                 rasterized=len(rows) > MAX_POINTS,
             )
         axes.axhline(0, color=_INK, linewidth=0.8)
+        axes.set_xlim(across)
+        axes.set_ylim(up)
         axes.set_xlabel("SI-SNR of the mixture (dB)")
         axes.set_ylabel("SI-SNRi (dB)")
-        axes.set_title(model.title)
+        axes.set_title(short(model.title))
+        figure.legend(loc="lower center", ncols=3, handletextpad=0.1, columnspacing=1.0)
 
-    return svg_uri(draw, (3.6, 2.9), (0.6, 0.5, 0.1, 0.3))
+    return svg_uri(draw, (3.6, 3.2), (0.7, 0.8, 0.1, 0.3))
 
 
 def damage_curves(models: Sequence[ModelResults]) -> str | None:
@@ -115,54 +143,44 @@ def damage_curves(models: Sequence[ModelResults]) -> str | None:
     rows = -(-len(kinds) // columns)
 
     def draw(figure: Figure) -> None:
+        axes = None
         for place, kind in enumerate(kinds):
-            axes = figure.add_subplot(rows, columns, place + 1)
+            axes = figure.add_subplot(rows, columns, place + 1, sharey=axes)
             for model in models:
                 points = [(float(s), f["mean"]) for s, f in _damage(model).get(kind, {}).items()]
                 if own := figure_at(model.metrics, "overall", "own", "si_snri"):
                     points.append((0.0, own["mean"]))
                 if points:
-                    axes.plot(*zip(*sorted(points), strict=True), ".-", label=model.title)
+                    axes.plot(
+                        *zip(*sorted(points), strict=True), ".-", label=short(model.title, 24)
+                    )
             axes.set_title(kind, fontsize=9)
             axes.set_xlim(-0.05, 1.05)
             axes.axhline(0, color=_INK, linewidth=0.8)
+            axes.tick_params(labelleft=place % columns == 0)
             if place % columns == 0:
                 axes.set_ylabel("SI-SNRi (dB)")
             if place >= len(kinds) - columns:
                 axes.set_xlabel("severity")
-        figure.axes[0].legend(fontsize=7)
+        handles, labels = _each_once(figure)
+        figure.legend(handles, labels, loc="lower center", ncols=3)
         figure.subplots_adjust(hspace=0.45)
 
-    return svg_uri(draw, (7.2, 0.5 + 1.9 * rows), (0.6, 0.5, 0.1, 0.3))
+    bottom = 0.6 + 0.2 * -(-len(models) // 3)
+    return svg_uri(draw, (7.2, bottom + 1.9 * rows), (0.7, bottom, 0.1, 0.3))
+
+
+def _each_once(figure: Figure) -> tuple[list[Any], list[str]]:
+    """One handle and label for a legend of each label in a figure."""
+    found: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return list(found.values()), list(found)
 
 
 def _damage(model: ModelResults) -> Mapping[str, Any]:
     return (model.metrics or {}).get("damage", {})
-
-
-def training_curves(model: ModelResults) -> str | None:
-    """Losses and validation scores of one model over the steps; None without a log."""
-    steps = model.log.get("step", [])
-    losses = [name for name in model.log if name.startswith("train_")]
-    scores = [name for name in model.log if name.startswith("val_")]
-    panels = [names for names in (losses, scores) if names]
-    if not steps or not panels:
-        return None
-
-    def draw(figure: Figure) -> None:
-        for place, names in enumerate(panels):
-            axes = figure.add_subplot(1, len(panels), place + 1)
-            for name in names:
-                points = [
-                    (step, value)
-                    for step, value in zip(steps, model.log[name], strict=True)
-                    if math.isfinite(step) and math.isfinite(value)
-                ]
-                axes.plot(*zip(*points, strict=True), label=name, linewidth=1.4) if points else None
-            axes.set_xlabel("step")
-            axes.legend(fontsize=8)
-
-    return svg_uri(draw, (7.2, 2.6))
 
 
 def drop_bars(reasons: Sequence[tuple[str, int]]) -> str | None:
@@ -170,15 +188,26 @@ def drop_bars(reasons: Sequence[tuple[str, int]]) -> str | None:
     if not reasons:
         return None
 
+    from matplotlib.ticker import MaxNLocator
+
+    names = [short(reason.replace("_", " ")) for reason, _ in reasons][::-1]
+
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        names = [reason.replace("_", " ") for reason, _ in reasons][::-1]
         bars = axes.barh(names, [count for _, count in reasons][::-1], color="#2f81d8", height=0.6)
-        axes.bar_label(bars, padding=3)
+        axes.bar_label(bars, fmt="{:,.0f}", padding=3)
         axes.set_xlabel("clips")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.grid(visible=False, axis="y")
 
-    return svg_uri(draw, (7.2, 0.7 + 0.3 * len(reasons)), (1.8, 0.5, 0.4, 0.1))
+    left = 0.25 + 0.085 * max(map(len, names))
+    return svg_uri(draw, (7.2, 0.7 + 0.3 * len(reasons)), (left, 0.5, 0.75, 0.1))
+
+
+def short(name: str, limit: int = MAX_NAME) -> str:
+    """A name that fits its place in a chart."""
+    return name if len(name) <= limit else f"{name[: limit - 1]}…"
 
 
 def _scored(model: ModelResults, condition: Condition) -> list[ResultRow]:
@@ -190,6 +219,8 @@ def svg_uri(
     draw: Callable[[Figure], None],
     size: tuple[float, float],
     margins: tuple[float, float, float, float] = (0.6, 0.5, 0.1, 0.15),
+    *,
+    between: float = 0.2,
 ) -> str:
     """Draw a chart and return it as an SVG data URI.
 
@@ -197,6 +228,7 @@ def svg_uri(
         draw: draws the chart on a figure.
         size: width and height, in inches.
         margins: left, bottom, right and top margin, in inches.
+        between: space between columns of charts, as a share of their width.
     """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -213,7 +245,7 @@ def svg_uri(
             bottom=bottom / size[1],
             right=1 - right / size[0],
             top=1 - top / size[1],
-            wspace=0.2,
+            wspace=between,
         )
         buffer = io.StringIO()
         figure.savefig(

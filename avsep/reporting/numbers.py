@@ -9,21 +9,6 @@ from typing import Any
 
 DASH = "–"
 
-# metric -> title and number of decimals
-METRICS: dict[str, tuple[str, int]] = {
-    "si_snri": ("SI-SNRi (dB)", 2),
-    "sdri": ("SDRi (dB)", 2),
-    "sir": ("SIR (dB)", 2),
-    "pesq": ("PESQ-WB", 2),
-    "stoi": ("STOI", 3),
-    "estoi": ("ESTOI", 3),
-    "both_right": ("Both faces right", 2),
-    "overlap": ("Overlap", 2),
-    "worse": ("Worse than the mixture", 2),
-    "si_snr": ("SI-SNR (dB)", 2),
-    "sdr": ("SDR (dB)", 2),
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class FigureText:
@@ -55,17 +40,20 @@ def figure_at(metrics: Mapping[str, Any] | None, *path: str) -> Mapping[str, Any
     return value if isinstance(value, Mapping) and "mean" in value else None
 
 
-def figure_text(figure: Mapping[str, Any] | None, decimals: int) -> FigureText:
-    """A figure of `metrics_full.json` as text; a dash if there is none."""
+def figure_text(figure: Mapping[str, Any] | None, decimals: int, factor: float = 1.0) -> FigureText:
+    """A figure of `metrics_full.json`, times a factor, as text; a dash if there is none."""
     if figure is None:
         return NO_FIGURE
     excluded = int(figure.get("excluded", 0))
-    low, high = figure.get("low"), figure.get("high")
-    has_interval = low is not None and high is not None
+    interval = short = ""
+    if (low := figure.get("low")) is not None and (high := figure.get("high")) is not None:
+        low, high, fewer = factor * low, factor * high, max(0, decimals - 1)
+        interval = f"{number(low, decimals)} to {number(high, decimals)}"
+        short = f"{number(low, fewer)}…{number(high, fewer)}"
     return FigureText(
-        text=number(figure["mean"], decimals),
-        interval=f"{number(low, decimals)} to {number(high, decimals)}" if has_interval else "",
-        short=f"{number(low, decimals - 1)}…{number(high, decimals - 1)}" if has_interval else "",
+        text=number(factor * figure["mean"], decimals),
+        interval=interval,
+        short=short,
         note=f"without {excluded} of {excluded + int(figure['rows'])}" if excluded else "",
     )
 

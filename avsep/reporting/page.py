@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avsep.evaluation.summary import FACES
 from avsep.files import read_jsonl
 from avsep.git import git_commit
 from avsep.outcome import Counts
 from avsep.reporting import charts, corpus, literature, scores, tables
+from avsep.reporting.curves import training_curves
 from avsep.reporting.gather import ModelResults, gather_models
 from avsep.reporting.listening import gather_examples
-from avsep.reporting.numbers import METRICS, number, scaled
+from avsep.reporting.numbers import NO_FIGURE, number, scaled
+from avsep.reporting.parts import parts
 from avsep.reporting.provenance import versions
+from avsep.reporting.training import gather_trainings
+from avsep.reporting.training_table import training_rows
 from avsep.schema import RATE_HZ
 from avsep.workspace import Workspace
 
@@ -29,7 +32,8 @@ class TestList:
     """The list of test mixtures.
 
     Attributes:
-        name: protocol and version, e.g. `strict-2mix, version 1`; empty if there is no list.
+        name: protocol, version and seed, e.g. `strict-2mix, version 1, seed 0`; empty if there is
+            no list.
         mixtures: number of mixtures that were evaluated.
         speakers: number of wanted speakers.
         seconds: length of a mixture, in seconds.
@@ -65,6 +69,7 @@ def render_page(
     from markupsafe import Markup
 
     results = gather_models(workspace, models)
+    trainings = gather_trainings(workspace, models)
     dropped = corpus.dropped_clips(workspace)
     script = (TEMPLATES / "page.js").read_text("utf-8")
     style = (TEMPLATES / "page.css").read_text("utf-8")
@@ -86,12 +91,11 @@ def render_page(
         test_list=_test_list(workspace, results),
         models=results,
         any_evaluated=any(model.evaluated for model in results),
-        result_titles=[METRICS[metric][0] for metric in tables.RESULT_COLUMNS],
-        face_titles=[METRICS[metric][0] for metric in FACES],
-        result_rows=tables.result_rows(results),
+        result_tables=_result_tables(results),
         comparisons=tables.comparison_sentences(results),
         problems=tables.problem_sentences(results),
-        breakdowns=_breakdowns(results),
+        part_models=[model.title for model in results if model.evaluated],
+        parts=parts(results),
         published_scores=[
             (heading, [_score_row(score) for score in of_group])
             for heading, of_group in literature.league()
@@ -103,9 +107,11 @@ def render_page(
         ],
         damage_curves=charts.damage_curves(results),
         box_plot=charts.box_plot(results),
-        scatters=[(m.title, uri) for m in results if (uri := charts.scatter_plot(m))],
+        scatters=charts.scatter_plots(results),
         examples=gather_examples(results, max_examples),
-        curves=[(model, charts.training_curves(model)) for model in results],
+        curves=[(training, training_curves(training)) for training in trainings],
+        trained=[training.title for training in trainings if training.card is not None],
+        training_rows=training_rows(trainings),
         splits=corpus.split_rows(workspace),
         dropped=dropped,
         drop_bars=charts.drop_bars([(row.reason, row.clips) for row in dropped.rows])
@@ -118,6 +124,21 @@ def render_page(
         measured_with=sorted({m.cost["versions"] for m in results if m.cost}),
         commit=git_commit(workspace.root)[:12],
     )
+
+
+def _result_tables(models: Sequence[ModelResults]) -> list[dict[str, Any]]:
+    """The two tables of results: how good the voices are, and whether the video decides them."""
+    rows = tables.result_rows(models)
+    found = []
+    for names in (tables.QUALITY, tables.VIDEO):
+        shown = [row for row in rows if row.note or any(row.cells[n] != NO_FIGURE for n in names)]
+        found.append(
+            {
+                "titles": [tables.COLUMNS[name].title for name in names],
+                "rows": [(row, [row.cells[name] for name in names]) for row in shown],
+            }
+        )
+    return found
 
 
 def _policy(script: str, style: str) -> str:
@@ -142,60 +163,13 @@ def _test_list(workspace: Workspace, models: Sequence[ModelResults]) -> TestList
     path = workspace.mixtures / "test.jsonl"
     first: dict[str, Any] = next(iter(read_jsonl(path)), {}) if path.is_file() else {}
     return TestList(
-        name=f"{first['protocol']}, version {first['version']}" if "protocol" in first else "",
+        name=f"{first['protocol']}, version {first['version']}, seed {first['seed']}"
+        if {"protocol", "version", "seed"} <= first.keys()
+        else "",
         mixtures=int(metrics["mixtures"]),
         speakers=int(metrics["speakers"]),
         seconds=first.get("num_samples", 0) / RATE_HZ,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Breakdown:
-    """SI-SNRi of each model on parts of the list.
-
-    Attributes:
-        title: title of the table.
-        explanation: one sentence for the caption.
-        columns: names of the parts.
-        rows: one row per model.
-    """
-
-    title: str
-    explanation: str
-    columns: tuple[str, ...]
-    rows: tuple[tables.TableRow, ...]
-
-
-_BREAKDOWNS = (
-    ("By genders of the pair", "f: female, m: male.", "by_pair"),
-    (
-        "Base voices that occur only in the test set",
-        "No training speaker has one of these base voices.",
-        "by_group.unheard",
-    ),
-    (
-        "Base voices that training speakers have too",
-        "The speakers are new, but their base voices are not.",
-        "by_group.heard",
-    ),
-)
-MAX_COLUMNS = 12  # a corpus without groups has one column per speaker: too many to show
-
-
-def _breakdowns(models: Sequence[ModelResults]) -> list[Breakdown]:
-    found = []
-    for title, explanation, section in _BREAKDOWNS:
-        columns = tables.section_columns(models, section)
-        if 0 < len(columns) <= MAX_COLUMNS:
-            found.append(
-                Breakdown(
-                    title=title,
-                    explanation=explanation,
-                    columns=tuple(columns),
-                    rows=tuple(tables.section_rows(models, section)),
-                )
-            )
-    return found
 
 
 def _score_row(score: literature.PublishedScore) -> tuple[str, ...]:

@@ -91,6 +91,10 @@ def histograms(scores: dict[str, Score]) -> str | None:
             axes.bar(edges[:-1], dropped, width, bottom=kept, align="edge", color="#d9622b")
             axes.set_title(name, fontsize=8)
             axes.tick_params(labelsize=6)
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.get_offset_text().set_fontsize(6)
+            if position % COLUMNS == 1:
+                axes.set_ylabel("items", fontsize=7)
         figure.subplots_adjust(hspace=0.75)
 
-    return svg_uri(draw, (7.2, 0.3 + 1.25 * rows), (0.4, 0.3, 0.1, 0.25))
+    return svg_uri(draw, (7.2, 0.4 + 1.25 * rows), (0.5, 0.4, 0.25, 0.25))

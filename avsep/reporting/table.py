@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from avsep.reporting.gather import gather_models
@@ -13,14 +13,15 @@ from avsep.workspace import Workspace
 if TYPE_CHECKING:
     from rich.table import Table
 
-# heading, index of the cell in a row of results, whether to show its interval
+# heading, column of the results, whether to show its interval
 COLUMNS = (
-    ("SI-SNRi", 0, True),
-    ("SDRi", 1, True),
-    ("PESQ", 2, False),
-    ("STOI", 3, False),
-    ("SI-SNRi with\nother's video", 5, True),
-    ("SI-SNRi with\nno video", 6, True),
+    ("SI-SNRi", "si_snri", True),
+    ("SDRi", "sdri", True),
+    ("SIR", "sir", False),
+    ("PESQ", "pesq", False),
+    ("STOI", "stoi", False),
+    ("SI-SNRi with\nother's video", "other", True),
+    ("SI-SNRi with\nno video", "none", True),
 )
 # What a terminal may lack, and how it is typed.
 _PLAIN = str.maketrans({"\u2013": "-", "\u2212": "-", "\u2026": ".."})
@@ -68,11 +69,11 @@ def summary_table(workspace: Workspace, *, plain: bool = False) -> Table:
     return table
 
 
-def _texts(cells: Sequence[FigureText], *, plain: bool) -> list[str]:
+def _texts(cells: Mapping[str, FigureText], *, plain: bool) -> list[str]:
     texts = (
-        f"{cells[index].text}\n[dim]{cells[index].short}[/dim]"
-        if with_interval and cells[index].short
-        else cells[index].text
-        for _, index, with_interval in COLUMNS
+        f"{cells[name].text}\n[dim]{cells[name].short}[/dim]"
+        if with_interval and cells[name].short
+        else cells[name].text
+        for _, name, with_interval in COLUMNS
     )
     return [text.translate(_PLAIN) if plain else text for text in texts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,6 @@ from avsep.models.registry import MODELS
 from avsep.reporting.gather import ModelResults
 from avsep.reporting.numbers import (
     DASH,
-    METRICS,
-    NO_FIGURE,
     FigureText,
     figure_at,
     figure_text,
@@ -22,8 +20,53 @@ from avsep.reporting.numbers import (
     scaled,
 )
 
-RESULT_COLUMNS = ("si_snri", "sdri", "pesq", "stoi", "estoi")
 COMPARE_SAMPLES = 2000
+NBSP = "\N{NO-BREAK SPACE}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of figures.
+
+    Attributes:
+        title: its heading.
+        path: where the figure is in `metrics_full.json`.
+        decimals: number of decimals shown.
+        factor: what the figure is multiplied by, e.g. 100 for per cent.
+    """
+
+    title: str
+    path: tuple[str, ...]
+    decimals: int
+    factor: float = 1.0
+
+    def text(self, metrics: Mapping[str, Any] | None) -> FigureText:
+        """The figure of a model."""
+        return figure_text(figure_at(metrics, *self.path), self.decimals, self.factor)
+
+    def of_the_mixture(self, metrics: Mapping[str, Any] | None) -> FigureText:
+        """The same figure of the unprocessed mixture; a dash where it has none."""
+        *section, name = self.path
+        return figure_text(figure_at(metrics, *section, f"{name}_mixture"), self.decimals)
+
+
+_OWN = ("overall", "own")
+COLUMNS = {
+    "si_snri": Column("SI-SNRi (dB)", (*_OWN, "si_snri"), 2),
+    "sdri": Column("SDRi (dB)", (*_OWN, "sdri"), 2),
+    "sir": Column("SIR (dB)", (*_OWN, "sir"), 2),
+    "pesq": Column("PESQ-WB", (*_OWN, "pesq"), 2),
+    "stoi": Column("STOI", (*_OWN, "stoi"), 3),
+    "estoi": Column("ESTOI", (*_OWN, "estoi"), 3),
+    "worse": Column("Worse than the mixture (%)", ("faces", "worse"), 1, 100),
+    "own": Column("Own video (dB)", (*_OWN, "si_snri"), 2),
+    "other": Column("Other speaker's video (dB)", ("overall", "other", "si_snri"), 2),
+    "none": Column("No video (dB)", ("overall", "none", "si_snri"), 2),
+    "both_right": Column("Both faces right (%)", ("faces", "both_right"), 1, 100),
+    "overlap": Column("Overlap", ("faces", "overlap"), 2),
+}
+QUALITY = ("si_snri", "sdri", "sir", "pesq", "stoi", "estoi", "worse")
+VIDEO = ("own", "other", "none", "both_right", "overlap")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,47 +75,24 @@ class TableRow:
 
     Attributes:
         name: heading of the row.
-        cells: the figures, one per column.
+        cells: the figures by the name of their column.
         note: a remark under the heading, or empty.
     """
 
     name: str
-    cells: tuple[FigureText, ...]
+    cells: Mapping[str, FigureText]
     note: str = ""
 
 
 def result_rows(models: Sequence[ModelResults]) -> list[TableRow]:
-    """A row for the unprocessed mixture, then one row per model.
-
-    The columns are `RESULT_COLUMNS` with the speaker's own video, then SI-SNRi with the other
-    speaker's video and with none, then `FACES`.
-    """
+    """A row for the unprocessed mixture, then one row per model, each with all of `COLUMNS`."""
     rows = []
     first = next((model for model in models if model.evaluated), None)
     if first is not None:
-        mixture = [
-            figure_text(
-                figure_at(first.metrics, "overall", "own", f"{metric}_mixture"), METRICS[metric][1]
-            )
-            for metric in RESULT_COLUMNS[2:]
-        ]
-        empty = (NO_FIGURE,) * (2 + len(FACES))
-        cells = (NO_FIGURE, NO_FIGURE, *mixture, *empty)
+        cells = {name: column.of_the_mixture(first.metrics) for name, column in COLUMNS.items()}
         rows.append(TableRow(name="unprocessed mixture", cells=cells))
     for model in models:
-        own = [
-            figure_text(figure_at(model.metrics, "overall", "own", metric), METRICS[metric][1])
-            for metric in RESULT_COLUMNS
-        ]
-        rest = [
-            figure_text(figure_at(model.metrics, "overall", condition, "si_snri"), 2)
-            for condition in ("other", "none")
-        ]
-        faces = [
-            figure_text(figure_at(model.metrics, "faces", metric), METRICS[metric][1])
-            for metric in FACES
-        ]
-        cells = (*own, *rest, *faces)
+        cells = {name: column.text(model.metrics) for name, column in COLUMNS.items()}
         rows.append(TableRow(name=model.title, cells=cells, note=model.missing))
     return rows
 
@@ -89,30 +109,6 @@ def faces_notes(models: Sequence[ModelResults]) -> list[str]:
                 f" {number(overlap, 2)}, {100 * worse:.0f} % of the voices worse than the mixture"
             )
     return notes
-
-
-def section_columns(models: Sequence[ModelResults], section: str) -> list[str]:
-    """The names in the section `by_pair` or `by_group.<side>` of any model, sorted."""
-    found: set[str] = set()
-    for model in models:
-        found |= _section(model, section).keys()
-    return sorted(found)
-
-
-def section_rows(models: Sequence[ModelResults], section: str) -> list[TableRow]:
-    """SI-SNRi of each evaluated model, one column per name of `section_columns`."""
-    names = section_columns(models, section)
-    return [
-        TableRow(
-            name=model.title,
-            cells=tuple(
-                figure_text(figure_at(_section(model, section), name, "si_snri"), 2)
-                for name in names
-            ),
-        )
-        for model in models
-        if model.evaluated
-    ]
 
 
 def _section(model: ModelResults, section: str) -> dict[str, Any]:
@@ -177,16 +173,17 @@ def cost_rows(models: Sequence[ModelResults]) -> list[tuple[str, list[str]]]:
             continue
         seconds = cost["audio_s"]
         peak, loaded = cost["peak_memory_mb"], cost["model_memory_mb"]
+        unknown = peak is None or loaded is None
         rows.append(
             (
                 model.title,
                 [
                     scaled(cost["parameters"], 1e6, 2, "M"),
                     scaled(cost["macs"] / seconds, 1e9, 2, "G"),
-                    f"{1000 * cost['latency_s']:.0f} ms for {seconds:g} s",
-                    f"{1000 * cost['cold_s']:.0f} ms",
+                    f"{1000 * cost['latency_s']:.0f}{NBSP}ms for {seconds:g}{NBSP}s",
+                    f"{1000 * cost['cold_s']:.0f}{NBSP}ms",
                     f"{cost['real_time_factor']:.2f}",
-                    DASH if peak is None or loaded is None else f"{peak:.0f} / {loaded:.0f} MiB",
+                    DASH if unknown else f"{peak:.0f} / {loaded:.0f}{NBSP}MiB",
                     f"{cost['threads']} thread(s), {cost['device']}, {cost['machine']}",
                 ],
             )

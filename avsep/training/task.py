@@ -74,7 +74,7 @@ class FitTask(pl.LightningModule):
         self.skipped = 0
         self.last_loss = self.last_norm = self.last_lr = float("nan")
         self.history: list[dict[str, float]] = []
-        self._seed = seed
+        self.seed = seed
         self._plateau = Plateau(settings.plateau_patience)
         self._sums = [0.0, 0]  # of the losses since the last validation, and their number
         self._optimizer_state: dict[str, Any] | None = None  # of a checkpoint, until it is needed
@@ -138,7 +138,7 @@ class FitTask(pl.LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = self.last_lr
         # Dropout and code sampling draw from here; a new seed per step leaves no state to restore.
-        torch.manual_seed(step_seed(self._seed, self.steps_done, self.global_rank))
+        torch.manual_seed(step_seed(self.seed, self.steps_done, self.global_rank))
         optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=self.device, dtype=torch.float64)
         parts = split_batch(batch, self.parts)
@@ -303,7 +303,7 @@ class FitTask(pl.LightningModule):
             "avsep": {
                 "steps_done": self.steps_done,
                 "skipped": self.skipped,
-                "seed": self._seed,
+                "seed": self.seed,
                 "sums": list(self._sums),
                 "history": self.history,
                 "plateau": self._plateau.state(),
@@ -320,10 +320,10 @@ class FitTask(pl.LightningModule):
             CheckError: the checkpoint belongs to another seed or model.
         """
         state = checkpoint["avsep"]
-        if state["seed"] != self._seed:
+        if state["seed"] != self.seed:
             raise CheckError(
                 f"the checkpoint was trained with seed {state['seed']}, this run has seed"
-                f" {self._seed}; set it back, or start again with --restart."
+                f" {self.seed}; set it back, or start again with --restart."
             )
         try:
             self.load_state_dict(checkpoint["state_dict"])

@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 from avsep.cli.app import app
 from avsep.errors import CheckError
 from avsep.files import write_json, write_text
-from avsep.reporting.gather import gather_model, read_log
+from avsep.reporting.gather import gather_model
 from avsep.reporting.media import read_wav, sound_uri
 from avsep.reporting.numbers import DASH, figure_text, number
 from avsep.reporting.page import render_page
 from avsep.reporting.table import summary_table
+from avsep.reporting.training import gather_training, read_log
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
 from pipeline.stages import report
@@ -132,6 +133,77 @@ def test_the_page_shows_the_figures_of_the_evaluation(page, full_workspace):
     assert "VoViT minus VoViT stage 1, paired over 28 voices" in page.words
     assert "voice-b" in page.words
     assert "Base voices that occur only in the test set" in page.words
+
+
+def test_sir_and_the_share_that_is_worse_are_in_the_table(page, full_workspace):
+    titles = [text for text in page.text if text in ("SIR (dB)", "Worse than the mixture (%)")]
+    assert len(titles) == 2
+    for model in LEVELS:
+        metrics = json.loads((full_workspace.evaluation(model) / "metrics_full.json").read_text())
+        own = metrics["overall"]["own"]
+        assert number(own["sir"]["mean"], 2) in page.text
+        if model == "dolphin":  # the first one, whose list gives the row of the mixture
+            assert number(own["sir_mixture"]["mean"], 2) in page.text
+        assert number(100 * metrics["faces"]["worse"]["mean"], 1) in page.text
+
+
+def test_each_speaker_has_a_row_with_the_mean_of_each_model(page, full_workspace):
+    from avsep.evaluation.results import read_results
+
+    rows = [read_results(full_workspace.evaluation(m) / "results.parquet") for m in LEVELS]
+    speakers = sorted({row.speaker for row in rows[0]})
+    assert len(speakers) == 4
+    for speaker in speakers:
+        cells = page.words.split("By wanted speaker")[1].split(speaker)[1].split(" demo-s")[0]
+        for of_model in rows:
+            mine = [r for r in of_model if r.speaker == speaker and r.condition == "own"]
+            worse = 100 * sum(r.si_snri < 0 for r in mine) / len(mine)
+            mean = sum(r.si_snri for r in mine) / len(mine)
+            assert f"{number(mean, 2)} {worse:.0f} % worse" in cells
+
+
+def test_the_page_says_how_each_model_was_trained(page):
+    table = page.words.split("Setting Lip encoder Dolphin VoViT stage 1 VoViT")[1]
+    for heading, text in (
+        ("Size", "demo"),
+        ("Parameters", "1.22 M"),
+        ("Items at once", "12 of 2 s, 2 processes"),
+        ("Optimiser", "adam, cosine from 0.003, warm-up 20, clipped at 5, averaged with 0.98"),
+        ("Changes to items", "crop, flip 0.5"),
+        ("Further settings", "paired"),
+        ("Seed", "4711"),
+        ("Number format", "fp32"),
+        ("Machine", "Some CPU, 2 cores"),
+    ):
+        assert f"{heading} {' '.join([text] * 4)}" in table
+    assert f"Steps 150, best at 950 {' '.join(['1,050, best at 950'] * 3)}" in table
+    assert "Training time 2 min, 0.75 s per step 13 min, 0.75 s per step" in table
+
+
+def test_a_project_without_times_cards_or_a_lip_encoder_has_no_empty_rows(tmp_path):
+    workspace = Workspace(tmp_path)
+    make_run(workspace, "dolphin")
+    for path in (workspace.work("train") / "dolphin").iterdir():
+        path.unlink()
+    words = Page(render(workspace)).words
+    assert "Seed 4711" in words
+    assert "Training time" not in words
+    assert "Lip encoder" not in words
+    write_json(workspace.run("dolphin") / "card.json", {"training": None, "metrics": 3})
+    assert "Setting Dolphin" in Page(render(workspace)).words
+
+
+def test_no_table_has_a_single_column_of_figures(page):
+    """A table with a heading per row and one figure each stretched over the whole page."""
+    counts, inside = [], False
+    for tag, _ in page.tags:
+        if tag in ("thead", "tbody"):
+            inside = tag == "thead"
+            counts += [0] if inside else []
+        elif tag == "th" and inside:
+            counts[-1] += 1
+    assert counts
+    assert min(counts) >= 3
 
 
 def test_published_figures_are_marked_as_other_data(page):
@@ -289,7 +361,8 @@ def test_charts_of_many_results_stay_small():
             for a, b in values
         ]
         model = SimpleNamespace(rows=rows, title="toy")
-        return len(charts.scatter_plot(model)) + len(charts.box_plot([model]))
+        ((_, scatter),) = charts.scatter_plots([model])
+        return len(scatter) + len(charts.box_plot([model]))
 
     assert chart(charts.MAX_POINTS * 10) < chart(charts.MAX_POINTS) + 300_000
     assert chart(charts.MAX_POINTS * 10) < 1_000_000
@@ -315,7 +388,7 @@ def test_a_model_says_in_what_format_and_on_what_machine_it_was_trained(tmp_path
         ({"precision": "fp32"}, ""),  # of an older version
     ):
         write_json(space.run("dolphin") / "card.json", content)
-        assert gather_model(space, "dolphin").trained_on == told
+        assert gather_training(space, "dolphin").trained_on == told
     write_json(space.run("dolphin") / "card.json", card)
     page = render_page(space, models=["dolphin"], title="", max_examples=0, ledger={})
     assert "Trained in fp32 on A CPU, 2 cores." in page

@@ -70,6 +70,8 @@ def make_rows(recipes, level: float, seed: int) -> list[ResultRow]:
                         sdr=base + gain + 0.4,
                         sdr_mixture=base + 0.1,
                         sdri=gain + 0.3,
+                        sir=base + gain + 1.5,
+                        sir_mixture=base + 0.2,
                         pesq=1.2 + 0.1 * level if asked else float("nan"),
                         pesq_mixture=1.2 if asked else float("nan"),
                         stoi=0.7 + 0.02 * level if asked else float("nan"),
@@ -151,10 +153,50 @@ def make_evaluation(
 
 
 def make_run(workspace: Workspace, model: str) -> None:
+    """A finished training of a model, with what its work folder keeps."""
     lines = ["step,train_loss,val_si_sdri,lr"]
     lines += [f"{s},{-9 + 20 / (1 + s / 100):.4f},{8 - 900 / (s + 90):.4f},0.001"
               for s in range(50, 1001, 50)]  # fmt: skip
     write_text(workspace.run(model) / "log.csv", "\n".join([*lines, "1050,,,"]) + "\n")
+    make_training(workspace.run(model), workspace.work("train") / model)
+
+
+def make_pretraining(workspace: Workspace) -> None:
+    """A finished training of the lip encoder."""
+    lines = ["step,train_loss,val_score,val_recon,val_commit,val_distill,val_codes_used"]
+    lines += [f"{s},{1 - s / 400},{s / 400 - 1},0.05,0.004,0.6,{10 + s // 50}"
+              for s in (50, 100, 150)]  # fmt: skip
+    write_text(workspace.lipcoder / "log.csv", "\n".join(lines) + "\n")
+    make_training(workspace.lipcoder, workspace.work("pretrain") / "lipcoder")
+
+
+def make_training(run: Path, work: Path) -> None:
+    """The card of a trained model and the logs of its steps."""
+    fit = {"optimizer": "adam", "lr": 3e-3, "schedule": "cosine", "warmup": 20, "ema": 0.98}
+    fit |= {"batch": 12, "accumulate": 1, "seconds": 2.0, "clip": 5.0, "weight_decay": 0.0}
+    card = {
+        "seed": 4711,
+        "precision": "fp32",
+        "machine": "Some CPU, 2 cores",
+        "device": "cpu",
+        "parameters": 1_220_000,
+        "metrics": {"step": 950.0},
+        "training": {
+            "size": "demo",
+            "fit": fit,
+            "augment": {"crop": True, "flip": 0.5, "light": 0.0},
+            "overrides": {},
+            "init": "",
+            "paired": True,
+        },
+    }
+    write_json(run / "card.json", card)
+    generator = np.random.default_rng(0)
+    lines = ["step,loss,gradient_norm,lr,data_wait_share,items_per_s"]
+    lines += [f"{s},{-9 + 20 / (1 + s / 100) + generator.normal():.4f},1,1,0,9"
+              for s in range(1, 1001)]  # fmt: skip
+    write_text(work / "steps.csv", "\n".join(lines) + "\n")
+    write_json(work / "step_times.json", {"steps": 600, "seconds_per_step": 0.75, "devices": 2})
 
 
 def make_data(workspace: Workspace, reason: str = "no_face") -> None:

@@ -246,7 +246,7 @@ def test_a_checkpoint_of_another_seed_is_refused(unbroken, tmp_path):
     directory, _ = unbroken
     (tmp_path / LAST).write_bytes((directory / LAST).read_bytes())
     task = make_task()
-    task._seed = 4
+    task.seed = 4
     with pytest.raises(CheckError, match="seed 3"):
         run(tmp_path, task)
 
