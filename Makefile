@@ -10,6 +10,9 @@ TORCH_INDEX_URL ?=
 WORKERS ?= 2
 CONSTRAINTS := requirements/constraints.txt
 # No byte code ahead: of some 17,000 modules a quarter is imported, and compiled then.
+# Written also where the environment forbids it, as in many containers: else each process would
+# compile PyTorch and the rest again, which doubles the time that it takes to start.
+unexport PYTHONDONTWRITEBYTECODE
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install -q --no-compile
 TORCH_FROM := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 

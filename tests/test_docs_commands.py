@@ -1,8 +1,10 @@
 """Commands in the documents exist with their options, and something here runs each of them."""
 
 import importlib.util
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import click
@@ -159,3 +161,17 @@ def test_the_short_commands_run(tmp_path):
         assert told in done.stdout, done.exception
         if words[0] != "doctor":  # which also says what this machine lacks
             assert done.exit_code == 0
+
+
+def test_make_lets_python_keep_byte_code():
+    """Nothing is compiled when it is installed: each process would do it again."""
+    words = ["--eval", "asked:; @echo [$$PYTHONDONTWRITEBYTECODE]", "asked"]
+    done = subprocess.run(
+        ["make", "--silent", "--no-print-directory", *words],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
