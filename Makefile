@@ -17,7 +17,7 @@ PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input insta
 TORCH_FROM := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-faults test-kernels lint types docs install install-dev check clean-data
+.PHONY: help demo test test-fast test-faults test-kernels scenarios audit licences lint types docs install install-dev check clean-data
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -73,6 +73,31 @@ test-faults: install-dev ## kill every stage, fill the disk, damage files (about
 test-kernels: install-dev ## run the GPU kernels in Triton's interpreter (fetches Triton, 1 GB)
 	$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[kernels]'
 	$(BIN)/python -m pytest -q tests/models/test_gpu_kernels.py
+
+# Stories too long for the tests. Those of the second line start from a folder in which `dvc repro`
+# has run: `make scenarios PROJECT=.` after `make demo`.
+SCENARIOS ?= planted_bugs prefect_overhead training_page killed_trainings miniature_repro open_corpora thousand_videos
+OF_PROJECT := experiments scheduled_runs dvc_remotes
+PROJECT ?=
+
+scenarios: install-dev ## run the stories of tests/scenarios, hours (SCENARIOS="...", PROJECT=folder)
+	@set -e; for name in $(SCENARIOS); do echo "== $$name"; \
+	  PYTHONPATH=. $(BIN)/python tests/scenarios/$$name.py; done
+	@set -e; for name in $(if $(PROJECT),$(OF_PROJECT)); do echo "== $$name"; \
+	  PYTHONPATH=. $(BIN)/python tests/scenarios/$$name.py $(abspath $(PROJECT)); done
+
+AUDIT := build/audit
+
+$(AUDIT)/bin/pip-audit: | check
+	@$(PYTHON) -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip --disable-pip-version-check --no-input install -q pip-audit==2.10.1 2>$(AUDIT)/pip.log \
+	  || { echo "avsep: pip-audit cannot be installed without the network ($(AUDIT)/pip.log)." >&2; exit 1; }
+
+audit: $(AUDIT)/bin/pip-audit ## compare the pinned packages with the holes that are known (network)
+	@$(PYTHON) -m tools.audit $<
+
+licences: install-dev ## write docs/licences.md again, after a change of uv.lock
+	$(BIN)/python -m tools.licences
 
 lint: install-dev ## check style
 	$(BIN)/ruff check .

@@ -54,6 +54,7 @@ RUN_BY = {
     "chmod": "",
     "dask scheduler": "tests/flows/test_dask_engine.py",
     "dask worker": "tests/flows/test_dask_engine.py",
+    "docker": "",  # no daemon here; tests/test_kit.py reads the Dockerfile
     "dvc exp apply": f"{SCENARIOS}/experiments.py",
     "dvc exp run": f"{SCENARIOS}/experiments.py",
     "dvc import": f"{SCENARIOS}/dvc_remotes.py",
@@ -80,6 +81,7 @@ RUN_BY = {
     "source": "",
     "srun": "tests/training/test_ranks.py",  # what it sets; Slurm itself is not here
     "torchrun": "tests/stages/test_killed_training.py",
+    "uv": ".github/workflows/ci.yml",  # fetches packages
 }
 
 
