@@ -18,10 +18,14 @@ from avsep.errors import FULL_CODES, CheckError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 HASH_CHUNK_BYTES = 1 << 20
 MAX_NAME_BYTES = 255  # of a file or folder, on most file systems
 MAX_JSON_BYTES = 1 << 30
+# A table above the first size may be so many times as large in memory as on the disk.
+MAX_UNPACKED_BYTES = 1 << 30
+MAX_UNPACKED_RATIO = 200
 # At the root of a disk, and often readable by the system only.
 _SYSTEM_FOLDERS = frozenset({"lost+found", "$RECYCLE.BIN", "System Volume Information"})
 _SPECIAL_FOLDERS = ("/proc/", "/sys/", "/dev/")
@@ -226,12 +230,18 @@ def read_table(path: Path) -> pa.Table:
     """Read a parquet table.
 
     Raises:
-        CheckError: the file is missing or is not a parquet file.
+        CheckError: the file is missing, is not a parquet file, or is small and has very many rows.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
+        unpacked = _unpacked_bytes(pq.read_metadata(path))
+        if unpacked > max(MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO * path.stat().st_size):
+            raise CheckError(
+                f"{path} has {path.stat().st_size} bytes and would unpack to {unpacked}; it is"
+                " damaged or made to fill the memory."
+            )
         return pq.read_table(path)
     except FileNotFoundError as error:
         raise CheckError(f"{path} is missing; run the stage that makes it.") from error
@@ -239,6 +249,16 @@ def read_table(path: Path) -> pa.Table:
         raise CheckError(f"{path} is damaged: {error}.") from error
     except OSError as error:
         raise CheckError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _unpacked_bytes(metadata: pq.FileMetaData) -> int:
+    """About how much memory the values of a table take, apart from texts that repeat."""
+    chunks = (
+        metadata.row_group(group).column(column)
+        for group in range(metadata.num_row_groups)
+        for column in range(metadata.num_columns)
+    )
+    return sum(max(8 * chunk.num_values, chunk.total_uncompressed_size) for chunk in chunks)
 
 
 def sha256_file(path: Path) -> str:

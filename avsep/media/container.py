@@ -35,6 +35,8 @@ _OPTIONS = {
     "protocol_whitelist": "file",
     "format_whitelist": FORMATS,
     "max_streams": str(MAX_STREAMS),
+    # FFmpeg decodes the first pictures to find out what they are.
+    "max_pixels": str(MAX_SIDE * MAX_SIDE),
 }
 
 

@@ -249,7 +249,8 @@ class _StreamResampler:
 
 
 def _as_int16(samples: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+    with np.errstate(over="ignore"):  # sound in floating point may be of any size; it is clipped
+        return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
 
 
 # --- pictures ----------------------------------------------------------------------------------

@@ -156,6 +156,7 @@ def _picture_facts(scan: _Scan, codec: str) -> dict[str, Any]:
         return {}
     if scan.geometry is None or scan.first_s is None:
         raise ItemError(Reason.UNDECODABLE, "none of its pictures can be decoded.")
+    _check_first(scan.first_s, "pictures")
     width, height = scan.geometry.displayed
     duration_s = scan.end_s - scan.start_s
     return {
@@ -178,6 +179,7 @@ def _sound_facts(scan: _Scan, codec: str) -> dict[str, Any]:
         return {}
     if scan.first_s is None:
         raise ItemError(Reason.UNDECODABLE, "none of its sound can be decoded.")
+    _check_first(scan.first_s, "sound")
     return {
         "has_audio": True,
         # The first packet may contain samples that the decoder skips (encoder delay).
@@ -187,3 +189,13 @@ def _sound_facts(scan: _Scan, codec: str) -> dict[str, Any]:
         "channels": scan.channels,
         "audio_codec": codec,
     }
+
+
+def _check_first(first_s: float, what: str) -> None:
+    """Refuse a stream that begins without time stamps, as Matroska has no negative ones."""
+    if not math.isfinite(first_s):
+        raise ItemError(
+            Reason.UNDECODABLE,
+            f"its first {what} have no time stamps, so nothing tells which sound belongs to which"
+            " picture.",
+        )

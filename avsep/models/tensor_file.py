@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from avsep.torch_file import CompressedError, check_not_compressed
+
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a `.safetensors` file, or of a torch file that holds only tensors.
@@ -24,7 +26,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
+        check_not_compressed(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except CompressedError as error:
+        raise ValueError(f"{path} cannot be read as weights: {error}") from error
     except ImportError as error:
         raise ValueError(
             f"{path} needs the package safetensors: pip install safetensors."

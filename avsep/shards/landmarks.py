@@ -20,6 +20,7 @@ _UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, EOFError, NotImplementedError),
     *(RuntimeError, OSError, OverflowError, struct.error),
 )
+_CHUNK_BYTES = 1 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can store
 
 # attribute of `Landmarks`: (name in the file, dtype, shape per frame)
@@ -86,7 +87,7 @@ def decode_npz(content: bytes) -> Landmarks:
             if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
                 raise ValueError(f"the landmarks unpack to more than {MAX_BYTES} bytes.")
             for attribute, (name, _, _) in FIELDS.items():
-                arrays[attribute] = read_npy(archive.read(f"{name}.npy"))
+                arrays[attribute] = read_npy(_member(archive, f"{name}.npy"))
     except _UNREADABLE as error:
         raise ValueError(f"the landmarks cannot be decoded: {error}") from error
     if arrays["crop_xy"].dtype == np.int16:  # whole pixels, as in version 1 of the samples
@@ -94,3 +95,14 @@ def decode_npz(content: bytes) -> Landmarks:
     landmarks = Landmarks(**arrays)
     check_landmarks(landmarks)
     return landmarks
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The content of a member, of which no more is unpacked than the archive says that it has."""
+    info = archive.getinfo(name)
+    # Python unpacks the others as a whole before it looks at their size.
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} of the landmarks is compressed in an unknown way.")
+    with archive.open(info) as file:
+        parts = iter(lambda: file.read(_CHUNK_BYTES), b"")
+        return b"".join(parts)

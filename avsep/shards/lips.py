@@ -23,6 +23,9 @@ PRESET = "faster"  # half the time of x264's default for the same size and 0.2 d
 GOP = 25  # frames; to read a window, at most one second more than needed is decoded
 GREY_CHROMA = 128
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
+# Also for the look that FFmpeg takes at the first pictures; the container may say another size.
+# FFmpeg's buffers are a little larger than the pictures.
+_OPTIONS = {"max_pixels": str(4 * LIPS_SIZE * LIPS_SIZE)}
 _PIXELS = "yuv420p"  # not monochrome H.264, which many decoders refuse
 
 # One thread, and the same code on every processor: the bytes must not depend on the machine.
@@ -89,11 +92,13 @@ def decode_mp4(
     import av
 
     try:
-        with av.open(io.BytesIO(content), "r", format="mp4") as container:
+        with av.open(io.BytesIO(content), "r", format="mp4", options=_OPTIONS) as container:
             if not container.streams.video:
                 raise ValueError("the lips have no video stream.")
             stream = container.streams.video[0]
+            _check_size(stream.width, stream.height)
             stream.thread_type = "NONE"
+            stream.codec_context.options = _OPTIONS
             total = stream.frames
             if num_frames not in (None, total) or not 0 < total <= len(content):
                 raise ValueError(f"the lips have {total} frames; expected {num_frames or 'some'}.")
@@ -119,10 +124,13 @@ def decode_mp4(
     return lips
 
 
+def _check_size(width: int, height: int) -> None:
+    if (width, height) != (LIPS_SIZE, LIPS_SIZE):
+        raise ValueError(f"the lips are {width}x{height}; they must be {LIPS_SIZE}x{LIPS_SIZE}.")
+
+
 def _luma(frame: object) -> NDArray[np.uint8]:
-    size = (frame.width, frame.height)  # type: ignore[attr-defined]
-    if size != (LIPS_SIZE, LIPS_SIZE):
-        raise ValueError(f"the lips are {size[0]}x{size[1]}; they must be {LIPS_SIZE}x{LIPS_SIZE}.")
+    _check_size(frame.width, frame.height)  # type: ignore[attr-defined]
     if frame.color_range != FULL_RANGE:  # type: ignore[attr-defined]
         raise ValueError("the lips are not tagged as full range; readers would stretch them.")
     return _plane(frame, 0)[:, :LIPS_SIZE]

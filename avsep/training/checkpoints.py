@@ -21,6 +21,7 @@ import torch
 
 from avsep.errors import CheckError
 from avsep.files import atomic_path
+from avsep.torch_file import check_not_compressed
 from avsep.training.callback import TaskCallback
 from avsep.training.config import DAMAGED, PREVIOUS
 from avsep.training.precision import Precision, ResolvedName
@@ -198,6 +199,7 @@ def _checked(path: Path) -> bytes:
     except OSError as error:
         raise CheckError(f"{path} cannot be read: {error.strerror}.") from error
     try:
+        check_not_compressed(io.BytesIO(content))
         # PyTorch does not look at the checksums of its files.
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             damaged = archive.testzip()

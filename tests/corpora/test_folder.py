@@ -11,6 +11,7 @@ from avsep.corpora.source_files import link
 from avsep.errors import CheckError, ItemError, Reason, UsageError
 from avsep.settings import build
 from avsep.workspace import Workspace
+from tests.support.zoo_cases import NAMES
 
 
 @pytest.fixture
@@ -190,14 +191,6 @@ def test_only_broken_links_and_pipes_fail(videos, tmp_path):
             reasons[file] = error.reason
     assert reasons == {"gone.mp4": Reason.FILE_MISSING, "pipe.mp4": Reason.UNREADABLE}
     assert len(list(raw.glob("folder/*"))) == 5
-
-
-NAMES = [
-    os.fsdecode(b"caf\xe9.mp4"),
-    "e\u0301.mp4", "\u00e9.mp4", "a\u2028b\x85c.mp4", "tab\there\n.mp4",
-    "\x1b[31mred.mp4", "\u202eltr.mp4", "Case.mp4", "case.mp4", " space .mp4", "-rf.mp4", "CON.mp4",
-    "a:b?c*.mp4", "x" * 251 + ".mp4", "\u7d75" * 83 + ".mp4", "...mp4", "%s{0}.mp4", "'\".mp4",
-]  # fmt: skip
 
 
 def test_every_file_name_becomes_a_clip_of_its_own(tmp_path):

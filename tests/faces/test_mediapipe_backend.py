@@ -165,6 +165,13 @@ def test_tiles_reach_down_to_the_smallest_face(size: tuple[int, int], sides: lis
     assert tile_sides(*size, 60) == sides
 
 
+@pytest.mark.parametrize("size", [(640, 2), (2, 640), (8192, 1), (8192, 31)])
+def test_a_strip_that_no_face_fits_into_is_not_cut_into_thousands_of_tiles(
+    size: tuple[int, int],
+) -> None:
+    assert tile_sides(*size, 32) == []
+
+
 def test_tiles_cover_and_overlap() -> None:
     for length in (128, 129, 227, 400, 491):
         starts = tile_starts(length, 36)

@@ -1,9 +1,10 @@
-"""Waiting for the end of processes that are not our children."""
+"""Processes that are not our children: waiting for their end, and the memory they had."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from flows.processes import started
 
@@ -19,3 +20,12 @@ def all_end(pids: Iterable[int]) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def high_water(pid: int) -> int:
+    """The most memory that a process ever had, as the kernel keeps it."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM")), 0)

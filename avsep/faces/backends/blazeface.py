@@ -114,6 +114,8 @@ def tile_corners(width: int, height: int) -> list[tuple[int, int]]:
 
 def tile_sides(width: int, height: int, min_face_px: int) -> list[int]:
     """Sides of the tiles, in pixels of the picture, that find faces of `min_face_px`."""
+    if min(width, height) < min_face_px:  # none fits in: tiles of full height would be very many
+        return []
     sides: list[int] = []
     side, short = float(max(width, height)), float(min(width, height))
     smallest = max(min_face_px / SMALLEST_SHARE, SIZE)

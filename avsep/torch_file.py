@@ -1,0 +1,27 @@
+"""Files of PyTorch from others: what is asked of them before PyTorch reads them."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import BinaryIO
+
+
+class CompressedError(ValueError):
+    """A torch file is compressed, which PyTorch never does; it could unpack to any size."""
+
+
+def check_not_compressed(file: Path | BinaryIO) -> None:
+    """Pass where a torch file is no zip archive, or one whose members are stored as they are.
+
+    Raises:
+        CompressedError: a member is compressed.
+    """
+    if not zipfile.is_zipfile(file):
+        return
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+                raise CompressedError(
+                    f"{info.filename} in it is compressed, as PyTorch never does."
+                )
