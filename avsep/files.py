@@ -287,7 +287,7 @@ def files_below(root: Path, *, hidden: bool = False, inside: bool = False) -> It
 
     Args:
         root: the folder.
-        hidden: yield hidden files too.
+        hidden: yield hidden files too, and hidden folders, which are not searched, with a slash.
         inside: refuse links that lead out of the folder.
 
     Raises:
@@ -316,8 +316,9 @@ def files_below(root: Path, *, hidden: bool = False, inside: bool = False) -> It
         folders = []
         for entry, is_folder in sorted(found, key=lambda one: one[0].name):
             name = f"{below}/{entry.name}" if below else entry.name
-            is_hidden = entry.name.startswith(".")
-            if is_hidden and (is_folder or not hidden):
+            if entry.name.startswith("."):  # also a link, wherever it leads: nobody opens it
+                if hidden:
+                    yield f"{name}/" if is_folder else name
                 continue
             if entry.is_symlink():
                 _check_link(Path(entry.path), top, inside=inside)

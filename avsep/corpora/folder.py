@@ -62,8 +62,9 @@ class Folder(Corpus):
         return link(clip, self.workspace.raw)
 
     def left_out(self) -> str:
-        """Files that are not clips, in words: `2 hidden video(s), 3 other file(s) (.txt 3)`."""
-        files = list(self._files(self.check_root(self.config.root), hidden=True))
+        """What is not used, in words: `2 hidden video(s), 3 other file(s) (.txt 3)`."""
+        found = list(self._files(self.check_root(self.config.root), hidden=True))
+        files = [file for file in found if not file.endswith("/")]
         hidden = sum(Path(file).name.startswith(".") and _is_video(file) for file in files)
         others = Counter(
             Path(file).suffix.lower() or "no suffix"
@@ -71,6 +72,8 @@ class Folder(Corpus):
             if not _is_video(file) and file != self.config.csv and Path(file).name[0] != "."
         )
         words = [f"{hidden} hidden video(s)"] if hidden else []
+        if len(files) < len(found):
+            words.append(f"{len(found) - len(files)} hidden folder(s)")
         if others:
             kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(others.items()))
             words.append(f"{others.total()} other file(s) ({kinds})")

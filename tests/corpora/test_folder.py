@@ -265,10 +265,13 @@ def test_links_that_lead_nowhere_or_out_are_refused_and_system_folders_left_out(
 
 def test_files_that_are_not_clips_are_counted(videos):
     put(videos / "ann/._one.mp4")
+    put(videos / ".trash/old.mp4")
+    (videos / ".link.mp4").symlink_to("/etc/passwd")  # nobody opens it
     put(videos / "clip.TS")
     put(videos / "s.csv", "file,speaker\nsolo.avi,a\n")
     config = FolderConfig(root=str(videos), csv="s.csv", only_listed=True)
     corpus = Folder(config=config, workspace=Workspace(videos.parent / "project"), seed=0)
     assert corpus.left_out() == (
-        "2 hidden video(s), 2 other file(s) (.ts 1, .txt 1), 4 video(s) that s.csv does not name"
+        "3 hidden video(s), 1 hidden folder(s), 2 other file(s) (.ts 1, .txt 1),"
+        " 4 video(s) that s.csv does not name"
     )

@@ -2,11 +2,13 @@
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.guards import ROOT, writes_in
+from tests.support.guards import ROOT, children_in, writes_in
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "10.0.0.1", "::ffff:192.0.2.1", "far.invalid"])
@@ -47,3 +49,39 @@ def test_reading_and_temporary_files_are_fine(tmp_path):
     with writes_in():
         (tmp_path / "x").write_text("x")
         Path(__file__).read_text()
+
+
+IN_A_CHILD = "open('/x', 'w')"
+
+
+@pytest.mark.parametrize(
+    ("program", "sentence"),
+    [
+        ("import socket; socket.create_connection(('192.0.2.1', 9), 1)", "reaches for 192.0.2.1"),
+        (f"open({str(ROOT / 'build-of-a-child')!r}, 'w')", "writes to"),
+        (f"import os; os.mkdir({str(ROOT / 'build-of-a-child')!r})", "writes to"),
+        (
+            "import subprocess, sys; subprocess.run([sys.executable, '-c', 'open(\"/x\", \"w\")'])",
+            "writes",
+        ),
+    ],
+    ids=range(4),
+)
+def test_a_child_that_reaches_or_writes_elsewhere_is_refused(tmp_path, program, sentence):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(pytest.fail.Exception, match=sentence),
+        children_in(patch, tmp_path / "refused", tmp_path),
+    ):
+        subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
+    assert not (ROOT / "build-of-a-child").exists()
+    assert not Path("/x").exists()
+
+
+def test_a_child_may_read_reach_this_machine_and_write_temporary_files(tmp_path):
+    program = (
+        "import socket; server = socket.create_server(('127.0.0.1', 0));"
+        "socket.create_connection(server.getsockname());"
+        f"open({str(tmp_path / 'x')!r}, 'w').close(); print(open('/etc/hostname').read())"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

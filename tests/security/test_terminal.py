@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -14,8 +13,6 @@ from avsep.errors import Reason
 from avsep.outcome import Outcome
 from avsep.terminal import cell, echo
 from pipeline.execution.ledger import Ledger
-
-ROOT = Path(__file__).parents[2]
 
 NAME = "bad\x1b[31m\x07\u202e\nname"
 
@@ -69,7 +66,7 @@ def test_a_terminal_that_knows_ascii_alone_gets_text(tmp_path, words):
     )
     done = subprocess.run(
         [sys.executable, "-m", "avsep", *words], cwd=tmp_path, capture_output=True, check=False,
-        env=os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)},
+        env=os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"},
     )  # fmt: skip
     said = (done.stdout + done.stderr).decode("ascii")
     assert "Traceback" not in said, said

@@ -1,4 +1,4 @@
-"""Guards round a test: it reaches this machine alone, and writes where tests may."""
+"""Guards round a test and its children: they reach this machine alone, and write where they may."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+CHILD_PATH = (str(ROOT / "tests" / "support" / "child_guard"), str(ROOT))
+"""What `PYTHONPATH` holds for children that get the guards."""
 # What Python, pytest, coverage and the compilers of kernels keep for themselves.
 _CACHES = ("__pycache__", ".pytest_cache", ".hypothesis", ".coverage", ".cache", ".config", ".nv")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -67,6 +69,24 @@ def writes_in(*allowed: Path) -> Iterator[None]:
     ]
     if wrong:
         pytest.fail(f"a test writes to {', '.join(sorted(set(wrong))[:5])}")
+
+
+@contextlib.contextmanager
+def children_in(patch: pytest.MonkeyPatch, notes: Path, *allowed: Path) -> Iterator[None]:
+    """Give the Python children of a test both guards; let the test fail that has one that needs it.
+
+    Args:
+        patch: sets the environment that children inherit.
+        notes: a file that does not exist yet.
+        allowed: where they may write, besides the temporary folder.
+    """
+    places = [os.path.realpath(path) for path in (*allowed, tempfile.gettempdir(), "/dev", "/proc")]
+    patch.setenv("AVSEP_TEST_NOTES", str(notes))
+    patch.setenv("AVSEP_TEST_PLACES", os.pathsep.join(places))
+    patch.setenv("PYTHONPATH", os.pathsep.join(CHILD_PATH))
+    yield
+    if notes.exists():
+        pytest.fail(f"a child of a test {notes.read_text().splitlines()[0]}")
 
 
 _hooked: list[bool] = []

@@ -1,0 +1,49 @@
+"""What Python imports when a child of a guarded test starts: it gets the guards of the test.
+
+`AVSEP_TEST_PLACES` names the folders that it may write in. What it must not do raises an error in
+the child, and is noted in the file `AVSEP_TEST_NOTES`, should the child hide the error.
+"""
+
+import os
+import sys
+
+_NOTES = os.environ.get("AVSEP_TEST_NOTES", "")
+_PLACES = os.environ.get("AVSEP_TEST_PLACES", "").split(os.pathsep)
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_CACHES = ("__pycache__", ".cache", ".config", ".nv", ".coverage")
+_AT = {"os.remove": 0, "os.mkdir": 0, "os.rmdir": 0, "os.rename": 1, "os.link": 1, "os.symlink": 1}
+
+
+def _refuse(what: str) -> None:
+    descriptor = os.open(_NOTES, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, f"{what}\n".encode("utf-8", "backslashreplace"))
+    os.close(descriptor)
+    raise PermissionError(f"a test's child {what}")
+
+
+def _see(event: str, arguments: tuple) -> None:
+    if event == "socket.connect":
+        address = arguments[1]
+        if isinstance(address, tuple) and not str(address[0]).startswith(
+            ("127.", "::1", "localhost")
+        ):
+            _refuse(f"reaches for {address[0]}")
+        return
+    if event == "open":
+        path, mode, flags = arguments
+        if not (set(mode or "") & set("wax+") or (mode is None and flags & _WRITES)):
+            return
+    elif event in _AT and (event in ("os.rename", "os.link", "os.symlink") or arguments[-1] == -1):
+        path = arguments[_AT[event]]
+    else:
+        return
+    if not isinstance(path, str | bytes):
+        return
+    place = os.path.realpath(os.fsdecode(path))
+    inside = any(place == allowed or place.startswith(f"{allowed}/") for allowed in _PLACES)
+    if not inside and not any(f"/{cache}" in place for cache in _CACHES):
+        _refuse(f"writes to {place}")
+
+
+if _NOTES:
+    sys.addaudithook(_see)
