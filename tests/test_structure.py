@@ -192,7 +192,7 @@ def test_every_profile_is_valid():
 
 def test_the_command_line_starts_without_heavy_imports():
     code = (
-        "import sys, avsep.cli, pipeline.cli.run\n"
+        "import sys, avsep.cli, pipeline.cli.run, avsep.reporting.table\n"
         "heavy = {'torch', 'av', 'cv2', 'numba', 'matplotlib', 'prefect'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )

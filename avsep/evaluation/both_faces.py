@@ -11,9 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
-from avsep.evaluation.metrics import si_snr
 from avsep.evaluation.problems import Problem, unpack
 from avsep.evaluation.results import NAN, ResultRow
 
@@ -31,6 +29,10 @@ def margins_db(estimates: np.ndarray, sources: np.ndarray) -> list[float]:
     Returns:
         One number per voice; NaN where it is undefined, as for a silent estimate.
     """
+    import torch  # late, for `avsep results`, which only shows what was found
+
+    from avsep.evaluation.metrics import si_snr
+
     count = len(sources)
     asked = torch.from_numpy(estimates)[:, None].expand(-1, count, -1)
     heard = torch.from_numpy(sources)[None].expand(len(estimates), -1, -1)
