@@ -1,5 +1,6 @@
 """What all tests share: threads, signals, the network, the temporary folder, order."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -7,6 +8,10 @@ import tempfile
 import pytest
 
 from tests.support.guards import only_loopback
+
+# Collection imports thousands of modules, whose objects stay to the end: the garbage collector
+# would walk through them again and again. What comes after collection is collected as usual.
+gc.disable()
 
 # Each worker of pytest-xdist gets its share of the cores, before PyTorch is imported: with all
 # cores for every worker, threads wait for each other and tests take several times as long.
@@ -38,3 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the files with slow tests first, so that no worker is left with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()

@@ -111,6 +111,7 @@ def test_a_training_step_is_measured(small):
     assert all(row["step_s"] > 0 and row["peak_memory_mb"] > 0 for row in steps)
 
 
+@pytest.mark.slow
 def test_long_recordings_are_separated_as_the_product_does(small, monkeypatch):
     separated = []
     separate = dolphin_windows.separate_recording

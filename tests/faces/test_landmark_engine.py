@@ -88,6 +88,7 @@ def distances(
     return np.hypot(away[..., 0], away[..., 1]) / size, np.abs(away[..., 2]) / size
 
 
+@pytest.mark.slow
 def test_landmarks_equal_litert(
     litert: MediaPipeBackend, networks: MediaPipeNetworks, heads: list[np.ndarray]
 ) -> None:

@@ -92,6 +92,7 @@ def test_a_command_that_reads_makes_nothing_where_there_is_nothing(tmp_path, com
     assert [path.name for path in folder.iterdir()] == ["params.yaml"]
 
 
+@pytest.mark.slow
 def test_a_ledger_is_read_where_nothing_can_be_written(disk):
     path = Workspace(disk.path).ledger
     disk.make_read_only()

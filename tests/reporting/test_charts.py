@@ -82,6 +82,7 @@ CHARTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHARTS)
 def test_no_text_of_a_chart_covers_another_or_leaves_the_picture(name):
     chart = CHARTS[name]()

@@ -119,6 +119,7 @@ def test_vovit_starts_from_the_first_stage_of_either_and_keeps_its_mean_face(vov
               folder / "speech")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_enhancer_starts_from_both_stages_or_new_on_a_first_one(vovit, begun):
     folder, models = vovit
     config = EnhancerTrainConfig(init="x")
