@@ -139,9 +139,10 @@ def _parse(lines: list[str]) -> AnnotationFile:
 
 def _first_number(key: str, value: str) -> float:
     found = _NUMBER.match(value)
-    if found is None:
-        raise ValueError(f"{key} is {value!r}, which is not a number.")
-    return float(found[1])
+    number = math.nan if found is None else float(found[1])
+    if not math.isfinite(number):
+        raise ValueError(f"{key} is {value!r}, which is not a finite number.")
+    return number
 
 
 def _boxes(rows: list[list[str]]) -> Boxes:

@@ -237,14 +237,16 @@ def _from_json(content: Mapping[str, Any]) -> Manifest:
         # A name must never lead out of the folder.
         if not SHARD_NAME.fullmatch(shard.name):
             raise ValueError(f"shard name {shard.name!r}")
-    texts = (content["settings"], content["index"]["sha256"], *(shard.sha256 for shard in shards))
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError("a hash in it is not a text")
+    arrow_sha256 = content["mapped_index"]["sha256"] if content["version"] > 1 else ""
+    hashes = [text for shard in shards for text in (shard.sha256, shard.keys_sha256)]
+    hashes += [content["settings"], content["index"]["sha256"], arrow_sha256]
+    if not all(isinstance(text, str) for text in (*hashes, *content["tools"].values())):
+        raise TypeError("a hash or a version in it is not a text")
     return Manifest(
         storage=content["storage"],
         shards=shards,
         index_sha256=content["index"]["sha256"],
-        arrow_sha256=content["mapped_index"]["sha256"] if content["version"] > 1 else "",
+        arrow_sha256=arrow_sha256,
         settings=content["settings"],
         tools=content["tools"],
     )

@@ -48,7 +48,7 @@ def test_all_three_blocks_of_lrs3_are_read():
     [
         ("", "header is missing"),
         ("\x00\x01 nothing", "neither a header nor a row"),
-        ("Conf: many\n", "conf is 'many', which is not a number"),
+        ("Conf: many\n", "conf is 'many', which is not a finite number"),
         ("Text: A\n\nFRAME X Y W H\n000001 0.1 0.1 0.2\n", "4 cells"),
         (
             "Text: A\n\nFRAME X Y W H\n000001 0.1 0.1 0.0 0.2\n",
@@ -80,3 +80,9 @@ def test_a_transcript_keeps_its_odd_spaces_and_line_breaks():
     )
     assert file.text == "A\u2028B\x85C\u00a0D\x0cE"
     assert [word for word, *_ in file.words] == ["A\u2028B", "C\u00a0D"]
+
+
+@pytest.mark.parametrize("value", ["1e400", "-1E999", "nan", "inf", "high"])
+def test_a_score_that_is_not_a_finite_number_is_refused(value):
+    with pytest.raises(ItemError, match="not a finite number"):
+        parse_annotation(f"Conf: {value}\n".encode(), "x.txt")

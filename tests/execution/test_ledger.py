@@ -135,3 +135,14 @@ def test_the_attempts_of_an_item_add_up(tmp_path: Path):
     for count in (1, 2, 0):
         ledger.record("clean", [replace(Outcome.done("a"), attempts=count)])
     assert ledger.outcomes("clean")["a"].attempts == 3
+
+
+def test_an_item_that_was_found_keeps_what_was_known_of_its_file(tmp_path: Path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    made = replace(Outcome.done("a"), source="video", sha256="0" * 64, path="a.mp4")
+    ledger.record("download", [made])
+    ledger.record("download", [Outcome.found("a")])
+    known = ledger.outcomes("download")["a"]
+    assert (known.source, known.sha256, known.path) == ("video", "0" * 64, "a.mp4")
+    ledger.record("download", [Outcome.ended("a", Reason.FILE_MISSING, "it is missing.")])
+    assert ledger.outcomes("download")["a"].sha256 == ""

@@ -15,7 +15,14 @@ import torch
 from avsep.errors import CheckError
 from avsep.files import read_json
 from avsep.training import fit as fitting
-from avsep.training.checkpoints import BEST, LAST, Checkpoints, load_best_average, read_checkpoint
+from avsep.training.checkpoints import (
+    BEST,
+    LAST,
+    Checkpoints,
+    load_best_average,
+    read_checkpoint,
+    write_checkpoint,
+)
 from avsep.training.config import DAMAGED, ENDED, PREVIOUS, STEP_LOG, STEP_TIMES, share_of_step
 from avsep.training.precision import Precision, PrecisionChoice
 from pipeline.execution.launch import launch
@@ -178,6 +185,13 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(unbroken, tmp_path, h
     assert "The run goes on from step 8 of previous.ckpt." in said
     assert (tmp_path / DAMAGED).exists() == (how != "gone")
     same_run(tmp_path, unbroken[0])
+
+
+def test_the_last_checkpoint_keeps_the_one_before_and_the_best_does_not_disturb_it(tmp_path):
+    for step, name in enumerate((LAST, BEST, LAST, BEST)):
+        write_checkpoint(tmp_path / name, {"avsep": step})
+    kept = {name: read_checkpoint(tmp_path / name)["avsep"] for name in (PREVIOUS, LAST, BEST)}
+    assert kept == {PREVIOUS: 0, LAST: 2, BEST: 3}
 
 
 def test_two_damaged_checkpoints_stop_the_run_and_lose_nothing(unbroken, tmp_path):
