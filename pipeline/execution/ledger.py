@@ -51,6 +51,22 @@ CREATE TABLE IF NOT EXISTS sources (
 _ADDED = {"items": ("source", "sha256", "path")}
 
 
+LOCK_TIMEOUT_S = 60.0
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Let readers and a writer work at once; SQLite itself waits for every lock but this one."""
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
+
+
 class Ledger:
     """The ledger file. Safe for several processes (WAL) and for a kill at any moment."""
 
@@ -59,7 +75,7 @@ class Ledger:
         self._address = path.absolute().as_uri()
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._connect() as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
+            _use_wal(connection)
             connection.executescript(_SCHEMA)
             for table, columns in _ADDED.items():
                 rows = connection.execute(f"PRAGMA table_info({table})")
@@ -90,7 +106,7 @@ class Ledger:
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         try:
-            connection = sqlite3.connect(self._address, timeout=60, uri=True)
+            connection = sqlite3.connect(self._address, timeout=LOCK_TIMEOUT_S, uri=True)
             try:
                 connection.row_factory = sqlite3.Row
                 connection.execute("PRAGMA synchronous=NORMAL")

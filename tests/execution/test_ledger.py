@@ -65,6 +65,22 @@ def test_two_processes_write_at_once(tmp_path: Path):
     assert Ledger(path).counts("s").total == 100
 
 
+def test_a_ledger_that_another_process_is_making_is_waited_for(tmp_path: Path, monkeypatch):
+    class Locked(sqlite3.Connection):
+        left = 3
+
+        def execute(self, *words):
+            if "journal_mode" in words[0] and Locked.left:
+                Locked.left -= 1
+                raise sqlite3.OperationalError("database is locked")
+            return super().execute(*words)
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, **k, factory=Locked))
+    Ledger(tmp_path / "ledger.sqlite").record("s", [Outcome.done("a")])
+    assert Locked.left == 0
+
+
 def test_a_file_that_is_no_ledger_is_named(tmp_path: Path):
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(b"not a database, but long enough to be looked at" * 20)
