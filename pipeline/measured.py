@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from avsep.bench.extract import figures_path
 from avsep.errors import CheckError
 from avsep.files import read_json
+from avsep.schema import FPS
 from avsep.settings import as_values
 from avsep.training.config import STEP_TIMES
 from avsep.workspace import Workspace
@@ -35,6 +38,44 @@ def item_rate(workspace: Workspace, stage: str, mean_clip_s: float | None) -> Ra
         return None
     mean = seconds / count
     return Rate(mean / mean_clip_s, f"measured here: {mean:.3g} s per clip, mean of {count:,}")
+
+
+@dataclass(frozen=True)
+class BenchRates:
+    """What `avsep bench extract` has measured on this machine.
+
+    Attributes:
+        core: core-seconds per second of video.
+        gpu_s: seconds of the GPU per second of video, at most; 0 without a GPU.
+    """
+
+    core: Rate
+    gpu_s: float
+
+
+def bench_rates(workspace: Workspace, options: Mapping[str, Any]) -> BenchRates | None:
+    """The figures of a bench in this project with the same engine; None if there are none.
+
+    Args:
+        workspace: folders of the project.
+        options: resolved options of the landmark backend.
+    """
+    wanted = as_values(dict(options))
+    try:
+        figures = read_json(figures_path(workspace, str(options.get("engine", "litert"))))
+        if figures["options"] != wanted:
+            return None
+        per_core = float(figures["frames_per_cpu_s"])
+        shares = float(figures["detect_share"]) + float(figures["landmark_share"])
+        source = (
+            f"avsep bench extract here: {per_core:.3g} frames per second and core at"
+            f" {figures['width']}x{figures['height']}"
+        )
+        on_gpu = str(options.get("device", "")).startswith("cuda")
+        gpu_s = FPS * shares / float(figures["frames_per_s"]) if on_gpu else 0.0
+        return BenchRates(Rate(FPS / per_core, source), gpu_s)
+    except (CheckError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
 
 
 def step_rate(

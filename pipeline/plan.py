@@ -23,7 +23,7 @@ from pipeline.disk import (
     stage_bytes,
     training_bytes,
 )
-from pipeline.measured import item_rate, step_rate
+from pipeline.measured import bench_rates, item_rate, step_rate
 from pipeline.rates import Rate
 
 
@@ -76,6 +76,8 @@ class ProjectPlan:
         gpus: number of GPUs that PyTorch sees.
         free_bytes: free space on the disk of the project's data.
         present_bytes: what the project's results take already.
+        raw_bytes: size of the raw clips, which `clean` and `extract` read; None if unknown.
+        videos: number of videos that are downloaded from YouTube.
     """
 
     costs: tuple[Cost, ...]
@@ -84,6 +86,8 @@ class ProjectPlan:
     gpus: int
     free_bytes: int
     present_bytes: int
+    raw_bytes: float | None = None
+    videos: int = 0
 
     @property
     def needed_bytes(self) -> float:
@@ -134,6 +138,8 @@ def plan_project(config: Mapping[str, Any], workspace: Workspace) -> ProjectPlan
         gpus=here.gpus,
         free_bytes=free_bytes(workspace),
         present_bytes=present_bytes(workspace) + _raw_bytes(config["download"], amounts, here),
+        raw_bytes=amounts.raw_bytes or None,
+        videos=amounts.videos,
     )
 
 
@@ -186,8 +192,10 @@ def _extract(config: Any, amounts: Amounts, here: _Machine) -> Cost:
     video_s = _times(clips, amounts.kept_s)
     on_gpu = str(config.backend_options.get("device", "")).startswith("cuda")
     rate = item_rate(here.workspace, "extract", amounts.kept_s)
+    mediapipe = config.backend == "mediapipe"
+    benched = bench_rates(here.workspace, config.backend_options) if mediapipe else None
     if rate is None:
-        rate = rates.EXTRACT.get(config.backend)
+        rate = benched.core if benched else _published_extract(config)
     measured = shard_bytes_per_s(here.workspace, config.storage)
     samples_s = _times(_times(clips, amounts.samples_per_clip), amounts.sample_s)
     disk = _times(samples_s, measured) if measured else None
@@ -200,7 +208,24 @@ def _extract(config: Any, amounts: Amounts, here: _Machine) -> Cost:
     )
     if rate is None:
         return cost
-    return _pooled(cost, _times(video_s, rate.value), rate, config, here)
+    cost = _pooled(cost, _times(video_s, rate.value), rate, config, here)
+    if not on_gpu or benched is None:
+        return cost
+    gpu_s = _times(video_s, benched.gpu_s)
+    return replace(cost, gpu_s=gpu_s, wall_s=_longest(cost, gpu_s, config, here))
+
+
+def _published_extract(config: Any) -> Rate | None:
+    """The published rate of a backend; of mediapipe, that of LiteRT."""
+    other_engine = config.backend_options.get("engine", "litert") != "litert"
+    return None if other_engine else rates.EXTRACT.get(config.backend)
+
+
+def _longest(cost: Cost, gpu_s: float | None, config: Any, here: _Machine) -> float | None:
+    """Wall time where processes decode while GPUs run the networks: that of the slower side."""
+    if gpu_s is None or cost.core_s is None:
+        return None
+    return max(gpu_s / max(1, here.gpus), cost.core_s / _workers(config, here))
 
 
 def _mix(config: Any, amounts: Amounts, here: _Machine) -> Cost:
@@ -323,9 +348,12 @@ def _bytes(stage: str, config: Any, items: int | None, **more: Any) -> float | N
 
 def _pooled(cost: Cost, core_s: float | None, rate: Rate, config: Any, here: _Machine) -> Cost:
     """The cost of a stage that works in a pool of processes."""
-    workers = max(1, min(here.cores, config.num_workers))
-    wall_s = None if core_s is None or cost.on_gpu else core_s / workers
+    wall_s = None if core_s is None or cost.on_gpu else core_s / _workers(config, here)
     return replace(cost, core_s=core_s, wall_s=wall_s, rate=rate.source)
+
+
+def _workers(config: Any, here: _Machine) -> int:
+    return max(1, min(here.cores, int(config.num_workers)))
 
 
 def total(values: Iterable[float | None]) -> tuple[float, bool]:

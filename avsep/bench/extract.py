@@ -6,10 +6,14 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from avsep.extraction.clip import encoded_samples, loaded_backend, num_frames_of
 from avsep.extraction.config import ExtractionConfig
+from avsep.files import write_json
 from avsep.schema import Clip
+from avsep.settings import as_values
+from avsep.workspace import Workspace
 
 STEPS = ("decode", "detect", "landmark", "track", "warp", "encode")
 DEMO_SPEAKER, DEMO_CLIP, DEMO_SEED = 0, 0, 1
@@ -21,7 +25,7 @@ def bench_extract(
     repeats: int = 3,
     engine: str = "litert",
     settings: ExtractionConfig | None = None,
-) -> dict[str, str | int | float]:
+) -> dict[str, Any]:
     """Extract a video several times in this process; the fastest run counts.
 
     Args:
@@ -31,7 +35,8 @@ def bench_extract(
         settings: settings of the extraction, instead of the defaults with that engine.
 
     Returns:
-        `video`, `width`, `height`, `frames`, `faces`; `frames_per_cpu_s` (frames per second of
+        `engine`, `options` (of the backend), `video`, `width`, `height`, `frames`, `faces`;
+        `frames_per_cpu_s` (frames per second of
         processor time, which other work on the machine does not affect); `frames_per_s` (frames
         per second of wall time); and the shares of the wall time, which add up to 1:
         `<step>_share` for decode, detect, landmark, track, warp and encode, and `other_share`.
@@ -54,7 +59,20 @@ def bench_extract(
         return _measure(path, repeats, settings)
 
 
-def _measure(path: Path, repeats: int, settings: ExtractionConfig) -> dict[str, str | int | float]:
+def figures_path(workspace: Workspace, engine: str) -> Path:
+    """Where `keep_figures` writes what an engine does in a project."""
+    return workspace.work("bench") / f"extract-{engine}.json"
+
+
+def keep_figures(workspace: Workspace, figures: dict[str, Any]) -> Path:
+    """Keep figures of this machine for `avsep plan`; returns their path."""
+    path = figures_path(workspace, figures["engine"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, figures)
+    return path
+
+
+def _measure(path: Path, repeats: int, settings: ExtractionConfig) -> dict[str, Any]:
     from avsep.faces.timing import StepTimer
 
     clip = _whole_file(path)
@@ -70,7 +88,9 @@ def _measure(path: Path, repeats: int, settings: ExtractionConfig) -> dict[str, 
         if wall < best_wall:
             best_wall, steps = wall, Counter(timer.seconds)
     frames = num_frames_of(clip)
-    figures: dict[str, str | int | float] = {
+    figures: dict[str, Any] = {
+        "engine": settings.backend_options.get("engine", "litert"),
+        "options": as_values(settings.backend_options),
         "video": path.name,
         "width": clip.width,
         "height": clip.height,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from avsep.cli.options import AsJson
 from avsep.cli.project import BenchGroup
 from avsep.errors import ItemError, UsageError, as_command_error
 from avsep.terminal import echo
+from avsep.workspace import find_project
 
 bench_app = typer.Typer(
     cls=BenchGroup, help="Measure the speed of this machine.", no_args_is_help=True
@@ -31,19 +33,24 @@ def extract(
 ) -> None:
     """Measure the frames per second that one core extracts, and the share of each step.
 
-    With the engine torch, the networks run in this process, on a GPU if there is one.
+    With the engine torch, the networks run in this process, on a GPU if there is one. In a project,
+    `avsep plan` uses the figures.
     """
-    from avsep.bench.extract import bench_extract
+    from avsep.bench.extract import bench_extract, keep_figures
     from avsep.files import dump_json
 
     try:
         figures = bench_extract(video, repeats=repeats, engine=engine)
     except ItemError as error:
         raise as_command_error(video or Path("demo.mp4"), error) from error
+    with suppress(UsageError):  # outside a project there is no plan
+        keep_figures(find_project(), figures)
     if as_json:
         echo(dump_json(figures))
         return
     for key, value in figures.items():
+        if key == "options":
+            continue
         echo(f"{key:24} {value:.4g}" if isinstance(value, float) else f"{key:24} {value}")
 
 

@@ -19,6 +19,7 @@ from pipeline.plan import Cost, ProjectPlan, plan_project, total
 
 UNKNOWN, NOTHING, GPU = "unknown", "-", "GPU-h"
 MAX_WIDTH = 100
+GBIT_BYTES = 1e9 / 8  # per second, at 1 Gbit/s
 _HEADER = ("stage", "work", "video", "core-h", "time here", GPU, "disk", "rate")
 
 
@@ -49,9 +50,18 @@ def as_plain(found: ProjectPlan) -> dict[str, Any]:
         "gpus": found.gpus,
         "free_bytes": found.free_bytes,
         "needed_bytes": round(found.needed_bytes),
+        "network": {
+            "read_bytes": _scaled(found.raw_bytes, 1, digits=0),
+            "written_bytes": _scaled(_shard_bytes(found), 1, digits=0),
+            "youtube_videos": found.videos,
+        },
         "stages": [_plain_cost(cost) for cost in found.costs],
         "notes": list(found.notes),
     }
+
+
+def _shard_bytes(found: ProjectPlan) -> float | None:
+    return next(cost.disk_bytes for cost in found.costs if cost.stage == "extract")
 
 
 def _plain_cost(cost: Cost) -> dict[str, Any]:
@@ -198,4 +208,20 @@ def sentences(found: ProjectPlan) -> list[str]:
             f" result ({IGNORE}=1 overrides)."
         )
     rates = " ".join(f"[{i}] {source}." for i, source in enumerate(rate_sources(found), 1))
-    return [training, machine, " ".join(found.notes), f"Rates: {rates}"]
+    paragraphs = [training, machine, _network(found), " ".join(found.notes), f"Rates: {rates}"]
+    return [paragraph for paragraph in paragraphs if paragraph]
+
+
+def _network(found: ProjectPlan) -> str:
+    """What goes over the network: videos, and clips and shards where these lie elsewhere."""
+    parts = []
+    if found.videos:
+        parts.append(f"{found.videos:,} videos come from YouTube.")
+    shards = _shard_bytes(found)
+    if found.raw_bytes and shards:
+        seconds = (found.raw_bytes + shards) / GBIT_BYTES
+        parts.append(
+            f"extract reads {size_text(found.raw_bytes)} and writes {size_text(shards)}, in a"
+            f" folder on another machine {_time(seconds)} at 1 Gbit/s."
+        )
+    return " ".join(["Network:", *parts]) if parts else ""

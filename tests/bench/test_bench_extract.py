@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from avsep.bench.extract import STEPS, bench_extract
+from avsep.bench.extract import STEPS, bench_extract, figures_path
 from avsep.cli.app import app
 from avsep.errors import ItemError, Reason
+from avsep.files import read_json
+from avsep.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,19 @@ def test_a_video_without_a_face_is_a_sentence(tmp_path):
     with pytest.raises(ItemError) as raised:
         bench_extract(path, repeats=1)
     assert raised.value.reason is Reason.NO_FACE
+
+
+def test_a_project_keeps_the_figures_for_its_plan(tmp_path, monkeypatch):
+    figures = {"engine": "litert", "options": {}, "frames_per_cpu_s": 99.5}
+    monkeypatch.setattr("avsep.bench.extract.bench_extract", lambda *_, **__: figures)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["bench", "extract"])
+    assert result.exit_code == 0
+    assert "frames_per_cpu_s         99.5" in result.output
+    assert list(tmp_path.iterdir()) == [], "no project, no file"
+    (tmp_path / "params.yaml").write_text("")
+    assert CliRunner().invoke(app, ["bench", "extract"]).exit_code == 0
+    assert read_json(figures_path(Workspace(tmp_path), "litert")) == figures
 
 
 def test_an_unknown_engine_is_named():

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import pipeline.plan
+from avsep.bench.extract import figures_path, keep_figures
 from avsep.errors import CheckError
 from avsep.files import write_json
 from avsep.outcome import Outcome
@@ -163,6 +164,44 @@ def test_a_stage_that_has_run_here_replaces_the_rate_and_says_so(tmp_path, free_
     assert clean.rate == "measured here: 1.5 s per clip, mean of 250"
     assert extract.items == 200, "what clean has dropped is not extracted"
     assert "measured here: 1.5 s per clip, mean of 250" in " ".join(sentences(found))
+
+
+def test_a_bench_of_this_machine_replaces_the_published_rate(tmp_path, free_space):
+    workspace = Workspace(tmp_path)
+    figures = {"engine": "litert", "options": {}, "width": 1280, "height": 720}
+    figures |= {"frames_per_cpu_s": 50.0, "frames_per_s": 45.0}
+    figures |= {"detect_share": 0.1, "landmark_share": 0.4}
+    keep_figures(workspace, figures)
+    extract = by_name(plan_of("voxceleb2", tmp_path))["extract"]
+    assert extract.core_s == pytest.approx(extract.video_s / 2)
+    assert extract.wall_s == pytest.approx(extract.core_s / 2)
+    assert extract.rate.endswith("here: 50 frames per second and core at 1280x720")
+    config = profile("voxceleb2", tmp_path)
+    torch = {"engine": "torch", "device": "cuda:0", "precision": "half", "batch": 64, "window": 8}
+    config["extract"] = replace(config["extract"], backend_options=torch)
+    unknown = by_name(plan_project(config, workspace))["extract"]
+    assert (unknown.core_s, unknown.gpu_s, unknown.wall_s) == (None,) * 3, "another engine"
+    keep_figures(workspace, {**figures, "engine": "torch", "options": torch})
+    on_gpu = by_name(plan_project(config, workspace))["extract"]
+    assert on_gpu.gpu_s == pytest.approx(on_gpu.video_s * 25 * 0.5 / 45)
+    assert on_gpu.wall_s == pytest.approx(max(on_gpu.gpu_s, on_gpu.core_s / 2))
+    # A figure that lacks something, or is of other options, says nothing.
+    keep_figures(workspace, {**figures, "engine": "torch", "options": {**torch, "batch": 32}})
+    assert by_name(plan_project(config, workspace))["extract"].gpu_s is None
+    figures_path(workspace, "torch").write_text("{}")
+    assert by_name(plan_project(config, workspace))["extract"].gpu_s is None
+
+
+def test_what_goes_over_the_network_is_said(tmp_path, free_space):
+    found = plan_of("voxceleb2", tmp_path)
+    assert as_plain(found)["network"]["read_bytes"] == 260e9
+    text = " ".join(sentences(found))
+    assert "Network: extract reads 260 GB and writes 370 GB" in text
+    assert "84 min at 1 Gbit/s" in text or "1.4 h at 1 Gbit/s" in text
+    assert as_plain(plan_of("demo", tmp_path))["network"]["youtube_videos"] == 0
+    youtube = replace(found, videos=145_569, raw_bytes=None)
+    assert "Network: 145,569 videos come from YouTube." in " ".join(sentences(youtube))
+    assert "Network" not in " ".join(sentences(plan_of("folder", tmp_path)))
 
 
 def test_tables_of_another_corpus_do_not_count(tmp_path, free_space):
