@@ -50,7 +50,7 @@ install-dev: $(VENV)/.dev ## the same with what development needs
 
 demo: install ## build the demo corpus, train and evaluate all models, show the table
 	@test -e .git || { echo "avsep: this is not a git checkout, which DVC needs; clone the project." >&2; exit 1; }
-	@AVSEP_RESULTS_FOLLOW=1 PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
+	@AVSEP_RESULTS_FOLLOW=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m flows.side_by_side
 	@$(BIN)/avsep results
 
 # A file's tests stay together, so that its fixtures are made once.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -18,6 +18,10 @@ SPEED_PERIOD_S = 1800.0  # which the time left is estimated from
 STEP_LINES = "AVSEP_STEP_LINES"
 STEP_LINE = "avsep-step "  # followed by the steps done and their total
 BAR_ABOVE = "bar"
+# Set by a process that draws the bars of several others: they tell it their progress in lines.
+TELL = "AVSEP_TELL_PROGRESS"
+TOLD = "avsep-progress "  # followed by the items done, their total, and the title
+TELL_EVERY_S = 0.5
 
 Progress = Callable[[float], None]
 """Called with the number of items that have just ended; a long item may end by shares of it."""
@@ -49,6 +53,10 @@ def note(progress: Progress, text: str) -> None:
         progress.show(text)
 
 
+def no_note(_: str) -> None:
+    """Discard a line about the work."""
+
+
 def no_progress(_: float) -> None:
     """Discard progress."""
 
@@ -67,15 +75,22 @@ def show_progress(title: str, total: int) -> Iterator[Progress]:
         title: what is being done.
         total: number of items; 0 where it is not known.
     """
-    if can_show_bar():
-        with _bar(title, total) as advance:
-            yield advance
+    if os.environ.get(TELL):
+        yield _told(title, total)
+    elif can_show_bar():
+        from avsep.bars import Bars
+
+        with Bars() as bars:
+            bar = bars.add(title, total)
+            yield NotedProgress(bar, bar.show)
     else:
         yield _lines(title, total)
 
 
 def can_show_bar() -> bool:
-    """Whether stderr is a terminal that can draw over what it has shown."""
+    """Whether somebody draws bars for us, or stderr is a terminal that can."""
+    if os.environ.get(TELL):
+        return True
     return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
 
@@ -92,51 +107,22 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-@contextmanager
-def _bar(title: str, total: int) -> Iterator[Progress]:
-    from rich.console import Console, RenderableType
-    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
-    from rich.progress import Progress as RichProgress
-    from rich.text import Text
+def _told(title: str, total: int) -> Progress:
+    done, told = 0.0, -TELL_EVERY_S
 
-    below = Text(style="dim", no_wrap=True, overflow="ellipsis")
+    def tell() -> None:
+        print(f"{TOLD}{done:.4f} {total} {title}", file=sys.stderr, flush=True)
 
-    class Bars(RichProgress):
-        def get_renderables(self) -> Iterable[RenderableType]:
-            yield from super().get_renderables()
-            if below.plain:
-                yield below
+    def advance(count: float) -> None:
+        nonlocal done, told
+        done += count
+        now = time.monotonic()
+        if now - told >= TELL_EVERY_S or done >= total:
+            told = now
+            tell()
 
-    class Done(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            # Of a single item, e.g. a training, the share tells more.
-            share = f"{task.percentage:.0f} %" if total == 1 else f"{task.completed:.0f}/{total}"
-            return Text(share if total else f"{task.completed:.0f}")
-
-    class Left(ProgressColumn):
-        max_refresh = 0.5
-
-        def render(self, task: Task) -> Text:
-            left = task.time_remaining
-            if task.finished:
-                return Text()
-            # Until the time left is known, a clock shows that something goes on.
-            return Text(duration(task.elapsed or 0) if left is None else f"{duration(left)} left")
-
-    columns = (TextColumn("{task.description:>18}"), BarColumn(), Done(), Left())
-    console = Console(stderr=True)
-    with Bars(
-        *columns, console=console, transient=True, speed_estimate_period=SPEED_PERIOD_S
-    ) as bars:
-        task = bars.add_task(title, total=total or None)
-
-        def advance(count: float) -> None:
-            bars.advance(task, count)
-
-        def show(text: str) -> None:
-            below.plain = f"{title:>18} {text}"
-
-        yield NotedProgress(advance, show)
+    tell()
+    return NotedProgress(advance, no_note)
 
 
 def _lines(title: str, total: int) -> Progress:

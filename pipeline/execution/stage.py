@@ -87,6 +87,8 @@ class Stage:
         per_model: whether it runs once per model.
         resumes: whether the same command goes on with an item that has failed; else failures stay
             until somebody asks to try them again.
+        trains: what it trains, where that is one thing; it may then run beside the trainings and
+            evaluations of models.
         purpose: what it does, in words for people; `{model}` stands for the title of the model.
     """
 
@@ -97,6 +99,7 @@ class Stage:
     finish: Finish
     per_model: bool = False
     resumes: bool = False
+    trains: str = ""
     purpose: str = ""
 
 
@@ -126,7 +129,7 @@ def run_stage(
             failed, or the stage itself cannot go on.
     """
     submit = submit or partial(_here, stage, config, workspace)
-    with own_turn(workspace, stage.name, config.model if stage.per_model else ""):
+    with own_turn(workspace, stage.name, config.model if stage.per_model else stage.trains):
         return _run(stage, config, workspace, progress, submit)
 
 

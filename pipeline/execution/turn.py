@@ -1,4 +1,4 @@
-"""One stage at a time in a project; trainings and evaluations of different models may run together.
+"""One stage at a time in a project; trainings and evaluations of different things may run together.
 
 Two runs of one stage would remove each other's work in progress.
 """

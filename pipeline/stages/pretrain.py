@@ -103,5 +103,12 @@ def train_here(config: PretrainConfig, workspace: Workspace, directory: Path) ->
 
 
 STAGE = Stage(
-    NAME, PretrainConfig, plan, work, finish, resumes=True, purpose="train Dolphin's lip encoder"
+    NAME,
+    PretrainConfig,
+    plan,
+    work,
+    finish,
+    resumes=True,
+    trains=ITEM,
+    purpose="train Dolphin's lip encoder",
 )

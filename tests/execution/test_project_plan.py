@@ -79,8 +79,8 @@ def test_every_stage_of_the_demo_has_its_time_and_its_disk(tmp_path, free_space)
         "download", "clean", "extract", "mix", "pretrain",
         "train dolphin", "train vovit-s1", "train vovit", "evaluate", "report",
     ]  # fmt: skip
-    assert stages["extract"].items == 288
-    assert stages["extract"].video_s == 864
+    assert stages["extract"].items == 156
+    assert stages["extract"].video_s == 468
     assert all(cost.wall_s and cost.core_s and cost.disk_bytes for cost in found.costs)
     assert all(cost.rate for cost in found.costs)
     # docs/benchmarks.md measured 16 minutes for these stages.
@@ -146,23 +146,23 @@ def test_planning_writes_nothing(tmp_path, free_space, capsys):
     plan_command(root=tmp_path)
     plan_command(root=tmp_path, as_json=True)
     text = capsys.readouterr().out
-    assert json.loads(text[text.index("{") :])["stages"][2]["items"] == 288
+    assert json.loads(text[text.index("{") :])["stages"][2]["items"] == 156
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
 def test_a_stage_that_has_run_here_replaces_the_rate_and_says_so(tmp_path, free_space):
     workspace = Workspace(tmp_path)
     before = by_name(plan_of("demo", tmp_path))["clean"]
-    write_clips(workspace, "demo", count=288, seconds=3.0, kept=200)
+    write_clips(workspace, "demo", count=156, seconds=3.0, kept=100)
     outcomes = [Outcome.done(f"c{i}", seconds=1.5) for i in range(250)]
     outcomes += [Outcome.found(f"d{i}") for i in range(38)]  # were done before: no time
     Ledger(workspace.ledger).record("clean", outcomes)
     found = plan_of("demo", tmp_path)
     clean, extract = by_name(found)["clean"], by_name(found)["extract"]
-    assert clean.core_s == pytest.approx(288 * 1.5)
+    assert clean.core_s == pytest.approx(156 * 1.5)
     assert clean.core_s != before.core_s
     assert clean.rate == "measured here: 1.5 s per clip, mean of 250"
-    assert extract.items == 200, "what clean has dropped is not extracted"
+    assert extract.items == 100, "what clean has dropped is not extracted"
     assert "measured here: 1.5 s per clip, mean of 250" in " ".join(sentences(found))
 
 
@@ -205,7 +205,7 @@ def test_what_goes_over_the_network_is_said(tmp_path, free_space):
 
 
 def test_tables_of_another_corpus_do_not_count(tmp_path, free_space):
-    write_clips(Workspace(tmp_path), "demo", count=288, seconds=3.0, kept=200)
+    write_clips(Workspace(tmp_path), "demo", count=156, seconds=3.0, kept=100)
     extract = by_name(plan_of("voxceleb2", tmp_path))["extract"]
     assert extract.items == 1_128_246
 

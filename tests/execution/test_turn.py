@@ -15,8 +15,9 @@ import pytest
 from avsep.errors import CheckError
 from avsep.workspace import Workspace
 from flows.processes import started
-from pipeline.execution import training_run, turn
+from pipeline.execution import stage, training_run, turn
 from pipeline.execution.turn import own_turn
+from pipeline.stages import STAGES
 from tests.support.processes import LIMIT_S, all_end
 from tests.support.stage_run import run_stage
 
@@ -103,15 +104,25 @@ def test_stages_and_trainings_answer_alike_to_what_a_disk_says_of_locks(
         (("train", "dolphin"), ("evaluate", "dolphin"), False),
         (("train", "dolphin"), ("train", "dolphin"), False),
         (("train", "dolphin"), ("report",), False),
+        (("train", "vovit"), ("pretrain", "lipcoder"), True),
+        (("pretrain", "lipcoder"), ("pretrain", "lipcoder"), False),
+        (("pretrain", "lipcoder"), ("mix",), False),
     ],
 )
-def test_only_different_models_work_together(tmp_path, first, second, together):
+def test_only_different_things_are_trained_together(tmp_path, first, second, together):
     with held(tmp_path, *first):
         try:
             with own_turn(Workspace(tmp_path), *second):
                 assert together
         except CheckError:
             assert not together
+
+
+def test_pretraining_goes_on_beside_a_training_and_not_beside_other_stages(tmp_path):
+    pretrain = STAGES["pretrain"]
+    for words, refusal in ((("train", "vovit"), "manifest.json is missing"), (("mix",), "at work")):
+        with held(tmp_path, *words), pytest.raises(CheckError, match=refusal):
+            stage.run_stage(pretrain, pretrain.config(), Workspace(tmp_path))
 
 
 def test_the_turn_of_a_killed_stage_is_over_at_once(tmp_path):
