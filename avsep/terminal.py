@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
+import textwrap
 
 from avsep.errors import printable
 
@@ -22,6 +24,16 @@ def echo(text: object = "", *, err: bool = False) -> None:
     """
     shown = "".join(c if c in "\n\t" or c.isprintable() else json.dumps(c)[1:-1] for c in str(text))
     print(shown, file=sys.stderr if err else sys.stdout, flush=True)
+
+
+def echo_wrapped(text: str) -> None:
+    """Print a paragraph; on a terminal no word of it is broken at the end of a line."""
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        text = textwrap.fill(
+            text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+    echo(text)
 
 
 def cell(value: object) -> str:

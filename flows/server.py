@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from avsep.errors import CheckError
 from avsep.files import write_json
+from avsep.terminal import echo
 from flows.access import is_guarded, password, server_command, server_environment
 from flows.loopback import HOST, check_proxy, is_healthy
 from flows.processes import outermost_dvc, started
@@ -125,6 +126,7 @@ def _start(state_dir: Path) -> str:
         port = probe.getsockname()[1]
     url = f"http://{HOST}:{port}/api"
     log = state_dir / "server.log"
+    echo("starting the Prefect server that the stages share", err=True)
     with log.open("ab") as sink:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "flows.server", str(state_dir), str(port)],

@@ -13,7 +13,7 @@ from prefect.settings import temporary_settings
 from avsep.cli.results import show_results
 from avsep.errors import AvsepError, disk_fault, printable
 from avsep.models.registry import MODELS
-from avsep.terminal import echo, set_up_streams
+from avsep.terminal import echo, echo_wrapped, set_up_streams
 from avsep.workspace import Workspace
 from flows.engine import stage_flow
 from flows.processes import end_with_dvc
@@ -64,7 +64,7 @@ def main() -> None:
             raise
         echo(f"avsep: {printable(fault or str(error))}; run it again to go on.", err=True)
         sys.exit(1)
-    echo(done.sentence())
+    echo_wrapped(done.sentence())
     if given.stage == report.name and not os.environ.get(RESULTS_FOLLOW):
         show_results(workspace)
 

@@ -12,9 +12,9 @@ from avsep.terminal import echo
 from avsep.workspace import Workspace
 
 NEXT = (
-    ("separate VIDEO -o out", "separate a video of your own"),
-    ("web", "the same in a browser"),
-    ("profile list", "train on another corpus, or on your own clips"),
+    ("separate your own video", "separate VIDEO -o out"),
+    ("the same in a browser", "web"),
+    ("train on another corpus", "profile list"),
 )
 
 
@@ -37,9 +37,9 @@ def show_results(workspace: Workspace) -> None:
     echo(f"The page: {page}")
     echo("What to do next:")
     command = _as_typed()
-    width = max(len(words) for words, _ in NEXT)
-    for words, purpose in NEXT:
-        echo(f"  {command} {words:{width}}  # {purpose}")
+    width = max(len(purpose) for purpose, _ in NEXT) + 1
+    for purpose, words in NEXT:
+        echo(f"  {f'{purpose}:':{width}} {command} {words}")
 
 
 def _as_typed() -> str:

@@ -197,12 +197,13 @@ def drop_bars(reasons: Sequence[tuple[str, int]]) -> str | None:
         bars = axes.barh(names, [count for _, count in reasons][::-1], color="#2f81d8", height=0.6)
         axes.bar_label(bars, fmt="{:,.0f}", padding=3)
         axes.set_xlabel("clips")
+        axes.set_xlim(0, 1.3 * max(1, *(count for _, count in reasons)))  # room for the counts
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.grid(visible=False, axis="y")
 
     left = 0.25 + 0.085 * max(map(len, names))
-    return svg_uri(draw, (7.2, 0.7 + 0.3 * len(reasons)), (left, 0.5, 0.75, 0.1))
+    return svg_uri(draw, (7.2, 0.7 + 0.3 * len(reasons)), (left, 0.5, 0.4, 0.1))
 
 
 def short(name: str, limit: int = MAX_NAME) -> str:

@@ -67,7 +67,7 @@ def training_curves(training: Training) -> str | None:
                 )
         figure.subplots_adjust(hspace=0.5)
 
-    return svg_uri(draw, (7.2, 0.75 + 1.85 * rows), (0.7, 0.45, 0.25, 0.3), between=0.25)
+    return svg_uri(draw, (7.2, 0.75 + 1.85 * rows), (0.7, 0.45, 0.25, 0.3), between=0.4)
 
 
 def _losses(training: Training) -> Curve | None:

@@ -54,7 +54,11 @@ def summary_table(workspace: Workspace, *, plain: bool = False) -> Table:
     table = Table(
         title=title,
         caption="means in dB, PESQ-WB and STOI; in grey, the 95 % interval by target utterance",
+        caption_justify="left",
         box=SIMPLE_HEAD,
+        # Close set: on 80 columns no word is broken.
+        pad_edge=False,
+        collapse_padding=True,
     )
     table.add_column("model", overflow="fold")
     for column, _, _ in COLUMNS:

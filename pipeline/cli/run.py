@@ -11,7 +11,7 @@ from avsep.cli.results import show_results
 from avsep.errors import CheckError, UsageError
 from avsep.models.registry import MODELS
 from avsep.progress import show_progress
-from avsep.terminal import echo
+from avsep.terminal import echo, echo_wrapped
 from avsep.workspace import PARAMS, Workspace, find_project
 from pipeline.config import find_stage, for_model, load_configs
 from pipeline.execution import training_run
@@ -57,7 +57,7 @@ def run(
             if place := training_run.restart(workspace, stage, batch):
                 echo(f"the old run of {batch.name} is in {place}")
     echo(heading(found, model))
-    echo(run_stage(found, config, workspace, progress=show_progress).sentence())
+    echo_wrapped(run_stage(found, config, workspace, progress=show_progress).sentence())
     if stage == REPORT:
         show_results(workspace)
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from avsep.cli.app import app
 from avsep.cli.results import NEXT, show_results
 from avsep.models.registry import MODELS
+from avsep.terminal import echo_wrapped
 from avsep.workspace import Workspace
 from pipeline.stages import STAGES
 from pipeline.steps import heading, steps
@@ -49,12 +50,12 @@ def test_a_run_says_which_stage_it_is_and_the_last_one_shows_table_page_and_what
     assert "Separation of test mixtures" in said.stdout
     page = lines.index(f"The page: {tmp_path / 'data/report/index.html'}")
     assert len(lines[page + 2 :]) == len(NEXT) == 3
-    for line, (words, purpose) in zip(lines[page + 2 :], NEXT, strict=True):
-        assert f" {words}" in line
-        assert line.endswith(f"# {purpose}")
+    for line, (purpose, words) in zip(lines[page + 2 :], NEXT, strict=True):
+        assert line.startswith(f"  {purpose}: ")
+        assert line.endswith(f" {words}")
 
 
-@pytest.mark.parametrize("words", [words for words, _ in NEXT])
+@pytest.mark.parametrize("words", [words for _, words in NEXT])
 def test_what_is_next_is_a_command_of_ours(words):
     known = [word for word in words.split() if word.islower() and not word.startswith("-")][:2]
     for count in range(1, len(known) + 1):
@@ -75,8 +76,21 @@ def test_the_command_is_given_by_its_path_where_the_shell_lacks_it(tmp_path, mon
     for path, typed in (("/nowhere", "'my env/bin/avsep' web"), (str(folder), "avsep web")):
         monkeypatch.setenv("PATH", path)
         show_results(Workspace(tmp_path))
-        assert f"  {typed} " in capsys.readouterr().out
+        assert f" {typed}\n" in capsys.readouterr().out
     assert os.environ["PATH"] == str(folder)
+
+
+def test_on_a_terminal_no_word_of_a_sentence_is_broken(monkeypatch, capsys):
+    sentence = "train: 1 done, " + ", ".join(f"val_wrong_si_sdri -0.04{n}" for n in range(9))
+    monkeypatch.setenv("COLUMNS", "60")
+    echo_wrapped(sentence)
+    assert capsys.readouterr().out == f"{sentence}\n"  # a pipe gets one line
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    echo_wrapped(sentence)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 3
+    assert max(map(len, lines)) <= 60
+    assert " ".join(line.strip() for line in lines) == sentence
 
 
 def test_without_a_page_nothing_is_offered(tmp_path, capsys):

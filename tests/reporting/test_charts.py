@@ -48,6 +48,10 @@ VOICES = {
     "val_si_sdri": [0.9, 1.9, 2.9],
     "val_wrong_si_sdri": [-9.0],
 }
+CLOSE = {
+    "val_si_sdri": [-0.1272, -0.1273, -0.1271],
+    "val_wrong_si_sdri": [-0.128, -0.1278, -0.1276],
+}
 ODD = {"step": [2.5e5, 1e6], "train_loss": [1e-9, 1e-7], "val_" + "long_" * 20: [1.0, 3e6]}
 
 
@@ -76,6 +80,7 @@ CHARTS = {
     ),
     "many reasons": lambda: drop_bars([(f"reason_{n}", 999 * n + 1) for n in range(30)]),
     "a separator": lambda: training_curves(trained(SHORT_LOG | VOICES)),
+    "long numbers": lambda: training_curves(trained(SHORT_LOG | CLOSE)),
     "lips": lambda: training_curves(trained(SHORT_LOG | LIPS | {"val_codes_used": [9.0, 8.0]})),
     "odd curves": lambda: training_curves(Training(title="x", command="", log=ODD)),
     "histograms": lambda: histograms(scores()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,6 +154,52 @@ def test_the_page_fits_a_phone(opened):
     page, _ = opened
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_tables_are_as_wide_as_what_is_in_them_and_explain_themselves_on_a_phone(opened):
+    page, _ = opened
+    page.set_viewport_size({"width": 1300, "height": 900})
+    stretched = page.evaluate(
+        """() => [...document.querySelectorAll('table')].filter(table => {
+             const shown = table.offsetWidth;
+             table.style.cssText = 'width: max-content; min-width: 0';
+             const needed = table.offsetWidth;
+             table.style.cssText = '';
+             return shown > needed + 1;
+           }).map(table => table.innerText.slice(0, 60))"""
+    )
+    assert stretched == []
+    page.set_viewport_size({"width": 400, "height": 900})
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll('caption, th[scope=rowgroup] span')]
+             .filter(e => e.getBoundingClientRect().right > 400).map(e => e.innerText)"""
+    )
+    assert cut == []
+
+
+def test_no_label_of_a_chart_covers_another_in_the_browsers_own_font(opened, browser):
+    page, _ = opened
+    uris = page.evaluate("[...document.images].map(i => i.src).filter(s => s.includes('svg+xml'))")
+    assert len(uris) >= 8
+    alone = browser.new_page(viewport={"width": 800, "height": 900})
+    for uri in uris:
+        alone.set_content(base64.b64decode(uri.partition(",")[2]).decode("utf-8"))
+        covered = alone.evaluate(
+            """() => {
+                 const texts = [...document.querySelectorAll('svg text')]
+                   .filter(t => t.textContent.trim())
+                   .map(t => [t.textContent, t.getBoundingClientRect()]);
+                 const meets = (a, b) => a.left < b.right - 2 && b.left < a.right - 2
+                   && a.top < b.bottom - 3 && b.top < a.bottom - 3;
+                 const found = [];
+                 texts.forEach(([name, box], i) => texts.slice(i + 1).forEach(([other, its]) => {
+                   if (meets(box, its)) { found.push(`${name} meets ${other}`); }
+                 }));
+                 return found;
+               }"""
+        )
+        assert covered == []
+    alone.close()
 
 
 def luminance(colour: str) -> float:

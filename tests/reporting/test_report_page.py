@@ -320,6 +320,8 @@ def test_the_terminal_table_has_a_row_for_each_model(full_workspace, tmp_path):
 
     full = text(full_workspace)
     assert "14 mixtures, 4 speakers" in full
+    # On 80 columns no word is broken.
+    assert {"unprocessed", "mixture", "Dolphin", "VoViT", "SI-SNRi", "SIR"} <= set(full.split())
     metrics = json.loads((full_workspace.evaluation("vovit") / "metrics_full.json").read_text())
     assert number(metrics["overall"]["own"]["si_snri"]["mean"], 2) in full
     assert number(metrics["overall"]["other"]["si_snri"]["mean"], 2) in full

@@ -23,6 +23,7 @@ class Box:
     top: float
     right: float
     bottom: float
+    turned: bool = False
 
     def meets(self, other: Box) -> bool:
         """Whether both cover some of the same place."""
@@ -31,6 +32,15 @@ class Box:
             and other.left < self.right - SLACK
             and self.top < other.bottom - SLACK
             and other.top < self.bottom - SLACK
+        )
+
+    def inside(self, other: Box) -> bool:
+        """Whether the other covers all of it."""
+        return (
+            other.left <= self.left
+            and self.right <= other.right
+            and other.top <= self.top
+            and self.bottom <= other.bottom
         )
 
 
@@ -55,6 +65,13 @@ def collisions(uri: str) -> list[str]:
     found = boxes(uri)
     _, _, width, height = map(float, svg(uri).attrib["viewBox"].split())
     told = [f"{a.text!r} meets {b.text!r}" for a, b in combinations(found, 2) if a.meets(b)]
+    plots = _plots(uri)
+    told += [
+        f"{box.text!r} reaches into a plot"
+        for box in found
+        for plot in plots
+        if box.meets(plot) and (box.turned or not box.inside(plot))
+    ]
     return told + [
         f"{box.text!r} leaves the picture"
         for box in found
@@ -62,6 +79,16 @@ def collisions(uri: str) -> list[str]:
         or box.right > width + SLACK
         or box.bottom > height + SLACK
     ]
+
+
+def _plots(uri: str) -> list[Box]:
+    """Where curves and bars may be: what they are clipped to."""
+    found = []
+    for clip in svg(uri).iter("{http://www.w3.org/2000/svg}clipPath"):
+        for rect in clip:
+            x, y, width, height = (float(rect.attrib[n]) for n in ("x", "y", "width", "height"))
+            found.append(Box("a plot", x, y, x + width, y + height))
+    return found
 
 
 def _box(element: ElementTree.Element) -> Box:
@@ -85,4 +112,4 @@ def _box(element: ElementTree.Element) -> Box:
         return Box(text, x + along[0], y + across[0], x + along[1], y + across[1])
     assert abs(angle) == 90, f"{text!r} is turned by {angle} degrees"
     # Turned to the left: it runs upwards, and its height lies to the left of its line.
-    return Box(text, x + across[0], y - along[1], x + across[1], y - along[0])
+    return Box(text, x + across[0], y - along[1], x + across[1], y - along[0], turned=True)
