@@ -23,7 +23,10 @@ FROM base-${BUILD}
 ARG BUILD
 ARG UV_VERSION=0.13.9
 RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir "uv==${UV_VERSION}"
-ENV PATH="/opt/venv/bin:/opt/uv/bin:${PATH}" \
+# `docker run --user` gives any number: DVC asks for a name, and Prefect and DVC write to HOME.
+ENV HOME=/tmp \
+    USER=avsep \
+    PATH="/opt/venv/bin:/opt/uv/bin:${PATH}" \
     UV_LINK_MODE=copy \
     UV_NO_CACHE=1 \
     UV_PROJECT_ENVIRONMENT=/opt/venv \
@@ -39,7 +42,7 @@ COPY . .
 # The copy in the image is no git checkout, which DVC is told; a clone that is mounted over it is.
 RUN uv sync --frozen --no-default-groups --group workflow --extra "${BUILD}" \
     && dvc config --local core.no_scm true \
-    && useradd --create-home --uid 10001 avsep \
+    && useradd --no-create-home --uid 10001 avsep \
     && chown -R avsep:avsep /project
 USER 10001
 CMD ["avsep", "--help"]

@@ -14,8 +14,14 @@ import sys
 from pathlib import Path
 
 PINS = Path(__file__).parents[1] / "requirements" / "constraints.txt"
-# What pip-audit ends with when nobody answers; its own text is a page of Python.
-UNREACHED = ("ConnectionError", "NameResolutionError", "Max retries", "Could not connect")
+# What pip-audit writes when nobody answers, which is a page of Python, and when a mirror answers
+# that has the packages but not what is known of them.
+NOT_AUDITED = {
+    "ConnectionError": "the package index cannot be reached",
+    "NameResolutionError": "the package index cannot be reached",
+    "Max retries": "the package index cannot be reached",
+    "could not be audited": "the package index here says nothing of holes, as mirrors often do",
+}
 
 
 def main(program: str, pins: Path = PINS) -> int:
@@ -24,8 +30,9 @@ def main(program: str, pins: Path = PINS) -> int:
     options = ["--strict", "--disable-pip", "--no-deps", "--progress-spinner", "off"]
     command = [program, *options, "-r", str(pins)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode and any(word in done.stderr for word in UNREACHED):
-        sys.exit("avsep: nothing was audited: the package index cannot be reached.")
+    for words, why in NOT_AUDITED.items():
+        if done.returncode and words in done.stderr:
+            sys.exit(f"avsep: the packages were not audited: {why}.")
     print(done.stdout, end="")
     print(done.stderr, end="", file=sys.stderr)
     return done.returncode
