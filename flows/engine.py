@@ -34,6 +34,7 @@ from avsep.progress import (
     note,
     show_progress,
 )
+from avsep.terminal import echo
 from avsep.workspace import PARAMS, Workspace
 from flows.runners import engine, task_runner
 from pipeline.config import for_model, load_configs
@@ -44,6 +45,10 @@ RETRIES = 2
 RETRY_DELAYS_S = [5.0, 30.0]
 PROGRESS_EVERY_S = 5.0
 GRACE_S = 4.0  # for Prefect to write down that a flow was ended
+ENDED = "avsep: the stage was ended; run it again to go on."
+
+asked: list[int] = []
+"""The signals that have asked this process to end."""
 
 
 def _can_heal(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -183,12 +188,11 @@ def children_end_first() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def end(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
         # Whatever still hangs then (a request to a server that is gone, say) is not waited for.
-        exit_timer = threading.Timer(GRACE_S, os._exit, (128 + number,))
+        exit_timer = threading.Timer(GRACE_S, _exit, (128 + number,))
         exit_timer.daemon = True
         exit_timer.start()
-        if number == signal.SIGTERM:  # what Prefect makes of it has no words
-            os.write(2, b"avsep: the stage was ended; run it again to go on.\n")
         interrupt_items()
         for child in psutil.Process().children():
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -206,3 +210,8 @@ def children_end_first() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _exit(code: int) -> None:
+    echo(ENDED, err=True)
+    os._exit(code)

@@ -5,8 +5,17 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+# Loading Prefect takes seconds, in which Ctrl-C has nothing to clean up: it ends the process at
+# once, as SIGTERM does then, instead of with a traceback out of some module.
+_LOADS = __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if _LOADS:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from prefect.settings import temporary_settings
 
@@ -15,7 +24,7 @@ from avsep.errors import AvsepError, disk_fault, printable
 from avsep.models.registry import MODELS
 from avsep.terminal import echo, echo_wrapped, set_up_streams
 from avsep.workspace import Workspace
-from flows.engine import stage_flow
+from flows.engine import ENDED, asked, stage_flow
 from flows.processes import end_with_dvc
 from flows.server import api_settings, check_api
 from pipeline.disk import full_disk
@@ -33,7 +42,10 @@ evaluate, report = FLOWS["evaluate"], FLOWS["report"]
 
 
 def main() -> None:
-    """Run one stage; exits 0, 1 (failed), 2 (bad use) or 130 (interrupted)."""
+    """Run one stage; exits 0, 1 (failed), 2 (bad use), 130 (interrupted) or 143 (SIGTERM)."""
+    if _LOADS:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _end)
     parser = argparse.ArgumentParser(prog="python -m flows.stages", description=__doc__)
     parser.add_argument("stage", choices=list(STAGES))
     parser.add_argument("--root", default=".", help="the project folder")
@@ -56,9 +68,10 @@ def main() -> None:
         echo(f"avsep: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        echo(f"avsep: {given.stage} was interrupted; run it again to go on.", err=True)
-        sys.exit(130)
+        _end(asked[-1] if asked else signal.SIGINT)
     except Exception as error:
+        if asked:  # modules in C make an ImportError of it while they load
+            _end(asked[-1])
         fault = disk_fault(error) or full_disk(state_dir)
         if not (fault or isinstance(error, OSError)):
             raise
@@ -67,6 +80,12 @@ def main() -> None:
     echo_wrapped(done.sentence())
     if given.stage == report.name and not os.environ.get(RESULTS_FOLLOW):
         show_results(workspace)
+
+
+def _end(number: int, _frame: FrameType | None = None) -> NoReturn:
+    """Exit as a signal asks; SIGTERM comes again when Prefect has written down that it came."""
+    echo(ENDED, err=True)
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

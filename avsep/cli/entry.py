@@ -34,9 +34,9 @@ _ClickError: Any = next(
 def main() -> None:
     """Run the command that the arguments of the process name, and exit."""
     set_up_streams()
-    number: list[int] = [signal.SIGINT]
+    received: list[int] = []
     try:
-        with _signals_interrupt(number):
+        with _signals_interrupt(received):
             # Not standalone: typer would print errors in its own form.
             code = app(prog_name="avsep", standalone_mode=False)
             sys.stdout.flush()
@@ -47,11 +47,13 @@ def main() -> None:
             sys.exit(0)
         _exit(_sentence(error), 2)
     except (typer.Abort, KeyboardInterrupt):
-        _exit("interrupted.", 128 + number[-1])
+        _exit_interrupted(received)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
+        if received:  # modules in C make an ImportError of it while they load
+            _exit_interrupted(received)
         if fault := disk_fault(error):
             _exit(f"{fault}. What is finished is kept.", 1)
         if not isinstance(error, OSError):
@@ -61,7 +63,7 @@ def main() -> None:
         code = 2 if error.errno in _WRONG_PATH else 1
         _exit(f"{name}{error.strerror or error}.", code)
     if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this
-        _exit("interrupted.", 128 + number[-1])
+        _exit_interrupted(received)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -72,7 +74,7 @@ def _signals_interrupt(received: list[int]) -> Iterator[None]:
     Args:
         received: gets the number of the signal.
     """
-    numbers = [signal.SIGTERM, signal.SIGHUP]
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     if threading.current_thread() is not threading.main_thread():
         numbers = []  # only the main thread may set handlers
 
@@ -89,6 +91,10 @@ def _signals_interrupt(received: list[int]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _exit_interrupted(received: list[int]) -> NoReturn:
+    _exit("interrupted.", 128 + (received or [signal.SIGINT])[-1])
 
 
 def _exit(sentence: str, code: int) -> NoReturn:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from avsep.cli import main, project
+from avsep.cli import entry, main, project
 from avsep.cli.app import app
 from avsep.weights.catalogue import RELEASES
 
@@ -286,6 +286,24 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_a_module_hides_is_one(monkeypatch, capsys, number):
+    """Modules in C make an ImportError of a signal that comes while they load."""
+
+    def hides(**_):
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(60)
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+
+    monkeypatch.setattr(entry, "app", hides)
+    with pytest.raises(SystemExit) as ended:
+        entry.main()
+    assert ended.value.code == 128 + number
+    assert capsys.readouterr().err == "avsep: interrupted.\n"
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
-"""Whatever is killed of a stage, whenever: the same command ends with the same bytes.
+"""Whatever is struck of a stage, whenever: the same command ends with the same bytes.
 
-Run by `make test-faults SEEDS=20`; prints one line per stage.
+Run by `make test-faults SEEDS=20`; prints one line per stage and kind of command. Per stage and
+seed all victims are struck, one after the other, in one project; where a command ended all the
+same, its result is compared, and the next one is struck in a new project.
 """
 
 import contextlib
@@ -8,23 +10,31 @@ import os
 import random
 import shutil
 import signal
-import subprocess
+import sqlite3
 import time
 from collections import Counter
+from pathlib import Path
 
-import psutil
 import pytest
 
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.ledger_check import check_ledger
-from tests.support.tiny_project import STAGES, Unbroken, command, environment, published
+from tests.support.prefect_api import prefect_server
+from tests.support.strikes import started
+from tests.support.tiny_project import STAGES, Unbroken, command, published
 
 SEEDS = int(os.environ.get("AVSEP_FAULT_SEEDS", "1"))
-VICTIMS = ("main", "group", "worker", "SIGINT", "SIGTERM")
-LIMIT_S = 300
-END_S = 5.0  # for a process that was asked to end, on an idle machine
-BUSY = 6.0  # how much slower this one may be
+FIRST = int(os.environ.get("AVSEP_FAULT_FIRST_SEED", "0"))
+ASKED = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}
+END_S = 30.0  # of a command that was asked to end; 5 s on an idle machine
+EARLY = 0.1  # share of the strikes that come before the stage begins its work
+BELOW = {"pretrain": ["rank", "loader"], "train": ["rank", "loader"], "report": []}
+
+
+def victims(stage: str, how: str) -> list[str]:
+    below = BELOW.get(stage, ["worker"])
+    return ["main", "group", *below, *(["flow"] if how == "dvc" else []), *ASKED]
 
 
 @pytest.fixture(scope="module")
@@ -33,51 +43,91 @@ def unbroken(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One for all flows, since starting one takes 15 s."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as access:
+        yield access
+
+
+@pytest.fixture(scope="module")
 def tally():
-    counts = Counter()
-    yield counts
-    for stage in STAGES:
-        ended = {how: n for (name, how), n in counts.items() if name == stage}
-        print(f"\n{stage}: {sum(ended.values())} tried: {ended}", end="")
+    """How often each victim was struck, and the longest time to the end of what was asked."""
+    counts, slowest = Counter(), {}
+    yield counts, slowest
+    for stage, how in dict.fromkeys(key[:2] for key in counts):
+        struck = {one: counts[stage, how, one] for one in [*victims(stage, how), "ended before"]}
+        last = slowest.get((stage, how), 0.0)
+        print(f"\n{how} {stage}: survived {struck}; asked: ended within {last:.1f} s", end="")
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
-@pytest.mark.parametrize("victim", VICTIMS)
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_that_is_killed_ends_the_same(unbroken, tally, tmp_path, stage, victim, seed):
-    rng = random.Random(f"{stage} {victim} {seed}")
+@pytest.mark.parametrize("how", ["run", "flow", "dvc"])
+def test_a_stage_that_is_struck_ends_the_same(unbroken, tally, tmp_path, request, how, stage, seed):
+    more = {} if how == "run" else request.getfixturevalue("server")
+    rng = random.Random(f"{stage} {how} {seed}")
     wanted = unbroken.result(stage)
-    root = tmp_path / "project"
-    shutil.copytree(unbroken.before(stage), root, symlinks=True)
-    process = subprocess.Popen(
-        command(stage, root), env=environment(), text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    started = time.monotonic()
-    until = started + rng.uniform(0.3, 0.95) * unbroken.seconds[stage]
-    while process.poll() is None and time.monotonic() < until:
-        time.sleep(0.02)
-    if process.poll() is not None:  # the first run of all has compiled what the others find
-        unbroken.seconds[stage] = time.monotonic() - started
-    below = _below(process.pid)
-    tally[stage, _strike(process, below, victim, rng)] += 1
-    asked = time.monotonic()
-    said, _ = process.communicate(timeout=LIMIT_S)
-    assert "Traceback" not in said, said
-    if victim.startswith("SIG") and process.returncode:
-        number = signal.Signals[victim]
-        assert process.returncode in (128 + number, -number), (
-            said
-        )  # the latter before and after its work
-        assert time.monotonic() - asked < BUSY * END_S
-        if process.returncode > 0:
-            assert said.strip().splitlines()[-1].startswith("avsep: "), said
-    _, alive = psutil.wait_procs(below, timeout=30)
-    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
-    again = subprocess.run(
-        command(stage, root), env=environment(), capture_output=True, text=True, check=False
-    )
-    assert again.returncode == 0, again.stderr
+    counts, slowest = tally
+    root, struck = None, []
+    for number, victim in enumerate(rng.sample(every := victims(stage, how), k=len(every))):
+        if root is None:
+            root = tmp_path / f"project{number}"
+            shutil.copytree(unbroken.before(stage), root, symlinks=True)
+        with started(command(stage, root, how), root, **more) as running:
+            # What a loading `dvc` says of Ctrl-C is its own.
+            if rng.random() < EARLY and not (how == "dvc" and victim in ASKED):
+                running.wait(rng.uniform(0.0, 3.0))
+            else:
+                running.wait_for_work()
+                running.wait(rng.uniform(0.0, 0.95) * unbroken.seconds[stage])
+            struck.append(victim if running.strike(victim, rng) else "ended before")
+            asked = time.monotonic()
+            said = running.end()
+            took = time.monotonic() - asked
+            code = running.process.returncode
+            assert not running.left(), (victim, said)
+        check_end(struck[-1], how, code, said)
+        if struck[-1] in ASKED:
+            assert took < END_S
+            slowest[stage, how] = max(took, slowest.get((stage, how), 0.0))
+        check_database(Workspace(root).ledger)
+        if code == 0:
+            check_result(root, stage, wanted)
+            root = None
+    if root is not None:
+        with started(command(stage, root, how), root, **more) as running:
+            said = running.end()
+            assert running.process.returncode == 0, said
+            assert not running.left(), said
+            assert not list(running.temp.glob("avsep-*")), said
+        check_result(root, stage, wanted)
+    counts.update((stage, how, one) for one in struck)
+
+
+def check_end(victim: str, how: str, code: int, said: str) -> None:
+    """It ended as it should, and in words."""
+    assert "Traceback" not in said, (victim, said)
+    if victim in ("ended before", "worker"):
+        assert code == 0, (victim, said)
+    if victim in ASKED and how != "dvc":  # which has codes of its own
+        number = ASKED[victim]
+        # By the signal itself: it had not begun, or its work was done.
+        assert code in (0, 128 + number, -number), (victim, code, said)
+    if code > 0:
+        lines = said.strip().splitlines()
+        ours = [line for line in lines if line.startswith("avsep: ")]
+        assert ours, (victim, said)
+        assert how == "dvc" or lines[-1] == ours[-1], (victim, said)
+
+
+def check_database(path: Path) -> None:
+    if path.exists():
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def check_result(root: Path, stage: str, wanted: dict[str, str]) -> None:
+    """The bytes of an unbroken run, no temporary file, and a ledger that agrees."""
     assert published(root, stage) == wanted
     workspace = Workspace(root)
     assert not [path for path in workspace.data.rglob("*") if ".tmp" in path.name]
@@ -85,26 +135,3 @@ def test_a_stage_that_is_killed_ends_the_same(unbroken, tally, tmp_path, stage, 
     assert counts.done
     assert not counts.failed
     assert check_ledger(workspace, deep=True) == []
-
-
-def _below(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _strike(process, below, victim, rng) -> str:
-    """Kill it, or ask it to end; returns what was done."""
-    if process.poll() is not None:
-        return "ended before"
-    if victim == "worker":
-        if not below:
-            return "no worker yet"
-        with contextlib.suppress(psutil.NoSuchProcess):
-            rng.choice(below).kill()
-    elif victim == "group":
-        os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.send_signal(signal.SIGKILL if victim == "main" else signal.Signals[victim])
-    return victim

@@ -1,11 +1,51 @@
-"""Requests to a Prefect server as a stranger would send them."""
+"""A Prefect server of a test, and requests to one as a stranger would send them."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 
-from flows.access import basic
+from flows.access import basic, server_command, server_environment
+from flows.loopback import HOST, is_healthy
+from tests.support.processes import LIMIT_S
+
+
+def free_port() -> int:
+    """A port that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def prefect_server(home: Path, port: int = 0) -> Iterator[dict[str, str]]:
+    """A server; yields the variables with which a flow uses it."""
+    port, auth = port or free_port(), "avsep:test"
+    process = subprocess.Popen(
+        server_command(port, page=False),
+        env=os.environ | server_environment(port, auth) | {"PREFECT_HOME": str(home)},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    url = f"http://{HOST}:{port}/api"
+    deadline = time.monotonic() + LIMIT_S
+    try:
+        while not is_healthy(url):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        yield {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": auth}
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def status(address: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str]]:
