@@ -8,7 +8,6 @@ same, its result is compared, and the next one is struck in a new project.
 import contextlib
 import os
 import random
-import shutil
 import signal
 import sqlite3
 import time
@@ -18,11 +17,8 @@ from pathlib import Path
 import pytest
 
 from avsep.workspace import Workspace
-from pipeline.execution.ledger import Ledger
-from pipeline.execution.ledger_check import check_ledger
-from tests.support.prefect_api import prefect_server
-from tests.support.strikes import started
-from tests.support.tiny_project import STAGES, Unbroken, command, published
+from tests.support.strikes import run_to_its_end, started
+from tests.support.tiny_project import STAGES, command
 
 SEEDS = int(os.environ.get("AVSEP_FAULT_SEEDS", "1"))
 FIRST = int(os.environ.get("AVSEP_FAULT_FIRST_SEED", "0"))
@@ -35,18 +31,6 @@ BELOW = {"pretrain": ["rank", "loader"], "train": ["rank", "loader"], "report": 
 def victims(stage: str, how: str) -> list[str]:
     below = BELOW.get(stage, ["worker"])
     return ["main", "group", *below, *(["flow"] if how == "dvc" else []), *ASKED]
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
-    return Unbroken(tmp_path_factory.mktemp("unbroken"))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """One for all flows, since starting one takes 15 s."""
-    with prefect_server(tmp_path_factory.mktemp("prefect")) as access:
-        yield access
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +50,12 @@ def tally():
 def test_a_stage_that_is_struck_ends_the_same(unbroken, tally, tmp_path, request, how, stage, seed):
     more = {} if how == "run" else request.getfixturevalue("server")
     rng = random.Random(f"{stage} {how} {seed}")
-    wanted = unbroken.result(stage)
+    unbroken.result(stage)
     counts, slowest = tally
     root, struck = None, []
     for number, victim in enumerate(rng.sample(every := victims(stage, how), k=len(every))):
         if root is None:
-            root = tmp_path / f"project{number}"
-            shutil.copytree(unbroken.before(stage), root, symlinks=True)
+            root = unbroken.copy_before(stage, tmp_path / f"project{number}")
         with started(command(stage, root, how), root, **more) as running:
             # What a loading `dvc` says of Ctrl-C is its own.
             if rng.random() < EARLY and not (how == "dvc" and victim in ASKED):
@@ -92,15 +75,11 @@ def test_a_stage_that_is_struck_ends_the_same(unbroken, tally, tmp_path, request
             slowest[stage, how] = max(took, slowest.get((stage, how), 0.0))
         check_database(Workspace(root).ledger)
         if code == 0:
-            check_result(root, stage, wanted)
+            unbroken.assert_same(root, stage)
             root = None
     if root is not None:
-        with started(command(stage, root, how), root, **more) as running:
-            said = running.end()
-            assert running.process.returncode == 0, said
-            assert not running.left(), said
-            assert not list(running.temp.glob("avsep-*")), said
-        check_result(root, stage, wanted)
+        run_to_its_end(command(stage, root, how), root, **more)
+        unbroken.assert_same(root, stage)
     counts.update((stage, how, one) for one in struck)
 
 
@@ -124,14 +103,3 @@ def check_database(path: Path) -> None:
     if path.exists():
         with contextlib.closing(sqlite3.connect(path)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-
-
-def check_result(root: Path, stage: str, wanted: dict[str, str]) -> None:
-    """The bytes of an unbroken run, no temporary file, and a ledger that agrees."""
-    assert published(root, stage) == wanted
-    workspace = Workspace(root)
-    assert not [path for path in workspace.data.rglob("*") if ".tmp" in path.name]
-    counts = Ledger(workspace.ledger).counts(stage)
-    assert counts.done
-    assert not counts.failed
-    assert check_ledger(workspace, deep=True) == []

@@ -19,8 +19,13 @@ class SmallDisk:
 
     path: Path
 
-    def fill(self) -> None:
-        """Take all that is free, to the last byte."""
+    def fill(self, *, but: int = 0) -> None:
+        """Take all that is free, to the last byte or but for some."""
+        if but:
+            status = os.statvfs(self.path)
+            with (self.path / "filler").open("wb") as handle:
+                os.posix_fallocate(handle.fileno(), 0, status.f_bavail * status.f_frsize - but)
+            return
         with (self.path / "filler").open("ab", buffering=0) as handle:
             for size in (1 << 16, 1 << 12, 1):
                 try:

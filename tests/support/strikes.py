@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -14,10 +15,11 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from tests.support.tiny_project import environment, last_turn
+from tests.support.tiny_project import ROOT, environment, last_turn
 
 MARK = "AVSEP_TEST_RUN"  # all processes of a run inherit it, whoever their parent is by then
 START_S = 300.0  # until a stage begins its work, on a busy machine
@@ -128,6 +130,23 @@ def started(words: list[str], root: Path, **changes: str) -> Iterator[Running]:
                 one.kill()
         process.communicate()
         shutil.rmtree(temp, ignore_errors=True)
+
+
+def run_to_its_end(words: list[str], root: Path, **changes: str) -> str:
+    """Run a command, which must succeed and leave neither a process nor a temporary folder."""
+    with started(words, root, **changes) as running:
+        said = running.end()
+        assert running.process.returncode == 0, said
+        assert "Traceback" not in said, said
+        assert not running.left(), said
+        assert not list(running.temp.glob("avsep-*")), said
+    return said
+
+
+def bad_machine(**faults: Any) -> dict[str, str]:
+    """The variables of a command whose processes run on a bad machine, see `bad_machine/`."""
+    path = f"{Path(__file__).parent / 'bad_machine'}{os.pathsep}{ROOT}"
+    return {"PYTHONPATH": path, "AVSEP_BAD_MACHINE": json.dumps(faults)}
 
 
 def _words(process: psutil.Process | None) -> list[str]:

@@ -14,6 +14,9 @@ from typing import Any
 
 import yaml
 
+from avsep.workspace import Workspace
+from pipeline.execution.ledger import Ledger
+from pipeline.execution.ledger_check import check_ledger
 from tests.support.tiny_models import DOLPHIN, VOVIT
 
 ROOT = Path(__file__).parents[2]
@@ -118,9 +121,7 @@ class Unbroken:
     def result(self, stage: str) -> dict[str, str]:
         """The hashes of what an unbroken run publishes."""
         if stage not in self.results:
-            names = list(STAGES)
-            after = dict(zip(names, [*names[1:], "end"], strict=True))[stage]
-            place = self.folder / after
+            place = self.folder / self._next(stage)
             shutil.copytree(self.before(stage), place, symlinks=True)
             subprocess.run(
                 command(stage, place), env=environment(), check=True, capture_output=True
@@ -128,6 +129,29 @@ class Unbroken:
             self.seconds[stage] = time.time() - last_turn(place) / 1e9
             self.results[stage] = published(place, stage)
         return self.results[stage]
+
+    def after(self, stage: str) -> Path:
+        """The project as it is after a stage."""
+        self.result(stage)
+        return self.folder / self._next(stage)
+
+    def _next(self, stage: str) -> str:
+        names = [*STAGES, "end"]
+        return names[names.index(stage) + 1]
+
+    def copy_before(self, stage: str, root: Path) -> Path:
+        """A copy of the project as it is before a stage."""
+        return Path(shutil.copytree(self.before(stage), root, symlinks=True, dirs_exist_ok=True))
+
+    def assert_same(self, root: Path, stage: str) -> None:
+        """Fail where a project has not the bytes of an unbroken run, or something else is left."""
+        assert published(root, stage) == self.result(stage)
+        workspace = Workspace(root)
+        assert not [path for path in workspace.data.rglob("*") if ".tmp" in path.name]
+        counts = Ledger(workspace.ledger).counts(stage)
+        assert counts.done
+        assert not counts.failed
+        assert check_ledger(workspace, deep=True) == []
 
 
 def published(root: Path, stage: str) -> dict[str, str]:
