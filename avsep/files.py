@@ -102,10 +102,11 @@ def inside(folder: Path, *names: str) -> Path:
     return folder.joinpath(*names)
 
 
-def remove_temporary_files(directory: Path) -> None:
-    """Remove what a killed process has left of `atomic_path` anywhere in a folder."""
-    for path in directory.rglob(".*.tmp*"):
-        path.unlink(missing_ok=True)
+def remove_temporary_files(directory: Path, *, deep: bool = True) -> None:
+    """Remove what a killed process has left of `atomic_path` in a folder, and below it if deep."""
+    for path in (directory.rglob if deep else directory.glob)(".*.tmp*"):
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -36,6 +36,11 @@ def wait_for_lock(
         time.sleep(POLL_S)
 
 
+def lock_if_free(descriptor: int) -> bool:
+    """Lock an open file if nobody else does; whether it is locked now, or needs no lock."""
+    return _try_lock(descriptor, shared=False)
+
+
 def is_exclusively_held(descriptor: int) -> bool:
     """Whether others hold the lock of an open file for themselves; it is shared if not."""
     return not _try_lock(descriptor, shared=True)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from avsep.errors import CheckError, Reason, State
+from avsep.files import remove_temporary_files
 from avsep.outcome import Counts, Outcome
 from avsep.progress import Progress, StepProgress, duration, hidden_progress
 from avsep.workspace import Workspace
@@ -129,7 +130,10 @@ def run_stage(
             failed, or the stage itself cannot go on.
     """
     submit = submit or partial(_here, stage, config, workspace)
-    with own_turn(workspace, stage.name, config.model if stage.per_model else stage.trains):
+    trained = config.model if stage.per_model else stage.trains
+    with own_turn(workspace, stage.name, trained) as alone:
+        if alone:
+            _remove_leftovers(stage, workspace)
         return _run(stage, config, workspace, progress, submit)
 
 
@@ -153,6 +157,12 @@ def _run(
     _check_failures(stage, outcomes, getattr(config, "max_failed_share", 0.0))
     report = stage.finish(config, workspace, batches, outcomes)
     return replace(report, seconds=time.monotonic() - started)
+
+
+def _remove_leftovers(stage: Stage, workspace: Workspace) -> None:
+    """Remove temporary files of runs that were killed; in its own folder, a training does so."""
+    remove_temporary_files(workspace.data, deep=False)
+    remove_temporary_files(workspace.work(stage.name), deep=not stage.resumes)
 
 
 def _here(

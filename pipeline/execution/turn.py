@@ -13,15 +13,18 @@ from functools import partial
 from pathlib import Path
 
 from avsep.workspace import Workspace
-from pipeline.execution.file_lock import is_exclusively_held, wait_for_lock
+from pipeline.execution.file_lock import is_exclusively_held, lock_if_free, wait_for_lock
 
 # What is left of a run that was killed ends within seconds.
 WAIT_S = 15.0
 
 
 @contextmanager
-def own_turn(workspace: Workspace, stage: str, model: str = "") -> Iterator[None]:
+def own_turn(workspace: Workspace, stage: str, model: str = "") -> Iterator[bool]:
     """Hold the project for a stage; with a model, only against stages without and of this model.
+
+    Yields:
+        Whether no other stage was at work when this one began.
 
     Raises:
         CheckError: another stage is at work; says which.
@@ -30,11 +33,17 @@ def own_turn(workspace: Workspace, stage: str, model: str = "") -> Iterator[None
     folder.mkdir(parents=True, exist_ok=True)
     limit = time.monotonic() + WAIT_S
     name = f"{stage} {model}".strip()
+    alone = not model or _is_free(folder / "project")
     with ExitStack() as held:
         held.enter_context(_locked(folder / "project", name, limit, shared=bool(model)))
         if model:
             held.enter_context(_locked(folder / model, name, limit))
-        yield
+        yield alone
+
+
+def _is_free(path: Path) -> bool:
+    with path.open("a") as handle:
+        return lock_if_free(handle.fileno())
 
 
 @contextmanager

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,10 +11,12 @@ import numpy
 import pytest
 
 from avsep.errors import CheckError, ItemError, Reason
+from avsep.files import temporary_sibling
 from avsep.outcome import Counts, Outcome
 from avsep.processes import close_pools, map_items
 from avsep.workspace import Workspace
 from pipeline.execution.stage import Batch, Stage, StageReport, run_stage
+from pipeline.execution.turn import own_turn
 from tests.support.processes import LIMIT_S, all_end
 
 TOO_LONG_S = 600
@@ -155,21 +158,62 @@ def _note_pid_and_sleep(path: str) -> None:
     time.sleep(TOO_LONG_S)
 
 
+def _stage(name: str, ended: list[Outcome], **kind: bool) -> Stage:
+    """A stage of one batch, whose items end so."""
+    batch = Batch(name="all", items=tuple(outcome.item for outcome in ended))
+    return Stage(
+        name,
+        SimpleNamespace,
+        plan=lambda config, workspace: [batch],
+        work=lambda config, workspace, batch, progress: ended,
+        finish=lambda config, workspace, batches, outcomes: StageReport(
+            stage=name, counts=Counts.of(outcomes)
+        ),
+        **kind,
+    )
+
+
+@pytest.mark.parametrize("other", ["", "vovit"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("clean", {}),
+        ("evaluate", {"per_model": True}),
+        ("train", {"per_model": True, "resumes": True}),
+    ],
+    ids=["clean", "evaluate", "train"],
+)  # fmt: skip
+def test_temporary_files_of_killed_runs_go_where_nobody_else_can_be_writing_them(
+    tmp_path: Path, monkeypatch, name: str, kind: dict[str, bool], other: str
+):
+    monkeypatch.setenv("AVSEP_IGNORE_DISK", "1")
+    if other and not kind:
+        pytest.skip("stages without a model are alone")
+    workspace = Workspace(tmp_path)
+    targets = [
+        workspace.data / "raw.parquet",
+        workspace.work(name) / "00000.done.json",
+        workspace.work(name) / "dolphin" / "last.ckpt",
+        workspace.work("extract") / "train-000000.tar",
+    ]
+    left = [temporary_sibling(path) for path in targets]
+    for path in (*left, *targets):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    stage, config = _stage(name, [Outcome.done("a")], **kind), SimpleNamespace(model="dolphin")
+    with own_turn(workspace, "train", other) if other else nullcontext():
+        run_stage(stage, config, workspace)
+    gone = [] if other else left[:2] if name == "train" else left[:3]
+    assert [path for path in left if not path.exists()] == gone
+    assert all(path.exists() for path in targets)
+
+
 def test_a_stage_fails_only_above_the_set_share(tmp_path: Path):
     ended = [
         *(Outcome.done(f"{i}") for i in range(9)),
         Outcome.ended("9", Reason.TIMED_OUT, "slow"),
     ]
-    batch = Batch(name="all", items=tuple(outcome.item for outcome in ended))
-    stage = Stage(
-        "clean",
-        SimpleNamespace,
-        plan=lambda config, workspace: [batch],
-        work=lambda config, workspace, batch, progress: ended,
-        finish=lambda config, workspace, batches, outcomes: StageReport(
-            stage="clean", counts=Counts.of(outcomes)
-        ),
-    )
+    stage = _stage("clean", ended)
     workspace = Workspace(tmp_path)
     report = run_stage(stage, SimpleNamespace(max_failed_share=0.1), workspace)
     assert (report.counts.done, report.counts.failed.total()) == (9, 1)
