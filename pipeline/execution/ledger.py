@@ -117,6 +117,8 @@ class Ledger:
         except sqlite3.OperationalError as error:  # the disk or a lock, not the file's content
             # Of a full disk SQLite also says that it cannot open a file, or fails to read one.
             fault = disk_fault(error) or full_disk(self.path.parent)
+            if "is locked" in str(error):
+                fault = "another program has locked it; wait until that has ended"
             fault = fault or f"{error}; check the disk and its free space"
             raise CheckError(
                 f"{self.path} cannot be used now: {fault}, then run the command again."

@@ -8,6 +8,7 @@ import pytest
 
 from avsep.errors import CheckError, Reason, State
 from avsep.outcome import Counts, Outcome, SourceRow
+from pipeline.execution import ledger as execution
 from pipeline.execution.ledger import Ledger
 
 
@@ -105,6 +106,19 @@ def test_a_full_disk_is_named_and_not_the_file(tmp_path: Path, monkeypatch):
             ledger.record("clean", [Outcome.done(f"{i}" * 500) for i in range(500)])
     assert "move it away" not in str(caught.value)
     assert list(Ledger(path).outcomes("clean")) == ["a"]
+
+
+def test_a_ledger_that_another_program_locks_is_told_from_one_on_a_bad_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(execution, "LOCK_TIMEOUT_S", 0.05)
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    holder = sqlite3.connect(ledger.path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(CheckError, match="another program has locked it; wait until that has"):
+        ledger.record("mix", [Outcome.done("a")])
+    assert ledger.counts("mix").total == 0  # it can be read meanwhile
+    holder.close()
+    ledger.record("mix", [Outcome.done("a")])
+    assert ledger.counts("mix").done == 1
 
 
 def test_counts_of_nothing():

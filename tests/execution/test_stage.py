@@ -173,22 +173,20 @@ def _stage(name: str, ended: list[Outcome], **kind: bool) -> Stage:
     )
 
 
-@pytest.mark.parametrize("other", ["", "vovit"])
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    ("name", "kind", "other"),
     [
-        ("clean", {}),
-        ("evaluate", {"per_model": True}),
-        ("train", {"per_model": True, "resumes": True}),
+        ("clean", {}, ""),
+        ("evaluate", {"per_model": True}, ""),
+        ("evaluate", {"per_model": True}, "vovit"),
+        ("train", {"per_model": True, "resumes": True}, ""),
+        ("train", {"per_model": True, "resumes": True}, "vovit"),
     ],
-    ids=["clean", "evaluate", "train"],
-)  # fmt: skip
+)
 def test_temporary_files_of_killed_runs_go_where_nobody_else_can_be_writing_them(
     tmp_path: Path, monkeypatch, name: str, kind: dict[str, bool], other: str
 ):
     monkeypatch.setenv("AVSEP_IGNORE_DISK", "1")
-    if other and not kind:
-        pytest.skip("stages without a model are alone")
     workspace = Workspace(tmp_path)
     targets = [
         workspace.data / "raw.parquet",
