@@ -15,6 +15,7 @@ for _name, _value in {
     "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
     # We print the one sentence ourselves; Prefect keeps its traceback for its own page.
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
     # A batch's result is on disk already; Prefect need not keep a second copy.
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",

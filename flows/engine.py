@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import threading
@@ -14,6 +15,7 @@ from types import FrameType
 from typing import Any
 from uuid import UUID
 
+import httpx
 import psutil
 from prefect import Flow, flow, task
 from prefect.artifacts import (
@@ -65,6 +67,8 @@ def _can_heal(_task: Any, _run: Any, state: State[Any]) -> bool:
 class _ProgressArtifact:
     """A progress bar in the Prefect page with a sentence, updated now and then from any thread.
 
+    Where the server has gone, the work goes on without.
+
     Attributes:
         how: how the work goes, for the sentence.
     """
@@ -81,12 +85,16 @@ class _ProgressArtifact:
         with self._lock:
             self._done += count
             now = time.monotonic()
-            if now - self._shown < PROGRESS_EVERY_S and self._done < self._total - 1e-6:
+            is_last = self._done >= self._total - 1e-6 and self._shown < math.inf
+            if now - self._shown < PROGRESS_EVERY_S and not is_last:
                 return
             self._shown = now
             percent = min(100.0, 100.0 * self._done / self._total)
             sentence = self._sentence(now - self._started)
-        update_progress_artifact(artifact_id=self._id, progress=percent, description=sentence)
+        try:
+            update_progress_artifact(artifact_id=self._id, progress=percent, description=sentence)
+        except httpx.HTTPError:
+            self._shown = math.inf  # each try takes a minute
 
     def _sentence(self, passed: float) -> str:
         text = f"{self._done:,.0f} of {self._total:,} in {duration(passed)}"

@@ -17,6 +17,7 @@ _LOADS = __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.de
 if _LOADS:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+import httpx
 from prefect.settings import temporary_settings
 
 from avsep.cli.results import show_results
@@ -73,6 +74,8 @@ def main() -> None:
         if asked:  # modules in C make an ImportError of it while they load
             _end(asked[-1])
         fault = disk_fault(error) or full_disk(state_dir)
+        if not fault and isinstance(error, httpx.HTTPError):
+            fault = f"the Prefect server has gone ({error}); what is finished is kept"
         if not (fault or isinstance(error, OSError)):
             raise
         echo(f"avsep: {printable(fault or str(error))}; run it again to go on.", err=True)
