@@ -160,6 +160,6 @@ def _role(process: psutil.Process) -> str:
     if "pipeline.train" in words:  # a loader is a fork of its rank
         with contextlib.suppress(psutil.Error):
             return "loader" if "pipeline.train" in _words(process.parent()) else "rank"
-    if any("spawn_main" in word for word in words):
+    if any("spawn_main" in word or "forkserver" in word for word in words):
         return "worker"
     return {"flows.stages": "flow", "flows.serve": "server"}.get("".join(words[2:3]), "")
