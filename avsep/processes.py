@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import multiprocessing
+import multiprocessing.util
 import os
 import shutil
 import tempfile
@@ -120,8 +121,20 @@ def _workers_from(function: Callable[..., Any]) -> BaseContext:
 
 
 def _pool(workers: int, function: Callable[..., Any]) -> ProcessPoolExecutor:
-    """One pool per size, kept while this process lives: starting one takes a while."""
+    """One pool per size, kept while this process lives: starting one takes a while.
+
+    Raises:
+        CheckError: this process may not start others.
+    """
+    if multiprocessing.current_process().daemon:
+        raise CheckError(
+            "this worker may not start processes; start a worker of Dask with"
+            " DASK_DISTRIBUTED__WORKER__DAEMON=False in its environment."
+        )
     if workers not in _pools:
+        # Where this process is itself one of multiprocessing (a worker of Dask), it would wait for
+        # the pool at its end, before what is registered with `atexit`.
+        multiprocessing.util.Finalize(None, close_pools, exitpriority=0)
         _pools[workers] = ProcessPoolExecutor(
             workers,
             mp_context=_workers_from(function),

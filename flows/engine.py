@@ -26,6 +26,7 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 from prefect.states import State
 
+from avsep.errors import CheckError
 from avsep.outcome import Outcome
 from avsep.processes import interrupt_items
 from avsep.progress import (
@@ -38,7 +39,7 @@ from avsep.progress import (
 )
 from avsep.terminal import echo
 from avsep.workspace import PARAMS, Workspace
-from flows.runners import engine, task_runner
+from flows.runners import engine, lost_by_dask, task_runner
 from pipeline.config import for_model, load_configs
 from pipeline.execution.stage import Batch, StageReport, run_stage
 from pipeline.stages import STAGES
@@ -150,7 +151,12 @@ def _run(stage: str, root: str, model: str) -> StageReport:
         future = work_batch.submit(stage, batch.name, work, inside)
 
         def result() -> list[Outcome]:
-            ended: list[Outcome] = future.result()
+            try:
+                ended: list[Outcome] = future.result()
+            except Exception as error:
+                if fault := lost_by_dask(error):
+                    raise CheckError(f"{stage} {batch.name}: {fault}") from error
+                raise
             if far:
                 advance(len(ended))
             return ended

@@ -8,6 +8,7 @@ processes is started. Workers must see the project folder under the same path.
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib.util import find_spec
 from typing import Any
@@ -46,6 +47,17 @@ def task_runner() -> TaskRunner[Any]:
         return _local()
 
 
+def lost_by_dask(error: BaseException) -> str:
+    """What happened to a batch that Dask could not bring to its end; empty for an error in it."""
+    if type(error).__module__.partition(".")[0] != "distributed":
+        return ""
+    what = " ".join(str(error).splitlines()[:1]).rstrip(".")
+    return (
+        f"Dask has lost the batch ({what}); look at its scheduler and its workers. What is"
+        " finished is kept; run it again to go on."
+    )
+
+
 def _local() -> TaskRunner[Any]:
     # One batch at a time on one machine: the batch's own process pool fills the cores.
     return ThreadPoolTaskRunner(max_workers=1)
@@ -56,6 +68,8 @@ def _dask() -> TaskRunner[Any]:
     os.environ.setdefault("DASK_DISTRIBUTED__WORKER__DAEMON", "False")
     from prefect_dask import DaskTaskRunner
 
+    for name in ("distributed", "distributed.client"):  # we say ourselves what has gone
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if address := os.environ.get("AVSEP_DASK_SCHEDULER"):
         return DaskTaskRunner(address=address)
     return DaskTaskRunner(

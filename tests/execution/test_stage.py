@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -128,6 +129,37 @@ def test_numpy_has_one_thread_in_a_worker_though_the_server_has_imported_it():
 def test_without_a_place_for_sockets_workers_start_too(monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", "/tmp/" + "x" * 120)
     assert _reasons(["a"], workers=1, timeout_s=60) == {"a": "A"}
+
+
+def _use_a_pool() -> None:
+    assert dict(map_items(_work, ["a"], workers=1, timeout_s=60)) == {"a": "A"}
+
+
+@pytest.mark.slow
+def test_a_process_that_others_have_started_ends_though_it_has_workers():
+    """As a worker of Dask does, which may start processes."""
+    process = multiprocessing.get_context("spawn").Process(target=_use_a_pool)
+    process.start()
+    process.join(LIMIT_S / 4)
+    process.kill()
+    process.join()
+    assert process.exitcode == 0
+
+
+def _say_why() -> None:
+    try:
+        _use_a_pool()
+    except CheckError as error:
+        assert "DASK_DISTRIBUTED__WORKER__DAEMON=False" in str(error)
+        sys.exit(3)
+
+
+@pytest.mark.slow
+def test_a_process_that_may_start_no_others_says_what_to_do():
+    process = multiprocessing.get_context("spawn").Process(target=_say_why, daemon=True)
+    process.start()
+    process.join(LIMIT_S)
+    assert process.exitcode == 3
 
 
 @pytest.mark.slow

@@ -60,7 +60,8 @@ def test_a_flow_whose_dask_scheduler_is_restarted_goes_on(unbroken, server, tmp_
 
         def start(*words):
             process = subprocess.Popen(
-                [str(Path(sys.executable).parent / "dask"), *words], env=environment(),
+                [str(Path(sys.executable).parent / "dask"), *words],
+                env=environment(DASK_DISTRIBUTED__WORKER__DAEMON="False"),
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
             all_of_them.callback(end, process)
