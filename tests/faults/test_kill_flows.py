@@ -67,8 +67,9 @@ def test_a_flow_whose_dask_scheduler_is_restarted_goes_on(unbroken, server, tmp_
             all_of_them.callback(end, process)
             return process
 
+        worker = ("worker", address, "--nthreads", "1", "--no-dashboard", "--local-directory")
         scheduler = start(*words)
-        start("worker", address, "--nthreads", "1", "--no-dashboard", "--local-directory", tmp_path)
+        first = start(*worker, tmp_path)
         with started(command("extract", root, "flow"), root, **far) as running:
             running.wait_for_work()
             done = root / "data" / ".work" / "extract"
@@ -80,6 +81,8 @@ def test_a_flow_whose_dask_scheduler_is_restarted_goes_on(unbroken, server, tmp_
             assert not running.left()
             assert "Traceback" not in said, said
             assert running.process.returncode == 0 or "\navsep: " in f"\n{said}", said
+        assert first.wait(120) is not None, "a worker ends with its scheduler"
+        start(*worker, tmp_path)
         run_to_its_end(command("extract", root, "flow"), root, **far)
     unbroken.assert_same(root, "extract")
 
