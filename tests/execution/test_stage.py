@@ -147,11 +147,9 @@ def test_a_process_that_others_have_started_ends_though_it_has_workers():
 
 
 def _say_why() -> None:
-    try:
+    with pytest.raises(CheckError, match="DASK_DISTRIBUTED__WORKER__DAEMON=False"):
         _use_a_pool()
-    except CheckError as error:
-        assert "DASK_DISTRIBUTED__WORKER__DAEMON=False" in str(error)
-        sys.exit(3)
+    sys.exit(3)
 
 
 @pytest.mark.slow
