@@ -30,6 +30,9 @@ Out = TypeVar("Out")
 # Below it: the folder of a run, that of multiprocessing, and a socket.
 MAX_TEMP_BYTES = 107 - len("/avsep-12345678/pymp-12345678/listener-12345678")
 
+# How often the server of the workers may refuse, and how long until it is asked again.
+MAX_REFUSALS, REFUSED_WAIT_S = 20, 0.1
+
 _pools: dict[int, ProcessPoolExecutor] = {}
 _interrupted = threading.Event()
 
@@ -238,6 +241,7 @@ def map_items(
                 yield item, _internal(error)
         return
     suspects: deque[In] = deque()  # in flight when a worker died: run one at a time
+    refused = 0
     running: dict[Future[Out], tuple[In, float]] = {}
     while todo or suspects or running:
         if _interrupted.is_set():
@@ -251,7 +255,14 @@ def map_items(
                 item = source[0]
                 running[pool.submit(function, item)] = (item, time.monotonic() + timeout_s)
                 source.popleft()
-        except BrokenProcessPool:
+                refused = 0
+        except (BrokenProcessPool, ConnectionError, EOFError) as error:
+            # The server of the workers may have been killed, and not be known to be dead yet.
+            if not isinstance(error, BrokenProcessPool):
+                refused += 1
+                if refused == MAX_REFUSALS:
+                    raise
+                time.sleep(REFUSED_WAIT_S)
             _discard(workers)
             suspects.extend(item for item, _ in running.values())
             running.clear()

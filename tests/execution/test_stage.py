@@ -1,4 +1,4 @@
-import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import subprocess
@@ -85,6 +85,25 @@ def test_an_item_that_hangs_is_given_up_and_the_rest_goes_on():
     # The limit must leave a worker time to start.
     results = _reasons(["a", "sleep", "b"], workers=2, timeout_s=4)
     assert results == {"a": "A", "b": "B", "sleep": Reason.TIMED_OUT}
+
+
+@pytest.mark.slow
+def test_a_server_that_is_not_yet_known_to_be_dead_is_started_again(monkeypatch):
+    assert _reasons(["a"], workers=1, timeout_s=60) == {"a": "A"}
+    close_pools()
+    server = multiprocessing.forkserver._forkserver
+    os.kill(server._forkserver_pid, signal.SIGKILL)
+    os.waitid(os.P_PID, server._forkserver_pid, os.WEXITED | os.WNOWAIT)
+    look, looked = server.ensure_running, []
+
+    def look_from_the_second_time_on() -> None:
+        looked.append(True)
+        if len(looked) > 1:
+            look()
+
+    monkeypatch.setattr(server, "ensure_running", look_from_the_second_time_on)
+    assert _reasons(["b"], workers=1, timeout_s=60) == {"b": "B"}
+    assert len(looked) > 1
 
 
 def test_without_workers_everything_runs_here():
