@@ -76,7 +76,7 @@ test-kernels: install-dev ## run the GPU kernels in Triton's interpreter (fetche
 
 # Stories too long for the tests. Those of the second line start from a folder in which `dvc repro`
 # has run: `make scenarios PROJECT=.` after `make demo`.
-SCENARIOS ?= planted_bugs prefect_overhead training_page killed_trainings miniature_repro open_corpora thousand_videos
+SCENARIOS ?= planted_bugs prefect_overhead training_page killed_trainings miniature_repro open_corpora thousand_videos worker_memory
 OF_PROJECT := experiments scheduled_runs dvc_remotes
 PROJECT ?=
 

@@ -21,11 +21,18 @@ SIZE = 64 << 20  # what the bombs unpack to, in bytes
 
 
 def grown_by(call) -> int:
-    """By how much a call lets this process grow at most, in bytes."""
-    Path("/proc/self/clear_refs").write_text("5")  # the kernel forgets the largest size so far
-    before = high_water(os.getpid())
-    call()
-    return high_water(os.getpid()) - before
+    """By how much a call lets this process grow at most, in bytes.
+
+    The least of three times: threads of earlier tests may grow meanwhile.
+    """
+
+    def once() -> int:
+        Path("/proc/self/clear_refs").write_text("5")  # the kernel forgets the largest size so far
+        before = high_water(os.getpid())
+        call()
+        return high_water(os.getpid()) - before
+
+    return min(once() for _ in range(3))
 
 
 @pytest.mark.parametrize(
