@@ -311,7 +311,7 @@ def _time_out(
 
 
 def _internal(error: Exception) -> ItemError:
-    log.error("internal error", exc_info=error)
     if (fault := disk_item_error(error)) is not None:
         return fault
+    log.error("internal error", exc_info=error)
     return ItemError(Reason.INTERNAL, f"{type(error).__name__}: {error}")

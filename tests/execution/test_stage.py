@@ -1,3 +1,4 @@
+import errno
 import multiprocessing.forkserver
 import os
 import signal
@@ -39,6 +40,8 @@ def _work(item: str) -> str:
         time.sleep(TOO_LONG_S)
     if item.startswith("drop"):
         raise ItemError(Reason.SILENT, "quiet")
+    if item.startswith("full"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x.tar")
     if item.startswith("bug"):
         raise ZeroDivisionError("a bug")
     return item.upper()
@@ -112,6 +115,13 @@ def test_without_workers_everything_runs_here():
         "drop": Reason.SILENT,
         "bug": Reason.INTERNAL,
     }
+
+
+def test_a_bug_has_a_traceback_and_a_full_disk_has_none(caplog):
+    assert _reasons(["full"], workers=0, timeout_s=1) == {"full": Reason.OUT_OF_SPACE}
+    assert not caplog.records
+    _reasons(["bug"], workers=0, timeout_s=1)
+    assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError]
 
 
 @pytest.mark.slow
