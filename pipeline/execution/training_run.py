@@ -166,8 +166,8 @@ def prepare_directory(
     Raises:
         CheckError: the run was begun with something else, and has a checkpoint.
     """
+    remove_temporary_files(directory)  # of a run that was killed, before its first checkpoint too
     if any(directory.glob("*.ckpt")):
-        remove_temporary_files(directory)
         try:
             kept = read_json(directory / SETTINGS)
             kept = {"decides": dict(kept["decides"]), "steps": int(kept["steps"])}

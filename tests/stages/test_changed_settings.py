@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from avsep.errors import CheckError
-from avsep.files import read_json
+from avsep.files import read_json, temporary_sibling
 from avsep.models import checkpoint
 from avsep.models.vovit.config import VoViTConfig
 from avsep.models.vovit.model import VoViT
@@ -106,6 +106,16 @@ def test_a_run_without_a_checkpoint_has_nothing_to_lose(begun):
     (folder(space) / "last.ckpt").unlink()
     go_on(space, changed(config, lr=7.0))
     assert read_json(folder(space) / training_run.SETTINGS)["config"]["vovit_s1"]["fit"]["lr"] == 7
+
+
+def test_what_a_kill_has_left_goes_before_the_first_checkpoint_too(begun):
+    space, config = begun
+    (folder(space) / "last.ckpt").unlink()
+    left = [temporary_sibling(folder(space) / name) for name in ("settings.json", "last.ckpt")]
+    for number, path in enumerate(left):
+        path.touch()
+        go_on(space, changed(config, lr=1.0 + number))  # half a checkpoint is nothing to lose
+        assert not path.exists()
 
 
 def test_sections_of_other_models_decide_nothing(begun):
