@@ -64,7 +64,8 @@ def work(
         models=config.models,
         title=config.title,
         max_examples=config.max_examples,
-        ledger={stage: counts[stage] for stage in STAGES if stage in counts},
+        # Without this stage, of which only a second run would know.
+        ledger={stage: counts[stage] for stage in STAGES if stage in counts and stage != NAME},
     )
     size_mb = len(html.encode("utf-8")) / 1e6
     if size_mb > config.max_size_mb:

@@ -221,9 +221,10 @@ def test_published_figures_are_marked_as_other_data(page):
 def test_the_stage_publishes_one_small_file_that_is_always_the_same(html, full_workspace):
     from tests.support.stage_run import run_stage
 
-    found = run_stage("report", full_workspace, config=ReportConfig(title="Results"))
-    assert [p.name for p in full_workspace.report.iterdir()] == ["index.html"]
-    assert (full_workspace.report / "index.html").read_text("utf-8") == html
+    for _ in range(2):  # the ledger knows of the first when the second runs
+        found = run_stage("report", full_workspace, config=ReportConfig(title="Results"))
+        assert [p.name for p in full_workspace.report.iterdir()] == ["index.html"]
+        assert (full_workspace.report / "index.html").read_text("utf-8") == html
     assert found.counts.done == 1
     assert found.facts["MB"] < 5
 
