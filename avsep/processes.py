@@ -5,9 +5,12 @@ from __future__ import annotations
 import atexit
 import logging
 import multiprocessing
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import multiprocessing.util
 import os
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -120,6 +123,12 @@ def _workers_from(function: Callable[..., Any]) -> BaseContext:
     module = getattr(function, "func", function).__module__  # of a partial, that of its function
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["avsep.worker_settings", module])
+    multiprocessing.resource_tracker.ensure_running()  # it unblocks Ctrl-C when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:  # until the server ignores Ctrl-C, it would end with a traceback
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
 
 

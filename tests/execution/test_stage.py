@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from subprocess import CompletedProcess
 from types import SimpleNamespace
 
 import numpy
@@ -144,14 +146,68 @@ def test_numpy_has_one_thread_in_a_worker_though_the_server_has_imported_it():
         "print(threads)"
     )
     few = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
-    said = subprocess.run(
+    assert _said_by(code, few).stdout.strip() == "0"
+
+
+def _said_by(code: str, environment: Mapping[str, str] = os.environ) -> CompletedProcess[str]:
+    """Run code in a process that leads a group of its own, as a terminal starts a command."""
+    return subprocess.run(
         [sys.executable, "-c", code],
-        env=few | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**environment, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         check=True,
+        start_new_session=True,
     )
-    assert said.stdout.strip() == "0"
+
+
+@pytest.mark.slow
+def test_a_worker_that_nobody_waits_for_any_more_starts_in_silence():
+    """As when Ctrl-C ends its parent while it starts."""
+    code = (
+        "import _multiprocessing, os, sys\n"
+        "import tests.execution.test_stage as t\n"
+        "from avsep.processes import _workers_from\n"
+        "workers = _workers_from(t._work)\n"
+        "lock = workers.Lock()\n"
+        "_multiprocessing.sem_unlink(lock._semlock.name)\n"
+        "for given in (lock, t._Unreadable()):\n"
+        "    worker = workers.Process(target=print, args=(given,))\n"
+        "    worker.start()\n"
+        "    worker.join()\n"
+        "    print(worker.exitcode, flush=True)\n"
+        "os._exit(0)"
+    )
+    said = _said_by(code)
+    assert said.stdout.split() == ["1", "1"]
+    assert said.stderr.count("Traceback") == 1, said.stderr
+    assert "ZeroDivisionError: a bug" in said.stderr
+
+
+class _Unreadable:
+    """What a worker cannot read when it starts."""
+
+    def __reduce__(self):
+        return (_work, ("bug",))
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_server_of_the_workers_starts_is_for_the_parent_alone():
+    code = (
+        "import os, signal, threading, time\n"
+        "import tests.execution.test_stage as t\n"
+        "from avsep.processes import map_items\n"
+        "signal.signal(signal.SIGINT, lambda *_: None)\n"
+        "def work():\n"
+        "    print(dict(map_items(t._work, ['works'], workers=1, timeout_s=60)))\n"
+        "working = threading.Thread(target=work)\n"
+        "working.start()\n"
+        "while working.is_alive():\n"
+        "    os.killpg(0, signal.SIGINT)\n"
+        "    time.sleep(0.01)"
+    )
+    said = _said_by(code)
+    assert (said.stdout, said.stderr) == ("{'works': 'WORKS'}\n", "")
 
 
 @pytest.mark.slow
