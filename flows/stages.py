@@ -22,6 +22,7 @@ from prefect.settings import temporary_settings
 
 from avsep.cli.results import show_results
 from avsep.errors import AvsepError, disk_fault, printable
+from avsep.interrupts import dropped_interrupts_come_again
 from avsep.models.registry import MODELS
 from avsep.terminal import echo, echo_wrapped, set_up_streams
 from avsep.workspace import Workspace
@@ -62,7 +63,10 @@ def main() -> None:
     end_with_dvc()
     echo(heading(STAGES[given.stage], given.model))
     try:
-        with temporary_settings(updates=api_settings(state_dir)):
+        with (
+            dropped_interrupts_come_again(),
+            temporary_settings(updates=api_settings(state_dir)),
+        ):
             check_api()
             done = FLOWS[given.stage](root=given.root, model=given.model)
     except AvsepError as error:

@@ -20,6 +20,7 @@ import typer
 
 from avsep.cli.app import app
 from avsep.errors import AvsepError, disk_fault, printable
+from avsep.interrupts import dropped_interrupts_come_again
 from avsep.terminal import set_up_streams
 
 INTERRUPTED = 130
@@ -36,7 +37,7 @@ def main() -> None:
     set_up_streams()
     received: list[int] = []
     try:
-        with _signals_interrupt(received):
+        with _signals_interrupt(received), dropped_interrupts_come_again():
             # Not standalone: typer would print errors in its own form.
             code = app(prog_name="avsep", standalone_mode=False)
             sys.stdout.flush()
@@ -94,7 +95,7 @@ def _signals_interrupt(received: list[int]) -> Iterator[None]:
 
 
 def _exit_interrupted(received: list[int]) -> NoReturn:
-    _exit("interrupted.", 128 + (received or [signal.SIGINT])[-1])
+    _exit("interrupted.", 128 + (received or [signal.SIGINT])[0])
 
 
 def _exit(sentence: str, code: int) -> NoReturn:

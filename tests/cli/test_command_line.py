@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from contextlib import suppress
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -304,6 +305,24 @@ def test_an_interruption_that_a_module_hides_is_one(monkeypatch, capsys, number)
         entry.main()
     assert ended.value.code == 128 + number
     assert capsys.readouterr().err == "avsep: interrupted.\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_python_drops_comes_again(monkeypatch, capsys, number):
+    def drops(**_):
+        thing = set()
+        kept = weakref.ref(thing, lambda _: (os.kill(os.getpid(), number), time.sleep(60)))
+        del thing  # calls back
+        assert kept() is None
+        time.sleep(60)
+
+    monkeypatch.setattr(entry, "app", drops)
+    begun = time.monotonic()
+    with pytest.raises(SystemExit) as ended:
+        entry.main()
+    assert ended.value.code == 128 + number
+    assert capsys.readouterr().err == "avsep: interrupted.\n"
+    assert time.monotonic() - begun < 30
 
 
 @pytest.mark.slow
