@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-# Loading Prefect takes seconds, in which Ctrl-C has nothing to clean up: it ends the process at
-# once, as SIGTERM does then, instead of with a traceback out of some module.
-_LOADS = __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-if _LOADS:
+# Loading Prefect and ending it take seconds, in which Ctrl-C has nothing to clean up: it ends the
+# process at once, as SIGTERM does then, instead of with a traceback out of some module.
+_OURS = __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if _OURS:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import httpx
@@ -45,9 +47,6 @@ evaluate, report = FLOWS["evaluate"], FLOWS["report"]
 
 def main() -> None:
     """Run one stage; exits 0, 1 (failed), 2 (bad use), 130 (interrupted) or 143 (SIGTERM)."""
-    if _LOADS:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _end)
     parser = argparse.ArgumentParser(prog="python -m flows.stages", description=__doc__)
     parser.add_argument("stage", choices=list(STAGES))
     parser.add_argument("--root", default=".", help="the project folder")
@@ -64,6 +63,7 @@ def main() -> None:
     echo(heading(STAGES[given.stage], given.model))
     try:
         with (
+            _signals_raise(),
             dropped_interrupts_come_again(),
             temporary_settings(updates=api_settings(state_dir)),
         ):
@@ -87,6 +87,20 @@ def main() -> None:
     echo_wrapped(done.sentence())
     if given.stage == report.name and not os.environ.get(RESULTS_FOLLOW):
         show_results(workspace)
+
+
+@contextlib.contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the block in order, and the process at once after it."""
+    if _OURS:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if _OURS:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _end(number: int, _frame: FrameType | None = None) -> NoReturn:

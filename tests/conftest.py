@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 
@@ -32,6 +33,14 @@ if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
 # and the bare PyTorch loaders of tests do not start. Ours do; tests/stages proves it.
 if len(tempfile.gettempdir()) > 40:
     os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_stays() -> Iterator[None]:
+    """The command leaves it as a process that ends needs it."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

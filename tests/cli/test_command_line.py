@@ -289,6 +289,24 @@ main()
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
+PRESSED_AT_THE_END = """
+import atexit, os, runpy, signal, sys
+sys.argv[:] = [sys.argv[1], "--help"]
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+runpy.run_module(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["avsep", "flows.stages"])
+def test_ctrl_c_after_the_end_of_a_command_gives_no_traceback(module):
+    """A person who has pressed once and waits presses again."""
+    words = [sys.executable, "-c", PRESSED_AT_THE_END, module]
+    done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+    assert "--help" in done.stdout
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_that_a_module_hides_is_one(monkeypatch, capsys, number):
     """Modules in C make an ImportError of a signal that comes while they load."""
