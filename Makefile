@@ -70,7 +70,7 @@ test-faults: install-dev ## kill every stage, fill the disk, damage files (about
 	AVSEP_FAULTS=1 AVSEP_FAULT_SEEDS=$(SEEDS) AVSEP_FUZZ=$(FUZZ) \
 	  $(BIN)/python -m pytest -s tests/faults tests/security
 
-test-kernels: install-dev ## run the GPU kernels in Triton's interpreter (fetches Triton, 1 GB)
+test-kernels: install-dev ## run the GPU kernels in Triton's interpreter and compile them (fetches Triton, 1 GB)
 	$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[kernels]'
 	$(BIN)/python -m pytest -q tests/models/test_gpu_kernels.py
 

@@ -111,6 +111,7 @@ class FitTask(pl.LightningModule):
         if self._optimizer_state is not None:
             self._optimizer().load_state_dict(self._optimizer_state)
             self._optimizer_state = None
+            _lay_out_as_weights(self._optimizer())
 
     def on_train_start(self) -> None:
         """Let SIGTERM end this process at once; the last checkpoint stands.
@@ -335,6 +336,17 @@ class FitTask(pl.LightningModule):
         self._plateau.load(state["plateau"])
         self.precision.load(state["precision"])
         self._optimizer_state = checkpoint["optimizer"]
+
+
+def _lay_out_as_weights(optimizer: torch.optim.Optimizer) -> None:
+    """Let a restored state lie in memory as its weights do, which fused optimisers rely on.
+
+    Weights may lie otherwise on a GPU than on the CPU that wrote the checkpoint.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, values in state.items():
+            if isinstance(values, Tensor) and values.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter.detach()).copy_(values)
 
 
 def split_batch(batch: Batch, parts: int) -> list[Batch]:

@@ -16,6 +16,10 @@ def meta(*shape):
     return torch.empty(shape, device="meta")
 
 
+def last(*shape):
+    return meta(*shape).to(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize(
     ("work", "launches"),
     [
@@ -27,6 +31,9 @@ def meta(*shape):
         (lambda: F.conv1d(meta(1, 4, 9), meta(4, 1, 3), meta(4), groups=4), 1),
         (lambda: F.conv1d(meta(1, 9, 4).transpose(1, 2), meta(4, 1, 3), groups=4), 2),
         (lambda: F.conv2d(meta(1, 4, 9, 9), meta(2, 4, 3, 3), meta(2)), 2),
+        (lambda: F.conv2d(last(1, 4, 9, 9), last(2, 4, 3, 3)).permute(0, 2, 3, 1).contiguous(), 1),
+        (lambda: F.conv2d(last(1, 4, 9, 9), meta(2, 4, 3, 3)), 2),
+        (lambda: F.conv2d(meta(1, 4, 9, 9).mT, meta(2, 4, 3, 3)), 2),
         (lambda: torch._foreach_mul([meta(2)] * 111, 2.0), 2),
         (lambda: F.scaled_dot_product_attention(*[meta(1, 2, 8, 16)] * 3), 1),
     ],
@@ -54,6 +61,15 @@ def test_dolphin_stays_within_its_launches():
     assert forward["host_waits"] == 0
     assert forward["launches"] < step["launches"] <= 5000
     assert step["gigabytes"] <= 200
+
+
+@pytest.mark.slow
+def test_vovit_stays_within_its_launches():
+    """At most half of what they once were."""
+    forward, step = count_launches("vovit", batch=8)
+    assert 200 < forward["launches"] <= 297
+    assert forward["host_waits"] == step["host_waits"] == 0
+    assert forward["launches"] < step["launches"] <= 961
 
 
 def test_the_command_refuses_other_models():

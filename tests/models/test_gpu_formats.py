@@ -15,10 +15,11 @@ from avsep.models.dolphin.blocks import LocalBlock
 from avsep.models.dolphin.config import DolphinConfig
 from avsep.models.dolphin.injection import InjectionMultiSum
 from avsep.models.dolphin.sequence import TimeBatchNorm
-from avsep.models.gpu import block_ops, layers, ops
+from avsep.models.gpu import block_ops, channel_ops, layers, ops, row_ops, vovit_ops
 
 X = torch.zeros(1, 8, 4)
 W = torch.zeros(4, 3)
+N = torch.tensor(0)
 CALLS = {
     "depthwise": (ops.depthwise_into, (X, W, None, X, 1, False, False)),
     "depthwise_input_grad": (ops.depthwise_input_grad, (X, W, 8, 1, 4)),
@@ -40,6 +41,26 @@ CALLS = {
     "inject": (block_ops.inject, (X, X, X)),
     "mix_glu": (block_ops.mix_glu, (X, W, W)),
     "context_gate": (block_ops.context_gate, (X, W, W, W, W, W, W)),
+    "add_norm": (row_ops.add_norm, (W, W, W, W, W, W, W, W, 1e-5, None, 0, 0.0)),
+    "add_norm_grad": (row_ops.add_norm_grad, (W, W, W, W, W, 1e-5, None, 0, 0.0)),
+    "gelu_drop": (row_ops.gelu_drop, (W, W, None, 0, 0.0)),
+    "gelu_drop_grad": (row_ops.gelu_drop_grad, (W, W, W, None, 0, 0.0)),
+    "linear_act": (row_ops.linear_act, (W, W, W[:, 0], None)),
+    "norm_act": (channel_ops.norm_act_by, (W, W, W, W, W, W, W, 1e-5, 0.1)),
+    "channel_moments": (channel_ops.channel_moments, (W,)),
+    "batch_norm_act": (channel_ops.batch_norm_act, (W, W, W, W, W, W, W, W, N, 1e-5, 0.1, 0.1)),
+    "batch_norm_sums": (channel_ops.batch_norm_sums, (W, W, W, W, W, W, 0.1)),
+    "batch_norm_grad": (channel_ops.batch_norm_grad, (W, W, W, W, W, W, W, 0.1)),
+    "graph_mix": (vovit_ops.graph_mix, (X, X, X, W, W, W, W, 1e-5)),
+    "graph_mix_grad": (vovit_ops.graph_mix_grad, (X, X, X)),
+    "graph_importance_grad": (vovit_ops.graph_importance_grad, (X, X, X)),
+    "join_features": (vovit_ops.join_features, (X[None], X[None])),
+    "join_features_grad": (vovit_ops.join_features_grad, (X, 1, 1, 1)),
+    "add_positions": (vovit_ops.add_positions, (X, W, W, 0.1)),
+    "add_positions_grad": (vovit_ops.add_positions_grad, (X, X, X, 0.1)),
+    "windows": (vovit_ops.windows, (W, 4, 2, 1.0)),
+    "overlap_add": (vovit_ops.overlap_add, (X, 2, 8)),
+    "apply_mask": (vovit_ops.apply_mask, (X, X[..., None], 2.0)),
 }
 
 
@@ -47,7 +68,7 @@ CALLS = {
 def test_each_operation_refuses_each_input_of_another_format(name):
     call, values = CALLS[name]
     for number, value in enumerate(values):
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
             wrong = [v.clone() if isinstance(v, torch.Tensor) else v for v in values]
             wrong[number] = value.bfloat16()
             with pytest.raises(AssertionError, match=r"read float32, not torch\.bfloat16"):

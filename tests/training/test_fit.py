@@ -25,6 +25,7 @@ from avsep.training.checkpoints import (
 )
 from avsep.training.config import DAMAGED, ENDED, PREVIOUS, STEP_LOG, STEP_TIMES, share_of_step
 from avsep.training.precision import Precision, PrecisionChoice
+from avsep.training.task import _lay_out_as_weights
 from pipeline.execution.launch import launch
 from tests.support.toy_fit import Tones, make_task, run
 
@@ -410,3 +411,16 @@ def test_a_loader_that_hangs_ends_the_training_with_one_sentence(tmp_path, monke
     settings = fitting.RunSettings(precision="fp32", device="cpu", workers=1)
     with pytest.raises(CheckError, match="no training items came for 1 s"):
         fitting.fit(make_task(), Stuck(), Tones(), run=settings, directory=tmp_path, name="stuck")
+
+
+def test_a_restored_optimiser_lies_in_memory_as_its_weights():
+    weight = torch.nn.Parameter(torch.randn(3, 4, 5, 5).to(memory_format=torch.channels_last))
+    optimizer = torch.optim.Adam([weight])
+    weight.square().sum().backward()
+    optimizer.step()
+    kept = optimizer.state[weight]["exp_avg"].contiguous()
+    optimizer.state[weight]["exp_avg"] = kept
+    _lay_out_as_weights(optimizer)
+    laid = optimizer.state[weight]["exp_avg"]
+    assert laid.stride() == weight.stride() != kept.stride()
+    assert torch.equal(laid, kept)

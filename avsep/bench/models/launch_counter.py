@@ -9,9 +9,9 @@ The rule:
 - A view or an allocation is not a launch. Any other operation is one launch, except where
   `LAUNCHES` or a rule below knows that PyTorch's CUDA code starts more kernels.
 - An operation on a list of tensors starts one launch per full batch of pointers (`FOREACH_BATCH`).
-- A convolution by cuDNN adds its bias in a second launch; it copies an input first that is neither
-  contiguous nor channels-last. A depthwise one is one kernel, with the bias in it, but takes only
-  contiguous input.
+- A convolution by cuDNN adds its bias in a second launch. It is channels-last if its input or its
+  weight is, otherwise contiguous; what does not lie so is copied first, and all results lie so. A
+  depthwise one is one kernel, with the bias in it, but takes only contiguous input.
 - Attention is the memory-efficient kernel, PyTorch's choice for float32 with or without a bias.
 - Operations of the library `avsep` are one Triton kernel each.
 - Bytes are those of all tensors that a launch reads or writes, each once; an expanded tensor counts
@@ -144,6 +144,8 @@ class _Counter(TorchDispatchMode):
             self.counted.host_waits += 1
         # `torch.istft` asks whether a window leaves a gap; tensors without values cannot say.
         result = False if name == "equal" else func(*args, **kwargs)
+        if name in CONVOLUTIONS:
+            result = _laid_out(result, CONVOLUTIONS[name](*args))
         if number := _launches(func, name, args, kwargs):
             self.counted.kernels[name] += number
             self.counted.bytes_moved += _bytes((args, kwargs, result))
@@ -193,25 +195,61 @@ def _must_copy(matrix: Tensor) -> bool:
     return matrix.ndim == 3 and matrix.stride(-1) != 1 and matrix.stride(-2) != 1
 
 
+def _is_depthwise(x: Tensor, groups: int) -> bool:
+    return groups > 1 and groups == x.shape[1] and x.ndim < 5
+
+
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> int:
-    groups = rest[-1]
-    if groups > 1 and groups == x.shape[1] and x.ndim < 5:
+    if _is_depthwise(x, rest[-1]):
         return 1 + int(not x.is_contiguous())
-    return 1 + int(bias is not None) + int(not _is_dense(x))
+    layout = _forward_layout(x, weight, bias, *rest)
+    return 1 + int(bias is not None) + _copies(layout, x, weight)
 
 
 def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> int:
     groups, mask = rest[-2], rest[-1]
-    depthwise = groups > 1 and groups == x.shape[1] and x.ndim < 5
-    copies = sum(not (t.is_contiguous() if depthwise else _is_dense(t)) for t in (grad, x))
-    return sum(mask) + copies
+    if _is_depthwise(x, groups):
+        return sum(mask) + _copies(torch.contiguous_format, grad, x)
+    layout = _backward_layout(grad, x, weight, *rest)
+    used = [grad, *([weight] if mask[0] else []), *([x] if mask[1] else [])]
+    return sum(mask) + _copies(layout, *used)
 
 
-def _is_dense(x: Tensor) -> bool:
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    return x.is_contiguous() or (
-        x.ndim in formats and x.is_contiguous(memory_format=formats[x.ndim])
+def _forward_layout(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any
+) -> torch.memory_format:
+    return _layout(x, weight, depthwise=_is_depthwise(x, rest[-1]))
+
+
+def _backward_layout(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> torch.memory_format:
+    return _layout(x, weight, depthwise=_is_depthwise(x, rest[-2]))
+
+
+CONVOLUTIONS = {"convolution": _forward_layout, "convolution_backward": _backward_layout}
+
+
+def _layout(x: Tensor, weight: Tensor, *, depthwise: bool) -> torch.memory_format:
+    """How cuDNN lays out a convolution."""
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim)
+    if last is None or depthwise:
+        return torch.contiguous_format
+    suggested = any(
+        t.is_contiguous(memory_format=last) and not t.is_contiguous() for t in (x, weight)
     )
+    return last if suggested else torch.contiguous_format
+
+
+def _copies(layout: torch.memory_format, *tensors: Tensor) -> int:
+    return sum(not t.is_contiguous(memory_format=layout) for t in tensors)
+
+
+def _laid_out(results: Any, layout: torch.memory_format) -> Any:
+    """What a convolution gives; on meta tensors it forgets the layout."""
+    if isinstance(results, (tuple, list)):
+        return tuple(_laid_out(one, layout) for one in results)
+    if not _is_tensor(results) or results.ndim < 4:
+        return results
+    return results.contiguous(memory_format=layout)
 
 
 def _bytes(values: Any) -> int:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from avsep.models.gpu.convolution import Conv2d
 from avsep.models.vovit.config import AudioEncoderConfig, ConvShape
 
 NEGATIVE_SLOPE = 0.1
@@ -23,7 +24,7 @@ class ConvLayer(nn.Module):
     ) -> None:
         super().__init__()
         kernel_t, kernel_f, dilation_t, dilation_f = shape
-        self.conv = nn.Conv2d(
+        self.conv = Conv2d(
             in_channels,
             out_channels,
             (kernel_t, kernel_f),

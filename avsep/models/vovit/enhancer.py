@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from avsep.models.gpu.convolution import Conv2d
 from avsep.models.vovit.config import EnhancerConfig
 
 
@@ -17,7 +18,7 @@ class ConvBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
+        self.conv = Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x_BCFT: Tensor) -> Tensor:

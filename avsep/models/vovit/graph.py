@@ -6,11 +6,14 @@ Shapes: B items, F video frames, V = 68 landmarks, C channels, K = 3 edge groups
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from einops import rearrange, reduce
 from torch import Tensor, nn
 
+from avsep.models.gpu.convolution import Conv2d
+from avsep.models.vovit import fused
 from avsep.models.vovit.config import GraphConfig
 from avsep.schema import NUM_LANDMARKS
 
@@ -59,7 +62,7 @@ class GraphBlock(nn.Module):
         )
         self.expand = nn.Conv2d(in_channels, NUM_EDGE_GROUPS * out_channels, 1)
         self.norm_in = nn.BatchNorm2d(out_channels)
-        self.temporal = nn.Conv2d(out_channels, out_channels, (kernel, 1), padding=(kernel // 2, 0))
+        self.temporal = Conv2d(out_channels, out_channels, (kernel, 1), padding=(kernel // 2, 0))
         self.norm_out = nn.BatchNorm2d(out_channels)
         self.shortcut: nn.Module | None = None
         if residual:
@@ -95,6 +98,15 @@ class GraphNetwork(nn.Module):
             for i in range(len(config.channels))
         )
 
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        edges = state.get(f"{prefix}edges")
+        if edges is not None and (edges.triu(2).any() or edges.tril(-2).any()):
+            rest[-1].append(
+                f"{prefix}edges joins landmarks that are not neighbours; VoViT's graph joins only"
+                " neighbours, so these weights are of another model."
+            )
+        super()._load_from_state_dict(state, prefix, *rest)
+
     def forward(self, points_BFV2: Tensor, num_frames: int) -> Tensor:
         """Motion features at the rate of the spectrum.
 
@@ -105,6 +117,8 @@ class GraphNetwork(nn.Module):
         Returns:
             (B, T, C).
         """
+        if fused.serves(self, points_BFV2):
+            return nearest_frames(fused.graph_points(self, points_BFV2).mean(2), num_frames)
         x = self.norm(rearrange(points_BFV2, "b f v c -> b (v c) f"))
         x_BCFV = rearrange(x, "b (v c) f -> b c f v", v=NUM_LANDMARKS)
         for block in self.blocks:

@@ -15,11 +15,12 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from avsep.models.vovit import fused
 from avsep.models.vovit.audio_encoder import AudioEncoder
 from avsep.models.vovit.config import NUM_SOURCES, SpectrumConfig, VoViTConfig
 from avsep.models.vovit.enhancer import Enhancer
 from avsep.models.vovit.graph import GraphNetwork
-from avsep.models.vovit.stft import istft, stft
+from avsep.models.vovit.stft import istft, kernels_serve, stft
 from avsep.models.vovit.transformer import FusionTransformer
 
 
@@ -71,6 +72,8 @@ class Stage1(nn.Module):
             mixture_BFT: complex spectrum, divided by the number of sources.
             points_BKV2: x and y of registered landmarks, in pixels.
         """
+        if fused.serves(self, points_BKV2):
+            return fused.logits(self, mixture_BFT, points_BKV2)
         kept = torch.view_as_real(mixture_BFT[:, :: self.bin_stride])
         visual_BTC = self.graph(points_BKV2, mixture_BFT.shape[-1])
         audio_BTC = self.audio_encoder(rearrange(kept, "b f t n -> b n t f"))
@@ -125,13 +128,15 @@ class VoViTNetwork(nn.Module):
 
     def mixture_spectrum(self, mixture_BN: Tensor) -> Tensor:
         """(B, F, T) complex spectrum, divided by the number of sources."""
-        return stft(mixture_BN, self.spectrum) / NUM_SOURCES
+        return stft(mixture_BN, self.spectrum, NUM_SOURCES)
 
     def apply_mask(self, logits_B2MT: Tensor, mixture_BFT: Tensor) -> tuple[Tensor, Tensor]:
         """The complex mask (B, M, T), and the spectrum (B, F, T) under it.
 
         Each value of the mask covers `bin_stride` neighbouring bins.
         """
+        if kernels_serve(logits_B2MT):
+            return fused.apply_mask(logits_B2MT, mixture_BFT)
         mask_BMT = NUM_SOURCES * torch.complex(logits_B2MT[:, 0], logits_B2MT[:, 1])
         widened_BFT = repeat(mask_BMT, "b m t -> b (m s) t", s=self.spectrum.bin_stride)
         return mask_BMT, widened_BFT * mixture_BFT

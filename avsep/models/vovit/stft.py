@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from avsep.models.full_precision import full_precision
+from avsep.models.gpu import ops, vovit_ops
 from avsep.models.vovit.config import SpectrumConfig
 
 
@@ -14,18 +15,29 @@ def _window(fft_size: int, device: torch.device) -> Tensor:
     return torch.hann_window(fft_size, periodic=True, dtype=torch.float32, device=device)
 
 
-def stft(waveform: Tensor, config: SpectrumConfig) -> Tensor:
-    """Unscaled spectra of waveforms, in frames centred on multiples of the hop.
+def kernels_serve(x: Tensor) -> bool:
+    """Whether the GPU kernels serve real values; they have no gradients."""
+    return ops.usable(x) and not (torch.is_grad_enabled() and x.requires_grad)
+
+
+def stft(waveform: Tensor, config: SpectrumConfig, divisor: int = 1) -> Tensor:
+    """Spectra of waveforms, in frames centred on multiples of the hop.
 
     Args:
         waveform: (B, samples), real.
         config: transform sizes.
+        divisor: what the spectra are divided by.
 
     Returns:
         (B, bins, 1 + samples // hop) complex64.
     """
+    if kernels_serve(waveform):
+        frames = vovit_ops.windows(
+            waveform.contiguous(), config.fft_size, config.hop, 1.0 / divisor
+        )
+        return torch.fft.rfft(frames).transpose(1, 2)
     with full_precision(waveform):
-        return torch.stft(
+        spectrum = torch.stft(
             waveform.float(),
             config.fft_size,
             hop_length=config.hop,
@@ -34,6 +46,7 @@ def stft(waveform: Tensor, config: SpectrumConfig) -> Tensor:
             pad_mode="reflect",
             return_complex=True,
         )
+        return spectrum if divisor == 1 else spectrum / divisor
 
 
 def istft(spectrum: Tensor, config: SpectrumConfig, num_samples: int) -> Tensor:
@@ -47,6 +60,9 @@ def istft(spectrum: Tensor, config: SpectrumConfig, num_samples: int) -> Tensor:
     Returns:
         (B, num_samples) float32.
     """
+    if kernels_serve(torch.view_as_real(spectrum)):
+        frames = torch.fft.irfft(spectrum.transpose(1, 2), config.fft_size)
+        return vovit_ops.overlap_add(frames.contiguous(), config.hop, num_samples)
     with full_precision(spectrum):
         return torch.istft(
             spectrum,
