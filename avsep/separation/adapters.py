@@ -11,6 +11,7 @@ from torch import nn
 from avsep.errors import CheckError, UsageError
 from avsep.models.adapter import ModelAdapter
 from avsep.models.registry import model_name, model_of
+from avsep.number_format import set_tf32
 from avsep.separation.config import PrecisionName
 
 
@@ -25,6 +26,7 @@ def adapter_for(model: nn.Module, precision: PrecisionName = "fp32") -> ModelAda
     device = next(model.parameters()).device.type
     if precision == "fp16" and device != "cuda":
         raise UsageError(f"precision fp16 needs a GPU, not {device}; use bf16, which runs on both.")
+    set_tf32(precision, device)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float16
     cast: AbstractContextManager[Any] = (
         nullcontext() if precision == "fp32" else torch.autocast(device, dtype=dtype)

@@ -11,7 +11,7 @@ from avsep.loading.config import AugmentConfig
 from avsep.validation import check_at_least, check_positive
 
 ScheduleName = Literal["constant", "cosine", "plateau"]
-PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
+PrecisionName = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 OptimizerName = Literal["adam", "adamw", "sgd"]
 SizeName = Literal["demo", "full"]
@@ -41,8 +41,11 @@ class RunSettings:
 
     Attributes:
         seed: seed of the weights, mixtures, augmentation and dropout.
-        precision: number format. `auto` times a few steps in fp32 and bf16 on this machine and
-            takes bf16 if it is clearly faster.
+        precision: number format. `fp32` is full float32; `tf32` (GPUs alone) computes products in
+            TF32; `bf16` and `fp16` (GPUs alone) are mixed precision. `auto` times a few steps of
+            fp32, bf16 and, on a GPU, tf32, and takes what is clearly faster.
+        deterministic: on GPUs, only kernels that give the same bits each time, which are slower.
+            CPUs compute so in any case.
         device: `auto` uses a GPU if there is one.
         devices: number of processes, one per GPU. On a CPU, two processes of one thread train a
             small model faster than one process of two threads: most of its operations are too
@@ -59,12 +62,13 @@ class RunSettings:
     """
 
     DECIDES_NOTHING: ClassVar[tuple[str, ...]] = (
-        "device", "devices", "threads", "workers", "cache_mb", "loggers", "find",
+        "deterministic", "device", "devices", "threads", "workers", "cache_mb", "loggers", "find",
     )  # fmt: skip
     """Settings that may change while a run goes on; the devices at equal items per step."""
 
     seed: int = 0
     precision: PrecisionName = "auto"
+    deterministic: bool = False
     device: DeviceName = "auto"
     devices: int = 1
     threads: int = 0

@@ -63,6 +63,7 @@ def find(task: FitTask, train: Dataset[Item], run: RunSettings, device: torch.de
     """
     name = "fp32" if run.precision == "auto" else run.precision
     task.precision = Precision(name, device.type)
+    task.precision.set_up()
     task.to(device).train()
     if run.find == "lr":
         raise FoundError(told_rates(lr_trials(task, train, run)))

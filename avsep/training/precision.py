@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from avsep.errors import UsageError
+from avsep.number_format import set_tf32
 
-ResolvedName = Literal["fp32", "bf16", "fp16"]
+ResolvedName = Literal["fp32", "tf32", "bf16", "fp16"]
 
 TIMED_STEPS = 3
 # A smaller gain is noise. The demo's Dolphin gains 1.02 to 1.15 on CPUs with AMX, by the hour.
@@ -21,10 +22,10 @@ LEAST_GAIN = 1.03
 
 
 class Precision:
-    """Autocast and, for fp16, the scale of the loss.
+    """Autocast, TF32 and, for fp16, the scale of the loss.
 
     Attributes:
-        name: fp32, bf16 or fp16.
+        name: fp32, tf32, bf16 or fp16.
         device_type: `cpu` or `cuda`.
     """
 
@@ -32,17 +33,23 @@ class Precision:
         """Prepare a number format for a kind of device (`cpu`, `cuda`).
 
         Raises:
-            UsageError: fp16 without a GPU.
+            UsageError: fp16 or tf32 without a GPU.
         """
+        if name == "tf32" and device_type != "cuda":
+            raise UsageError(f"precision tf32 needs a GPU, not {device_type}; use fp32.")
         if name == "fp16" and device_type != "cuda":
             raise UsageError(f"precision fp16 needs a GPU, not {device_type}; bf16 runs on both.")
         self.name = name
         self.device_type = device_type
         self._scaler = torch.amp.GradScaler(device_type, enabled=name == "fp16")
 
+    def set_up(self) -> None:
+        """Let the products of this process be computed as the format says, see `set_tf32`."""
+        set_tf32(self.name, self.device_type)
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass."""
-        if self.name == "fp32":
+        if self.name in ("fp32", "tf32"):
             return nullcontext()
         dtype = torch.bfloat16 if self.name == "bf16" else torch.float16
         return torch.autocast(self.device_type, dtype=dtype)
@@ -94,7 +101,7 @@ class PrecisionChoice:
     """A number format and why it is used.
 
     Attributes:
-        name: fp32, bf16 or fp16.
+        name: fp32, tf32, bf16 or fp16.
         reason: one line for the log.
     """
 
@@ -103,7 +110,7 @@ class PrecisionChoice:
 
 
 def time_precisions(step: Callable[[Precision], None], device_type: str) -> PrecisionChoice:
-    """Time some steps in fp32 and in bf16 on this machine and choose the faster format.
+    """Time some steps in fp32, bf16 and, on a GPU, tf32, and choose the fastest format.
 
     CPUs with matrix units and GPUs gain from bf16; others lose by it.
 
@@ -111,19 +118,29 @@ def time_precisions(step: Callable[[Precision], None], device_type: str) -> Prec
         step: does one forward and backward pass in the given format, and waits for it.
         device_type: `cpu` or `cuda`.
     """
-    formats: tuple[ResolvedName, ResolvedName] = ("fp32", "bf16")
+    formats: list[ResolvedName] = ["fp32", "bf16"]
+    if device_type == "cuda":
+        formats.insert(1, "tf32")
+
+    def timed(name: ResolvedName) -> float:
+        precision = Precision(name, device_type)
+        precision.set_up()
+        started = time.perf_counter()
+        step(precision)
+        return time.perf_counter() - started
+
     for name in formats:  # warm up: kernels, caches and allocators
-        step(Precision(name, device_type))
+        timed(name)
     seconds = dict.fromkeys(formats, float("inf"))
     for _ in range(TIMED_STEPS):
         for name in formats:
-            started = time.perf_counter()
-            step(Precision(name, device_type))
-            seconds[name] = min(seconds[name], time.perf_counter() - started)
-    gain = seconds["fp32"] / seconds["bf16"]
-    name = "bf16" if gain >= LEAST_GAIN else "fp32"
+            seconds[name] = min(seconds[name], timed(name))
+    chosen: ResolvedName = "fp32"
+    for name in formats[1:]:
+        if seconds[chosen] / seconds[name] >= LEAST_GAIN:
+            chosen = name
+    times = [f"{seconds[name]:.3f} s in {name}" for name in formats]
     return PrecisionChoice(
-        name,
-        f"precision {name}: a step takes {seconds['fp32']:.3f} s in fp32"
-        f" and {seconds['bf16']:.3f} s in bf16 here",
+        chosen,
+        f"precision {chosen}: a step takes {', '.join(times[:-1])} and {times[-1]} here",
     )

@@ -29,14 +29,28 @@ def pick_device(wanted: str) -> torch.device:
     return device
 
 
-def set_up_process(*, seed: int, threads: int) -> None:
-    """Set threads, seeds and deterministic kernels for this process."""
+def set_up_process(
+    *, seed: int, threads: int, device: str = "auto", deterministic: bool = False
+) -> None:
+    """Set threads, seeds and the choice of kernels for this process.
+
+    On a CPU the kernels are deterministic. On a GPU they are the fastest ones, unless deterministic
+    ones are asked for.
+
+    Raises:
+        CheckError: see `pick_device`.
+    """
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(seed)
+    on_gpu = pick_device(device).type == "cuda"
+    deterministic = deterministic or not on_gpu
+    if on_gpu and deterministic:
+        # cuBLAS repeats its sums only with a workspace of fixed size.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # warn_only: some CUDA kernels have no deterministic form; the CPU ones that we use have.
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.backends.cudnn.benchmark = not deterministic
     # Deterministic mode would fill every new tensor with NaN: a launch each.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     # Denormal numbers slow a CPU down by an order of magnitude.

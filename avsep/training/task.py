@@ -107,7 +107,8 @@ class FitTask(pl.LightningModule):
     # --- training
 
     def on_fit_start(self) -> None:
-        """Restore the optimiser, which exists from here on."""
+        """Restore the optimiser, which exists from here on, and set the number format."""
+        self.precision.set_up()
         if self._optimizer_state is not None:
             self._optimizer().load_state_dict(self._optimizer_state)
             self._optimizer_state = None

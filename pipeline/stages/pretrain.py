@@ -95,7 +95,10 @@ def train_here(config: PretrainConfig, workspace: Workspace, directory: Path) ->
     from avsep.training.process import set_up_process
     from avsep.weights.initial import find_initial
 
-    set_up_process(seed=config.seed, threads=config.threads)
+    set_up_process(
+        seed=config.seed, threads=config.threads, device=config.device,
+        deterministic=config.deterministic,
+    )  # fmt: skip
     store = ShardStore(workspace.shards, cache_bytes=cache_bytes(config))
     init = config.lipcoder.init
     start = find_initial(init, ITEM, workspace.root) if init else None

@@ -174,7 +174,10 @@ def train_here(config: TrainSettings, workspace: Workspace, directory: Path) -> 
     from avsep.training.process import set_up_process
     from avsep.weights.initial import find_initial
 
-    set_up_process(seed=config.seed, threads=config.threads)
+    set_up_process(
+        seed=config.seed, threads=config.threads, device=config.device,
+        deterministic=config.deterministic,
+    )  # fmt: skip
     spec, section = MODELS[config.model], config.of_model
     val = read_recipes(workspace.mixtures / "val.jsonl")
     store, draw = _open_data(config, workspace, cache_bytes=cache_bytes(config))

@@ -1,10 +1,12 @@
-"""Which device a rank trains on."""
+"""Which device a rank trains on, and by which kernels."""
+
+import os
 
 import pytest
 import torch
 
 from avsep.errors import CheckError
-from avsep.training.process import pick_device
+from avsep.training.process import pick_device, set_up_process
 
 
 @pytest.fixture
@@ -48,3 +50,33 @@ def test_too_few_gpus_are_named_with_the_cure(gpus, count, ranks):
     gpus(count, ranks)
     with pytest.raises(CheckError, match=rf"{ranks} process.* sees {count} GPU.*set devices to"):
         pick_device("cuda")
+
+
+@pytest.fixture
+def switches():
+    """PyTorch's switches, put back afterwards."""
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.benchmark = False
+
+
+@pytest.mark.parametrize(
+    ("count", "device", "asked", "deterministic"),
+    [
+        (0, "auto", False, True),
+        (1, "cpu", False, True),
+        (1, "auto", False, False),
+        (1, "cuda", False, False),
+        (1, "auto", True, True),
+    ],
+)
+def test_kernels_are_deterministic_on_cpus_and_where_asked_for(
+    gpus, switches, monkeypatch, count, device, asked, deterministic
+):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    gpus(count, 1)
+    set_up_process(seed=0, threads=0, device=device, deterministic=asked)
+    assert torch.are_deterministic_algorithms_enabled() == deterministic
+    assert torch.backends.cudnn.benchmark != deterministic
+    assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) == (asked and count > 0)
+    assert not torch.utils.deterministic.fill_uninitialized_memory
