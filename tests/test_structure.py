@@ -164,7 +164,8 @@ def test_dvc_tracks_every_setting_that_decides_a_training():
     config = STAGES["train"].config
     # They change how fast the result comes, and where.
     without_effect = {
-        *("model", "device", "threads", "workers", "cache_mb", "stream_from", "loggers", "find")
+        *("model", "device", "deterministic", "threads", "workers", "cache_mb", "stream_from"),
+        *("loggers", "find"),
     }
     fields = {field.name for field in dataclasses.fields(config)} - without_effect
     tracked = {name.removeprefix("train.") for name in dvc["stages"]["train"]["do"]["params"]}

@@ -58,7 +58,7 @@ def changed(config, **changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"workers": 3, "threads": 2, "cache_mb": 7, "device": "cuda"},
+        {"workers": 3, "threads": 2, "cache_mb": 7, "device": "cuda", "deterministic": True},
         {"patience": 9, "max_minutes": 5.0, "checkpoint_minutes": 1.0, "max_skipped": 50},
         {"steps": 400},
         {"devices": 1, "batch": 4},
