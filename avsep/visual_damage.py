@@ -1,7 +1,7 @@
 """Damage to the video of a speaker: what a camera, a network or a hand in front of a mouth does.
 
-The same damages are drawn in training and are conditions of an evaluation. Each has a severity
-from 0 (none) to 1, and changes lips and landmarks as a damaged recording would have changed them:
+Each has a severity from 0 (none) to 1, and changes lips and landmarks as a damaged recording would
+have changed them:
 
 - `covered`: the mouth is hidden for that share of the time; its landmarks stand still.
 - `low-resolution`: the mouth has up to twelve times fewer pixels per side; landmarks get noise.
@@ -14,44 +14,18 @@ from 0 (none) to 1, and changes lips and landmarks as a damaged recording would 
 from __future__ import annotations
 
 import math
-import re
-import zlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-DAMAGES = ("covered", "low-resolution", "frozen", "dropped", "black", "late", "early")
 MAX_SHIFT_FRAMES = 5  # 200 ms
 MAX_BLOCK = 12  # pixels per side that become one
 LANDMARK_NOISE_PX = 3.0  # of the analysis frame, at the lowest resolution
 COVER = 128  # grey value of what hides a mouth
 _MOUTH = slice(48, 68)  # of the 68 landmarks
 _MISSING = 0  # `avsep.schema.MISSING`
-_NAME = re.compile(r"([a-z-]+?)(?:@(\d+(?:\.\d+)?))?")
-
-
-def parse_damage(name: str) -> tuple[str, float]:
-    """Kind and severity of a damage such as `covered@0.5`; without a number the severity is 1.
-
-    Raises:
-        ValueError: there is no such damage, or its severity is not in 0 to 1.
-    """
-    match = _NAME.fullmatch(name)
-    if match is None or match[1] not in DAMAGES:
-        raise ValueError(f"{name!r} is not a damage; there are {', '.join(DAMAGES)}.")
-    severity = float(match[2] or 1)
-    if not 0 < severity <= 1:
-        raise ValueError(f"the severity of {name!r} must be above 0 and at most 1.")
-    return match[1], severity
-
-
-def generator_of(*names: str) -> np.random.Generator:
-    """The generator of one damaged video, the same for the same names."""
-    import numpy as np
-
-    return np.random.default_rng([zlib.crc32(name.encode()) for name in names])
 
 
 def source_frames(
@@ -90,7 +64,7 @@ def damage_video(
         lips: mouths, (F, H, W) uint8; None for none.
         landmarks: (F, 68, 3) float32; None for none.
         valid: marks of the landmarks, (F,) uint8; None for none.
-        kind: one of `DAMAGES`.
+        kind: one of `avsep.damage.VISUAL`.
         severity: 0 to 1.
         rng: draws where the damage is; the same state damages lips and landmarks alike.
 
@@ -128,11 +102,6 @@ def damage_video(
         if kind == "black":
             valid[first:stop] = _MISSING
     return lips, landmarks, valid
-
-
-def draw_damage(rng: np.random.Generator) -> tuple[str, float]:
-    """A kind and a severity, both uniform."""
-    return DAMAGES[int(rng.integers(len(DAMAGES)))], float(rng.uniform(0.05, 1.0))
 
 
 def _span(severity: float, num_frames: int, rng: np.random.Generator) -> tuple[int, int]:

@@ -3,17 +3,11 @@
 import numpy as np
 import pytest
 
+from avsep.damage import SOUND, VISUAL, draw_damage, generator_of, parse_damage
 from avsep.loading.augment import crop_lips, damage_landmarks
 from avsep.loading.config import AugmentConfig
 from avsep.schema import MISSING
-from avsep.visual_damage import (
-    DAMAGES,
-    MAX_SHIFT_FRAMES,
-    damage_video,
-    draw_damage,
-    generator_of,
-    parse_damage,
-)
+from avsep.visual_damage import MAX_SHIFT_FRAMES, damage_video
 
 FRAMES = 50
 RNG = np.random.default_rng(0)
@@ -31,7 +25,7 @@ def changed(array, before) -> int:
     return int((array != before).reshape(FRAMES, -1).any(1).sum())
 
 
-@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("kind", VISUAL)
 def test_a_damage_is_the_same_each_time_and_leaves_its_input(kind):
     before = LIPS.copy(), POINTS.copy(), VALID.copy()
     for first, second in zip(damage(kind, 0.5), damage(kind, 0.5), strict=True):
@@ -82,7 +76,7 @@ def test_without_a_picture_there_is_no_face_and_a_covered_mouth_does_not_move():
 
 
 @pytest.mark.parametrize("frames", [1, 2])
-@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("kind", VISUAL)
 def test_very_short_videos_are_damaged_too(kind, frames):
     found = damage_video(LIPS[:frames], None, VALID[:frames], kind, 1.0, generator_of("x"))
     assert len(found[0]) == frames
@@ -100,8 +94,10 @@ def test_an_unknown_damage_is_refused(name):
 def test_names_have_a_severity():
     assert parse_damage("low-resolution@0.25") == ("low-resolution", 0.25)
     assert parse_damage("black") == ("black", 1.0)
-    drawn = {draw_damage(np.random.default_rng(i))[0] for i in range(200)}
-    assert drawn == set(DAMAGES)
+    assert parse_damage("reverberant@0.5") == ("reverberant", 0.5)
+    for kinds in (VISUAL, SOUND):
+        drawn = {draw_damage(kinds, np.random.default_rng(i))[0] for i in range(200)}
+        assert drawn == set(kinds)
 
 
 def test_training_without_damage_draws_nothing_more_and_with_it_some_items_change():

@@ -1,8 +1,8 @@
-"""Which video the model sees: the wanted speaker's, the other speaker's, or a frozen frame.
+"""What the model sees and hears: whose video, and what has been damaged.
 
 A model that ignores the video scores the same under all three. A model that uses it scores far
 lower with the other speaker's video, since it then extracts the wrong voice. Further conditions
-damage the wanted speaker's video.
+damage the wanted speaker's video, or the sound.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from enum import StrEnum
 
 import numpy as np
 
+from avsep.damage import SOUND, generator_of, parse_damage
+from avsep.evaluation.items import EvaluationItem
 from avsep.schema import MISSING, Cues
-from avsep.visual_damage import damage_video, generator_of, parse_damage
+from avsep.sound_damage import damage_sound
+from avsep.visual_damage import damage_video
 
 
 class Condition(StrEnum):
@@ -58,7 +61,7 @@ def damaged(cues: Cues, name: str, *drawn_by: str) -> Cues:
 
     Args:
         cues: cues of one voice, without a batch axis.
-        name: a damage with its severity, such as `covered@0.5`.
+        name: a damage to the video with its severity, such as `covered@0.5`.
         drawn_by: names that decide where the damage is.
     """
     kind, severity = parse_damage(name)
@@ -80,13 +83,13 @@ def condition_cues(cues: Sequence[Cues], target: int, condition: str, mixture_id
         cues: cues of each voice of the mixture, without a batch axis.
         target: index of the wanted voice.
         condition: whose video to show; with more than two voices, `other` is the next voice. A
-            damage shows the own video damaged.
+            damage shows the own video, damaged if it is one of the video.
         mixture_id: decides, with the voice and the kind of a damage, where the damage is.
 
     Raises:
         ValueError: the condition is `other` and there is only one voice.
     """
-    if condition == Condition.OWN:
+    if condition == Condition.OWN or changes_sound(condition):
         return cues[target]
     if condition == Condition.NONE:
         return frozen(cues[target])
@@ -95,3 +98,35 @@ def condition_cues(cues: Sequence[Cues], target: int, condition: str, mixture_id
     if len(cues) < 2:
         raise ValueError("the other speaker's video needs a mixture of at least two voices.")
     return cues[(target + 1) % len(cues)]
+
+
+def changes_sound(condition: str) -> bool:
+    """Whether the mixture of a condition is another than the list's."""
+    return condition not in set(Condition) and parse_damage(condition)[0] in SOUND
+
+
+def condition_sound(
+    item: EvaluationItem, target: int, condition: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mixture to give when voice `target` is wanted, (N,), and the references, (S, N).
+
+    The mixture's id and the kind of a damage decide what is drawn: all voices are in one room, and
+    stand in it wherever they do at every severity.
+
+    Args:
+        item: the mixture.
+        target: index of the wanted voice.
+        condition: a damage to the sound; under any other, the mixture is as listed.
+    """
+    if not changes_sound(condition):
+        return item.mixture, item.sources
+    kind, severity = parse_damage(condition)
+    return damage_sound(
+        item.sources,
+        kind,
+        severity,
+        generator_of(kind, item.recipe.mixture_id),
+        rest=item.mixture - item.sources.sum(axis=0),
+        voice=target,
+        babble=item.babble,
+    )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from avsep.damage import parse_damage
 from avsep.models.registry import MODELS
 from avsep.validation import (
     check_at_least,
@@ -14,7 +15,6 @@ from avsep.validation import (
     check_positive,
     check_share,
 )
-from avsep.visual_damage import parse_damage
 
 BASIC = ("own", "other", "none")  # conditions that damage nothing
 PerceptualName = Literal["pesq", "stoi", "estoi"]
@@ -30,9 +30,10 @@ class EvaluateConfig:
         runs: the folder with the trained models, such as `data/runs` of another project; relative
             to the project, or absolute; the models of this project if empty.
         split: the split whose list of mixtures is used.
-        conditions: what video the model sees: the wanted speaker's `own`, the `other` speaker's,
-            `none`, or the own one with a damage and its severity, such as `covered@0.5`; see
-            `avsep.visual_damage`. Under a damage only SI-SNR is computed.
+        conditions: what the model sees and hears: the wanted speaker's `own` video, the `other`
+            speaker's, `none`, or the own one and a damage to it or to the sound with its severity,
+            such as `covered@0.5` or `reverberant@0.6`; see `avsep.visual_damage` and
+            `avsep.sound_damage`. Under a damage only SI-SNR is computed.
         max_mixtures: number of mixtures to evaluate, spread evenly over the list; 0 for all.
         sdr: whether BSS-eval SDR is computed, and SIR where the perceptual metrics are.
         perceptual: the perceptual metrics to compute; they are slow.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from avsep.damage import parse_damage
 from avsep.errors import ItemError
+from avsep.evaluation.babble import BabbleVoices
 from avsep.evaluation.config import BASIC, MIXTURE, EvaluateConfig
 from avsep.evaluation.examples import write_example
 from avsep.evaluation.items import EvaluationItem, build_item
@@ -53,13 +55,15 @@ def evaluate_mixtures(
         rendered, by mixture id.
 
     Raises:
-        CheckError: a shard is damaged.
+        CheckError: a shard is damaged, or there are no voices for babble.
     """
+    damages = [parse_damage(name)[0] for name in config.conditions if name not in BASIC]
+    babble = BabbleVoices(store, config.split) if "babble" in damages else None
     items: list[EvaluationItem] = []
     errors: dict[str, ItemError] = {}
     for recipe in recipes:
         try:
-            items.append(build_item(store, recipe))
+            items.append(build_item(store, recipe, babble))
         except ItemError as error:
             errors[recipe.mixture_id] = error
     progress(len(errors))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from avsep.evaluation.babble import BabbleVoices
 from avsep.mixing.listed import render_listed
 from avsep.schema import SAMPLES_PER_FRAME, Cues, MixtureRecipe, SourceRecipe
 from avsep.shards.store import ShardStore
@@ -20,25 +21,30 @@ class EvaluationItem:
         mixture: sound of the mixture, (N,) float32.
         sources: the references, as loud as they are in the mixture, (S, N) float32.
         cues: cues of each voice, F frames, without a batch axis.
+        babble: other voices that talk at once, (N,) float64; None if no condition needs them.
     """
 
     recipe: MixtureRecipe
     mixture: np.ndarray
     sources: np.ndarray
     cues: tuple[Cues, ...]
+    babble: np.ndarray | None = None
 
 
-def build_item(store: ShardStore, recipe: MixtureRecipe) -> EvaluationItem:
+def build_item(
+    store: ShardStore, recipe: MixtureRecipe, babble: BabbleVoices | None = None
+) -> EvaluationItem:
     """Render a recipe and cut the matching video of each voice.
 
     Args:
         store: the shards that hold the samples.
         recipe: the recipe of the mixture.
+        babble: where babble comes from; None if no condition needs it.
 
     Raises:
         ItemError: a sample is missing, has changed since the recipe was drawn, or is shorter than
             the window that the recipe names.
-        CheckError: a shard is damaged.
+        CheckError: a shard is damaged, or there are no voices for babble.
     """
     rendered = render_listed(store, recipe)
     return EvaluationItem(
@@ -46,6 +52,7 @@ def build_item(store: ShardStore, recipe: MixtureRecipe) -> EvaluationItem:
         mixture=np.asarray(rendered.mixture, np.float32),
         sources=np.asarray(rendered.sources, np.float32),
         cues=tuple(_cut_cues(store, source, recipe.num_samples) for source in recipe.sources),
+        babble=babble.draw(recipe) if babble else None,
     )
 
 

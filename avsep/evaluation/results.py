@@ -32,7 +32,8 @@ class ResultRow:
         other_gender: gender of the interfering voice: `f`, `m` or empty.
         pair: genders of both voices, sorted: `ff`, `fm`, `mm`, or empty if one is unknown.
         si_snr: SI-SNR of the estimate, in dB.
-        si_snr_mixture: SI-SNR of the unprocessed mixture, in dB.
+        si_snr_mixture: SI-SNR of the unprocessed mixture, in dB; as for all figures of the
+            mixture, of the damaged one if the condition damages the sound.
         si_snri: improvement in SI-SNR, in dB.
         sdr: BSS-eval SDR of the estimate, in dB.
         sdr_mixture: BSS-eval SDR of the unprocessed mixture, in dB.

@@ -12,6 +12,7 @@ import torch
 from avsep.errors import ItemError, Reason
 from avsep.evaluation import metrics, perceptual
 from avsep.evaluation.both_faces import margins_db, overlaps
+from avsep.evaluation.conditions import changes_sound, condition_sound
 from avsep.evaluation.config import MIXTURE, EvaluateConfig
 from avsep.evaluation.items import EvaluationItem
 from avsep.evaluation.problems import Problem, pack
@@ -23,6 +24,8 @@ from avsep.progress import Progress, no_progress
 Scores = dict[str, float]
 Problems = dict[str, Problem]
 Result = tuple[Scores, Problems]
+Sounds = Mapping[EstimateKey, tuple[np.ndarray, np.ndarray]]
+"""The mixture that an estimate was made from, and its references."""
 UnprocessedScores = MutableMapping[tuple[str, int], Result]
 """The scores of unprocessed mixtures against their voices, by mixture id and target."""
 
@@ -32,7 +35,8 @@ class Pair:
     """An estimate and its target, to be scored in another process.
 
     Attributes:
-        name: index of the mixture, index of the target, and condition.
+        name: index of the mixture, index of the target, and condition; for an unprocessed mixture
+            `MIXTURE`, and the condition if that damages the sound.
         estimate: the estimate or the unprocessed mixture, (N,) float32 at 16 kHz.
         target: the wanted voice, (N,) float32 at 16 kHz.
         others: the other voices of the mixture, (K, N) float32.
@@ -76,8 +80,11 @@ def score(
     """
     if unprocessed is None:
         unprocessed = {}
+    # The scores of a mixture whose sound is damaged are of use to this condition alone.
     mixtures = {
-        _name(key, MIXTURE): (items[key.item].recipe.mixture_id, key.target) for key in estimates
+        _name(key, MIXTURE): (items[key.item].recipe.mixture_id, key.target)
+        for key in estimates
+        if not changes_sound(key.condition)
     }
     wanted = set(config.metrics_for(MIXTURE))
     found = {
@@ -85,7 +92,8 @@ def score(
         for name, mixture in mixtures.items()
         if mixture in unprocessed and wanted <= unprocessed[mixture][0].keys()
     }
-    pairs = [pair for pair in _pairs(items, estimates, config) if pair.name not in found]
+    sounds = {key: condition_sound(items[key.item], key.target, key.condition) for key in estimates}
+    pairs = [pair for pair in _pairs(sounds, estimates, config) if pair.name not in found]
     waiting = Counter(pair.name[0] for pair in pairs)
     workers = default_workers() if config.workers is None else config.workers
     for pair, result in map_items(score_pair, pairs, workers=workers, timeout_s=config.timeout_s):
@@ -95,13 +103,13 @@ def score(
             progress(1)
     unprocessed.update({mixture: found[name] for name, mixture in mixtures.items()})
     rows = [_row(items[key.item], key, found) for key in estimates]
-    return _with_faces(rows, list(estimates), items, estimates)
+    return _with_faces(rows, list(estimates), sounds, estimates)
 
 
 def _with_faces(
     rows: Sequence[ResultRow],
     keys: Sequence[EstimateKey],
-    items: Sequence[EvaluationItem],
+    sounds: Sounds,
     estimates: Mapping[EstimateKey, np.ndarray],
 ) -> list[ResultRow]:
     """The rows with what the estimates of all voices of a mixture say together."""
@@ -109,8 +117,8 @@ def _with_faces(
     for key in sorted(keys):
         together[key.item, key.condition].append(key)
     found: dict[EstimateKey, tuple[float, float]] = {}
-    for (number, _), asked in together.items():
-        sources = items[number].sources
+    for asked in together.values():
+        sources = sounds[asked[0]][1]
         if len(asked) == len(sources):
             signals = np.stack([estimates[key] for key in asked])
             pairs = zip(margins_db(signals, sources), overlaps(signals), strict=True)
@@ -122,23 +130,22 @@ def _with_faces(
 
 
 def _pairs(
-    items: Sequence[EvaluationItem],
-    estimates: Mapping[EstimateKey, np.ndarray],
-    config: EvaluateConfig,
+    sounds: Sounds, estimates: Mapping[EstimateKey, np.ndarray], config: EvaluateConfig
 ) -> list[Pair]:
-    """Each estimate with its target, and each mixture once per target."""
+    """Each estimate with its target, and each mixture once per target and damage to its sound."""
     pairs: dict[tuple[str, ...], Pair] = {}
     for key, estimate in estimates.items():
-        item = items[key.item]
-        for condition, signal in ((MIXTURE, item.mixture), (str(key.condition), estimate)):
-            name = _name(key, condition)
+        mixture, sources = sounds[key]
+        named = (_mixture_name(key), mixture), (_name(key, key.condition), estimate)
+        for name, signal in named:
+            condition = MIXTURE if name[-1] == MIXTURE else key.condition
             pairs.setdefault(
                 name,
                 Pair(
                     name=name,
                     estimate=signal,
-                    target=item.sources[key.target],
-                    others=np.delete(item.sources, key.target, axis=0),
+                    target=sources[key.target],
+                    others=np.delete(sources, key.target, axis=0),
                     metrics=config.metrics_for(condition),
                 ),
             )
@@ -146,7 +153,12 @@ def _pairs(
 
 
 def _name(key: EstimateKey, condition: str) -> tuple[str, ...]:
-    return (str(key.item), str(key.target), condition)
+    return (str(key.item), str(key.target), str(condition))
+
+
+def _mixture_name(key: EstimateKey) -> tuple[str, ...]:
+    """The name of the mixture that an estimate was made from."""
+    return _name(key, f"{MIXTURE} {key.condition}" if changes_sound(key.condition) else MIXTURE)
 
 
 def _or_problem(result: Result | ItemError, pair: Pair) -> Result:
@@ -161,7 +173,7 @@ def _row(
     item: EvaluationItem, key: EstimateKey, found: Mapping[tuple[str, ...], Result]
 ) -> ResultRow:
     values, problems = found[_name(key, key.condition)]
-    mixture_values, mixture_problems = found[_name(key, MIXTURE)]
+    mixture_values, mixture_problems = found[_mixture_name(key)]
     fields: dict[str, float] = dict(values)
     row_problems = dict(problems)
     for metric in values:

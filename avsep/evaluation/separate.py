@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avsep.evaluation.conditions import condition_cues
+from avsep.evaluation.conditions import condition_cues, condition_sound
 from avsep.evaluation.items import EvaluationItem
 from avsep.schema import Cues
 
@@ -29,7 +29,7 @@ class EstimateKey:
     Attributes:
         item: index of the mixture in its list.
         target: index of the wanted voice in the mixture.
-        condition: what video the model sees, see `EvaluateConfig.conditions`.
+        condition: what the model sees and hears, see `EvaluateConfig.conditions`.
     """
 
     item: int
@@ -102,7 +102,8 @@ def _stack(
         )
         for key in keys
     ]
-    return tensor([items[key.item].mixture for key in keys]), Cues(
+    sounds = [condition_sound(items[key.item], key.target, key.condition)[0] for key in keys]
+    return tensor(sounds), Cues(
         lips=tensor([c.lips for c in cues]),
         landmarks=tensor([np.asarray(c.landmarks, np.float32) for c in cues]),
         valid=tensor([c.valid for c in cues]),

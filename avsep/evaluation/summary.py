@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from avsep.damage import parse_damage
 from avsep.evaluation.bootstrap import Estimate, bootstrap_generator, clustered_mean
 from avsep.evaluation.both_faces import both_right, worse
 from avsep.evaluation.compare import paired_difference
 from avsep.evaluation.conditions import Condition
 from avsep.evaluation.problems import count
 from avsep.evaluation.results import ResultRow
-from avsep.visual_damage import parse_damage
 
 METRICS = (
     *("si_snri", "sdri", "pesq", "stoi", "estoi", "si_snr", "sdr", "sir"),

@@ -2,19 +2,23 @@
 
 Lips: one random 88x88 cut and a mirror image, the same for the whole clip, as the field trains its
 mouth encoders, other proportions and another light. Landmarks: other proportions, noise and a small
-shift in time. Sound: level, spectrum and formants. Sound and video together: speed.
+shift in time. Sound: level, spectrum, formants, and damage. Sound and video together: speed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from avsep.damage import SOUND, VISUAL, draw_damage
 from avsep.loading.config import AugmentConfig
 from avsep.loading.energy import as_loud_as
 from avsep.loading.formants import move_formants
 from avsep.schema import LIPS_SIZE
-from avsep.visual_damage import damage_video, draw_damage
+from avsep.sound_damage import babble_of, damage_sound
+from avsep.visual_damage import damage_video
 
 CROP_SIZE = 88
 MARGIN = LIPS_SIZE - CROP_SIZE
@@ -33,7 +37,7 @@ def crop_lips(
     whole clip. Without `config.crop` the centre is cut, as the models themselves do.
     """
     if config.visual and rng.random() < config.visual:
-        damaged, _, _ = damage_video(lips, None, None, *draw_damage(rng), rng)
+        damaged, _, _ = damage_video(lips, None, None, *draw_damage(VISUAL, rng), rng)
         assert damaged is not None
         lips = damaged
     top, left = rng.integers(0, MARGIN + 1, size=2) if config.crop else (MARGIN // 2, MARGIN // 2)
@@ -92,7 +96,7 @@ def damage_landmarks(
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Maybe damage landmarks (F, 68, 3) and their marks (F,); see `avsep.visual_damage`."""
     if config.visual and rng.random() < config.visual:
-        _, damaged, marks = damage_video(None, points, valid, *draw_damage(rng), rng)
+        _, damaged, marks = damage_video(None, points, valid, *draw_damage(VISUAL, rng), rng)
         assert damaged is not None
         assert marks is not None
         return damaged, marks
@@ -115,6 +119,34 @@ def jitter_landmarks(
         return points
     noise = rng.standard_normal(points.shape, np.float32) * np.float32(config.noise_px)
     return points + noise
+
+
+def damage_voices(
+    voices: NDArray[np.float32],
+    neighbours: Callable[[], Sequence[NDArray[np.float32]]],
+    config: AugmentConfig,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Maybe damage the sound of a mixture; see `avsep.sound_damage`.
+
+    Args:
+        voices: the voices of the mixture, (S, N).
+        neighbours: gives voices of other speakers, (N,) each, for babble.
+        config: the probability.
+        rng: draws whether and how.
+
+    Returns:
+        The mixture (N,) and the voices as they are in it (S, N).
+    """
+    if not (config.sound and rng.random() < config.sound):
+        return np.sum(voices, axis=0, dtype=np.float32), voices
+    kind, severity = draw_damage(SOUND, rng)
+    voice = int(rng.integers(len(voices)))
+    others = neighbours() if kind == "babble" else ()
+    babble = babble_of(others) if others else None
+    if kind == "babble" and babble is None:
+        kind = "noise"  # a set of two speakers has no others
+    return damage_sound(voices, kind, severity, rng, voice=voice, babble=babble)
 
 
 def level_factor(config: AugmentConfig, rng: np.random.Generator) -> np.float32:

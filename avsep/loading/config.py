@@ -23,6 +23,9 @@ class AugmentConfig:
         visual: probability that the video of an item is damaged: its kind (mouth covered, low
             resolution, frozen, dropped frames, black, late, early) and its severity are drawn, see
             `avsep.visual_damage`.
+        sound: probability that the sound of a mixture is damaged: its kind (reverberant, babble,
+            noise, quiet, one voice weaker) and its severity are drawn, see `avsep.sound_damage`;
+            with no other speakers there is noise instead of babble.
         shift_frames: largest shift of the landmarks against the sound, in frames.
         noise_px: standard deviation of noise on each landmark coordinate, in pixels of the
             analysis frame.
@@ -40,6 +43,7 @@ class AugmentConfig:
     light: float = 0.0
     shape: float = 0.0
     visual: float = 0.0
+    sound: float = 0.0
     shift_frames: int = 0
     noise_px: float = 0.0
     level_db: float = 0.0
@@ -48,7 +52,7 @@ class AugmentConfig:
     speed: float = 0.0
 
     def __post_init__(self) -> None:
-        check_share(self, "flip", "visual")
+        check_share(self, "flip", "visual", "sound")
         check_at_least(self, 0, "light", "shift_frames", "noise_px", "level_db", "eq_db")
         check_range(self, 0, 0.5, "shape", "formants", "speed")
 

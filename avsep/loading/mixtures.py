@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from avsep.errors import CheckError, ItemError
 from avsep.loading.augment import (
     crop_lips,
     damage_landmarks,
+    damage_voices,
     jitter_landmarks,
     level_factor,
     random_eq,
@@ -34,6 +36,7 @@ from avsep.mixing.render import render_windows
 from avsep.mixing.training import TrainingDraw
 from avsep.schema import SAMPLES_PER_FRAME, MixtureRecipe
 from avsep.shards.store import ShardStore
+from avsep.sound_damage import BABBLE_VOICES
 
 Cue = Literal["lips", "landmarks"]
 Item = dict[str, Any]
@@ -60,10 +63,11 @@ class TrainMixtures(Dataset[Item]):
     """Training items, drawn and mixed on the fly; endless.
 
     An item is a dict: `item` is its number; `mixture`, `target` and `other` (N,) float32 are the
-    sounds at the levels of the mixture; `key` is the target's sample, `positions` (F,) float32 are
-    the positions of the item's frames in it, and `view` is the number of a view of the clip. With
-    the cue `lips`: `lips` (F, 88, 88) uint8, cut and maybe mirrored and lit; with `landmarks`:
-    `landmarks` (F, 68, 3) float32 and `valid` (F,) uint8. N = 640 F.
+    sounds at the levels of the mixture, and sum up unless its sound was damaged; `key` is the
+    target's sample, `positions` (F,) float32 are the positions of the item's frames in it, and
+    `view` is the number of a view of the clip. With the cue `lips`: `lips` (F, 88, 88) uint8, cut
+    and maybe mirrored and lit; with `landmarks`: `landmarks` (F, 68, 3) float32 and `valid` (F,)
+    uint8. N = 640 F.
 
     Attributes:
         items_per_epoch: number of items in an epoch of a set that is read in sequence, see
@@ -108,26 +112,45 @@ class TrainMixtures(Dataset[Item]):
         mixture, target = divmod(number, 2) if self._paired else (number, 0)
         if mixture != self._mixed[0]:
             self._mixed = mixture, self._mix(mixture)
-        recipe, speeds, voices = self._mixed[1]
+        recipe, speeds, mixture, voices = self._mixed[1]
         return {
             "item": number,
-            **_sound(voices, target),
+            **_sound(mixture, voices, target),
             **self._video(recipe, target, speeds[target], number),
         }
 
-    def _mix(self, number: int) -> tuple[MixtureRecipe, list[int], list[np.ndarray]]:
-        """What both items of a mixture share: recipe, speeds and voices, drawn by its number."""
+    def _mix(self, number: int) -> tuple[MixtureRecipe, list[int], np.ndarray, np.ndarray]:
+        """What both items of a mixture share: recipe, speeds, mixture and voices, by its number."""
         recipe, speeds = self._speeds.change(self._draw(number), number)
         windows = [
             self._speeds.window(source.key, speed, source.start, recipe.num_samples)
             for source, speed in zip(recipe.sources, speeds, strict=True)
         ]
         sources = render_windows(recipe, windows).sources
-        rng = [np.random.default_rng([self._seed, number, use]) for use in (1, 3, 4)]
+        rng = [np.random.default_rng([self._seed, number, use]) for use in (1, 3, 4, 5)]
         factor = level_factor(self._augment, rng[0])
         voices = [vocal_tract_perturbation(voice, self._augment, rng[2]) for voice in sources]
         coloured = [random_eq(voice, self._augment, rng[1]) for voice in voices]
-        return recipe, speeds, [factor * voice for voice in coloured]
+        loud = np.stack([factor * voice for voice in coloured])
+        mixture, heard = damage_voices(
+            loud, partial(self._neighbours, number, recipe), self._augment, rng[3]
+        )
+        return recipe, speeds, mixture, heard
+
+    def _neighbours(self, number: int, recipe: MixtureRecipe) -> list[np.ndarray]:
+        """Voices of other speakers: those of the next mixtures, whose shards are at hand."""
+        speakers = {source.speaker for source in recipe.sources}
+        groups = {source.group for source in recipe.sources}
+        others = [
+            source
+            for after in range(1, BABBLE_VOICES + 1)
+            for source in self._draw(number + after).sources
+            if source.speaker not in speakers and source.group not in groups
+        ]
+        return [
+            self._store.audio_window(source.key, source.start, recipe.num_samples)
+            for source in others[:BABBLE_VOICES]
+        ]
 
     def _video(self, recipe: MixtureRecipe, target: int, speed: int, number: int) -> Item:
         rng = np.random.default_rng([self._seed, number])
@@ -187,8 +210,7 @@ class ListedMixtures(Dataset[Item]):
             recipe,
             [self._store.audio_window(s.key, s.start, recipe.num_samples) for s in recipe.sources],
         )
-        item |= _sound(rendered.sources, target)
-        item["mixture"] = rendered.mixture  # with its noise, if it has any
+        item |= _sound(rendered.mixture, rendered.sources, target)
         if "lips" in self._cues:
             item["lips"] = cut_lips(self._store, source.key, positions)
         if "landmarks" in self._cues:
@@ -216,10 +238,9 @@ def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return batch
 
 
-def _sound(voices: Sequence[np.ndarray] | np.ndarray, target: int) -> Item:
-    others = [voice for number, voice in enumerate(voices) if number != target]
+def _sound(mixture: np.ndarray, voices: np.ndarray, target: int) -> Item:
     return {
-        "mixture": np.sum(voices, axis=0, dtype=np.float32),
+        "mixture": mixture,
         "target": np.array(voices[target]),
-        "other": np.sum(others, axis=0, dtype=np.float32),
+        "other": np.sum(np.delete(voices, target, axis=0), axis=0, dtype=np.float32),
     }

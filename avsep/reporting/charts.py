@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from avsep.damage import DAMAGES
 from avsep.evaluation.conditions import Condition
 from avsep.evaluation.results import ResultRow
 from avsep.reporting.gather import ModelResults
 from avsep.reporting.media import data_uri
 from avsep.reporting.numbers import figure_at
-from avsep.visual_damage import DAMAGES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

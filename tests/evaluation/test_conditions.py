@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from avsep.evaluation.conditions import Condition, condition_cues, frozen
+from avsep.errors import CheckError
+from avsep.evaluation.babble import BabbleVoices
+from avsep.evaluation.conditions import Condition, condition_cues, condition_sound, frozen
+from avsep.evaluation.items import build_item
 from avsep.evaluation.separate import estimate_keys, separate
+from avsep.mixing.recipes import read_recipes
 from avsep.schema import Cues
+from avsep.shards.store import ShardStore
 from tests.support.band_separator import BandSeparator
 from tests.support.evaluation_world import make_item
 
@@ -103,3 +110,65 @@ def test_a_damage_is_a_condition_of_its_own_and_does_not_depend_on_the_batch(ite
     other = condition_cues(cues, 0, "covered@0.5", "m2")
     assert not np.array_equal(first.lips, other.lips)
     assert np.array_equal(condition_cues(cues, 0, "own", "m1").lips, cues[0].lips)
+
+
+def test_a_damage_to_the_sound_shows_the_own_video_and_is_the_same_each_time(items):
+    item = items[0]
+    assert condition_cues(item.cues, 1, "noise@0.5", "m1") is item.cues[1]
+    for kind in ("reverberant", "noise", "quiet", "weaker"):
+        first, again = (condition_sound(item, 0, f"{kind}@0.5") for _ in range(2))
+        assert np.array_equal(first[0], again[0])
+        assert np.array_equal(first[1], again[1])
+        assert not np.array_equal(first[0], item.mixture)
+    for name in (*ALL, "covered@0.5"):
+        mixture, sources = condition_sound(item, 0, name)
+        assert mixture is item.mixture
+        assert sources is item.sources
+
+
+def test_all_voices_hear_one_room_and_the_wanted_one_is_the_weaker(items):
+    item = items[0]
+    for kind in ("reverberant", "noise"):
+        first, second = (condition_sound(item, target, kind)[0] for target in (0, 1))
+        assert np.array_equal(first, second)
+    for target in (0, 1):
+        _, sources = condition_sound(item, target, "weaker@1")
+        wanted = 10 ** (-15 / 20) * item.sources[target]
+        np.testing.assert_allclose(sources[target], wanted, rtol=1e-6)
+        assert np.array_equal(sources[1 - target], item.sources[1 - target])
+
+
+def test_the_noise_of_a_list_stays_under_a_damaged_sound(items):
+    noise = np.full_like(items[0].mixture, 0.01)
+    item = replace(items[0], mixture=items[0].mixture + noise)
+    for kind in ("reverberant@0.4", "noise@0.4", "weaker@0.4"):
+        with_it, without = (condition_sound(i, 0, kind)[0] for i in (item, items[0]))
+        np.testing.assert_allclose(with_it - without, noise, atol=1e-6)
+
+
+def test_each_estimate_is_made_from_the_sound_of_its_condition(items):
+    model = Recorder()
+    keys = estimate_keys(items[:2], ("own", "quiet@1"))
+    for key, heard in separate(model, items, keys, batch=3):
+        assert np.array_equal(heard, condition_sound(items[key.item], 0, key.condition)[0])
+
+
+def test_babble_is_made_of_other_speakers_of_the_split(workspace):
+    store = ShardStore(workspace.shards)
+    read, whole = [], store.audio
+    store.audio = lambda key: read.append(key) or whole(key)
+    recipe = read_recipes(workspace.mixtures / "test.jsonl")[0]  # clips 0 and 1, of one group
+    babble = BabbleVoices(store, "test").draw(recipe)
+    assert sorted(read) == [f"clip{n:02d}-t0" for n in (2, 3, 4, 5)]
+    assert babble.shape == (recipe.num_samples,)
+    assert np.array_equal(babble, BabbleVoices(store, "test").draw(recipe))
+    assert not np.array_equal(
+        babble, BabbleVoices(store, "test").draw(replace(recipe, mixture_id="another"))
+    )
+    item = build_item(store, recipe, BabbleVoices(store, "test"))
+    added = condition_sound(item, 0, "babble@0.5")[0] - item.mixture
+    power = np.square([added, item.sources.sum(axis=0)]).sum(axis=1)
+    assert 10 * np.log10(power[1] / power[0]) == pytest.approx(6.02, abs=0.1)
+    for split in ("train", "val"):  # one voice of the same group, and none
+        with pytest.raises(CheckError, match="babble"):
+            BabbleVoices(store, split).draw(recipe)

@@ -13,6 +13,7 @@ from avsep.loading.config import AugmentConfig
 from avsep.loading.mixtures import ListedMixtures, TrainMixtures, collate
 from avsep.loading.sampler import EpochSampler, ListSampler
 from avsep.loading.speed import speeds_within
+from avsep.sound_damage import BABBLE_VOICES
 from tests.support.synthetic_store import SyntheticStore, index_of
 
 CUES = ("lips", "landmarks")
@@ -89,6 +90,40 @@ def test_a_mixture_of_three_has_two_others(store):
     for item in (one, two):
         np.testing.assert_allclose(item["target"] + item["other"], item["mixture"], atol=1e-6)
     assert not np.array_equal(one["target"], two["other"])  # a third voice is in it
+
+
+def test_a_damaged_sound_is_the_same_for_both_items_and_not_the_sum_of_the_voices(store):
+    loud = AugmentConfig(sound=1.0)
+    one, again = train(store, augment=loud), train(store, augment=loud)
+    sums = []
+    for number in range(0, 40, 2):
+        first, second = one[number], one[number + 1]
+        assert same(first, again[number])
+        assert np.array_equal(first["mixture"], second["mixture"])
+        assert np.array_equal(first["target"], second["other"])
+        sums.append(np.allclose(first["mixture"], first["target"] + first["other"], atol=1e-4))
+    assert 3 < sum(sums) < 17  # quiet and weaker mixtures are sums, the others are not
+
+
+def test_babble_in_training_is_of_other_speakers_and_the_same_in_any_order(store):
+    class Listening(SyntheticStore):
+        def audio_window(self, key, start, count):
+            read.append(key)
+            return super().audio_window(key, start, count)
+
+    data = train(Listening(), cues=(), augment=AugmentConfig(sound=1.0))
+    babbling = found = 0
+    for number in range(0, 40, 2):
+        read = []
+        item = data[number]
+        own, others = read[:2], read[2:]
+        assert not {key[0] for key in own} & {key[0] for key in others}
+        assert len(others) <= BABBLE_VOICES
+        babbling += bool(others)
+        found += len(others)
+        assert same(item, train(store, cues=(), augment=AugmentConfig(sound=1.0))[number])
+    assert 0 < babbling < 12
+    assert found > 3 * babbling
 
 
 def test_unpaired_items_are_all_different_mixtures(store):
@@ -299,6 +334,7 @@ def test_clips_that_carry_two_voices_or_are_short_are_left_out(store):
     [
         ({"flip": 1.5}, "flip is 1.5"),
         ({"noise_px": -1.0}, "noise_px is -1"),
+        ({"sound": -0.1}, "sound is -0.1"),
         ({"formants": 0.6}, "formants is 0.6"),
     ],
 )

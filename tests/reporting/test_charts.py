@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from avsep.damage import DAMAGES
 from avsep.evaluation.conditions import Condition
 from avsep.evaluation.results import ResultRow
 from avsep.files import write_text
@@ -16,7 +17,6 @@ from avsep.reporting.curves import training_curves
 from avsep.reporting.gather import ModelResults
 from avsep.reporting.scores import Score, histograms
 from avsep.reporting.training import MAX_POINTS, Training, gather_trainings, read_losses
-from avsep.visual_damage import DAMAGES
 from tests.support.svg_text import boxes, collisions, svg
 
 PATH = "{http://www.w3.org/2000/svg}path"
