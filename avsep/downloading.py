@@ -15,6 +15,7 @@ import re
 import ssl
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,8 @@ from typing import Any
 
 from avsep.addresses import SafeRedirects, check_address, opener_with, stated_sha256_of
 from avsep.errors import CheckError, disk_fault
+from avsep.file_lock import locked
+from avsep.file_version import read_version, version_of, version_path, write_version
 from avsep.files import atomic_path, naming
 
 MAX_BYTES = 2 << 30
@@ -111,7 +114,8 @@ def download_resumable(
     """Download a file in several tries, each continuing where the last one ended.
 
     What has arrived is kept in `<path>.download`, also when this function fails, unless `verify`
-    refuses the file.
+    refuses the file. If the file has changed on the server since, it is downloaded from its
+    beginning; `<path>.download.json` has the version that was begun.
 
     Args:
         url: an https address, which may hold a secret.
@@ -127,11 +131,32 @@ def download_resumable(
 
     Raises:
         UsageError: the address is of another kind.
-        CheckError: the server refuses the file, or all tries failed.
+        CheckError: the server refuses the file, all tries failed, or another process is
+            downloading it.
     """
     check_address(url)
     part = path.with_name(f"{path.name}.download")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(part, f"another process is downloading {label}; wait until it has ended."):
+        try:
+            _in_several_tries(url, part, label, opener, max_bytes, hint, advance, sleep)
+            _check_complete(part, verify)
+            part.replace(path)
+        finally:
+            if not _size(part):
+                part.unlink(missing_ok=True)
+                version_path(part).unlink(missing_ok=True)
+
+
+def _in_several_tries(
+    url: str,
+    part: Path,
+    label: str,
+    opener: urllib.request.OpenerDirector,
+    max_bytes: int,
+    hint: str,
+    advance: Advance,
+    sleep: Callable[[float], None],
+) -> None:
     advance(_size(part))
     for attempt in range(TRIES):
         before, asked_s = _size(part), 0.0
@@ -144,8 +169,6 @@ def download_resumable(
             if fault := disk_fault(error):
                 raise CheckError(f"{label} cannot be written: {fault}.") from None
         else:
-            _check_complete(part, verify)
-            part.replace(path)
             return
         if attempt < TRIES - 1 and (asked_s or _size(part) == before):
             sleep(_delay_s(attempt, asked_s))
@@ -225,13 +248,19 @@ def _continue(
 ) -> None:
     """Ask for the rest of a file and append it; start over where the server sends all of it."""
     have = _size(part)
+    begun = read_version(part) if have else None
+    server = urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
     request = urllib.request.Request(url)  # noqa: S310
     if have:
         request.add_header("Range", f"bytes={have}-")
+        if begun and begun.server == server and begun.condition:
+            request.add_header("If-Range", begun.condition)
     try:
         answer = opener.open(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:  # there is nothing after these bytes
+            if begun and begun.size_bytes not in (None, have):
+                raise _start_again(part, have, advance) from None
             return
         raise
     with answer:
@@ -239,15 +268,28 @@ def _continue(
         total = _content_length(answer)
         if answer.status == 206:
             total = _total_of_range(answer, have)
+            # Not every server heeds the condition; one without it says the size at least.
+            if begun and not begun.is_that_of(version_of(server, answer.headers, total)):
+                raise _start_again(part, have, advance)
         elif have:
             advance(-have)
             have = 0
+        if not have:
+            part.write_bytes(b"")  # before the version: what is left of another is not of this one
+            write_version(part, version_of(server, answer.headers, total))
         with naming(part), part.open("ab" if have else "wb") as handle:
             count = _receive(answer, handle.write, label, have, total, max_bytes, advance)
             handle.flush()
             os.fsync(handle.fileno())
         if total and count < total:
             raise _ConnectionLostError(f"{count} of {total} bytes arrived")
+
+
+def _start_again(part: Path, have: int, advance: Advance) -> _ConnectionLostError:
+    """Forget what has arrived of a file that has changed on the server."""
+    part.write_bytes(b"")  # the lock is that of this file, so it stays
+    advance(-have)
+    return _ConnectionLostError("the file has changed on the server")
 
 
 def _check_complete(part: Path, verify: Callable[[Path], None]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from avsep.addresses import make_opener
 from avsep.downloading import download, download_resumable
 from avsep.errors import CheckError, UsageError
+from avsep.file_lock import locked
 from tests.support.file_server import FileServer, serving_files
 
 
@@ -69,6 +70,104 @@ def test_a_server_that_cannot_continue_sends_the_whole_file_again(server, tmp_pa
     assert (tmp_path / "a.bin").read_bytes() == b"abc" * 1000
     assert sum(sizes) == 3000
     assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+
+
+OLD, NEW = b"old-" * 500, b"new!" * 500
+TAGS = (
+    ({"ETag": '"1"'}, {"ETag": '"2"'}),
+    ({"ETag": 'W/"1"'}, {"ETag": 'W/"2"'}),
+    ({"Last-Modified": "Sat, 28 Nov 2026 10:00:00 GMT"},
+     {"Last-Modified": "Sun, 29 Nov 2026 10:00:00 GMT"}),
+)  # fmt: skip
+
+
+def resume(server, path, count=lambda _bytes: None):
+    download_resumable(
+        f"{server.base}/a.bin", path, label="a.bin", opener=make_opener(), advance=count
+    )
+
+
+def interrupted(server, path, headers) -> None:
+    """Half of the old file arrives; then the server refuses."""
+    server.files["a.bin"], server.headers["a.bin"] = OLD, headers
+    server.cuts, server.statuses["a.bin"] = ["a.bin"], [0, 403]
+    with pytest.raises(CheckError, match="HTTP 403"):
+        resume(server, path)
+    assert path.with_name("a.bin.download").read_bytes() == OLD[: len(OLD) // 2]
+
+
+@pytest.mark.parametrize("heeds", [True, False])
+@pytest.mark.parametrize(("before", "now"), TAGS)
+def test_a_file_that_changed_on_the_server_is_downloaded_from_its_beginning(
+    server, tmp_path, before, now, heeds
+):
+    path, counted = tmp_path / "a.bin", []
+    interrupted(server, path, before)
+    server.files["a.bin"], server.headers["a.bin"], server.conditions = NEW, now, heeds
+    resume(server, path, counted.append)
+    assert path.read_bytes() == NEW
+    assert sum(counted) == len(NEW)
+    assert [one.name for one in tmp_path.iterdir()] == ["a.bin"]
+
+
+@pytest.mark.parametrize("before", [tags[0] for tags in TAGS])
+def test_a_file_that_is_the_same_goes_on(server, tmp_path, before):
+    path = tmp_path / "a.bin"
+    interrupted(server, path, before)
+    server.ranges_asked.clear()
+    resume(server, path)
+    assert path.read_bytes() == OLD
+    assert server.ranges_asked == [f"bytes={len(OLD) // 2}-"]
+    weak = before.get("ETag", "").startswith("W/")
+    assert server.conditions_asked[-1] == ("" if weak else next(iter(before.values())))
+
+
+@pytest.mark.parametrize("now", [NEW[:-4], NEW[:400], NEW[: len(OLD) // 2]])
+def test_without_tags_another_size_says_that_a_file_has_changed(server, tmp_path, now):
+    path = tmp_path / "a.bin"
+    interrupted(server, path, {})
+    server.files["a.bin"] = now
+    resume(server, path)
+    assert path.read_bytes() == now
+
+
+def test_what_one_server_began_another_goes_on_with_whatever_its_tags_are(server, tmp_path):
+    path = tmp_path / "a.bin"
+    interrupted(server, path, {"ETag": '"1"'})
+    with serving_files() as other:
+        other.files["a.bin"], other.headers["a.bin"] = OLD, {"ETag": '"abc"'}
+        resume(other, path)
+        assert other.ranges_asked == [f"bytes={len(OLD) // 2}-"]
+        assert other.conditions_asked == [""]
+    assert path.read_bytes() == OLD
+
+
+@pytest.mark.parametrize("record", ["", "[]", "{", '{"server": 3}'])
+def test_a_damaged_record_of_the_version_is_as_none(server, tmp_path, record):
+    path = tmp_path / "a.bin"
+    interrupted(server, path, {"ETag": '"1"'})
+    (tmp_path / "a.bin.download.json").write_text(record)
+    resume(server, path)
+    assert path.read_bytes() == OLD
+
+
+def test_a_file_is_downloaded_by_one_process_at_a_time(server, tmp_path):
+    server.files["a.bin"] = OLD
+    path = tmp_path / "a.bin"
+    with (
+        locked(tmp_path / "a.bin.download", "held"),
+        pytest.raises(CheckError, match=r"another process is downloading a\.bin"),
+    ):
+        resume(server, path)
+    assert server.asked == []
+    resume(server, path)
+    assert path.read_bytes() == OLD
+
+
+def test_a_refused_download_leaves_nothing(server, tmp_path):
+    with pytest.raises(CheckError, match="404"):
+        resume(server, tmp_path / "a.bin")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_resumable_download_has_a_size_limit_too(server, tmp_path):

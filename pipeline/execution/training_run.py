@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from avsep.errors import CheckError, Reason, State
+from avsep.file_lock import wait_for_lock
 from avsep.files import (
     link_or_copy,
     read_json,
@@ -27,7 +28,6 @@ from avsep.progress import Progress, no_progress
 from avsep.settings import as_values
 from avsep.training.config import ENDED, WORK_ONLY, RunSettings
 from avsep.workspace import Workspace
-from pipeline.execution.file_lock import wait_for_lock
 from pipeline.execution.launch import DISK_CODES, ChildError, launch
 from pipeline.execution.markers import marker_path, read_marker, write_marker
 from pipeline.execution.run_identity import RunIdentity

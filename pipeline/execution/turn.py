@@ -12,8 +12,8 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+from avsep.file_lock import is_exclusively_held, lock_if_free, wait_for_lock
 from avsep.workspace import Workspace
-from pipeline.execution.file_lock import is_exclusively_held, lock_if_free, wait_for_lock
 
 # What is left of a run that was killed ends within seconds.
 WAIT_S = 15.0

@@ -55,12 +55,25 @@ def test_archives_arrive_with_a_list_that_md5sum_reads_and_are_not_asked_for_aga
     server, tmp_path, get
 ):
     assert get(speakers="s4,s1") == 3
-    assert below(tmp_path / "grid") == ["alignments.zip", "md5.txt", "s1.zip", "s4.zip"]
+    assert below(tmp_path / "grid") == [
+        *(".fetch.lock", "alignments.zip", "md5.txt", "s1.zip", "s4.zip"),
+    ]
     lines = (tmp_path / "grid" / "md5.txt").read_text().splitlines()
     assert f"{md5(server.files[S4])}  s4.zip" in lines
     server.asked.clear()
     get(speakers="s4,s1")
     assert server.asked == [f"api/records/{GRID}"]
+
+
+def test_two_fetches_into_one_folder_at_once_are_one_and_a_sentence(server, tmp_path, get):
+    first = Site(tmp_path / "grid")
+    first.begin()
+    with pytest.raises(CheckError, match=r"another `avsep fetch` is downloading into .*grid; wait"):
+        get(speakers="s4")
+    assert server.asked == []
+    first.end()
+    assert get(speakers="s4") == 2
+    first.begin()  # nothing is held after the end
 
 
 def test_a_number_takes_women_and_men_in_turns(server, tmp_path, get):
@@ -205,7 +218,9 @@ def test_members_with_hostile_names_are_never_written(server, tmp_path, get):
     written = {p.name for p in tmp_path.rglob("*") if p.is_file()}
     assert written >= {"lrwp9a.mpg"}
     assert all(p.read_bytes() != b"bad" for p in tmp_path.rglob("*") if p.is_file())
-    assert written == {"lrwp9a.mpg", "alignments.zip", "md5.txt", "listings.json"}
+    assert written == {
+        *("lrwp9a.mpg", "alignments.zip", "md5.txt", "listings.json", ".fetch.lock"),
+    }
 
 
 def test_a_member_that_is_a_bomb_or_damaged_is_refused(server, tmp_path, get):

@@ -85,7 +85,7 @@ def test_stages_and_trainings_answer_alike_to_what_a_disk_says_of_locks(
     def refuse(*_):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("pipeline.execution.file_lock.fcntl.flock", refuse)
+    monkeypatch.setattr("avsep.file_lock.fcntl.flock", refuse)
     monkeypatch.setattr(training_run, "LOCK_TIMEOUT_S", 0.0)
     wanted = {errno.EACCES: CheckError, errno.EIO: OSError}.get(code)
     for lock in (

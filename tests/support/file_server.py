@@ -16,10 +16,12 @@ class FileServer(HTTPServer):
         headers: further headers of the answer, by name.
         extra: number added to the length that the server announces.
         ranges: whether parts of files are sent on request.
+        conditions: whether `If-Range` is heeded.
         cuts: names of files whose next answer breaks off in the middle, once per entry.
-        statuses: HTTP statuses to answer with first, by name.
+        statuses: HTTP statuses to answer with first, by name; 0 for the file.
         asked: the names asked for, in order.
         ranges_asked: the `Range` of each request, in order; empty for none.
+        conditions_asked: the `If-Range` of each request, in order; empty for none.
     """
 
     def __init__(self) -> None:
@@ -29,10 +31,12 @@ class FileServer(HTTPServer):
         self.headers: dict[str, dict[str, str]] = {}
         self.extra = 0
         self.ranges = True
+        self.conditions = True
         self.cuts: list[str] = []
         self.statuses: dict[str, list[int]] = {}
         self.asked: list[str] = []
         self.ranges_asked: list[str] = []
+        self.conditions_asked: list[str] = []
 
     @property
     def base(self) -> str:
@@ -47,6 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
         name = self.path.lstrip("/").partition("?")[0]
         server.asked.append(name)
         server.ranges_asked.append(self.headers.get("Range", ""))
+        server.conditions_asked.append(self.headers.get("If-Range", ""))
         if name in server.moved:
             self.send_response(302)
             self.send_header("Location", server.moved[name])
@@ -54,14 +59,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return
         content = server.files.get(name)
-        if server.statuses.get(name) or content is None:
-            self.send_response(server.statuses[name].pop(0) if content is not None else 404)
+        waiting = server.statuses.get(name)
+        status = 404 if content is None else waiting.pop(0) if waiting else 0
+        if status or content is None:
+            self.send_response(status)
             self._send_extra_headers(name)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
         found = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if found and server.ranges:
+        if found and server.ranges and self._is_same(name):
             first, total = int(found[1]), len(content)
             if first >= total:
                 self.send_error(416)
@@ -80,6 +87,13 @@ class _Handler(BaseHTTPRequestHandler):
             content = content[: len(content) // 2]
             self.close_connection = True
         self.wfile.write(content)
+
+    def _is_same(self, name: str) -> bool:
+        """Whether `If-Range` names the file as it is now."""
+        condition = self.headers.get("If-Range", "")
+        has = self.server.headers.get(name, {})
+        known = (has.get("ETag"), has.get("Last-Modified"))
+        return not (condition and self.server.conditions) or condition in known
 
     def _send_extra_headers(self, name: str) -> None:
         for key, value in self.server.headers.get(name, {}).items():

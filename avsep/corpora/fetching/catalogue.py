@@ -32,7 +32,8 @@ def fetch(
 
     Raises:
         UsageError: an option is wrong.
-        CheckError: something cannot be downloaded, or is not what it should be.
+        CheckError: something cannot be downloaded, or is not what it should be; or another process
+            downloads into the folder.
     """
     for server in servers:
         check_address(server)
@@ -40,8 +41,11 @@ def fetch(
         raise UsageError(f"--clips is {clips}; it must be at least 1.")
     if view not in VIEWS:
         raise UsageError(f"--view is {view!r}; it may be front or side.")
-    if name == "grid":
-        return fetch_grid(site, servers=servers, speakers=speakers, clips=clips)
-    if name == "crema-d":
-        return fetch_crema_d(site, servers=servers, speakers=speakers, clips=clips)
-    return fetch_lombard_grid(site, servers=servers, speakers=speakers, clips=clips, view=view)
+    try:
+        if name == "grid":
+            return fetch_grid(site, servers=servers, speakers=speakers, clips=clips)
+        if name == "crema-d":
+            return fetch_crema_d(site, servers=servers, speakers=speakers, clips=clips)
+        return fetch_lombard_grid(site, servers=servers, speakers=speakers, clips=clips, view=view)
+    finally:
+        site.end()

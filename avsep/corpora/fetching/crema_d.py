@@ -42,6 +42,7 @@ def fetch_crema_d(site: Site, *, servers: Sequence[str], speakers: str, clips: i
     """
     raw = [f"{server.rstrip('/')}/{_PLACE}" for server in servers or (RAW,)]
     media = [f"{server.rstrip('/')}/media/{_PLACE}" for server in servers or (MEDIA,)]
+    site.begin()
     for name in (DEMOGRAPHICS, FILENAMES):
         if not (site.folder / name).is_file():
             site.download_small(name, [f"{base}/{name}" for base in raw], max_bytes=4 << 20)

@@ -42,6 +42,7 @@ def fetch_grid(site: Site, *, servers: Sequence[str], speakers: str, clips: int 
     """
     chosen = choose_speakers(speakers, in_turns(GRID_SPEAKERS, grid_gender))
     at = servers or (ZENODO,)
+    site.begin()
     site.read_record(_records(at, GRID_RECORD))
     site.download_archive(_files(at, GRID_RECORD, "alignments.zip"))
     count = 1
@@ -97,6 +98,7 @@ def fetch_lombard_grid(
         )
     chosen = set(choose_speakers(speakers, LOMBARD_SPEAKERS))
     at = servers or (ZENODO,)
+    site.begin()
     site.read_record(_records(at, LOMBARD_RECORD))
     video, sound = (_files(at, LOMBARD_RECORD, f"lombardgrid_{p}.zip") for p in (view, "audio"))
     if clips is None:

@@ -7,6 +7,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,9 +20,11 @@ from avsep.corpora.fetching.remote_zip import RemoteZip
 from avsep.corpora.source_files import write_file
 from avsep.downloading import download_resumable
 from avsep.errors import CheckError, ItemError
+from avsep.file_lock import locked
 from avsep.progress import StepProgress, hidden_progress
 
 MAX_ARCHIVE_BYTES = 64 << 30
+LOCK_FILE = ".fetch.lock"
 
 Got = TypeVar("Got")
 
@@ -40,7 +43,7 @@ class Address:
 
 
 class Site:
-    """Downloads into one folder.
+    """Downloads into one folder, which it holds against other processes from `begin` to `end`.
 
     Attributes:
         folder: the folder of the copy.
@@ -60,7 +63,26 @@ class Site:
         self.folder, self.steps, self.say, self.sleep = folder, steps, say, sleep
         self._opener = make_opener()
         self._published: Mapping[str, PublishedFile] = {}
-        self._pins = Pins(folder)
+        self._held = ExitStack()
+
+    def begin(self) -> None:
+        """Hold the folder; to be called before the first download.
+
+        Raises:
+            CheckError: another process downloads into it, or its records are damaged.
+        """
+        self._held.enter_context(
+            locked(
+                self.folder / LOCK_FILE,
+                f"another `avsep fetch` is downloading into {self.folder}; wait until it has ended,"
+                " or choose another folder by --into.",
+            )
+        )
+        self._pins = Pins(self.folder)  # what another process wrote before counts too
+
+    def end(self) -> None:
+        """Let others download into the folder."""
+        self._held.close()
 
     def read_record(self, urls: Iterable[str]) -> None:
         """Learn sizes and checksums from the first record that answers.

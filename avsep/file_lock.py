@@ -1,11 +1,13 @@
-"""Wait for a lock of the kernel's: it ends with the process that holds it, however that ends."""
+"""Locks of the kernel's: they end with the process that holds them, however that ends."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from avsep.errors import CheckError
 
@@ -13,6 +15,20 @@ POLL_S = 0.1
 # A disk that knows no locks cannot have two machines at work either.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 _HELD = (errno.EAGAIN, errno.EACCES)
+
+
+@contextmanager
+def locked(path: Path, refusal: str) -> Iterator[None]:
+    """Hold the lock of a file that is made if it is missing, and stays.
+
+    Raises:
+        CheckError: others hold the lock; with `refusal` as its sentence.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        if not lock_if_free(handle.fileno()):
+            raise CheckError(refusal)
+        yield
 
 
 def wait_for_lock(
