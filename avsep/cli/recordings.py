@@ -25,13 +25,16 @@ def recordings(
 ) -> None:
     """Ask for each face of recorded mixtures and score what the model gives.
 
-    Writes scores.jsonl, one line per voice, and metrics.json. SI-SNR, SDR, PESQ and STOI need a
-    reference s1.wav beside s1.mp4.
+    Writes scores.jsonl, one line per voice, metrics.json, and metrics_full.json with intervals,
+    which `report.recordings` shows. SI-SNR, SDR, PESQ and STOI need a reference s1.wav beside
+    s1.mp4.
     """
+    from avsep.evaluation.publish import METRICS_FULL
     from avsep.evaluation.quality import check_measures
     from avsep.evaluation.recordings import find_recordings, score_recording, summarise_recordings
     from avsep.files import write_json, write_jsonl
     from avsep.models import checkpoint
+    from avsep.models.registry import model_name
     from avsep.progress import show_progress
     from avsep.separation.resolve_model import resolve_device, resolve_model
 
@@ -53,9 +56,14 @@ def recordings(
     if not rows:
         raise CheckError("not one recording could be scored.")
     write_jsonl(out / "scores.jsonl", rows)
-    metrics = summarise_recordings(rows) | {"failed": failed}
-    write_json(out / "metrics.json", metrics)
-    for name, value in metrics.items():
+    found_scores = summarise_recordings(rows)
+    figures = found_scores.pop("figures")
+    name = model_name(checkpoint.read_card(chosen.path))
+    head = {"model": name, **found_scores, "failed": failed}
+    write_json(out / METRICS_FULL, head | {"figures": figures})
+    means = {name: round(figure["mean"], 4) for name, figure in figures.items()}
+    write_json(out / "metrics.json", head | means)
+    for name, value in (head | means).items():
         if not isinstance(value, list):
             echo(f"{name:16} {value}")
     if failed:

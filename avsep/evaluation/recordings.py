@@ -18,12 +18,14 @@ import numpy as np
 import torch
 
 from avsep.errors import ItemError, Reason, UsageError
+from avsep.evaluation.bootstrap import bootstrap_generator, clustered_mean
 from avsep.evaluation.both_faces import MARGIN_DB, margins_db, overlaps
 from avsep.evaluation.metrics import signal_scores
 from avsep.evaluation.perceptual import perceptual_scores
 from avsep.evaluation.problems import Problem
 from avsep.evaluation.quality import quality_scores
 from avsep.evaluation.separate import SeparationModel
+from avsep.evaluation.summary import figure_values
 from avsep.extraction.clip import clip_samples
 from avsep.extraction.config import ExtractionConfig
 from avsep.faces.timing import StepTimer
@@ -196,39 +198,47 @@ def score_recording(
 
 
 def summarise_recordings(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means over all voices, the share of recordings with all faces right, and the share worse.
+    """Figures over all voices, over recordings with all faces right, and over those made worse.
 
     Args:
         rows: rows of `score_recording`.
+
+    Returns:
+        `recordings`, `voices` and `with_reference`, which are numbers of them, and `figures`: a
+        mean by name with its interval, resampled by recording, as in `metrics_full.json` of an
+        evaluation.
     """
-    names = sorted(
-        {n for row in rows for n, v in row.items() if isinstance(v, float)} - {"seconds"}
-    )
-    means = {
-        name: round(float(np.mean([row[name] for row in rows if name in row])), 4) for name in names
+    names = {n for row in rows for n, v in row.items() if isinstance(v, float)} - {"seconds"}
+    values = {
+        name: [(row["recording"], row[name]) for row in rows if name in row] for name in names
     }
     by_recording: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_recording.setdefault(row["recording"], []).append(row)
     # What lacks a score although it has a reference is a silent or broken estimate.
     lowest = float("-inf")
-    right = [
-        all(row.get("margin_db", lowest) >= MARGIN_DB for row in voices)
-        for voices in by_recording.values()
+    values["both_right"] = [
+        (name, float(all(row.get("margin_db", lowest) >= MARGIN_DB for row in voices)))
+        for name, voices in by_recording.items()
         if len(voices) > 1 and all("si_snr_mixture" in row for row in voices)
     ]
-    worse = [row.get("si_snri", lowest) < 0 for row in rows if "si_snr_mixture" in row]
-    shares = {}
-    if right:
-        shares["both_right"] = round(float(np.mean(right)), 4)
-    if worse:
-        shares["worse"] = round(float(np.mean(worse)), 4)
+    values["worse"] = [
+        (row["recording"], float(row.get("si_snri", lowest) < 0))
+        for row in rows
+        if "si_snr_mixture" in row
+    ]
+    figures = {}
+    for name, found in sorted(values.items()):
+        if found:
+            recordings, scores = zip(*found, strict=True)
+            generator = bootstrap_generator(0, f"recordings.{name}")
+            mean = clustered_mean(scores, recordings, generator=generator)
+            figures[name] = figure_values(mean)
     return {
-        "recordings": len({row["recording"] for row in rows}),
+        "recordings": len(by_recording),
         "voices": len(rows),
-        "with_reference": sum("si_snr_mixture" in row for row in rows),
-        **means,
-        **shares,
+        "with_reference": len(values["worse"]),
+        "figures": figures,
     }
 
 

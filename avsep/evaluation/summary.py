@@ -87,7 +87,9 @@ def summarise(
             )
             for metric in metrics
         }
-        return {metric: _figure(estimate) for metric, estimate in found.items() if estimate.known}
+        return {
+            metric: figure_values(estimate) for metric, estimate in found.items() if estimate.known
+        }
 
     groups: dict[str, dict[str, Any]] = {"heard": {}, "unheard": {}}
     for group in sorted({row.group for row in own}):
@@ -134,7 +136,7 @@ def _damage(rows: Sequence[ResultRow], seed: int, samples: int) -> dict[str, Any
             samples=samples,
         )
         if mean.known:
-            found[kind][f"{severity:g}"] = _figure(mean)
+            found[kind][f"{severity:g}"] = figure_values(mean)
     return dict(found)
 
 
@@ -147,11 +149,11 @@ def _faces(rows: Sequence[ResultRow], seed: int, samples: int) -> dict[str, Any]
         keys = [row.key for row in rows]
         mean = clustered_mean(of_rows, keys, generator=generator, samples=samples)
         if mean.known:
-            found[name] = _figure(mean)
+            found[name] = figure_values(mean)
     return found
 
 
-def _figure(estimate: Estimate) -> dict[str, float | int]:
+def figure_values(estimate: Estimate) -> dict[str, float | int]:
     """An estimate as a JSON object; it has no NaN."""
     values: dict[str, float | int] = {"mean": estimate.mean}
     if estimate.has_interval:
@@ -182,7 +184,7 @@ def _video(
         )
         if comparison.difference.known:
             found[name] = {
-                "si_snri": _figure(comparison.difference),
+                "si_snri": figure_values(comparison.difference),
                 "better_share": comparison.better_share,
             }
     return found

@@ -19,6 +19,7 @@ from avsep.reporting.listening import gather_examples
 from avsep.reporting.numbers import NO_FIGURE, number, scaled
 from avsep.reporting.parts import parts
 from avsep.reporting.provenance import versions
+from avsep.reporting.recorded import recorded_table
 from avsep.reporting.training import gather_trainings
 from avsep.reporting.training_table import training_rows
 from avsep.schema import RATE_HZ
@@ -52,6 +53,7 @@ def render_page(
     title: str,
     max_examples: int,
     ledger: Mapping[str, Counts],
+    recordings: Sequence[Path] = (),
 ) -> str:
     """Render the page as HTML.
 
@@ -61,6 +63,7 @@ def render_page(
         title: title of the page.
         max_examples: number of mixtures to listen to.
         ledger: how the items of each stage ended.
+        recordings: folders that `avsep recordings` wrote.
 
     Raises:
         CheckError: a file is damaged.
@@ -93,6 +96,7 @@ def render_page(
         any_evaluated=any(model.evaluated for model in results),
         result_tables=_result_tables(results),
         comparisons=tables.comparison_sentences(results),
+        recorded=recorded_table(recordings),
         problems=tables.problem_sentences(results),
         part_models=[model.title for model in results if model.evaluated],
         parts=parts(results),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avsep.errors import CheckError
-from avsep.files import link_or_copy, replaced_directory, write_text
+from avsep.files import expand_home, link_or_copy, replaced_directory, write_text
 from avsep.models.registry import MODELS
 from avsep.outcome import Counts, Outcome
 from avsep.progress import Progress
@@ -27,6 +27,8 @@ class ReportConfig:
         title: title of the page.
         models: names of the models, in the order of the tables.
         max_examples: number of mixtures with players and pictures; each takes a few hundred KiB.
+        recordings: folders that `avsep recordings` wrote, relative to the project or absolute; each
+            is a row of the table of recorded mixtures.
         max_size_mb: largest size of the page, in MB; a larger page is an error, since browsers
             and mail servers cannot handle it.
     """
@@ -34,6 +36,7 @@ class ReportConfig:
     title: str = "Two voices, one face: results"
     models: tuple[str, ...] = tuple(MODELS)
     max_examples: int = 4
+    recordings: tuple[str, ...] = ()
     max_size_mb: float = 20.0
 
     def __post_init__(self) -> None:
@@ -64,6 +67,7 @@ def work(
         models=config.models,
         title=config.title,
         max_examples=config.max_examples,
+        recordings=[workspace.root / expand_home(name) for name in config.recordings],
         # Without this stage, of which only a second run would know.
         ledger={stage: counts[stage] for stage in STAGES if stage in counts and stage != NAME},
     )

@@ -21,6 +21,7 @@ from avsep.evaluation.recordings import (
 )
 from avsep.media.encode import write_mp4
 from avsep.models import checkpoint
+from tests.support.face_scene import FACE
 
 FRAMES = 50
 
@@ -76,6 +77,10 @@ def ready(recorded):
     return prepare(find_recordings(recorded)[1])
 
 
+def means(rows):
+    return {name: f["mean"] for name, f in summarise_recordings(rows)["figures"].items()}
+
+
 pytestmark = pytest.mark.slow
 
 
@@ -95,10 +100,10 @@ def test_with_references_a_recording_is_scored_as_any_mixture(recorded, ready):
     recording = find_recordings(recorded)[1]
     good = score_recording(Oracle(ready), recording)
     assert all(row["si_snri"] > 20 and row["stoi"] > 0.99 for row in good)
-    assert summarise_recordings(good)["both_right"] == 1.0
-    assert summarise_recordings(good)["worse"] == 0.0
+    assert means(good)["both_right"] == 1.0
+    assert means(good)["worse"] == 0.0
     same = score_recording(Oracle(ready, same=True), recording)
-    found = summarise_recordings(same)
+    found = means(same)
     assert found["both_right"] == 0.0
     assert found["overlap"] == pytest.approx(1)
     assert found["worse"] == 0.5
@@ -107,9 +112,8 @@ def test_with_references_a_recording_is_scored_as_any_mixture(recorded, ready):
 def test_without_references_only_what_needs_none_is_scored(recorded, ready):
     rows = score_recording(Oracle(ready), find_recordings(recorded)[0])
     assert [set(row) for row in rows] == [{"recording", "voice", "seconds", "overlap"}] * 2
-    found = summarise_recordings(rows)
-    assert found["with_reference"] == 0
-    assert "both_right" not in found
+    assert summarise_recordings(rows)["with_reference"] == 0
+    assert set(means(rows)) == {"overlap"}
 
 
 def test_shares_count_what_has_references_and_a_silent_estimate_as_worse():
@@ -118,11 +122,48 @@ def test_shares_count_what_has_references_and_a_silent_estimate_as_worse():
 
     good = {"si_snr_mixture": 0.0, "si_snri": 9.0, "margin_db": 20.0}
     two_of_three = [voice("a", **good), voice("a", **good), voice("a", overlap=0.1)]
-    assert "both_right" not in summarise_recordings(two_of_three)
+    assert "both_right" not in means(two_of_three)
     one_silent = [voice("b", **good), voice("b", si_snr_mixture=0.0)]
-    found = summarise_recordings([*two_of_three, *one_silent])
+    found = means([*two_of_three, *one_silent])
     assert found["both_right"] == 0.0
     assert found["worse"] == 0.25
+
+
+def test_intervals_are_resampled_by_recording():
+    """Voices of one recording are alike, so they count as one piece of evidence."""
+    rows = [
+        {"recording": f"{n}", "voice": f"s{v}", "overlap": float(n % 2)}
+        for n in range(8)
+        for v in range(4)
+    ]
+    figure = summarise_recordings(rows)["figures"]["overlap"]
+    assert (figure["mean"], figure["rows"], figure["utterances"]) == (0.5, 32, 8)
+    # Half of eight coins: a standard error of 0.18, not of 0.09 as for 32.
+    assert 0.5 < figure["high"] - figure["low"] < 0.9
+    assert "low" not in summarise_recordings(rows[:4])["figures"]["overlap"]
+
+
+def test_landmarks_beside_a_video_take_the_place_of_the_detector(recorded, ready, tmp_path):
+    """Those of the challenge: a pickled list of (68, 2) arrays, one per frame."""
+    folder = tmp_path / "set" / "1"
+    shutil.copytree(recorded / "real/dev/remix/1", folder)
+    points = np.tile(FACE[:, :2], (FRAMES, 1, 1)) * 60 + 80
+    points[:, 57, 1] += np.linspace(0, 6, FRAMES)  # the lower lip sinks, whatever is said
+    (folder / "s1.pkl").write_bytes(pickle.dumps(list(points.astype(np.float64))))
+    [recording] = find_recordings(tmp_path / "set")
+    found = prepare(recording)
+    assert not np.array_equal(found.cues["s1"].landmarks, ready.cues["s1"].landmarks)
+    assert not found.cues["s1"].landmarks[..., 2].any()  # a file of points has no depth
+    assert np.array_equal(found.cues["s2"].landmarks, ready.cues["s2"].landmarks)
+    opening = [
+        cues.landmarks[:, 57, 1] - cues.landmarks[:, 33, 1]
+        for cues in (found.cues["s1"], ready.cues["s1"])
+    ]
+    assert (np.diff(opening[0]) > 0).mean() > 0.9
+    assert (np.diff(opening[1]) > 0).mean() < 0.8
+    (folder / "s1.pkl").write_bytes(pickle.dumps(list(points[:30])))
+    with pytest.raises(ItemError, match="30 frames"):
+        prepare(recording)
 
 
 def test_landmarks_of_a_recording_are_read_without_running_them(recorded, tmp_path):
@@ -151,6 +192,8 @@ def test_the_command_writes_scores_and_names_what_failed(
     write_wav(broken / "mix.wav", np.zeros(16_000))
     (broken / "s1.mp4").write_bytes(b"not a video")
     monkeypatch.setattr(checkpoint, "load", lambda _path, _device: Oracle(ready))
+    card = {"family": "dolphin", "config": {}}
+    monkeypatch.setattr(checkpoint, "read_card", lambda _path: card)
     monkeypatch.setattr(
         "avsep.separation.resolve_model.resolve_model",
         lambda *_: type("Found", (), {"path": tmp_path})(),
@@ -163,6 +206,10 @@ def test_the_command_writes_scores_and_names_what_failed(
     assert metrics["failed"] == [{"recording": "broken", "reason": "undecodable"}]
     lines = (tmp_path / "out" / "scores.jsonl").read_text().splitlines()
     assert len(lines) == 4
+    full = json.loads((tmp_path / "out" / "metrics_full.json").read_text())
+    assert full["model"] == metrics["model"] == "dolphin"
+    for name, figure in full["figures"].items():
+        assert metrics[name] == pytest.approx(figure["mean"], abs=1e-4)
     assert "both_right" in capsys.readouterr().out
 
 

@@ -135,6 +135,35 @@ def test_the_page_shows_the_figures_of_the_evaluation(page, full_workspace):
     assert "Base voices that occur only in the test set" in page.words
 
 
+def test_recorded_mixtures_have_a_table_of_the_folders_that_are_named(full_workspace, tmp_path):
+    def figure(mean):
+        return {"mean": mean, "low": mean - 1, "high": mean + 1, "rows": 4, "excluded": 0}
+
+    common = {"recordings": 3, "voices": 6, "failed": []}
+    write_json(
+        tmp_path / "far" / "metrics_full.json",
+        {"model": "dolphin", "with_reference": 4, **common,
+         "figures": {"si_snri": figure(-2.5), "both_right": figure(0.5)}},
+    )  # fmt: skip
+    write_json(
+        tmp_path / "near" / "metrics_full.json",
+        {"model": "<b>", "with_reference": 0, **common, "figures": {"dnsmos_ovr": figure(2.75)}},
+    )
+    page = Page(render(full_workspace, recordings=[tmp_path / "far", tmp_path / "near"]))
+    for words in (
+        "far: 3 recordings, 6 voices, 4 with a reference", "−2.50", "50.0", "<b>", "2.75",
+        "−3.50 to −1.50", "DNSMOS",
+    ):  # fmt: skip
+        assert words in page.words
+    assert "NISQA" not in page.words  # nothing measured it
+    assert "Recorded mixtures" not in Page(render(full_workspace)).words
+    with pytest.raises(CheckError, match=r"names .*elsewhere, which has no metrics_full\.json"):
+        render(full_workspace, recordings=[tmp_path / "elsewhere"])
+    write_json(tmp_path / "near" / "metrics_full.json", {"model": "x"})
+    with pytest.raises(CheckError, match="damaged"):
+        render(full_workspace, recordings=[tmp_path / "near"])
+
+
 def test_sir_and_the_share_that_is_worse_are_in_the_table(page, full_workspace):
     titles = [text for text in page.text if text in ("SIR (dB)", "Worse than the mixture (%)")]
     assert len(titles) == 2
