@@ -108,6 +108,28 @@ def test_metrics_separate_voices_that_are_not_in_training(published):
     assert "pesq" not in metrics["overall"]["own"]
 
 
+def test_a_damaged_sound_does_not_depend_on_the_batch_and_leaves_the_scores_of_the_list(tmp_path):
+    """Babble takes voices of the whole split, not of the batch."""
+    here = make_workspace(tmp_path)
+    config = replace(LIGHT, conditions=("own", "babble@0.5", "noise@0.5"), example_count=0)
+    found = []
+    for size, names in ((3, config.conditions), (2, config.conditions), (3, ("own",))):
+        run_stage(
+            "evaluate", here, config=replace(config, mixtures_per_batch=size, conditions=names)
+        )
+        rows = read_results(here.evaluation("vovit") / "results.parquet")
+        found.append({(r.mixture_id, r.target, r.condition): r.si_snr_mixture for r in rows})
+    first, second, listed = found
+    assert first == pytest.approx(second)
+    assert len(first) == 3 * len(listed) == 3 * 14
+    assert {key: first[key] for key in listed} == pytest.approx(listed)
+    for (mixture, target, condition), value in first.items():
+        if (
+            condition != "own"
+        ):  # the voices are alike in level, so another half of it costs 1 to 3 dB
+            assert -4 < value - listed[mixture, target, "own"] < -0.5
+
+
 def test_models_of_another_project_are_tested_on_the_mixtures_of_this_one(tmp_path):
     here = make_workspace(tmp_path)
     away = tmp_path / "other project" / "runs"
