@@ -108,8 +108,9 @@ def _in_a_room(
         response = impulse_response(room, number, rt60_s, RATE_HZ, rng)
         heard = fftconvolve(voice, response)[:length]
         first = fftconvolve(voice, response[: round(EARLY_S * RATE_HZ)])[:length]
-        energy = float(np.dot(heard, heard))
-        factor = np.sqrt(np.dot(voice, voice) / energy) if energy > 0 else 1.0
+        # Not `np.dot`: its last bits depend on the number of threads.
+        energy = float(np.square(heard).sum())
+        factor = np.sqrt(float(np.square(voice).sum()) / energy) if energy > 0 else 1.0
         wet[number], early[number] = factor * heard, factor * first
     return wet, early
 
@@ -131,5 +132,5 @@ def _as_strong_as(
 ) -> NDArray[np.float64]:
     import numpy as np
 
-    energy = float(np.dot(sound, sound))
-    return sound * np.sqrt(np.dot(reference, reference) / energy) if energy > 0 else sound
+    energy = float(np.square(sound).sum())
+    return sound * np.sqrt(float(np.square(reference).sum()) / energy) if energy > 0 else sound
