@@ -2,7 +2,7 @@
 
 Both need packages of the extra `quality` and model files of their authors. torchmetrics downloads
 such files without a check and one of them runs in onnxruntime, so here a file is used only where it
-lies already and has the sha256 that was recorded when it was first used.
+lies already and has the known sha256; where none is known, the one that it had at its first use.
 """
 
 from __future__ import annotations
@@ -22,14 +22,22 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "nisqa": ("librosa", "requests"),
 }
 MEASURES = tuple(PACKAGES)
-# Where torchmetrics looks for them, below `~/.torchmetrics`.
-FILES: Mapping[str, tuple[str, ...]] = {
-    "dnsmos": (
-        "DNSMOS/DNSMOS/model_v8.onnx",
-        "DNSMOS/DNSMOS/sig_bak_ovr.onnx",
-        "DNSMOS/pDNSMOS/sig_bak_ovr.onnx",
-    ),
-    "nisqa": ("NISQA/nisqa.tar",),
+# Where torchmetrics looks for them, below `~/.torchmetrics`, and their sha256. Those of DNSMOS are
+# of microsoft/DNS-Challenge at 591184a, as several projects that do not know each other pin them;
+# nobody publishes that of NISQA.
+FILES: Mapping[str, Mapping[str, str]] = {
+    "dnsmos": {
+        "DNSMOS/DNSMOS/model_v8.onnx": (
+            "9246480c58567bc6affd4200938e77eef49468c8bc7ed3776d109c07456f6e91"
+        ),
+        "DNSMOS/DNSMOS/sig_bak_ovr.onnx": (
+            "269fbebdb513aa23cddfbb593542ecc540284a91849ac50516870e1ac78f6edd"
+        ),
+        "DNSMOS/pDNSMOS/sig_bak_ovr.onnx": (
+            "9e3a197449ca2177f0997afec3bd6b890117ce2f17b89d6eea7fa0d47272c81c"
+        ),
+    },
+    "nisqa": {"NISQA/nisqa.tar": ""},
 }
 PINS = "avsep-sha256.json"
 _DNSMOS = ("dnsmos_p808", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovr")
@@ -44,7 +52,7 @@ def check_measures(measures: Sequence[str], folder: Path | None = None) -> None:
 
     Raises:
         UsageError: a measure is unknown, or a package or file is missing.
-        CheckError: a file has changed since it was first used.
+        CheckError: a file is not the known one, or has changed since it was first used.
     """
     folder = folder or Path.home() / ".torchmetrics"
     path = folder / PINS
@@ -56,14 +64,21 @@ def check_measures(measures: Sequence[str], folder: Path | None = None) -> None:
                 f"{measure} needs the package(s) {', '.join(missing)}:"
                 " `pip install 'avsep[quality]'`."
             )
-        for name in FILES[measure]:
+        for name, known in FILES[measure].items():
             if not (folder / name).is_file():
                 raise UsageError(
                     f"{measure} needs the model file {folder / name}, which torchmetrics names the"
                     " source of; put it there."
                 )
-            pins = read_json(path) if path.exists() else {}
             found = sha256_file(folder / name)
+            if known and found != known:
+                raise CheckError(
+                    f"{folder / name} has the sha256 {found}, not {known}, that of its authors;"
+                    " remove it, and download it again."
+                )
+            if known:
+                continue
+            pins = read_json(path) if path.exists() else {}
             if pins.setdefault(name, found) != found:
                 raise CheckError(
                     f"{folder / name} has the sha256 {found}, not {pins[name]} as when it was first"

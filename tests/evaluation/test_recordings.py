@@ -1,5 +1,6 @@
 """Recorded mixtures: found, cut to where all faces are seen, asked face by face, scored."""
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -238,3 +239,17 @@ def test_model_files_of_quality_must_be_there_and_stay_as_they_were(tmp_path, mo
         quality.check_measures(["nisqa"], tmp_path)
     with pytest.raises(UsageError, match="no measure 'mos'"):
         quality.check_measures(["mos"], tmp_path)
+
+
+def test_model_files_with_a_known_hash_must_have_it_at_their_first_use(tmp_path, monkeypatch):
+    monkeypatch.setattr(quality, "find_spec", lambda _name: object())
+    for name in quality.FILES["dnsmos"]:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    with pytest.raises(CheckError, match=r"model_v8\.onnx has the sha256 .*not 9246480c"):
+        quality.check_measures(["dnsmos"], tmp_path)
+    hashes = {name: hashlib.sha256(name.encode()).hexdigest() for name in quality.FILES["dnsmos"]}
+    monkeypatch.setattr(quality, "FILES", {"dnsmos": hashes})
+    quality.check_measures(["dnsmos"], tmp_path)
+    assert not (tmp_path / quality.PINS).exists()
