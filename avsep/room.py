@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 SPEED_M_S = 343.0
 DIFFUSE_S = 0.025  # after the direct sound; from then on the field is diffuse
@@ -70,8 +68,6 @@ def impulse_response(
         (N,): the direct sound is 1 and comes first, whatever the distance, so that the sound stays
         in step with the picture; N covers the reverberation time.
     """
-    import numpy as np
-
     place, microphone = room.talkers_m[talker], room.microphone_m
     direct_m = math.dist(place, microphone)
     volume = math.prod(room.size_m)
@@ -105,8 +101,6 @@ def _images(
     direct_m: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Distances of the images that are near enough, and how often each was reflected."""
-    import numpy as np
-
     reach_m = direct_m + DIFFUSE_S * SPEED_M_S
     squares: NDArray[np.float64] = np.zeros(1)
     reflections: NDArray[np.int64] = np.zeros(1, np.int64)

@@ -18,16 +18,14 @@ and every voice its energy.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from avsep.energy import as_loud_as
 from avsep.room import draw_room, impulse_response
 from avsep.schema import RATE_HZ
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
 
 MAX_RT60_S = 1.0
 EARLY_S = 0.05
@@ -62,8 +60,6 @@ def damage_sound(
     Returns:
         The mixture (N,) and its references (S, N).
     """
-    import numpy as np
-
     references = sources.astype(np.float64)
     more = np.zeros(references.shape[1]) if rest is None else rest.astype(np.float64)
     if kind == "reverberant":
@@ -73,7 +69,7 @@ def damage_sound(
         voices = references.sum(axis=0)
         added = _shaped_noise(voices, rng) if kind == "noise" else babble
         assert added is not None
-        mixture = voices + more + severity * _as_strong_as(added, voices)
+        mixture = voices + more + severity * as_loud_as(added, voices)
     elif kind == "quiet":
         factor = 10 ** (-MAX_QUIET_DB * severity / 20)
         references *= factor
@@ -88,8 +84,6 @@ def damage_sound(
 
 def babble_of(voices: Sequence[NDArray[np.generic]]) -> NDArray[np.float64]:
     """The sum of voices (N,) of equal energy, (N,); its level is of no account."""
-    import numpy as np
-
     wide = np.stack(voices).astype(np.float64)
     energy = np.square(wide).sum(axis=1, keepdims=True)
     return (wide / np.sqrt(np.where(energy > 0, energy, 1))).sum(axis=0)
@@ -99,7 +93,6 @@ def _in_a_room(
     voices: NDArray[np.float64], rt60_s: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Voices as a microphone in a room hears them, and their early parts, (S, N) each."""
-    import numpy as np
     from scipy.signal import fftconvolve
 
     room, length = draw_room(len(voices), rng), voices.shape[1]
@@ -108,7 +101,6 @@ def _in_a_room(
         response = impulse_response(room, number, rt60_s, RATE_HZ, rng)
         heard = fftconvolve(voice, response)[:length]
         first = fftconvolve(voice, response[: round(EARLY_S * RATE_HZ)])[:length]
-        # Not `np.dot`: its last bits depend on the number of threads.
         energy = float(np.square(heard).sum())
         factor = np.sqrt(float(np.square(voice).sum()) / energy) if energy > 0 else 1.0
         wet[number], early[number] = factor * heard, factor * first
@@ -117,7 +109,6 @@ def _in_a_room(
 
 def _shaped_noise(voices: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Noise with the mean spectrum of a sound (N,), in bands of 31 Hz."""
-    import numpy as np
     from scipy.signal import welch
 
     length = len(voices)
@@ -125,12 +116,3 @@ def _shaped_noise(voices: NDArray[np.float64], rng: np.random.Generator) -> NDAr
     spectrum = np.fft.rfft(rng.standard_normal(length))
     shape = np.sqrt(np.interp(np.fft.rfftfreq(length, 1 / RATE_HZ), places, power))
     return np.fft.irfft(spectrum * shape, length)
-
-
-def _as_strong_as(
-    sound: NDArray[np.float64], reference: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    import numpy as np
-
-    energy = float(np.square(sound).sum())
-    return sound * np.sqrt(float(np.square(reference).sum()) / energy) if energy > 0 else sound

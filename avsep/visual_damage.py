@@ -14,26 +14,23 @@ have changed them:
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
+
+from avsep.schema import MISSING
 
 MAX_SHIFT_FRAMES = 5  # 200 ms
 MAX_BLOCK = 12  # pixels per side that become one
 LANDMARK_NOISE_PX = 3.0  # of the analysis frame, at the lowest resolution
 COVER = 128  # grey value of what hides a mouth
 _MOUTH = slice(48, 68)  # of the 68 landmarks
-_MISSING = 0  # `avsep.schema.MISSING`
 
 
 def source_frames(
     kind: str, severity: float, num_frames: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Which frame of the video is shown at each time, (F,)."""
-    import numpy as np
-
     frames = np.arange(num_frames)
     if kind in ("late", "early"):
         step = round(severity * MAX_SHIFT_FRAMES) * (-1 if kind == "late" else 1)
@@ -71,8 +68,6 @@ def damage_video(
     Returns:
         Lips, landmarks and marks; None for what was None.
     """
-    import numpy as np
-
     arrays = (lips, landmarks, valid)
     num_frames = next(len(array) for array in arrays if array is not None)
     shown = source_frames(kind, severity, num_frames, rng)
@@ -100,7 +95,7 @@ def damage_video(
     if valid is not None:
         valid = valid[shown]
         if kind == "black":
-            valid[first:stop] = _MISSING
+            valid[first:stop] = MISSING
     return lips, landmarks, valid
 
 
@@ -112,8 +107,6 @@ def _span(severity: float, num_frames: int, rng: np.random.Generator) -> tuple[i
 
 def _coarse(lips: NDArray[np.uint8], severity: float) -> NDArray[np.uint8]:
     """Means of square blocks of pixels, as large as before."""
-    import numpy as np
-
     block = 1 + round(severity * (MAX_BLOCK - 1))
     edges_y, edges_x = (np.arange(0, side, block) for side in lips.shape[1:])
     sums = np.add.reduceat(np.add.reduceat(lips.astype(np.int64), edges_y, 1), edges_x, 2)

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from avsep.damage import SOUND, generator_of, parse_damage
-from avsep.evaluation.items import EvaluationItem
 from avsep.schema import MISSING, Cues
 from avsep.sound_damage import damage_sound
 from avsep.visual_damage import damage_video
+
+if TYPE_CHECKING:
+    from avsep.evaluation.items import EvaluationItem
 
 
 class Condition(StrEnum):

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsep.damage import SOUND, VISUAL, draw_damage
+from avsep.energy import as_loud_as
 from avsep.loading.config import AugmentConfig
-from avsep.loading.energy import as_loud_as
 from avsep.loading.formants import move_formants
 from avsep.schema import LIPS_SIZE
 from avsep.sound_damage import babble_of, damage_sound

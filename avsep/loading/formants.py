@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import fft
 
-from avsep.loading.energy import as_loud_as
+from avsep.energy import as_loud_as
 
 WINDOW = 512  # samples at 16 kHz: 32 ms
 HOP = 128
