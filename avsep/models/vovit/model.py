@@ -37,6 +37,7 @@ from avsep.models.vovit.resample import from_model_rate, to_model_rate
 from avsep.schema import FPS, SAMPLES_PER_FRAME, Cues
 
 CHUNKS_ON_CPU, CHUNKS_ON_GPU = 8, 64  # that go through the network at once
+OVERLAP_FRAMES = 10  # of neighbouring chunks, at least
 
 
 class VoViT(nn.Module):
@@ -190,7 +191,7 @@ class VoViT(nn.Module):
         valid: Tensor | None = None,
         *,
         peak: Peak = "item",
-        overlap_frames: int = 10,
+        overlap_frames: int = OVERLAP_FRAMES,
         max_batch: int | None = None,
     ) -> Tensor:
         """Separate mixtures of any length, at the level of the mixture.
@@ -242,7 +243,7 @@ class VoViT(nn.Module):
         check_finite(landmarks)
         audio = to_model_rate(mixture)
         points = self._points(self._smoothed(landmarks, valid), None)
-        separated = self._separate(audio, points, "item", 10, None)
+        separated = self._separate(audio, points, "item", OVERLAP_FRAMES, None)
         return from_model_rate(separated, mixture.shape[-1])
 
     def prepare(self, mixture: Tensor, target: Tensor, cues: Cues) -> Clips:

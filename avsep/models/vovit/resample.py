@@ -45,8 +45,9 @@ def resample(audio: Tensor, from_hz: int, to_hz: int) -> Tensor:
     """
     common = math.gcd(from_hz, to_hz)
     up, down = to_hz // common, from_hz // common
-    num_out = -(-audio.shape[-1] * up // down)
-    num_blocks = -(-num_out // up)
+    # Not -(-a // b): exporters round that towards zero.
+    num_out = (audio.shape[-1] * up + down - 1) // down
+    num_blocks = (num_out + up - 1) // up
     with full_precision(audio):
         kernels = _kernels(up, down).to(audio.device)
         right = num_blocks * down + HALF_WIDTH - audio.shape[-1]
