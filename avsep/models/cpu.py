@@ -32,11 +32,19 @@ def library_layers() -> Iterator[None]:
         _own_ways.reset(token)
 
 
+def for_any_length() -> bool:
+    """Whether operations are being recorded, by `torch.compile` or an exporter.
+
+    The record must serve inputs of any length.
+    """
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
 def worthwhile(x: Tensor) -> bool:
-    """Whether `x` is on a CPU and neither gradients, autocast nor `torch.compile` are at work."""
+    """Whether `x` is on a CPU, and neither gradients nor autocast nor a record are wanted."""
     return (
         x.is_cpu
-        and not torch.compiler.is_compiling()
+        and not for_any_length()
         and _own_ways.get()
         and not torch.is_grad_enabled()
         and autocast_dtype(x) is None

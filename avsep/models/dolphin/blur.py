@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from avsep.models.cpu import for_any_length
 from avsep.models.dolphin.sequence import correlate
 
 SHORT_SIGNAL = 128  # frames; up to this length a matrix is faster than two FFTs
@@ -36,7 +37,7 @@ T = TypeVar("T")
 def _cached(size: int) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """An LRU cache of tensors that training can use even if inference made them.
 
-    Compiled code computes the tensors itself.
+    What is recorded for any length computes the tensors itself.
     """
 
     def decorate(make: Callable[..., T]) -> Callable[..., T]:
@@ -47,7 +48,7 @@ def _cached(size: int) -> Callable[[Callable[..., T]], Callable[..., T]]:
 
         @functools.wraps(make)
         def call(*arguments: Any) -> T:
-            compute = make if torch.compiler.is_compiling() else cached
+            compute = make if for_any_length() else cached
             return compute(*arguments)
 
         return call

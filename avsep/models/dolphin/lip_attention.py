@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from avsep.models.cpu import Linear, worthwhile
+from avsep.models.cpu import Linear, for_any_length, worthwhile
 from avsep.models.dolphin.lip_layers import RmsNorm, SpatialFeedForward
 from avsep.models.full_precision import full_precision
 
@@ -38,7 +38,7 @@ class FullAttention(nn.Module):
             three=3,
             h=self.heads,
         )
-        memory = self.memory.to(key.dtype).unsqueeze(1).expand(-1, len(positions), -1, -1, -1)
+        memory = self.memory.to(key.dtype).unsqueeze(1).expand(-1, positions.shape[0], -1, -1, -1)
         key = torch.cat([memory[0], key], dim=2)
         value = torch.cat([memory[1], value], dim=2)
         y = F.scaled_dot_product_attention(query, key, value)
@@ -84,7 +84,7 @@ def taylor_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     over the keys are computed once, and the cost is linear in the number of positions.
     """
     with_ones = F.pad(value, (0, 0, 0, 1), value=1.0)  # the last row sums the weights
-    if query.is_cpu and not torch.compiler.is_compiling():
+    if query.is_cpu and not for_any_length():
         by_key = with_ones @ _powers(key).transpose(-1, -2)  # (frames, heads, d + 1, powers)
         sums = (by_key * _shares(query.shape[-2], query.device)) @ _powers(query)
     else:  # twice the products, but far fewer kernels

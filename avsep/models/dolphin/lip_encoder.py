@@ -97,7 +97,7 @@ class LipEncoder(nn.Module):
         if self.config.motion_only:
             lips = MOTION_GAIN * (lips - lips.mean(2, keepdim=True))
         if self.config.shrink > 1:
-            batch = len(lips)
+            batch = lips.shape[0]
             lips = F.avg_pool2d(lips.flatten(0, 2)[:, None], self.config.shrink)
             lips = rearrange(lips, "(b f) 1 h w -> b 1 f h w", b=batch)
         return lips

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from avsep.models.cpu import worthwhile
+from avsep.models.cpu import for_any_length, worthwhile
 from avsep.models.dolphin.tiles import by_tiles
 from avsep.models.full_precision import autocast_dtype
 from avsep.models.gpu import layers
@@ -171,7 +171,8 @@ class GlobalNorm(nn.Module):
         if worthwhile(x):
             gain, shift = self.affine(x)
             return torch.addcmul(shift, x, gain)
-        if not x.is_cpu:  # a layer norm of few, long rows leaves a GPU idle
+        # A layer norm of few, long rows leaves a GPU idle; ONNX has none of rows of any length.
+        if not x.is_cpu or torch.jit.is_tracing():
             variance, mean = torch.var_mean(x, dim=(1, 2), correction=0, keepdim=True)
             y = (x - mean) * torch.rsqrt(variance + self.eps)
         else:
@@ -246,7 +247,7 @@ class TimeBatchNorm(BatchNorm1d):
 def resize_nearest(x: Tensor, length: int) -> Tensor:
     """Resize (B, T, C) to (B, length, C): output i takes frame floor(i T / length)."""
     old = x.shape[1]
-    if torch.compiler.is_compiling() or length % old:
+    if for_any_length() or length % old:
         index = torch.arange(length, device=x.device) * old // length
         return x.index_select(1, index)
     return x.repeat_interleave(length // old, dim=1) if length != old else x
@@ -254,7 +255,7 @@ def resize_nearest(x: Tensor, length: int) -> Tensor:
 
 def pool(x: Tensor, length: int) -> Tensor:
     """Average (B, T, C) to (B, n, C) over windows floor(i T / n) to ceil((i + 1) T / n)."""
-    if torch.compiler.is_compiling():  # the library's layer would be compiled for one length only
+    if for_any_length():  # the library's layer would be compiled for one length only
         return _averages(x.shape[1], length, x) @ x
     return F.adaptive_avg_pool1d(x.transpose(1, 2), length).transpose(1, 2)
 
@@ -265,7 +266,7 @@ def pool_evenly(x: Tensor, length: int) -> Tensor:
     if old == length:
         return x
     if old < length:
-        return x.repeat_interleave(length // old, dim=1)
+        return resize_nearest(x, length)
     return x.unflatten(1, (length, old // length)).mean(2)
 
 
