@@ -29,6 +29,7 @@ RUN_BY = {
     "avsep down": f"{SCENARIOS}/scheduled_runs.py",
     "avsep fetch": "tests/corpora/test_fetching.py",
     "avsep export": "tests/exporting/test_exports.py",
+    "avsep export-model": "tests/exporting/test_onnx_model.py",
     "avsep init": "tests/execution/test_init.py",
     "avsep inspect": "tests/test_docs_commands.py",
     "avsep ledger": "tests/execution/test_ledger_commands.py",

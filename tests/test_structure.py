@@ -37,7 +37,7 @@ ALLOWED = {
     "reporting": "cleaning evaluation media models shards training",
     "separation": "faces media models weights",
     "weights": "models",
-    "exporting": "media mixing shards",
+    "exporting": "media mixing models shards",
     "web": "reporting separation",
     "bench": "corpora evaluation extraction faces loading media mixing models separation shards "
     "training",

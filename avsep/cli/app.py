@@ -11,6 +11,7 @@ from avsep.cli.audit import audit
 from avsep.cli.bench import bench_app
 from avsep.cli.cut import cut
 from avsep.cli.export import export
+from avsep.cli.export_model import export_model
 from avsep.cli.fetch import fetch
 from avsep.cli.landmarks import convert_landmarks
 from avsep.cli.project import ProjectGroup
@@ -36,6 +37,7 @@ for command in (
     convert_landmarks,
     cut,
     export,
+    export_model,
     fetch,
     inspect,
     publish,

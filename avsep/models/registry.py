@@ -37,6 +37,8 @@ class Family:
             family that separates nothing.
         import_release: function that makes a model of the authors' files (by role), an output path
             and a variant; None if there are none.
+        traceable: class that makes one recordable forward pass of a network, from sound and cues
+            to voices; None for a family that separates nothing.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Family:
     network: Callable[[], type[nn.Module]]
     adapter: Callable[[], type[ModelAdapter]] | None = None
     import_release: Callable[[], Callable[..., dict[str, Any]]] | None = None
+    traceable: Callable[[], type[nn.Module]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +100,12 @@ def _dolphin_release() -> Callable[..., dict[str, Any]]:
     return import_release
 
 
+def _dolphin_traceable() -> type[nn.Module]:
+    from avsep.models.dolphin.traceable import TraceableDolphin
+
+    return TraceableDolphin
+
+
 def _dolphin_training() -> Callable[..., FitTask]:
     from avsep.models.dolphin.train import train_dolphin
 
@@ -121,6 +130,12 @@ def _vovit_release() -> Callable[..., dict[str, Any]]:
     return import_release
 
 
+def _vovit_traceable() -> type[nn.Module]:
+    from avsep.models.vovit.traceable import TraceableVoViT
+
+    return TraceableVoViT
+
+
 def _stage1_training() -> Callable[..., FitTask]:
     from avsep.models.vovit.train import train_stage1
 
@@ -140,6 +155,7 @@ DOLPHIN = Family(
     network=_dolphin,
     adapter=_dolphin_adapter,
     import_release=_dolphin_release,
+    traceable=_dolphin_traceable,
 )
 VOVIT = Family(
     name="vovit",
@@ -147,6 +163,7 @@ VOVIT = Family(
     network=_vovit,
     adapter=_vovit_adapter,
     import_release=_vovit_release,
+    traceable=_vovit_traceable,
 )
 
 MODELS: dict[str, ModelSpec] = {

@@ -120,6 +120,8 @@ def test_a_group_without_a_command_shows_its_help(avsep, group):
         (["separate", "a.mp4", "--precision", "fp8"], "'fp32', 'bf16', 'fp16'"),
         (["web", "--model", "orca"], "it may be dolphin, vovit-s1, vovit"),
         (["export", "csv", "--out", "x"], "'iianet'"),
+        (["export-model", "onnx", "--out", "x.pt"], "must be an .onnx file"),
+        (["export-model", "pt", "--out", "x.onnx"], "'onnx'"),
         (["separate"], "name a video"),
         (["separate", "absent.mp4"], "absent.mp4 does not exist"),
         (["bench", "extract", "absent.mp4"], "absent.mp4"),

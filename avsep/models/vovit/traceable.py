@@ -68,7 +68,7 @@ class TraceableVoViT(nn.Module):
         config = self.model.config
         face = torch.randn(NUM_LANDMARKS, config.landmark_dimensions, generator=generator) * 40
         if config.registers:
-            face = self.model.mean_face
+            face = self.model._mean_face()
         shape = (batch, frames, NUM_LANDMARKS, config.landmark_dimensions)
         points = face + 2 * torch.randn(shape, generator=generator)
         turn = torch.linspace(-0.3, 0.3, frames)[:, None]
