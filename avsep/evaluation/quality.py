@@ -23,7 +23,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
 }
 MEASURES = tuple(PACKAGES)
 # Where torchmetrics looks for them, below `~/.torchmetrics`, and their sha256. Those of DNSMOS are
-# of microsoft/DNS-Challenge at 591184a, as several projects that do not know each other pin them;
+# of microsoft/DNS-Challenge at 591184a, as other projects pin them;
 # nobody publishes that of NISQA.
 FILES: Mapping[str, Mapping[str, str]] = {
     "dnsmos": {
