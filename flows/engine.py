@@ -227,5 +227,7 @@ def children_end_first() -> Iterator[None]:
 
 
 def _exit(code: int) -> None:
-    echo(ENDED, err=True)
-    os._exit(code)
+    try:
+        echo(ENDED, err=True)
+    finally:  # whoever was to read it may have gone
+        os._exit(code)

@@ -55,3 +55,14 @@ def test_a_flow_that_is_asked_to_end_leaves_nothing_behind_and_goes_on_next_time
     assert second.returncode == 0, output
     assert "download: 3 done" in output
     assert done_before.items() <= {p: p.stat().st_mtime_ns for p in raw.rglob("demo-*.mp4")}.items()
+
+
+@pytest.mark.slow
+def test_a_flow_that_is_asked_to_end_ends_though_nobody_reads_what_it_says():
+    code = "import sys; from flows.engine import _exit; sys.stdin.read(); _exit(143)"
+    flow = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    flow.stderr.close()
+    flow.stdin.close()
+    assert flow.wait(LIMIT_S) == 143
