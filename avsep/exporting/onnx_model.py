@@ -122,7 +122,7 @@ def _recorded(whole: Any, example: tuple[Tensor, Tensor], facts: Mapping[str, st
         torch.onnx.export(
             whole,
             example,
-            buffer,
+            buffer,  # type: ignore[arg-type]  # the exporter writes into files as well
             input_names=[SOUND, whole.cue],
             output_names=[VOICE],
             dynamic_axes={**axes, VOICE: axes[SOUND]},

@@ -93,17 +93,22 @@ class TraceableHeat(HeatDiffusion):
         if radius is None:
             return _by_cosines(x, self.k, length)
         few = length.clamp(max=blur.SHORT_SIGNAL)
-        short = _by_cosines(x.index_select(1, torch.arange(few)), self.k, few)
-        short = short.index_select(1, torch.arange(length).clamp(max=few - 1))
-        place = torch.arange(-radius, length + radius) % (2 * length)
+        short = _by_cosines(x.index_select(1, _numbers(few)), self.k, few)
+        short = short.index_select(1, _numbers(length).clamp(max=few - 1))
+        place = (_numbers(length + 2 * radius) - radius) % (2 * length)
         mirrored = x.index_select(1, torch.minimum(place, 2 * length - 1 - place))
         long = correlate(mirrored, self._taps(radius)[0][:, None], None)
         return torch.where(length > max(radius, blur.SHORT_SIGNAL), long, short)
 
 
+def _numbers(end: Tensor) -> Tensor:
+    """0, 1, 2 and so on below a number that is known when the graph runs."""
+    return torch.arange(end)  # type: ignore[call-overload]
+
+
 def _by_cosines(x: Tensor, k: Tensor, length: Tensor) -> Tensor:
     """Like `blur.exact`, by a matrix of any size. x (B, T, C), k (C,), length T."""
-    number = torch.arange(length)
+    number = _numbers(length)
     # Whole numbers are exact, so that float32 rounds only once before the cosine.
     angle = number[:, None] * (2 * number + 1) % (4 * length)
     matrix = torch.cos(angle.float() * (math.pi / (2 * length.float())))

@@ -94,7 +94,8 @@ class TraceableVoViT(nn.Module):
         beyond = (num_samples - 1 - sizes.clip_samples).clamp(min=0)
         last = _ceil((beyond * FPS - FPS // 2).clamp(min=0), MODEL_RATE_HZ)
         steps = _ceil(last, sizes.clip_video_frames - OVERLAP_FRAMES)
-        frames = _floor(torch.arange(steps + 1) * last, steps.clamp(min=1))
+        number = torch.arange(steps + 1)  # type: ignore[call-overload]  # its tensor form
+        frames = _floor(number * last, steps.clamp(min=1))
         longest = _ceil(last, steps.clamp(min=1))
         overlap = sizes.clip_samples - _sample_of_frame(longest) - 1
         starts = torch.stack([frames, _sample_of_frame(frames)], dim=1)
@@ -130,6 +131,10 @@ class TraceableVoViT(nn.Module):
 
 class RealNetwork(nn.Module):
     """What `VoViTNetwork` computes, with real and imaginary parts as tensors of their own."""
+
+    transform: Tensor
+    inverse: Tensor
+    envelope: Tensor
 
     def __init__(self, network: VoViTNetwork) -> None:
         super().__init__()
