@@ -21,6 +21,7 @@ def dropped_interrupts_come_again() -> Iterator[None]:
     prints the exception that the handler has raised, and goes on as if nothing had happened.
     """
     before = sys.unraisablehook
+    timers: list[threading.Timer] = []
 
     def hook(dropped: Any) -> None:
         if not issubclass(dropped.exc_type, KeyboardInterrupt | SystemExit):
@@ -29,6 +30,7 @@ def dropped_interrupts_come_again() -> Iterator[None]:
         asked = signal.SIGTERM if issubclass(dropped.exc_type, SystemExit) else signal.SIGINT
         again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), asked))
         again.daemon = True
+        timers.append(again)
         again.start()
 
     sys.unraisablehook = hook
@@ -36,3 +38,5 @@ def dropped_interrupts_come_again() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+        for again in timers:
+            again.cancel()

@@ -239,9 +239,8 @@ def map_items(
         workers: number of processes; 0 for none.
         timeout_s: time limit per item, in seconds.
     """
-    todo = deque(items)
     if workers == 0:
-        for item in todo:
+        for item in items:
             try:
                 yield item, function(item)
             except ItemError as error:
@@ -249,6 +248,16 @@ def map_items(
             except Exception as error:
                 yield item, _internal(error)
         return
+    try:
+        yield from _map_in_pool(function, deque(items), workers, timeout_s)
+    except BaseException:  # this process would wait for what still runs before it ends
+        _discard(workers)
+        raise
+
+
+def _map_in_pool(
+    function: Callable[[In], Out], todo: deque[In], workers: int, timeout_s: float
+) -> Iterator[tuple[In, Out | ItemError]]:
     suspects: deque[In] = deque()  # in flight when a worker died: run one at a time
     refused = 0
     running: dict[Future[Out], tuple[In, float]] = {}

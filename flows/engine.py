@@ -48,6 +48,7 @@ RETRIES = 2
 RETRY_DELAYS_S = [5.0, 30.0]
 PROGRESS_EVERY_S = 5.0
 GRACE_S = 4.0  # for Prefect to write down that a flow was ended
+LAST_WORDS_S = 0.5
 ENDED = "avsep: the stage was ended; run it again to go on."
 
 asked: list[int] = []
@@ -227,7 +228,8 @@ def children_end_first() -> Iterator[None]:
 
 
 def _exit(code: int) -> None:
-    try:
-        echo(ENDED, err=True)
-    finally:  # whoever was to read it may have gone
-        os._exit(code)
+    # Whoever was to read it may have gone, or have stopped reading.
+    says = threading.Thread(target=echo, args=(ENDED,), kwargs={"err": True}, daemon=True)
+    says.start()
+    says.join(LAST_WORDS_S)
+    os._exit(code)

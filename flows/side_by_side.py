@@ -85,7 +85,12 @@ def run(targets: Sequence[Sequence[str]]) -> int:
                     thread.start()
                 for thread in shown:
                     thread.join()
-        return max(process.wait() for process in started)
+        return max(_code(process.wait()) for process in started)
+
+
+def _code(returned: int) -> int:
+    """The exit code, as a shell gives it for a process that a signal ended."""
+    return returned if returned >= 0 else 128 - returned
 
 
 def _start(words: Sequence[str], *, piped: bool) -> subprocess.Popen[str]:
@@ -111,12 +116,16 @@ def _show(process: subprocess.Popen[str], bars: Bars) -> None:
         if not line.startswith(TOLD):
             bars.say(line)
             continue
-        done, total, title = line.removeprefix(TOLD).split(" ", 2)
+        try:
+            words = line.removeprefix(TOLD).split(" ", 2)
+            done, total, title = float(words[0]), int(words[1]), words[2]
+        except (ValueError, IndexError):  # two processes wrote at once
+            continue
         if bar is None or title != known:
             if bar is not None:
                 bar.remove()
-            bar, known = bars.add(title, int(total)), title
-        bar.move_to(float(done))
+            bar, known = bars.add(title, total), title
+        bar.move_to(done)
     if bar is not None:
         bar.remove()
 

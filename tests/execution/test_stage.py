@@ -55,6 +55,7 @@ def _threads() -> int:
 
 @pytest.fixture(autouse=True)
 def _no_pools_left():
+    close_pools()
     yield
     close_pools()
 
@@ -139,6 +140,24 @@ def test_a_worker_has_the_environment_of_now_and_one_thread(monkeypatch):
 
 
 @pytest.mark.slow
+def test_who_interrupts_does_not_wait_for_an_item_that_hangs():
+    code = (
+        "import os, signal, sys, threading\n"
+        "import tests.execution.test_stage as t\n"
+        "from avsep.processes import map_items\n"
+        "list(map_items(t._work, ['a'], workers=1, timeout_s=60))\n"
+        "threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "try:\n"
+        "    list(map_items(t._work, ['sleep'], workers=1, timeout_s=600))\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+    )
+    begun = time.monotonic()
+    assert _said_by(code).stdout.strip() == "interrupted"
+    assert time.monotonic() - begun < TOO_LONG_S
+
+
+@pytest.mark.slow
 def test_numpy_has_one_thread_in_a_worker_though_the_server_has_imported_it():
     code = (
         "import tests.execution.test_stage as t\n"
@@ -159,6 +178,7 @@ def _said_by(code: str, environment: Mapping[str, str] = os.environ) -> Complete
         text=True,
         check=True,
         start_new_session=True,
+        timeout=240,
     )
 
 

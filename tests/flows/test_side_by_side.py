@@ -114,11 +114,14 @@ own, other, code = sys.argv[1:]
 print("Running", own, flush=True)
 if os.environ.get("AVSEP_TELL_PROGRESS"):
     print("avsep-progress 0.5000 1 train", own, file=sys.stderr, flush=True)
+    print("avsep-progress 0.50avsep-progress", file=sys.stderr, flush=True)
 Path(own).touch()
 limit = time.monotonic() + 60
 while other != "-" and not Path(other).exists() and time.monotonic() < limit:
     time.sleep(0.01)
 print("Ended", own, flush=True)
+if int(code) < 0:
+    os.kill(os.getpid(), -int(code))
 sys.exit(0 if time.monotonic() > limit else int(code))
 """
 
@@ -137,6 +140,10 @@ def test_all_are_at_work_at_once_and_the_worst_code_counts(stand_in, capfd):
     said = capfd.readouterr()
     assert sorted(said.out.split("\n")) == ["", "Ended a", "Ended b", "Running a", "Running b"]
     assert "progress" not in said.err  # without a terminal, stages print lines of their own
+
+
+def test_one_that_is_killed_is_a_failure(stand_in):
+    assert side_by_side.run([["a", "b", "-9"], ["b", "a", "0"]]) == 137
 
 
 class Terminal(io.StringIO):
