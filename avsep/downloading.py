@@ -249,6 +249,10 @@ def _continue(
     """Ask for the rest of a file and append it; start over where the server sends all of it."""
     have = _size(part)
     begun = read_version(part) if have else None
+    if have and begun is None:  # of which version these bytes are, nobody knows
+        part.write_bytes(b"")  # the lock is that of this file, so it stays
+        advance(-have)
+        have = 0
     server = urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
     request = urllib.request.Request(url)  # noqa: S310
     if have:

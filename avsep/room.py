@@ -73,7 +73,7 @@ def impulse_response(
     volume = math.prod(room.size_m)
     response = np.zeros(max(1, math.ceil(rt60_s * rate_hz)))
     time_s = direct_m / SPEED_M_S + np.arange(len(response)) / rate_hz
-    # Of images so many arrive, each by its distance weaker, that the mean energy is this constant.
+    # The number of images grows as their energy falls with distance: the mean energy is constant.
     density = SPEED_M_S / (4 * math.pi * volume * rate_hz)
     decay = np.exp(-DECAY * time_s / (2 * rt60_s))
     tail = 4 * math.pi * direct_m * math.sqrt(density) * decay

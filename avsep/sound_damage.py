@@ -74,16 +74,18 @@ def damage_sound(
         factor = 10 ** (-MAX_QUIET_DB * severity / 20)
         references *= factor
         mixture = np.rint((references.sum(axis=0) + factor * more) * _FULL_SCALE) / _FULL_SCALE
-    else:
+    elif kind == "weaker":
         references[voice] *= 10 ** (-MAX_WEAKER_DB * severity / 20)
         mixture = references.sum(axis=0) + more
+    else:
+        raise ValueError(f"{kind} is not a damage of sound.")
     if (peak := float(np.abs(mixture).max(initial=0.0))) > 1:
         mixture, references = mixture * (PEAK / peak), references * (PEAK / peak)
     return mixture.astype(np.float32), references.astype(np.float32)
 
 
 def babble_of(voices: Sequence[NDArray[np.generic]]) -> NDArray[np.float64]:
-    """The sum of voices (N,) of equal energy, (N,); its level is of no account."""
+    """The sum of voices (N,) of equal energy, (N,); its level does not matter."""
     wide = np.stack(voices).astype(np.float64)
     energy = np.square(wide).sum(axis=1, keepdims=True)
     return (wide / np.sqrt(np.where(energy > 0, energy, 1))).sum(axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 from typing import BinaryIO
@@ -20,8 +21,12 @@ def check_not_compressed(file: Path | BinaryIO) -> None:
     if not zipfile.is_zipfile(file):
         return
     with zipfile.ZipFile(file) as archive:
-        for info in archive.infolist():
+        members = archive.infolist()
+        for info in members:
             if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
                 raise CompressedError(
                     f"{info.filename} in it is compressed, as PyTorch never does."
                 )
+        assert archive.fp is not None
+        if sum(info.file_size for info in members) > archive.fp.seek(0, os.SEEK_END):
+            raise CompressedError("members in it share their bytes, as PyTorch never does.")

@@ -104,7 +104,7 @@ def condition_cues(cues: Sequence[Cues], target: int, condition: str, mixture_id
 
 
 def changes_sound(condition: str) -> bool:
-    """Whether the mixture of a condition is another than the list's."""
+    """Whether the mixture of a condition differs from the listed one."""
     return condition not in set(Condition) and parse_damage(condition)[0] in SOUND
 
 
@@ -113,8 +113,8 @@ def condition_sound(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The mixture to give when voice `target` is wanted, (N,), and the references, (S, N).
 
-    The mixture's id and the kind of a damage decide what is drawn: all voices are in one room, and
-    stand in it wherever they do at every severity.
+    The mixture's id and the kind of a damage decide what is drawn: all voices are in one
+    room, and keep their places at every severity.
 
     Args:
         item: the mixture.

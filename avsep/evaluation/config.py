@@ -33,7 +33,8 @@ class EvaluateConfig:
         conditions: what the model sees and hears: the wanted speaker's `own` video, the `other`
             speaker's, `none`, or the own one and a damage to it or to the sound with its severity,
             such as `covered@0.5` or `reverberant@0.6`; see `avsep.visual_damage` and
-            `avsep.sound_damage`. Under a damage only SI-SNR is computed.
+            `avsep.sound_damage`. Under a damage only SI-SNR is computed, unless
+            `perceptual_conditions` names it.
         max_mixtures: number of mixtures to evaluate, spread evenly over the list; 0 for all.
         sdr: whether BSS-eval SDR is computed, and SIR where the perceptual metrics are.
         perceptual: the perceptual metrics to compute; they are slow.

@@ -23,8 +23,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
 }
 MEASURES = tuple(PACKAGES)
 # Where torchmetrics looks for them, below `~/.torchmetrics`, and their sha256. Those of DNSMOS are
-# of microsoft/DNS-Challenge at 591184a, as other projects pin them;
-# nobody publishes that of NISQA.
+# of microsoft/DNS-Challenge at 591184a, as other projects pin them; none was found for NISQA.
 FILES: Mapping[str, Mapping[str, str]] = {
     "dnsmos": {
         "DNSMOS/DNSMOS/model_v8.onnx": (

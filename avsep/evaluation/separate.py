@@ -12,6 +12,7 @@ from torch import Tensor
 
 from avsep.evaluation.conditions import condition_cues, condition_sound
 from avsep.evaluation.items import EvaluationItem
+from avsep.number_format import set_tf32
 from avsep.schema import Cues
 
 
@@ -73,6 +74,7 @@ def separate(
     by_length: dict[int, list[EstimateKey]] = {}
     for key in keys:
         by_length.setdefault(len(items[key.item].mixture), []).append(key)
+    set_tf32("fp32", torch.device(device).type)
     for length in sorted(by_length):
         same = by_length[length]
         for start in range(0, len(same), batch):

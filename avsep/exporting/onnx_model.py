@@ -48,7 +48,7 @@ def check(path: Path) -> None:
     """Check that a file can be made, before the work is done.
 
     Raises:
-        UsageError: it is there already, or is no .onnx file.
+        UsageError: it is there already, or is not a .onnx file.
         CheckError: a package is missing.
     """
     if path.suffix != ".onnx":

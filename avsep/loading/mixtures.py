@@ -63,7 +63,7 @@ class TrainMixtures(Dataset[Item]):
     """Training items, drawn and mixed on the fly; endless.
 
     An item is a dict: `item` is its number; `mixture`, `target` and `other` (N,) float32 are the
-    sounds at the levels of the mixture, and sum up unless its sound was damaged; `key` is the
+    sounds at the levels of the mixture, and add up to it unless its sound was damaged; `key` is the
     target's sample, `positions` (F,) float32 are the positions of the item's frames in it, and
     `view` is the number of a view of the clip. With the cue `lips`: `lips` (F, 88, 88) uint8, cut
     and maybe mirrored and lit; with `landmarks`: `landmarks` (F, 68, 3) float32 and `valid` (F,)

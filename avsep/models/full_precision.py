@@ -10,7 +10,10 @@ from torch import Tensor
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[Any]:
-    """A context without autocast on the device of `x`; meta tensors know no autocast."""
+    """A context without autocast on the device of `x`; meta tensors know no autocast.
+
+    On a GPU its products may still use TF32, see `avsep.number_format`.
+    """
     return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
