@@ -302,7 +302,9 @@ def test_no_memory_costs_a_wait_and_an_error_only_the_one_who_caused_it(
     sums.gate.clear()
     first = threading.Thread(target=one.find, args=(good, 5))
     first.start()
+    deadline = time.monotonic() + 60
     while len(sums.runs) < 6:  # the engine is at work, so the next two come together
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     third = EngineClient(path)
     pair = [threading.Thread(target=ask, args=pair) for pair in ((other, good), (third, bad))]

@@ -88,6 +88,8 @@ def test_a_spawned_process_has_no_voices_of_its_own():
         here, there = spawn.Pipe()
         child = spawn.Process(target=_own_mb, args=(many(count), there))
         child.start()
+        there.close()  # so that its end is noticed
+        assert here.poll(240)
         own.append(here.recv())
         child.join()
     assert many(300_000).table().nbytes > 40e6

@@ -45,6 +45,7 @@ class FileServer(HTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: FileServer
+    timeout = 30  # seconds that a client may be silent
 
     def do_GET(self) -> None:
         server = self.server

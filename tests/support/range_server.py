@@ -40,6 +40,7 @@ class RangeServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    timeout = 30  # seconds that a client may be silent
     server: RangeServer
 
     def do_GET(self) -> None:

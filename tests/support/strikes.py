@@ -98,7 +98,6 @@ class Running:
 
     def end(self, limit: float = 600.0) -> str:
         """Wait for its end; what it said."""
-        self.process.wait(limit)
         return self.process.communicate(timeout=limit)[0]
 
     def left(self) -> list[str]:
@@ -128,7 +127,7 @@ def started(words: list[str], root: Path, **changes: str) -> Iterator[Running]:
         for one in running.below():
             with contextlib.suppress(psutil.Error):
                 one.kill()
-        process.communicate()
+        process.communicate(timeout=60)
         shutil.rmtree(temp, ignore_errors=True)
 
 

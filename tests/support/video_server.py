@@ -48,6 +48,7 @@ def _address(server: str, video: str) -> str:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    timeout = 30  # seconds that a client may be silent
     server: "_Http"
 
     def log_message(self, *_args) -> None:

@@ -14,7 +14,13 @@ MISSING = {
     "numba", "ffmpeg", "imageio_ffmpeg", "jinja2", "pesq", "pystoi", "ai_edge_litert",
 }
 # Imported by the first kernel that a GPU with Triton runs.
-NEED_TRITON = {"avsep.models.gpu.kernels", "avsep.models.gpu.block_kernels"}
+NEED_TRITON = {
+    "avsep.models.gpu.block_kernels",
+    "avsep.models.gpu.channel_kernels",
+    "avsep.models.gpu.kernels",
+    "avsep.models.gpu.row_kernels",
+    "avsep.models.gpu.vovit_kernels",
+}
 
 
 class Absent:
