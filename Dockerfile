@@ -1,4 +1,4 @@
-# The whole project with its environment, for a user without rights. docs/install.md says how to use it.
+# The whole project with its environment, for a user who is not root. docs/install.md says how to use it.
 #
 #   docker build -t avsep .                                      without a GPU
 #   docker build -t avsep:cuda --build-arg BUILD=cuda .          NVIDIA, CUDA 13

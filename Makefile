@@ -93,7 +93,7 @@ $(AUDIT)/bin/pip-audit: | check
 	@$(AUDIT)/bin/python -m pip --disable-pip-version-check --no-input install -q pip-audit==2.10.1 2>$(AUDIT)/pip.log \
 	  || { echo "avsep: pip-audit cannot be installed without the network ($(AUDIT)/pip.log)." >&2; exit 1; }
 
-audit: $(AUDIT)/bin/pip-audit ## compare the pinned packages with the holes that are known (network)
+audit: $(AUDIT)/bin/pip-audit ## compare the pinned packages with the known vulnerabilities (network)
 	@$(PYTHON) -m tools.audit $<
 
 licences: install-dev ## write docs/licences.md again, after a change of uv.lock

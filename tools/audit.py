@@ -1,10 +1,10 @@
-"""Compare the locked packages with the holes that are known; `make audit`.
+"""Compare the packages pinned for pip with the known vulnerabilities; `make audit`.
 
     python -m tools.audit PIP_AUDIT
 
 PIP_AUDIT is that program, in an environment of its own. It asks the package index about each pinned
-version of requirements/constraints.txt, and installs nothing. Exits with 1 where a hole is known,
-and where the index cannot be asked, which it says in one sentence.
+version of requirements/constraints.txt, and installs nothing. Exits with 1 where a vulnerability is
+known, and where the index cannot be asked, which it says in one sentence.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NOT_AUDITED = {
     "ConnectionError": "the package index cannot be reached",
     "NameResolutionError": "the package index cannot be reached",
     "Max retries": "the package index cannot be reached",
-    "could not be audited": "the package index here says nothing of holes, as mirrors often do",
+    "could not be audited": "the package index here knows no vulnerabilities, as many mirrors",
 }
 
 
