@@ -227,3 +227,14 @@ def test_text_is_printed_by_the_function_that_escapes_it():
         if re.search(r"\btyper\.(s?echo)|\bsys\.std(out|err)\.write", line)
     ]
     assert wrong == []
+
+
+def test_nobody_waits_for_a_simple_queue_with_a_limit():
+    """In CPython 3.11, `get` waits for ever if its time is over before it begins to wait."""
+    limited = [
+        str(path.relative_to(ROOT))
+        for path in MODULES
+        if "SimpleQueue" in (text := path.read_text("utf-8"))
+        and re.search(r"\.get\([^)]*timeout", text)
+    ]
+    assert limited == []

@@ -83,7 +83,8 @@ def launch(
         environment = _environment(devices, str(temp))
         if on_step:
             environment[STEP_LINES] = BAR_ABOVE if can_show_bar() else "lines"
-        lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        # Not the simple one, which may wait for ever (see tests/test_structure.py).
+        lines: queue.Queue[str] = queue.Queue()
         ranks: list[_Rank] = []
         try:
             for rank in range(devices):
@@ -148,7 +149,7 @@ class _Rank:
         command: Sequence[str],
         environment: dict[str, str],
         keep_open: Sequence[int],
-        lines: queue.SimpleQueue[str],
+        lines: queue.Queue[str],
     ) -> None:
         self.process = subprocess.Popen(
             command,
@@ -219,7 +220,7 @@ class _Shown:
             self._on_line(f"waiting for {self._what} to start, {now - self._started:.0f} s")
 
 
-def _wait(ranks: Sequence[_Rank], lines: queue.SimpleQueue[str], show: _Shown) -> int | None:
+def _wait(ranks: Sequence[_Rank], lines: queue.Queue[str], show: _Shown) -> int | None:
     """Wait for all ranks; returns which one is the cause of a failure, None if none failed."""
     failed: list[int] = []  # in the order in which they were found
     deadline = float("inf")
