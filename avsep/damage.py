@@ -24,7 +24,7 @@ def parse_damage(name: str) -> tuple[str, float]:
     """Kind and severity of a damage such as `covered@0.5`; without a number the severity is 1.
 
     Raises:
-        ValueError: there is no such damage, or its severity is not in 0 to 1.
+        ValueError: the damage is unknown, or its severity is not between 0 and 1.
     """
     match = _NAME.fullmatch(name)
     if match is None or match[1] not in DAMAGES:

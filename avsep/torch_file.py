@@ -13,7 +13,7 @@ class CompressedError(ValueError):
 
 
 def check_not_compressed(file: Path | BinaryIO) -> None:
-    """Pass where a torch file is no zip archive, or one whose members are stored as they are.
+    """Pass a torch file that is not a zip archive, or whose members are stored as they are.
 
     Raises:
         CompressedError: a member is compressed.

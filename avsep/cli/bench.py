@@ -43,7 +43,7 @@ def extract(
         figures = bench_extract(video, repeats=repeats, engine=engine)
     except ItemError as error:
         raise as_command_error(video or Path("demo.mp4"), error) from error
-    with suppress(UsageError):  # outside a project there is no plan
+    with suppress(UsageError):  # only a project has a plan
         keep_figures(find_project(), figures)
     if as_json:
         echo(dump_json(figures))

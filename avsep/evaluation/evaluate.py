@@ -55,7 +55,7 @@ def evaluate_mixtures(
         rendered, by mixture id.
 
     Raises:
-        CheckError: a shard is damaged, or there are no voices for babble.
+        CheckError: a shard is damaged, or no other voice can be used for babble.
     """
     damages = [parse_damage(name)[0] for name in config.conditions if name not in BASIC]
     babble = BabbleVoices(store, config.split) if "babble" in damages else None

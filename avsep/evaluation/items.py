@@ -44,7 +44,7 @@ def build_item(
     Raises:
         ItemError: a sample is missing, has changed since the recipe was drawn, or is shorter than
             the window that the recipe names.
-        CheckError: a shard is damaged, or there are no voices for babble.
+        CheckError: a shard is damaged, or no other voice can be used for babble.
     """
     rendered = render_listed(store, recipe)
     return EvaluationItem(
