@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
@@ -63,7 +64,7 @@ def make_loader(
         device: `cpu` or `cuda`; for `cuda`, batches lie in memory that it copies from directly.
         timeout_s: how long a batch may take in a process.
     """
-    return DataLoader(
+    return _Loader(
         data,
         batch_sampler=batches,
         collate_fn=collate,
@@ -74,6 +75,20 @@ def make_loader(
         timeout=timeout_s if workers else 0,
         worker_init_fn=partial(_start, os.getpid()),
     )
+
+
+class _Loader(DataLoader[Batch]):
+    """PyTorch's loader, which also notices a process that was killed as it started.
+
+    PyTorch hears of a killed process by a signal, and takes notice once it has started them all.
+    Before, it would wait for the next batch of that process until the limit.
+    """
+
+    def __iter__(self) -> Any:
+        batches = super().__iter__()
+        if not all(process.is_alive() for process in getattr(batches, "_workers", ())):
+            raise RuntimeError("DataLoader worker was killed")
+        return batches
 
 
 def _start(parent: int, _: int) -> None:

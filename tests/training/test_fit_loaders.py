@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 import torch
+from torch.utils.data._utils import signal_handling
 
+from avsep.errors import CheckError
 from avsep.loading.sampler import ListSampler
 from avsep.training import loaders
 from avsep.training.config import RunSettings
-from avsep.training.fit import fit
+from avsep.training.fit import _one_sentence, fit
 from tests.support.toy_fit import Tones, make_task
 
 
@@ -83,3 +86,22 @@ def test_training_and_validation_load_in_processes_and_come_to_the_same(tmp_path
     ]
     for name, value in one.model.state_dict().items():
         assert torch.equal(value, other.model.state_dict()[name])
+
+
+def test_a_process_that_is_killed_as_it_starts_is_noticed_at_once(monkeypatch):
+    watch = signal_handling._set_worker_pids
+
+    def killed_before(loader, processes):
+        for process in processes:
+            os.kill(process, signal.SIGKILL)
+            os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+        watch(loader, processes)
+
+    monkeypatch.setattr(signal_handling, "_set_worker_pids", killed_before)
+    listed = ListSampler(num_items=4, batch=2)
+    loader = loaders.make_loader(Tones(), listed, workers=2, device="cpu", timeout_s=20)
+    with (
+        pytest.raises(CheckError, match="that loads training items was killed"),
+        _one_sentence(2, 1.0),
+    ):
+        iter(loader)
