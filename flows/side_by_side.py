@@ -1,9 +1,9 @@
 """`python -m flows.side_by_side`: as `dvc repro`, but small models are trained beside each other.
 
 DVC runs one stage after the other. A small model trains faster on one core than on two, beside
-another that has the other core. So once the stages that all models share are done, each group of
-models that build on each other gets a `dvc repro` of its own stages; DVC's locks let those run
-together. The last `dvc repro` does the rest, and leaves nothing for another one.
+another that has the other core. So once the stages that all models share are done, each stage of a
+model gets a `dvc repro` of its own as soon as it can begin and cores are free; DVC's locks let
+those run together. The last `dvc repro` does the rest, and leaves nothing for another one.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from types import FrameType
@@ -31,18 +33,34 @@ from pipeline.config import load_configs
 from pipeline.stages import evaluate, mix, pretrain, train
 
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
+POLL_S = 0.1
 
 
-def branches() -> list[list[str]]:
-    """The stages of each group of models that build on each other, in order, as DVC names them."""
-    groups: dict[str, list[str]] = {}
+@dataclass(frozen=True)
+class Job:
+    """A `dvc repro`.
+
+    Attributes:
+        words: what follows on its command line.
+        name: the stage that it runs.
+        needs: names of the jobs that must have ended well before.
+    """
+
+    words: tuple[str, ...] = ()
+    name: str = ""
+    needs: frozenset[str] = frozenset()
+
+
+def jobs() -> list[Job]:
+    """The stages of all models: the trainings, which take longest, before the evaluations."""
+    needs = {pretrain.NAME: frozenset[str]()}
+    trained = {name: f"{train.NAME}@{name}" for name in MODELS}
     for name, spec in MODELS.items():
-        group = next((groups[base] for base in spec.needs if base in groups), [])
-        if LIPCODER.name in spec.needs:
-            group.append(pretrain.NAME)
-        group += [f"{train.NAME}@{name}", f"{evaluate.NAME}@{name}"]
-        groups[name] = group
-    return [group for name, group in groups.items() if group[-1] == f"{evaluate.NAME}@{name}"]
+        made_by = trained | {LIPCODER.name: pretrain.NAME}
+        needs[trained[name]] = frozenset(made_by[base] for base in spec.needs)
+    for name, stage in trained.items():
+        needs[f"{evaluate.NAME}@{name}"] = frozenset([stage])
+    return [Job(("--single-item", name), name, before) for name, before in needs.items()]
 
 
 def cores_for(configs: dict[str, Any]) -> int | None:
@@ -61,31 +79,48 @@ def main() -> int:
     except AvsepError as error:
         echo(f"avsep: {error}", err=True)
         return error.exit_code
-    apart = branches()
-    if cores is None or cores * len(apart) > default_workers():
-        return run([[]])
+    at_once = default_workers() // cores if cores else 0
+    if at_once < 2:
+        return run([Job()])
     # One server for all of them; it starts beside DVC, and ends with this process.
     Thread(target=_start_server, args=(workspace,), daemon=True).start()
-    rest = [["--single-item", *stages] for stages in apart]
-    return run([[mix.NAME]]) or run(rest) or run([[]])
+    return run([Job((mix.NAME,))]) or run(jobs(), at_once) or run([Job()])
 
 
-def run(targets: Sequence[Sequence[str]]) -> int:
-    """Run a `dvc repro` for each list of words at the same time; returns the worst exit code.
+def run(given: Sequence[Job], at_once: int = 1) -> int:
+    """Run jobs, each as soon as it can begin; returns the worst exit code.
 
-    When one fails, the others go on: what they finish need not be done again.
+    When one fails, those that need it are left out, and the others go on: what they finish need not
+    be done again.
+
+    Args:
+        given: the jobs; of several that can begin, the first one does.
+        at_once: how many may run at the same time.
     """
-    drawn = len(targets) > 1 and can_show_bar()
-    started = [_start(words, piped=drawn) for words in targets]
-    with _ended_with_us(started):
-        if drawn:
-            with Bars() as bars:
-                shown = [Thread(target=_show, args=(process, bars)) for process in started]
-                for thread in shown:
-                    thread.start()
-                for thread in shown:
-                    thread.join()
-        return max(_code(process.wait()) for process in started)
+    drawn = at_once > 1 and can_show_bar()
+    waiting, done, code = list(given), set[str](), 0
+    running: dict[Job, subprocess.Popen[str]] = {}
+    shown: list[Thread] = []
+    with Bars() if drawn else nullcontext() as bars, _ended_with_us(running):
+        while True:
+            ready = [job for job in waiting if job.needs <= done]
+            for job in ready[: at_once - len(running)]:
+                waiting.remove(job)
+                running[job] = _start(job.words, piped=drawn)
+                if bars:
+                    shown.append(Thread(target=_show, args=(running[job], bars)))
+                    shown[-1].start()
+            if not running:
+                break
+            time.sleep(POLL_S)
+            for job, process in list(running.items()):
+                if process.poll() is not None:
+                    del running[job]
+                    code = max(code, _code(process.returncode))
+                    done |= {job.name} if process.returncode == 0 else set()
+        for thread in shown:
+            thread.join()
+    return code
 
 
 def _code(returned: int) -> int:
@@ -131,14 +166,14 @@ def _show(process: subprocess.Popen[str], bars: Bars) -> None:
 
 
 @contextmanager
-def _ended_with_us(processes: Sequence[subprocess.Popen[str]]) -> Iterator[None]:
+def _ended_with_us(running: Mapping[Job, subprocess.Popen[str]]) -> Iterator[None]:
     """On TERM, end what was started; when interrupted, wait, since the terminal interrupts all.
 
     A stage ends when the `dvc` above it has gone.
     """
 
     def end(number: int, _: FrameType | None) -> None:
-        for process in processes:
+        for process in running.values():
             process.terminate()
         raise SystemExit(128 + number)
 
@@ -146,7 +181,7 @@ def _ended_with_us(processes: Sequence[subprocess.Popen[str]]) -> Iterator[None]
     try:
         yield
     except KeyboardInterrupt:
-        for process in processes:
+        for process in running.values():
             process.wait()
         raise
     finally:

@@ -15,7 +15,7 @@ import yaml
 from avsep.bars import Bars
 from avsep.progress import TELL, show_progress
 from flows import side_by_side
-from flows.side_by_side import branches, cores_for
+from flows.side_by_side import Job, cores_for, jobs
 from pipeline.config import load_configs
 from pipeline.stages import mix
 from pipeline.steps import steps
@@ -52,15 +52,13 @@ def dvc_stages() -> dict[str, set[str]]:
     }
 
 
-def test_a_branch_needs_only_what_all_share_and_its_own_stages_before():
+def test_each_stage_of_a_model_waits_for_what_dvc_says_that_it_needs():
     needs, ordered = dvc_stages(), [f"{s}@{m}" if m else s for s, m in steps()]
     shared = set(ordered[: ordered.index(mix.NAME) + 1])
-    assert len(branches()) == 2
-    for branch in branches():
-        for number, stage in enumerate(branch):
-            assert needs[stage] <= shared | set(branch[:number])
-    apart = [stage for branch in branches() for stage in branch]
-    assert sorted([*apart, "report", *shared]) == sorted(ordered)
+    assert {job.name: set(job.needs) for job in jobs()} == {
+        name: needs[name] - shared for name in ordered if name not in {*shared, "report"}
+    }
+    assert all(job.words == ("--single-item", job.name) for job in jobs())
 
 
 def test_models_run_side_by_side_where_each_has_cores_of_its_own():
@@ -77,24 +75,22 @@ def asked(monkeypatch):
     """What `run` is asked for, in a project that is at hand."""
     lists = []
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(side_by_side, "run", lambda targets: lists.append(list(targets)) or 0)
+    monkeypatch.setattr(side_by_side, "run", lambda *given: lists.append(given) or 0)
     monkeypatch.setattr(side_by_side, "_start_server", lambda _: None)
     return lists
 
 
-@pytest.mark.parametrize(("cores", "calls"), [(1, 1), (2, 3), (8, 3)])
-def test_it_is_one_repro_where_there_are_too_few_cores(monkeypatch, asked, cores, calls):
+@pytest.mark.parametrize("cores", [1, 2, 8])
+def test_it_is_one_repro_where_there_are_too_few_cores(monkeypatch, asked, cores):
     monkeypatch.setattr(side_by_side, "default_workers", lambda: cores)
     assert side_by_side.main() == 0
-    assert len(asked) == calls
-    assert asked[-1] == [[]]
-    if calls == 3:
-        assert asked[:2] == [[["mix"]], [["--single-item", *stages] for stages in branches()]]
+    apart = [([Job(("mix",))],), (jobs(), cores)] if cores > 1 else []
+    assert asked == [*apart, ([Job()],)]
 
 
 def test_what_fails_ends_the_run_after_its_step(monkeypatch, asked):
     monkeypatch.setattr(side_by_side, "default_workers", lambda: 2)
-    monkeypatch.setattr(side_by_side, "run", lambda targets: asked.append(targets) or 3)
+    monkeypatch.setattr(side_by_side, "run", lambda *given: asked.append(given) or 3)
     assert side_by_side.main() == 3
     assert len(asked) == 1
 
@@ -136,14 +132,37 @@ def stand_in(tmp_path, monkeypatch):
 
 def test_all_are_at_work_at_once_and_the_worst_code_counts(stand_in, capfd):
     # Each ends once the other has begun; the one that fails does not end the other.
-    assert side_by_side.run([["a", "b", "4"], ["b", "a", "5"]]) == 5
+    assert side_by_side.run([Job(("a", "b", "4")), Job(("b", "a", "5"))], 2) == 5
     said = capfd.readouterr()
     assert sorted(said.out.split("\n")) == ["", "Ended a", "Ended b", "Running a", "Running b"]
     assert "progress" not in said.err  # without a terminal, stages print lines of their own
 
 
+def test_what_needs_a_job_begins_after_it_and_not_at_all_after_its_failure(stand_in, capfd):
+    """`c` fails if it begins before `a` has ended, which waits for `b`."""
+    given = [
+        Job(("d", "-", "0"), "d", frozenset(["c"])),
+        Job(("c", "-", "6"), "c", frozenset(["a"])),
+        Job(("a", "b", "0"), "a"),
+        Job(("b", "-", "0"), "b"),
+    ]
+    assert side_by_side.run(given, 2) == 6
+    said = capfd.readouterr().out.split()
+    assert said.index("c") > len(said) - 1 - said[::-1].index("a")
+    assert "d" not in said
+    assert said.count("Ended") == 3
+
+
+def test_no_more_than_asked_for_run_at_once(stand_in, capfd):
+    given = [Job((name, "-", "0"), name) for name in "abc"]
+    assert side_by_side.run(given) == 0
+    assert capfd.readouterr().out.split() == [
+        word for name in "abc" for word in ("Running", name, "Ended", name)
+    ]
+
+
 def test_one_that_is_killed_is_a_failure(stand_in):
-    assert side_by_side.run([["a", "b", "-9"], ["b", "a", "0"]]) == 137
+    assert side_by_side.run([Job(("a", "b", "-9")), Job(("b", "a", "0"))], 2) == 137
 
 
 class Terminal(io.StringIO):
@@ -162,7 +181,7 @@ def test_on_a_terminal_each_has_a_bar_and_lines_stand_above(stand_in, monkeypatc
     monkeypatch.setattr(side_by_side, "Bars", Noted)
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("TERM", "xterm")
-    assert side_by_side.run([["a", "b", "0"], ["b", "a", "0"]]) == 0
+    assert side_by_side.run([Job(("a", "b", "0")), Job(("b", "a", "0"))], 2) == 0
     text = sys.stderr.getvalue()
     assert sorted(shown) == [("train a", 1), ("train b", 1)]
     assert all(f"{word} {name}\n" in text for word in ("Running", "Ended") for name in "ab")
@@ -212,10 +231,10 @@ def test_dvc_lets_stages_run_side_by_side_and_knows_what_they_made(tmp_path, mon
     Path("dvc.yaml").write_text(PIPELINE)
     Path("meet.py").write_text(MEET)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    assert side_by_side.run([["all"]]) == 0
-    apart = [["--single-item", f"one@{name}"] for name in "ab"]
-    assert side_by_side.run(apart) == 0
-    assert side_by_side.run([[]]) == 0
+    assert side_by_side.run([Job(("all",))]) == 0
+    apart = [Job(("--single-item", f"one@{name}")) for name in "ab"]
+    assert side_by_side.run(apart, 2) == 0
+    assert side_by_side.run([Job()]) == 0
     assert Path("end").read_text() == "ab"
     assert set(yaml.safe_load(Path("dvc.lock").read_text())["stages"]) == {
         "all", "one@a", "one@b", "end",
@@ -231,7 +250,7 @@ def test_when_it_is_ended_it_ends_what_it_has_started(tmp_path):
     code = (
         "import sys; from flows import side_by_side;"
         f"side_by_side.DVC = (sys.executable, {str(script)!r});"
-        "side_by_side.run([[], []])"
+        "side_by_side.run([side_by_side.Job(name=n) for n in 'ab'], 2)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
