@@ -29,10 +29,8 @@ def recordings(
     which `report.recordings` shows. SI-SNR, SDR, PESQ and STOI need a reference s1.wav beside
     s1.mp4.
     """
-    from avsep.evaluation.publish import METRICS_FULL
     from avsep.evaluation.quality import check_measures
-    from avsep.evaluation.recordings import find_recordings, score_recording, summarise_recordings
-    from avsep.files import write_json, write_jsonl
+    from avsep.evaluation.recordings import find_recordings, publish_recordings, score_recording
     from avsep.models import checkpoint
     from avsep.models.registry import model_name
     from avsep.progress import show_progress
@@ -55,15 +53,8 @@ def recordings(
             advance(1)
     if not rows:
         raise CheckError("not one recording could be scored.")
-    write_jsonl(out / "scores.jsonl", rows)
-    found_scores = summarise_recordings(rows)
-    figures = found_scores.pop("figures")
-    name = model_name(checkpoint.read_card(chosen.path))
-    head = {"model": name, **found_scores, "failed": failed}
-    write_json(out / METRICS_FULL, head | {"figures": figures})
-    means = {name: round(figure["mean"], 4) for name, figure in figures.items()}
-    write_json(out / "metrics.json", head | means)
-    for name, value in (head | means).items():
+    title = model_name(checkpoint.read_card(chosen.path))
+    for name, value in publish_recordings(out, rows, model=title, failed=failed).items():
         if not isinstance(value, list):
             echo(f"{name:16} {value}")
     if failed:

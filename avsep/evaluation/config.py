@@ -18,6 +18,7 @@ from avsep.validation import (
 
 BASIC = ("own", "other", "none")  # conditions that damage nothing
 PerceptualName = Literal["pesq", "stoi", "estoi"]
+QualityName = Literal["dnsmos", "nisqa"]
 MIXTURE = "mixture"  # takes the place of a condition's name for the unprocessed mixture
 
 
@@ -54,6 +55,9 @@ class EvaluateConfig:
         cost_audio_s: length of the audio they are measured on, in seconds.
         cost_runs: number of warm runs.
         cost_timeout_s: limit for the whole measurement, in seconds.
+        recordings: a folder of recorded mixtures, see `avsep.evaluation.recordings`; relative to
+            the project, or absolute; none if empty. They are scored beside the listed mixtures.
+        quality: measures without a reference for the recordings; they need the extra `quality`.
         max_failed_share: the stage fails if a larger share of the mixtures fails.
     """
 
@@ -78,6 +82,8 @@ class EvaluateConfig:
     cost_audio_s: float = 2.0
     cost_runs: int = 5
     cost_timeout_s: float = 600.0
+    recordings: str = ""
+    quality: tuple[QualityName, ...] = ()
     max_failed_share: float = 0.0
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from avsep.evaluation.summary import headline, summarise
 from avsep.files import write_json, write_text
 
 METRICS_FULL = "metrics_full.json"
+RECORDINGS = "recordings"  # folder with one folder per set of recorded mixtures
 PLOT_FIELDS = ("mixture_id", "target", "condition", "pair", "si_snr_mixture", "si_snri", "sdri")
 
 

@@ -23,13 +23,14 @@ from avsep.evaluation.both_faces import MARGIN_DB, margins_db, overlaps
 from avsep.evaluation.metrics import signal_scores
 from avsep.evaluation.perceptual import perceptual_scores
 from avsep.evaluation.problems import Problem
+from avsep.evaluation.publish import METRICS_FULL
 from avsep.evaluation.quality import quality_scores
 from avsep.evaluation.separate import SeparationModel
 from avsep.evaluation.summary import figure_values
 from avsep.extraction.clip import clip_samples
 from avsep.extraction.config import ExtractionConfig
 from avsep.faces.timing import StepTimer
-from avsep.files import files_below
+from avsep.files import files_below, settings_hash, write_json, write_jsonl
 from avsep.media.decode import read_audio
 from avsep.media.join_sound import join_sound
 from avsep.media.probe import probe
@@ -55,6 +56,15 @@ class Recording:
     name: str
     folder: Path
     voices: tuple[str, ...]
+
+    def state(self) -> str:
+        """Hash of the names, sizes and times of its files.
+
+        Raises:
+            CheckError: its folder cannot be read.
+        """
+        files = [(name, (self.folder / name).stat()) for name in files_below(self.folder)]
+        return settings_hash([(name, s.st_size, s.st_mtime_ns) for name, s in files])
 
 
 def find_recordings(root: Path) -> list[Recording]:
@@ -240,6 +250,34 @@ def summarise_recordings(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "with_reference": len(values["worse"]),
         "figures": figures,
     }
+
+
+def publish_recordings(
+    directory: Path,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    model: str,
+    failed: Sequence[Mapping[str, str]],
+) -> dict[str, Any]:
+    """Write `scores.jsonl`, `metrics.json` and, with intervals, `metrics_full.json`.
+
+    Args:
+        directory: the folder to write to.
+        rows: rows of `score_recording`.
+        model: name of the model.
+        failed: `recording` and `reason` of those that could not be scored.
+
+    Returns:
+        Content of `metrics.json`: numbers of recordings and voices, and the means.
+    """
+    write_jsonl(directory / "scores.jsonl", rows)
+    found = summarise_recordings(rows)
+    figures = found.pop("figures")
+    head = {"model": model, **found, "failed": list(failed)}
+    write_json(directory / METRICS_FULL, head | {"figures": figures})
+    means = {name: round(figure["mean"], 4) for name, figure in figures.items()}
+    write_json(directory / "metrics.json", head | means)
+    return head | means
 
 
 def _with_reference(

@@ -63,7 +63,7 @@ def render_page(
         title: title of the page.
         max_examples: number of mixtures to listen to.
         ledger: how the items of each stage ended.
-        recordings: folders that `avsep recordings` wrote.
+        recordings: folders with the scores of recorded mixtures.
 
     Raises:
         CheckError: a file is damaged.

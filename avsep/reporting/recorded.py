@@ -1,4 +1,4 @@
-"""The table of recorded mixtures: one row per folder that `avsep recordings` wrote."""
+"""The table of recorded mixtures: one row per model and set of them."""
 
 from __future__ import annotations
 

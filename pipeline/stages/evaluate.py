@@ -1,8 +1,8 @@
 """evaluate: separate the listed mixtures with one model, score them, and keep a few examples.
 
 An item is a mixture. Its name in the ledger is `<model>:<mixture id>`, since all models share the
-stage. A batch is a few dozen mixtures and leaves its rows in the work folder. One more batch
-measures the model's cost.
+stage. A batch is a few dozen mixtures and leaves its rows in the work folder. Each recorded mixture
+is a batch of its own. One more batch measures the model's cost.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avsep.errors import CheckError, ItemError, UsageError
+from avsep.errors import CheckError, ItemError, State, UsageError, printable
 from avsep.evaluation.config import EvaluateConfig
 from avsep.files import (
     expand_home,
@@ -22,6 +22,7 @@ from avsep.files import (
     replaced_directory,
     settings_hash,
     sha256_file,
+    write_json,
 )
 from avsep.models.registry import MODELS
 from avsep.outcome import Counts, Outcome
@@ -33,13 +34,18 @@ from pipeline.execution.markers import read_marker, write_marker
 from pipeline.execution.stage import Batch, Stage, StageReport
 
 if TYPE_CHECKING:
+    from avsep.evaluation.recordings import Recording
     from avsep.shards.store import ShardStore
 
 NAME = "evaluate"
 VERSION = 3  # of the scores; a new version scores every mixture again
 COST = "cost"  # name of the batch and of the item that measure the cost
 # Settings that change only the speed, or only what `finish` makes of the rows.
-_WITHOUT_EFFECT = ("runs", "workers", "timeout_s", "max_failed_share", "bootstrap_samples", "seed")
+# Or for the recordings alone.
+_WITHOUT_EFFECT = (
+    *("runs", "workers", "timeout_s", "max_failed_share", "bootstrap_samples", "seed"),
+    *("recordings", "quality"),
+)
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,10 @@ class ListedMixture:
 
 
 def plan(config: EvaluateConfig, workspace: Workspace) -> list[Batch]:
-    """Batches of mixtures in the order of the list, and one batch for the cost.
+    """Batches of mixtures in the order of the list, one per recording, and one for the cost.
 
     Raises:
-        UsageError: no model is named.
+        UsageError: no model is named, or the folder of recordings has none.
         CheckError: the model, the list of mixtures or the shards are missing.
     """
     from avsep.models import checkpoint
@@ -81,6 +87,16 @@ def plan(config: EvaluateConfig, workspace: Workspace) -> list[Batch]:
                 rows=tuple(chunk),
             )
         )
+    weights = [card["sha256"], card["family"], card["config"]]
+    for recording in _recordings(config, workspace):
+        batches.append(
+            Batch(
+                name=f"{config.model}-recording-{settings_hash(recording.name)[:12]}",
+                items=(_item_name(config, f"recording {printable(recording.name)}"),),
+                settings=settings_hash(VERSION, weights, config.quality, recording.state()),
+                rows=(recording,),
+            )
+        )
     if config.cost:
         items = (_item_name(config, COST),)
         batches.append(Batch(name=f"{config.model}-{COST}", items=items, settings=common))
@@ -90,18 +106,20 @@ def plan(config: EvaluateConfig, workspace: Workspace) -> list[Batch]:
 def work(
     config: EvaluateConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
-    """Evaluate the mixtures of a batch, or measure the cost.
+    """Evaluate the mixtures of a batch, score a recording, or measure the cost.
 
     Raises:
         CheckError: the model or a shard is damaged.
+        UsageError: a measure of `quality` lacks a package or a file.
     """
     if marked := read_marker(workspace, NAME, batch):
         progress(len(batch.items))
         return marked[0]
-    if batch.rows:
+    if _has_mixtures(batch):
         outcomes = _evaluate(config, workspace, batch, progress)
     else:
-        outcomes = _measure_cost(config, workspace, batch)
+        only = _score_recording if batch.rows else _measure_cost
+        outcomes = only(config, workspace, batch)
         progress(1)
     write_marker(workspace, NAME, batch, outcomes)
     return outcomes
@@ -115,6 +133,9 @@ def finish(
 ) -> StageReport:
     """Publish the results, both files of metrics, `plots/`, `examples/` and `cost.json`.
 
+    The scores of recordings go to `recordings/<name of their folder>/`, as `avsep recordings`
+    writes them.
+
     Raises:
         CheckError: not one mixture could be evaluated.
     """
@@ -124,7 +145,8 @@ def finish(
     from avsep.evaluation.results import read_results
     from avsep.shards.index import read_index
 
-    with_mixtures = [batch for batch in batches if batch.rows]
+    with_mixtures = [batch for batch in batches if _has_mixtures(batch)]
+    recorded = [batch for batch in batches if batch.rows and not _has_mixtures(batch)]
     rows = [row for b in with_mixtures for row in read_results(_rows_path(config, workspace, b))]
     if not rows:
         raise CheckError(f"not one mixture of {config.split}.jsonl could be evaluated.")
@@ -138,6 +160,8 @@ def finish(
             for mixture_id, folder in _example_folders(config, workspace, batch).items():
                 for path in sorted(folder.glob("*")):
                     link_or_copy(path, out / "examples" / mixture_id / path.name)
+        if recorded:
+            _publish_recordings(config, workspace, recorded, outcomes, out)
         if config.cost:
             link_or_copy(_cost_path(config, workspace), out / "cost.json")
         facts = _facts(config, read_json(out / METRICS_FULL))
@@ -187,10 +211,58 @@ def _evaluate(
     ]
 
 
+def _score_recording(config: EvaluateConfig, workspace: Workspace, batch: Batch) -> list[Outcome]:
+    """Write the scores of a recording, none where it cannot be scored."""
+    from avsep.evaluation.recordings import score_recording
+    from avsep.models import checkpoint
+    from avsep.training.process import pick_device
+
+    _check_measures(config.quality)
+    run, device = _run(config, workspace), str(pick_device(config.device))
+    model = _load_model(run, checkpoint.read_card(run)["sha256"], device, config.threads)
+    (recording,), (item,) = batch.rows, batch.items
+    try:
+        rows = score_recording(model, recording, device=device, quality=config.quality)
+        outcome = Outcome.done(item)
+    except ItemError as error:
+        rows, outcome = [], Outcome.ended(item, error.reason, error.message)
+    write_json(_scores_path(config, workspace, batch), rows)
+    return [outcome]
+
+
+def _publish_recordings(
+    config: EvaluateConfig,
+    workspace: Workspace,
+    batches: Sequence[Batch],
+    outcomes: Sequence[Outcome],
+    out: Path,
+) -> None:
+    from avsep.evaluation.publish import RECORDINGS
+    from avsep.evaluation.recordings import publish_recordings
+
+    reasons = {one.item: str(one.reason) for one in outcomes if one.state is not State.DONE}
+    publish_recordings(
+        out / RECORDINGS / (_recordings_folder(config, workspace).name or RECORDINGS),
+        [row for batch in batches for row in read_json(_scores_path(config, workspace, batch))],
+        model=config.model,
+        failed=[
+            {"recording": batch.rows[0].name, "reason": reasons[item]}
+            for batch in batches
+            if (item := batch.items[0]) in reasons
+        ],
+    )
+
+
+@lru_cache(maxsize=1)
+def _check_measures(measures: tuple[str, ...]) -> None:
+    from avsep.evaluation.quality import check_measures
+
+    check_measures(measures)
+
+
 def _measure_cost(config: EvaluateConfig, workspace: Workspace, batch: Batch) -> list[Outcome]:
     """Write the cost, or why it could not be measured."""
     from avsep.evaluation.cost import measure_in_child
-    from avsep.files import write_json
     from avsep.models import checkpoint
     from avsep.training.process import pick_device
 
@@ -252,12 +324,32 @@ def _manifest_path(workspace: Workspace) -> Path:
     return path
 
 
+def _recordings(config: EvaluateConfig, workspace: Workspace) -> list[Recording]:
+    if not config.recordings:
+        return []
+    from avsep.evaluation.recordings import find_recordings
+
+    return find_recordings(_recordings_folder(config, workspace))
+
+
+def _recordings_folder(config: EvaluateConfig, workspace: Workspace) -> Path:
+    return (workspace.root / expand_home(config.recordings)).resolve()
+
+
+def _has_mixtures(batch: Batch) -> bool:
+    return bool(batch.rows) and isinstance(batch.rows[0], ListedMixture)
+
+
 def _work_folder(config: EvaluateConfig, workspace: Workspace) -> Path:
     return workspace.work(NAME) / config.model
 
 
 def _rows_path(config: EvaluateConfig, workspace: Workspace, batch: Batch) -> Path:
     return _work_folder(config, workspace) / f"{batch.name}.parquet"
+
+
+def _scores_path(config: EvaluateConfig, workspace: Workspace, batch: Batch) -> Path:
+    return _work_folder(config, workspace) / f"{batch.name}.json"
 
 
 def _cost_path(config: EvaluateConfig, workspace: Workspace) -> Path:

@@ -28,7 +28,7 @@ class ReportConfig:
         models: names of the models, in the order of the tables.
         max_examples: number of mixtures with players and pictures; each takes a few hundred KiB.
         recordings: folders that `avsep recordings` wrote, relative to the project or absolute; each
-            is a row of the table of recorded mixtures.
+            is a row of the table of recorded mixtures, beside those of `evaluate.recordings`.
         max_size_mb: largest size of the page, in MB; a larger page is an error, since browsers
             and mail servers cannot handle it.
     """
@@ -58,16 +58,21 @@ def work(
     Raises:
         CheckError: an input is damaged, or the page is too large.
     """
+    from avsep.evaluation.publish import RECORDINGS
     from avsep.reporting.page import render_page
     from pipeline.stages import STAGES  # here: it imports this module
 
     counts = Ledger(workspace.ledger).all_counts()
+    sets = [workspace.evaluation(model) / RECORDINGS for model in config.models]
     html = render_page(
         workspace,
         models=config.models,
         title=config.title,
         max_examples=config.max_examples,
-        recordings=[workspace.root / expand_home(name) for name in config.recordings],
+        recordings=[
+            *(folder for below in sets for folder in sorted(below.glob("*"))),
+            *(workspace.root / expand_home(name) for name in config.recordings),
+        ],
         # Without this stage, of which only a second run would know.
         ledger={stage: counts[stage] for stage in STAGES if stage in counts and stage != NAME},
     )

@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,7 +23,13 @@ from avsep.evaluation.recordings import (
 )
 from avsep.media.encode import write_mp4
 from avsep.models import checkpoint
+from pipeline.stages import evaluate
+from pipeline.stages.evaluate import EvaluateConfig
+from pipeline.stages.report import PAGE, ReportConfig
+from tests.support.band_separator import load_for_stage
+from tests.support.evaluation_world import make_workspace
 from tests.support.face_scene import FACE
+from tests.support.stage_run import run_stage
 
 FRAMES = 50
 
@@ -56,6 +63,13 @@ def recorded(tmp_path_factory, talks):
         shutil.copy(first / f"s{number}.mp4", second)
         write_wav(first / f"s{number}.wav", sounds[number - 1] // 2)
     return root
+
+
+def add_broken(root):
+    broken = root / "broken"
+    broken.mkdir()
+    write_wav(broken / "mix.wav", np.zeros(16_000))
+    (broken / "s1.mp4").write_bytes(b"not a video")
 
 
 class Oracle:
@@ -188,10 +202,7 @@ def test_the_command_writes_scores_and_names_what_failed(
 ):
     root = tmp_path / "set"
     shutil.copytree(recorded, root)
-    broken = root / "broken"
-    broken.mkdir()
-    write_wav(broken / "mix.wav", np.zeros(16_000))
-    (broken / "s1.mp4").write_bytes(b"not a video")
+    add_broken(root)
     monkeypatch.setattr(checkpoint, "load", lambda _path, _device: Oracle(ready))
     card = {"family": "dolphin", "config": {}}
     monkeypatch.setattr(checkpoint, "read_card", lambda _path: card)
@@ -212,6 +223,46 @@ def test_the_command_writes_scores_and_names_what_failed(
     for name, figure in full["figures"].items():
         assert metrics[name] == pytest.approx(figure["mean"], abs=1e-4)
     assert "both_right" in capsys.readouterr().out
+
+
+def test_the_stage_scores_recordings_beside_its_mixtures(recorded, tmp_path, monkeypatch):
+    here = make_workspace(tmp_path)
+    root = tmp_path / "challenge"
+    shutil.copytree(recorded, root)
+    add_broken(root)
+    monkeypatch.setattr(checkpoint, "load", load_for_stage)
+    evaluate._load_model.cache_clear()
+    config = EvaluateConfig(
+        model="vovit", perceptual=(), sdr=False, max_mixtures=1, bootstrap_samples=100,
+        example_count=0, workers=0, cost=False, recordings="challenge",
+    )  # fmt: skip
+    report = run_stage("evaluate", here, config=config)
+    assert report.counts.done == 1 + 2
+    assert report.counts.dropped == {"undecodable": 1}
+    folder = here.evaluation("vovit") / "recordings" / "challenge"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["recordings"], metrics["voices"], metrics["with_reference"]) == (2, 4, 2)
+    assert metrics["failed"] == [{"recording": "broken", "reason": "undecodable"}]
+    assert "si_snri" in metrics
+    before = (folder / "scores.jsonl").read_bytes()
+
+    run_stage("report", here, config=ReportConfig(models=("vovit",)))
+    assert "challenge: 2 recordings, 4 voices" in (here.report / PAGE).read_text("utf-8")
+
+    scored = []
+
+    def noted(model, recording, **rest):
+        scored.append(recording.name)
+        return score_recording(model, recording, **rest)
+
+    monkeypatch.setattr("avsep.evaluation.recordings.score_recording", noted)
+    write_wav(root / "real/dev/remix/1/mix.wav", np.zeros(32_000))
+    run_stage("evaluate", here, config=config)
+    assert scored == ["real/dev/remix/1"]
+    assert (folder / "scores.jsonl").read_bytes() != before
+
+    run_stage("evaluate", here, config=replace(config, recordings=""))
+    assert not folder.parent.exists()
 
 
 def test_what_is_no_set_of_recordings_is_said(tmp_path):
