@@ -7,6 +7,7 @@ import pytest
 from tools import licences
 
 
+@pytest.mark.slow
 def test_the_page_is_current():
     """`make licences` was run after the last change of the lock."""
     page = licences.listed()

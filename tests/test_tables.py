@@ -159,6 +159,7 @@ def test_opened_rows_are_those_that_were_written(tmp_path):
     assert [row.count for row in changed] == [5, 6]
 
 
+@pytest.mark.slow
 def test_a_part_is_pickled_alone(tmp_path):
     write_rows(tmp_path / "t.parquet", [Row(name=f"n{i:05d}", count=i) for i in range(20_000)])
     opened = open_rows(tmp_path / "t.parquet", Row)

@@ -77,6 +77,7 @@ def test_a_command_of_a_project_says_what_it_needs(site, tmp_path, command):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_help_names_them_all_the_same(site, tmp_path):
     done = avsep(site, tmp_path, "--help")
     assert done.returncode == 0

@@ -148,6 +148,7 @@ def test_the_first_id_of_a_group_stays_and_lengths_bound_the_search():
     assert copies_among(apart) == {}
 
 
+@pytest.mark.slow
 def test_among_many_in_several_blocks_all_copies_are_found():
     rng = np.random.default_rng(1)
     prints = {f"{n:05d}": (3 + n % 7 * 0.01, random_print(n)) for n in range(5000)}

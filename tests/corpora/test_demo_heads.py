@@ -43,6 +43,7 @@ def test_same_seed_gives_the_same_frames_in_another_process():
     assert other.stdout.strip() == hashlib.sha256(pictures().tobytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_other_seeds_and_other_clips_give_other_pictures():
     first = pictures(num_frames=1)
     assert not np.array_equal(first, pictures(seed=1, num_frames=1))
@@ -62,6 +63,7 @@ def test_clip_files_are_byte_identical_every_time(tmp_path):
     assert len(contents) == 1
 
 
+@pytest.mark.slow
 def test_frames_come_with_the_opening_of_the_lips():
     prepared = talk(CLIP, seed=0, size=SIZE, num_frames=5)
     drawn = [opening for _, opening in prepared.frames]
@@ -69,6 +71,7 @@ def test_frames_come_with_the_opening_of_the_lips():
 
 
 @pytest.mark.parametrize("speaker", [6, 7])
+@pytest.mark.slow
 def test_lips_close_on_p_b_m_and_open_on_vowels(speaker):
     closed, opened, paused = [], [], []
     for number in range(6):

@@ -140,6 +140,7 @@ def test_a_page_instead_of_an_archive_is_recognised(server, tmp_path, get, kind)
     assert not (tmp_path / "grid" / "s4.zip").exists()
 
 
+@pytest.mark.slow
 def test_a_redirect_may_lead_to_another_host_but_not_to_an_open_connection(server, tmp_path, get):
     with serving_files() as other:
         other.files["store/s4"] = server.files[S4]
@@ -223,6 +224,7 @@ def test_members_with_hostile_names_are_never_written(server, tmp_path, get):
     }
 
 
+@pytest.mark.slow
 def test_a_member_that_is_a_bomb_or_damaged_is_refused(server, tmp_path, get):
     bomb = zip_of({"s4/lrwp9a.mpg": bytes(100 << 20)})
     damaged = bytearray(zip_of({"s4/lrwp9a.mpg": b"good" * 100}, zipfile.ZIP_STORED))

@@ -295,6 +295,7 @@ def test_the_square_is_padded_where_the_face_leaves_the_picture():
     assert (pixels == whole).all()
 
 
+@pytest.mark.slow
 def test_yt_dlp_finds_the_solver_of_challenges_with_our_options_and_no_network(tmp_path):
     yt_dlp = pytest.importorskip("yt_dlp")
     from yt_dlp.extractor.youtube import YoutubeIE

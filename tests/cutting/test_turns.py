@@ -85,6 +85,7 @@ def test_a_voice_from_outside_gives_no_clip_even_if_a_listener_chews_or_laughs()
         assert What.CLIP not in {span.what for span in spans}, rate_hz
 
 
+@pytest.mark.slow
 def test_the_sound_of_another_sentence_is_less_in_step() -> None:
     own, other = (make_scene([Turn(3, 10, clips)], [3], 180, 1) for clips in ((1, 2), (7, 9)))
     face = face_of(own.openings(3, 1))

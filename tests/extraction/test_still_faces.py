@@ -81,6 +81,7 @@ def test_two_talkers_and_photographs_are_two_samples(samples) -> None:
     assert found[0].meta["multi_voice_reasons"] == ["faces_at_once"]
 
 
+@pytest.mark.slow
 def test_photograph_that_fills_a_shot_of_its_own_is_left_out(samples) -> None:
     found, left_out = samples(lambda i: [TALKER] if i < 26 else [PHOTO])
     assert [sample.num_frames for sample in found] == [26]

@@ -143,6 +143,7 @@ def test_faces_of_other_clips_in_a_batch_change_nothing(backend: FaceAlignmentBa
         assert alone.score == one.score
 
 
+@pytest.mark.slow
 def test_region_keeps_its_relation_to_the_landmarks(backend: FaceAlignmentBackend) -> None:
     first, second = picture(120, 100), picture(150, 90)
     (found,) = backend.detect(first, 32)

@@ -139,6 +139,7 @@ def test_same_face_far_away_after_a_loss_is_another_track() -> None:
     assert spans(extract_faces(scene(50, poses), SHORT, ColourBackend())) == [(0, 20), (24, 50)]
 
 
+@pytest.mark.slow
 def test_cut_ends_every_track_even_where_a_face_stays_in_place() -> None:
     def frames() -> Iterator[np.ndarray]:
         poses = [Pose(0, 100, 120, 70), Pose(1, 230, 120, 70)]
@@ -158,6 +159,7 @@ def test_other_person_in_one_place_from_one_frame_to_the_next_is_another_track()
     assert spans(samples) == [(0, 25), (25, 50)]
 
 
+@pytest.mark.slow
 def test_cut_in_one_pane_splits_only_the_face_in_it() -> None:
     def frames() -> Iterator[np.ndarray]:
         one, other = background(SIZE, 0), background(SIZE, 9)
@@ -244,6 +246,7 @@ def test_only_the_largest_faces_are_tracked() -> None:
     assert [round(float(centre_x(s).mean())) for s in samples] == [190, 265]
 
 
+@pytest.mark.slow
 def test_batched_backend_gives_the_tracks_of_an_unbatched_one() -> None:
     def poses(i: int) -> list[Pose]:
         return [] if 20 <= i < 26 else [Pose(0, 60 + 3 * i, 120, 70), Pose(1, 280, 60, 50 + i / 4)]

@@ -279,6 +279,7 @@ def test_requests_of_many_workers_share_runs_and_get_their_own_rows(
     assert max(sums.runs) > 4, "several workers in one run"
 
 
+@pytest.mark.slow
 def test_no_memory_costs_a_wait_and_an_error_only_the_one_who_caused_it(
     served: tuple[Sums, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

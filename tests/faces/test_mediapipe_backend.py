@@ -194,6 +194,7 @@ def test_overlapping_candidates_become_one_face_weighted_by_score() -> None:
     assert faces[1][1] == 200  # the small one inside it is a part of it
 
 
+@pytest.mark.slow
 def test_extraction_of_a_still_head_centres_the_mouth(frames: np.ndarray) -> None:
     def still() -> np.ndarray:
         return frames[[4] * 12]

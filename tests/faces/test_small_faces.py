@@ -49,6 +49,7 @@ def test_faces_in_a_small_picture_are_found_from_frame_0(
     assert tracks.too_small == ()
 
 
+@pytest.mark.slow
 def test_faces_that_are_too_small_are_counted_with_their_size(heads: list[np.ndarray]) -> None:
     frames = room(heads[:2], 22, (640, 360))
     tracks = track_faces(frames, FacesConfig(), MediaPipeBackend())

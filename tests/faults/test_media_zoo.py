@@ -68,6 +68,7 @@ def wrong(chosen: Sequence[Case], found: dict[str, str]) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_a_sample_of_the_zoo_ends_as_promised(tmp_path):
     chosen = [case for case in cases() if case.sample]
     videos = written(tmp_path, chosen)

@@ -77,6 +77,7 @@ def test_a_command_that_reads_says_the_same_of_a_folder_that_it_cannot_write_to(
 
 
 @pytest.mark.parametrize("command", OF_PROJECT + OF_SHARDS, ids=" ".join)
+@pytest.mark.slow
 def test_a_command_that_reads_makes_nothing_where_there_is_nothing(tmp_path, command):
     folder = tmp_path / "empty"
     folder.mkdir()

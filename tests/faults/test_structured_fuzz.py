@@ -139,6 +139,7 @@ raw_clips = st.builds(
 
 @tried
 @given(rows=st.lists(raw_clips, max_size=3))
+@pytest.mark.slow
 def test_rows_come_back_as_they_were(folder, rows):
     write_rows(folder / "rows.parquet", rows, RawClip)
     assert read_rows(folder / "rows.parquet", RawClip) == rows
@@ -200,6 +201,7 @@ def test_a_manifest_with_any_value_anywhere_is_damaged(manifest, data):
 
 @tried
 @given(data=st.data())
+@pytest.mark.slow
 def test_an_index_comes_back_as_it_was(folder, data):
     names = st.from_regex(r"\A[A-Za-z0-9_-]{1,12}\Z")
     rows = data.draw(

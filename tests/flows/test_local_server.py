@@ -69,6 +69,7 @@ def test_a_port_that_is_taken_is_named():
             local_server._check_free(taken.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_runs_that_a_dead_worker_had_claimed_are_given_up():
     asked: list[tuple[str, dict]] = []
 

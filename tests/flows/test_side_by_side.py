@@ -153,6 +153,7 @@ def test_what_needs_a_job_begins_after_it_and_not_at_all_after_its_failure(stand
     assert said.count("Ended") == 3
 
 
+@pytest.mark.slow
 def test_no_more_than_asked_for_run_at_once(stand_in, capfd):
     given = [Job((name, "-", "0"), name) for name in "abc"]
     assert side_by_side.run(given) == 0

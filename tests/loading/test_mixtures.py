@@ -105,6 +105,7 @@ def test_a_damaged_sound_is_the_same_for_both_items_and_not_the_sum_of_the_voice
     assert 3 < sum(sums) < 17  # quiet and weaker mixtures are sums, the others are not
 
 
+@pytest.mark.slow
 def test_babble_in_training_is_of_other_speakers_and_the_same_in_any_order(store):
     class Listening(SyntheticStore):
         def audio_window(self, key, start, count):
@@ -252,6 +253,7 @@ def test_a_list_gives_each_voice_of_each_mixture_and_keeps_the_last_batch(store)
     assert batches[0]["lips"].shape == (4, 30, 96, 96)
 
 
+@pytest.mark.slow
 def test_a_changed_or_missing_sample_is_noticed(store):
     recipes = store.val(2, 30)
     other = SyntheticStore(clips=1)

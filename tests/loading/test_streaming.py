@@ -57,6 +57,7 @@ def shard_of(store) -> dict[str, str]:
     return {row.key: row.shard for row in store.index}
 
 
+@pytest.mark.slow
 def test_items_are_those_of_the_data_set_by_number_and_of_any_place(made, server, tmp_path):
     directory, listed = made
     local = items(directory, listed, tmp_path)
@@ -74,6 +75,7 @@ def test_items_are_those_of_the_data_set_by_number_and_of_any_place(made, server
     assert local[5]["mixture"].shape == (NUM_FRAMES * 640,)
 
 
+@pytest.mark.slow
 def test_an_epoch_reads_every_shard_once_and_pairs_what_is_in_the_buffer(made, server, tmp_path):
     data = items(server.address, made[1], tmp_path, keep=2)
     where = shard_of(ShardStore(made[0]))
@@ -121,6 +123,7 @@ def test_no_item_comes_twice_and_machines_read_their_own_shards(made, tmp_path, 
 
 
 @pytest.mark.parametrize("position", [0, 5, 9, 12])
+@pytest.mark.slow
 def test_a_run_that_stopped_goes_on_like_one_that_did_not(made, server, tmp_path, position):
     def run(position, steps, folder):
         data = items(server.address, made[1], folder)
@@ -198,6 +201,7 @@ def test_mixtures_are_drawn_by_the_version_of_the_list(made, tmp_path, version):
     assert {draw(number).version for number in range(3)} == {version}
 
 
+@pytest.mark.slow
 def test_a_list_of_another_set_and_too_few_voices_are_one_sentence(made, tmp_path):
     directory, listed = made
     store = StreamStore(directory, folder=tmp_path)

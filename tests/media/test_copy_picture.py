@@ -87,6 +87,7 @@ def test_joined_parts_stay_together(tmp_path, suffix, reordered):
     assert lags(found) == pytest.approx(lags(source), abs=0.045)
 
 
+@pytest.mark.slow
 def test_a_clip_that_was_cut_between_key_pictures_shows_no_more_than_before(tmp_path):
     whole = part(tmp_path / "a.mp4", 2.0, sound_s=4.0, picture_s=4.0, video_options={"g": "100"})
     cut = tmp_path / "cut.mp4"

@@ -63,6 +63,7 @@ def test_jitter_below_a_packet_moves_nothing(tmp_path, rate_hz, most_s):
     assert len(streamed) == pytest.approx(128_000, abs=2_100)
 
 
+@pytest.mark.slow
 def test_single_packets_with_wrong_stamps_move_nothing(tmp_path):
     plain, _ = jittered(tmp_path, 48_000, 0.0)
     copy = tmp_path / "b.mkv"
@@ -78,6 +79,7 @@ def test_single_packets_with_wrong_stamps_move_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("most_s", [0.0, 0.008, 0.012])
+@pytest.mark.slow
 def test_lost_packets_stay_gaps(tmp_path, most_s):
     drop = {80, 150, 151, 152, 260}
     plain, copy = jittered(tmp_path, 48_000, most_s, drop=drop)

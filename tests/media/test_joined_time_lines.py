@@ -229,6 +229,7 @@ def test_a_second_file_behind_the_first_is_not_left_out_silently(tmp_path, suffi
     assert caught.value.reason is Reason.UNDECODABLE
 
 
+@pytest.mark.slow
 def test_what_ffmpeg_does_not_read_is_not_left_out_silently(tmp_path):
     parts = [part(tmp_path / f"{m}.flv", m, audio_codec="aac") for m in (2.0, 1.0)]
     with pytest.raises(ItemError, match="can be read") as caught:

@@ -83,6 +83,7 @@ def in_decoding_order(path, target):
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
+@pytest.mark.slow
 def test_pictures_with_the_stamps_of_decoding_are_put_in_order(tmp_path, suffix):
     whole = part(tmp_path / "w.mkv", 2.0, sound_s=4.0, picture_s=4.0)
     with readable(in_decoding_order(whole, tmp_path / f"odd{suffix}")) as source:
@@ -204,6 +205,7 @@ def test_odd_pictures_with_the_stamps_of_decoding_are_put_in_order(tmp_path):
         assert flashes == pytest.approx(clicks, abs=0.09)
 
 
+@pytest.mark.slow
 def test_glued_parts_with_wide_pixels_keep_their_shape(tmp_path):
     parts = []
     for number, aspect in enumerate((Fraction(2), Fraction(1, 2), None)):

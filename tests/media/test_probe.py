@@ -261,6 +261,7 @@ def test_track_that_can_be_decoded_is_chosen(tmp_path, best, unknown):
     assert click_time(read_audio(path, info.start_s, 32_000)) == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.slow
 def test_better_track_wins_where_both_can_be_decoded(tmp_path):
     path = two_tracks(tmp_path, best="video", unknown=(b"avc1", b"avc1"))
     assert probe(path).width == 128

@@ -439,6 +439,7 @@ def test_file_of_an_earlier_version_is_named(tmp_path):
         read_training(tmp_path / "train.parquet", AUDIO.__getitem__)
 
 
+@pytest.mark.slow
 def test_recipes_are_those_of_voices_as_objects(tmp_path):
     """As they were drawn from `train.json`: a table of sorted lists of voices."""
 

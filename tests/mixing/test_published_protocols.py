@@ -265,6 +265,7 @@ def test_training_mixtures_keep_to_the_levels_of_their_protocol():
         assert len({source.group for source in recipe.sources}) == 3
 
 
+@pytest.mark.slow
 def test_a_split_of_two_speakers_gives_no_mixture_of_three():
     two = [voice for voice in TABLE.voices if voice.speaker in ("s0", "s1")]
     with pytest.raises(CheckError, match="training by strict-3mix: no 3 voices"):

@@ -107,6 +107,7 @@ def test_waveform_equals_the_official_one(model, case, heat, limit):
     assert relative(estimate[..., : golden["wave"].shape[-1]], golden["wave"]) < limit
 
 
+@pytest.mark.slow
 def test_gradients_equal_the_official_ones(model):
     wanted = dict(
         line.split("\t") for line in (GOLDEN / "tiny_rule_grads.tsv").read_text().splitlines()[2:]

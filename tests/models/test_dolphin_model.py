@@ -42,6 +42,7 @@ def test_the_odd_tail_changes_nothing_before_it(tiny):
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_separating_two_mouths_is_two_forwards(tiny):
     mixture, lips = rule_audio(2, 3000), rule_lips(4, 4, 24).unflatten(0, (2, 2))
     both = tiny.separate(mixture, lips)
@@ -199,6 +200,7 @@ def test_a_few_steps_bring_the_estimate_nearer_to_the_target():
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_bfloat16_autocast_stays_near_float32(demo):
     model = copy.deepcopy(demo).eval()
     mixture, lips = 0.1 * torch.randn(1, 16000), torch.randn(1, 1, 25, 88, 88)
@@ -242,6 +244,7 @@ def test_training_keeps_no_scores_and_has_the_same_gradients():
     assert kept[True] <= x.numel() < 40 * 40 * 2 <= kept[False]
 
 
+@pytest.mark.slow
 def test_taylor_attention_is_the_quadratic_sum():
     query, key, value = (torch.randn(9, 2, 4, 11) for _ in range(3))
     scores = query.transpose(-1, -2) @ key

@@ -254,12 +254,14 @@ def test_what_is_there_is_not_overwritten(dolphin_state, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "new.json"]
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_one_sentence(dolphin_state, tmp_path):
     source = write(dolphin_state, tmp_path / "model.safetensors")
     with pytest.raises(CheckError, match="cannot be written"):
         import_dolphin(source, source / "in_a_file" / "new.safetensors", config=tiny_config())
 
 
+@pytest.mark.slow
 def test_a_card_that_cannot_be_written_takes_the_weights_with_it(
     dolphin_state, tmp_path, monkeypatch
 ):

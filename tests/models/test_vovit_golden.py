@@ -16,6 +16,8 @@ from avsep.models.vovit.stft import _window, stft
 from avsep.models.vovit.transformer import position_table
 from tests.support import vovit_rule as rule
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
@@ -87,7 +89,6 @@ def assert_close(ours, golden, atol):
     np.testing.assert_allclose(ours, golden, rtol=0, atol=atol)
 
 
-@pytest.mark.slow
 def test_masks_and_waveforms_of_both_stages(run, synth):
     details, _ = run
     assert_close(details.logits[..., ::2, ::2], synth["logits_mask"], 3e-4)
@@ -135,7 +136,6 @@ def test_transformer(run, synth):
     assert_close(seen["decoder"].transpose(0, 1)[::4, :, ::4], synth["decoder_sub"], 3e-4)
 
 
-@pytest.mark.slow
 def test_audio_encoder_in_training_order_equals_the_folded_one(model, inputs, synth):
     mixture = inputs[0][:1]
     encoder = model.network.stage1.audio_encoder
@@ -253,7 +253,6 @@ def loudest(model, inputs, run):
     model.use_precision()
 
 
-@pytest.mark.slow
 @torch.inference_mode()
 def test_bfloat16_stays_near(model, loudest):
     item, _, golden = loudest
@@ -262,7 +261,6 @@ def test_bfloat16_stays_near(model, loudest):
     assert_within_noise(estimate, golden, bound)
 
 
-@pytest.mark.slow
 @torch.inference_mode()
 def test_float16_stays_near(model, loudest):
     """The networks that a CPU can compute in float16 within seconds, and the range of the others.
@@ -338,7 +336,6 @@ def test_rule_fills_as_when_the_numbers_were_made(model):
     assert checked > 500
 
 
-@pytest.mark.slow
 def test_singing_loads_strictly_and_runs_the_same_each_time():
     model = rule.golden_model("singing")
     mixture = rule.synth_audio(3, 65535)[None]

@@ -324,6 +324,7 @@ def test_a_minute_is_joined_without_clicks_or_steps(model):
     assert near.quantile(0.9) <= level_steps.quantile(0.99)
 
 
+@pytest.mark.slow
 def test_chunks_go_through_in_groups_of_any_size(model):
     mixture, landmarks = noise(2, 100_000), moving_face(2, 153)
     with torch.inference_mode():

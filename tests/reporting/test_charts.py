@@ -95,6 +95,7 @@ def test_no_text_of_a_chart_covers_another_or_leaves_the_picture(name):
     assert collisions(chart) == []
 
 
+@pytest.mark.slow
 def test_the_check_of_collisions_sees_them():
     long = [replace(model, name="a" * 40) for model in MODELS]
     crowded = box_plot([*MANY, *MANY, *MANY, *MANY])
@@ -128,6 +129,7 @@ def points(chart: str) -> int:
     return max(len(re.findall("[ML] ", path.attrib["d"])) for path in svg(chart).iter(PATH))
 
 
+@pytest.mark.slow
 def test_the_loss_is_drawn_by_step_where_the_log_of_steps_is_left(full_workspace):
     lips, dolphin = gather_trainings(full_workspace, ["dolphin"])
     assert (lips.title, dolphin.title) == ("Lip encoder", "Dolphin")

@@ -135,6 +135,7 @@ def test_the_page_shows_the_figures_of_the_evaluation(page, full_workspace):
     assert "Base voices that occur only in the test set" in page.words
 
 
+@pytest.mark.slow
 def test_recorded_mixtures_have_a_table_of_the_folders_that_are_named(full_workspace, tmp_path):
     def figure(mean):
         return {"mean": mean, "low": mean - 1, "high": mean + 1, "rows": 4, "excluded": 0}
@@ -209,6 +210,7 @@ def test_the_page_says_how_each_model_was_trained(page):
     assert "Training time 2 min, 0.75 s per step 13 min, 0.75 s per step" in table
 
 
+@pytest.mark.slow
 def test_a_project_without_times_cards_or_a_lip_encoder_has_no_empty_rows(tmp_path):
     workspace = Workspace(tmp_path)
     make_run(workspace, "dolphin")
@@ -330,6 +332,7 @@ def test_damaged_inputs_are_named(tmp_path):
         read_log(tmp_path / "log.csv")
 
 
+@pytest.mark.slow
 def test_the_page_says_why_a_cost_could_not_be_measured(tmp_path):
     workspace = Workspace(tmp_path)
     make_evaluation(workspace, "vovit")

@@ -38,6 +38,7 @@ def grown_by(call) -> int:
 @pytest.mark.parametrize(
     "kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=range(3)
 )
+@pytest.mark.slow
 def test_landmarks_that_lie_about_their_size_are_not_unpacked(kind):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", kind) as archive:

@@ -43,6 +43,7 @@ def cells(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("form", ["auto-avsr", "av-hubert", "muse", "huggingface"])
+@pytest.mark.slow
 def test_an_export_holds_no_formulas(tmp_path, form):
     workspace = make_workspace(tmp_path / "project", num_frames=25)
     table = read_parquet(workspace.shards, arrow_schema(IndexRow))

@@ -36,6 +36,7 @@ def batch(items, model=None, **settings):
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.slow
 def test_a_folder_is_separated_and_only_once(folder, tmp_path, jobs):
     items = find_items([folder], tmp_path / "out")
     assert len({item.output for item in items}) == 4
@@ -57,6 +58,7 @@ def test_a_folder_is_separated_and_only_once(folder, tmp_path, jobs):
         check_all(list(again.values()))
 
 
+@pytest.mark.slow
 def test_results_beside_the_videos_are_no_sources_of_the_next_run(folder):
     items = find_items([folder], None)
     separator = Separator(Echo(), SeparateConfig())
@@ -64,6 +66,7 @@ def test_results_beside_the_videos_are_no_sources_of_the_next_run(folder):
     assert [i.video for i in find_items([folder], None)] == [i.video for i in items]
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_what_is_done_and_nothing_half(folder, tmp_path):
     items = find_items([folder / "a.mkv", folder / "a.mov"], tmp_path / "out")
     results = separate_batch(Separator(Echo(), SeparateConfig()), items, hidden_progress)
@@ -77,6 +80,7 @@ def test_an_interrupt_leaves_what_is_done_and_nothing_half(folder, tmp_path):
     assert "done before" in states
 
 
+@pytest.mark.slow
 def test_the_bar_reaches_the_number_of_recordings(folder):
     from contextlib import contextmanager
 

@@ -45,6 +45,7 @@ def test_all_faces_get_a_voice() -> None:
     assert made.facts["notes"] == []
 
 
+@pytest.mark.slow
 def test_faces_beyond_the_limit_are_counted() -> None:
     made = separate(GALLERY[:7], max_faces=3)
     assert len(made.speakers) == 3
@@ -83,6 +84,7 @@ def test_photograph_does_not_count_as_a_speaker_asked_for() -> None:
         separate([GALLERY[0], GALLERY[PHOTOGRAPH]], speakers=2)
 
 
+@pytest.mark.slow
 def test_faces_that_were_not_asked_for_are_listed() -> None:
     assert reasons(separate(GALLERY[:3], speakers=2)) == ["not_asked_for"]
 

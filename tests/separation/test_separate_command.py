@@ -104,6 +104,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[str, int]]:
         *("url", "folder", "missing", "text", "empty", "cut", "deaf", "blind", "faceless", "quad"),
     ],
 )
+@pytest.mark.slow
 def test_bad_input_is_one_sentence_and_leaves_nothing(avsep, tmp_path, kind):
     given, code = bad_inputs(tmp_path)[kind]
     before = sorted(path.name for path in tmp_path.iterdir())
@@ -133,6 +134,7 @@ def test_the_published_options_work(avsep, tmp_path, face):
     assert "this model is small" in err
 
 
+@pytest.mark.slow
 def test_a_file_of_settings_is_read_and_options_override_it(avsep, tmp_path, face):
     video = talk(tmp_path / "talk.mkv")
     (tmp_path / "mine.yaml").write_text("audio_only: true\nface_scale: 3.0\n")
@@ -162,6 +164,7 @@ def test_a_file_of_settings_is_read_and_options_override_it(avsep, tmp_path, fac
         (("--precision", "fp16"), 2, "fp16"),
     ],
 )
+@pytest.mark.slow
 def test_wrong_options_are_named(avsep, tmp_path, face, options, code, words):
     video = talk(tmp_path / "talk.mkv")
     found, _, err = avsep(video, "-o", tmp_path / "out", *options)
@@ -169,6 +172,7 @@ def test_wrong_options_are_named(avsep, tmp_path, face, options, code, words):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_name_that_is_not_utf8_is_printed(avsep, face, tmp_path):
     name = os.fsdecode(b"caf\xe9\n.mp4")
     make_clip(tmp_path / name, pictures=still_pictures(30), audio=speech_like(1.2))

@@ -119,6 +119,7 @@ def test_picture_and_sound_stay_together(tmp_path, delays, fps):
 
 
 @pytest.mark.parametrize("delay", ["audio_delay_s", "video_delay_s"])
+@pytest.mark.slow
 def test_copied_pictures_are_those_of_the_source_and_in_time(tmp_path, delay):
     path = make_clip(
         tmp_path / "flash.mkv",
@@ -193,6 +194,7 @@ def _lag(path: Path) -> float:
     return click_time(sound) - flash_s
 
 
+@pytest.mark.slow
 def test_an_earlier_separation_is_replaced_and_other_files_stay(video):
     folder = video.parent / "out"
     separator(residual=True).separate(video, folder)
@@ -277,6 +279,7 @@ def test_pictures_before_the_sound_are_kept_and_the_sound_is_not_padded(tmp_path
 @pytest.mark.parametrize(
     "name", [os.fsdecode(b"caf\xe9"), "a\u2028b", "x" * 250, "\u7d75" * 83, "CON"], ids=ascii
 )
+@pytest.mark.slow
 def test_a_file_of_any_name_is_separated_into_a_folder_beside_it(video, name):
     video = video.rename(video.with_name(f"{name}.mkv"))
     made = separator(residual=True).separate(video)
@@ -367,6 +370,7 @@ def test_channels_in_opposite_phase_are_separated_and_it_is_said(tmp_path):
     assert np.abs(voice[6_400:25_600] - audio[6_400:25_600, 0]).max() <= 2
 
 
+@pytest.mark.slow
 def test_what_the_muxer_refuses_on_the_way_is_drawn_and_nothing_else_stays(video, monkeypatch):
     copied = copy_picture.copy_pictures
 

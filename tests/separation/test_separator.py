@@ -73,6 +73,7 @@ def test_a_voice_is_faded_where_its_face_is_away():
     assert edge < 0.01  # no step in the gain
 
 
+@pytest.mark.slow
 def test_a_window_without_a_face_costs_no_forward_pass():
     def poses(index):
         return [Pose(0, 90, 110, 80)] if index < 50 else []

@@ -49,6 +49,7 @@ def test_faces_that_swap_sides_in_a_cut_are_not_swapped(tmp_path):
     assert len(found) in (2, 4)
 
 
+@pytest.mark.slow
 def test_a_face_that_is_away_for_long_comes_back_as_itself(tmp_path):
     def poses(index):
         return [at(A, 90), *([] if 40 <= index < 100 else [at(B, 230)])]

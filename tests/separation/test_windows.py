@@ -93,6 +93,7 @@ def test_lip_features_see_beyond_the_window_and_not_beyond_the_video(tmp_path):
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_a_short_recording_is_separated_at_once(tmp_path):
     model, mouth = dolphin(), Mouth(16)
     lips = prepare_lips(torch.from_numpy(mouth.lips)[None], 88)

@@ -113,6 +113,7 @@ def test_pickled_store_opens_again_and_is_small(sets):
     assert [row.key for row in pickle.loads(content).index] == [row.key for row in store.index]
 
 
+@pytest.mark.slow
 def test_plain_needs_neither_av_nor_soundfile_nor_webdataset(sets):
     script = """
 import sys

@@ -55,6 +55,7 @@ def content(store: ShardStore) -> dict[str, tuple[bytes, ...]]:
 
 
 class TestPlaces:
+    @pytest.mark.slow
     def test_a_folder_a_server_and_a_bucket_give_what_the_store_gives(
         self, directory, server, tmp_path, monkeypatch
     ):
@@ -79,6 +80,7 @@ class TestPlaces:
         (kept,) = (tmp_path / "kept").iterdir()
         assert {path.suffix for path in kept.iterdir()} == {".arrow", ".tar", ".lock", ".checked"}
 
+    @pytest.mark.slow
     def test_a_shard_is_read_once_for_all_processes_while_it_is_kept(self, server, tmp_path):
         names = [f"train-{number:06d}.tar" for number in range(3)]
         for _ in range(2):
@@ -90,6 +92,7 @@ class TestPlaces:
             assert len(list((tmp_path / "tight").rglob("*.tar"))) == 1
         assert [server.asked[name] for name in names] == [3, 3, 3]
 
+    @pytest.mark.slow
     def test_two_processes_at_once_read_a_shard_once(self, server, tmp_path):
         stores = [StreamStore(server.address, folder=tmp_path / "kept", keep=3) for _ in range(4)]
         threads = [threading.Thread(target=content, args=(store,)) for store in stores]
@@ -176,17 +179,20 @@ class TestPlaces:
         with pytest.raises(CheckError, match=r"its index of http.* cannot be kept in"):
             StreamStore(server.address, folder=tmp_path / "file")
 
+    @pytest.mark.slow
     def test_an_index_of_format_1_will_do(self, directory, tmp_path):
         wanted = content(ShardStore(directory, cache_bytes=0))
         with serving_folder(as_format_1(directory)) as server:
             assert content(StreamStore(server.address, folder=tmp_path / "kept")) == wanted
 
+    @pytest.mark.slow
     def test_a_damaged_index_that_was_kept_is_fetched_again(self, server, tmp_path):
         wanted = content(StreamStore(server.address, folder=tmp_path / "kept"))
         (kept,) = (tmp_path / "kept").glob("*/index.arrow")
         kept.write_bytes(kept.read_bytes()[:-100])
         assert content(StreamStore(server.address, folder=tmp_path / "kept")) == wanted
 
+    @pytest.mark.slow
     def test_a_pickle_opens_the_same_place_and_notices_a_change(
         self, directory, server, tmp_path, make_set
     ):
@@ -351,6 +357,7 @@ def test_what_another_process_removes_at_any_moment_is_fetched_again(server, tmp
         assert os.fstat(shard.fileno()).st_size == size
 
 
+@pytest.mark.slow
 def test_what_a_crash_of_the_machine_has_cut_is_fetched_again(server, tmp_path):
     folder = tmp_path / "kept"
     wanted = content(StreamStore(server.address, folder=folder))

@@ -84,6 +84,7 @@ def test_the_demo_corpus_becomes_files_and_a_table(workspace, rendered):
     assert len(rendered) == 4
 
 
+@pytest.mark.slow
 def test_a_second_run_renders_nothing_and_gives_the_same_table(workspace, rendered):
     run_stage("download", workspace, config=DEMO)
     before = workspace.raw_table.read_bytes()
@@ -94,6 +95,7 @@ def test_a_second_run_renders_nothing_and_gives_the_same_table(workspace, render
     assert rendered == []
 
 
+@pytest.mark.slow
 def test_killed_halfway_it_renders_the_rest_and_gives_the_same_table(workspace, rendered, tmp_path):
     whole = Workspace(tmp_path / "whole")
     run_stage("download", whole, config=DEMO)
@@ -219,6 +221,7 @@ def test_only_a_file_removed_between_plan_and_work_fails(workspace, videos):
     assert [(o.item, o.reason) for o in again] == [(o.item, o.reason) for o in outcomes]
 
 
+@pytest.mark.slow
 def test_many_files_are_spread_over_batches_that_stay_when_a_file_is_added(workspace, videos):
     for n in range(1200):
         (videos / f"ann/{n}.mp4").touch()

@@ -31,6 +31,8 @@ from pipeline.stages import extract
 from pipeline.stages.extract import ExtractConfig
 from tests.support.stage_run import run_stage
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 28
 HERE = ExtractConfig(workers=0, clips_per_shard=2, max_failed_share=0.5)
 
@@ -112,7 +114,6 @@ def hashes(workspace: Workspace) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in sorted(workspace.shards.iterdir())}
 
 
-@pytest.mark.slow
 def test_an_engine_for_all_processes_gives_the_bytes_of_one_process(project, tmp_path):
     options = {"engine": "torch", "device": "cpu", "batch": 4}
     config = replace(HERE, backend_options=options)
@@ -147,7 +148,6 @@ def unbroken(tmp_path_factory, raw):
     return workspace
 
 
-@pytest.mark.slow
 def test_two_workers_and_none_give_the_same_bytes_in_another_folder(project, unbroken):
     workspace = project("one", "two", "three", "wall")
     run_stage("extract", workspace, config=HERE)
@@ -176,7 +176,6 @@ def test_shards_are_whole_and_hold_what_the_clip_shows(unbroken, talks):
     assert row.text == "hello"
 
 
-@pytest.mark.slow
 def test_killed_and_run_again_gives_the_bytes_of_an_unbroken_run(project, unbroken, monkeypatch):
     workspace = project("one", "two", "three", "wall")
     script = (
@@ -244,7 +243,6 @@ def test_every_bad_clip_ends_with_a_reason(project):
         run_stage("extract", workspace, config=replace(HERE, max_failed_share=0.4))
 
 
-@pytest.mark.slow
 def test_failed_clips_are_retried_alone(project, raw, unbroken, monkeypatch):
     workspace = project("one", "two", "three", "wall")
     (workspace.raw / "three.mp4").unlink()
@@ -259,7 +257,6 @@ def test_failed_clips_are_retried_alone(project, raw, unbroken, monkeypatch):
     assert hashes(workspace) == hashes(unbroken)
 
 
-@pytest.mark.slow
 def test_changed_settings_and_damaged_shards_are_done_again(project, monkeypatch):
     workspace = project("one")
     run_stage("extract", workspace, config=HERE)

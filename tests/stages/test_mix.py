@@ -160,6 +160,7 @@ def test_same_shards_and_settings_give_the_same_bytes(workspace, samples, tmp_pa
     assert outputs(other) != outputs(workspace)
 
 
+@pytest.mark.slow
 def test_interrupted_run_goes_on_and_finished_batches_are_skipped(workspace, monkeypatch):
     run_stage("mix", workspace, config=CONFIG)
     unbroken = outputs(workspace)
@@ -224,6 +225,7 @@ def test_sample_with_speech_for_a_moment_only_has_little_speech(workspace, sampl
     assert str(outcome.reason) == "little_speech"
 
 
+@pytest.mark.slow
 def test_split_with_one_speaker_stops_the_stage_or_has_an_empty_list(workspace, samples):
     write_set(workspace, [s for s in samples if s.meta["speaker"] != "s3"])
     with pytest.raises(CheckError, match=r"split val has 3 usable samples of 1 speaker"):
@@ -241,6 +243,7 @@ def test_split_with_one_speaker_stops_the_stage_or_has_an_empty_list(workspace, 
         read_training(workspace.mixtures / "train.parquet", sounds(workspace))
 
 
+@pytest.mark.slow
 def test_speaker_in_two_splits_is_refused_and_shared_groups_are_reported(workspace, samples):
     leak = sample("s4", 3, split="train")
     write_set(workspace, [*samples, leak])

@@ -140,6 +140,7 @@ def test_shards_on_a_server_train_the_model_that_shards_here_do(tmp_path, no_chi
     assert models[0] == models[1]
 
 
+@pytest.mark.slow
 def test_another_set_and_half_a_setting_are_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     space, other = (make_workspace(tmp_path / n, frames) for n, frames in (("a", 50), ("b", 51)))

@@ -80,6 +80,7 @@ def test_dolphin_learns_to_use_the_lips(dolphin):
     assert last["val_si_sdri"] > last["val_wrong_si_sdri"] + 1
 
 
+@pytest.mark.slow
 def test_the_lip_encoder_stays_frozen_and_its_codebook_does_not_move(dolphin, lipcoder):
     ours = checkpoint.load(dolphin[0], family="dolphin").lip_encoder.state_dict()
     for name, tensor in checkpoint.load(lipcoder[0]).state_dict().items():
@@ -87,6 +88,7 @@ def test_the_lip_encoder_stays_frozen_and_its_codebook_does_not_move(dolphin, li
     assert not dolphin[1].model.lip_encoder.training
 
 
+@pytest.mark.slow
 def test_the_exported_model_estimates_as_it_was_validated(dolphin, data):
     from avsep.evaluation.items import build_item
     from avsep.schema import Cues
@@ -155,6 +157,7 @@ def test_only_the_clips_that_training_draws_from_are_encoded_beforehand(
     assert "lip features of 16 views" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_lip_encoder_of_other_sizes_is_refused(data, lipcoder, tmp_path):
     with pytest.raises(CheckError, match="lip encoder of other sizes"):
         train_dolphin(DolphinTrainConfig(fit=fit()), RUN, data, tmp_path, lipcoder[0])

@@ -52,6 +52,7 @@ def test_a_loss_that_does_not_fall_is_said():
         told_rates(lr_trials(task, Tones(), RUN))
 
 
+@pytest.mark.slow
 def test_batches_grow_until_the_memory_is_full(monkeypatch):
     trials = batch_trials(make_task(), Tones(), most=24)
     assert [trial.batch for trial in trials] == [1, 2, 4, 8, 16, 24]

@@ -120,6 +120,7 @@ def test_resuming_equals_not_stopping(unbroken, tmp_path, workers):
 
 
 @pytest.mark.parametrize("step", [0, 1, 3, 4, 6, 11])
+@pytest.mark.slow
 def test_a_run_goes_on_in_the_middle_of_an_epoch(unbroken, tmp_path, step):
     """With a checkpoint after each step no step is done twice; the end of an epoch is validated."""
     with pytest.raises(Killed):
@@ -216,6 +217,7 @@ def test_a_checkpoint_that_is_a_program_is_not_run(tmp_path):
 
 
 @pytest.mark.parametrize(("batch", "accumulate", "devices"), [(2, 2, 1), (1, 4, 1), (2, 1, 2)])
+@pytest.mark.slow
 def test_parts_of_a_step_equal_the_whole(tmp_path, batch, accumulate, devices):
     """Also where one process does what the settings mean for two."""
     whole = run(tmp_path / "whole", make_task(norm=False, batch=4).double())
@@ -332,6 +334,7 @@ def test_a_resumed_rank_takes_the_first_ranks_format_before_it_restores(tmp_path
     assert (task.precision.name, task.steps_done) == ("bf16", 12)
 
 
+@pytest.mark.slow
 def test_early_stop_ends_the_run_when_nothing_improves(tmp_path):
     task = make_task(lr=1e-12, patience=1, steps=40, ema=0.0)
     assert run(tmp_path, task).steps_done < 40

@@ -72,6 +72,7 @@ def test_dolphin_starts_from_a_whole_model_or_from_its_lip_encoder(dolphin):
         initial_model(dataclasses.replace(config, init=""), path)
 
 
+@pytest.mark.slow
 def test_what_changes_no_weight_may_differ_and_the_rest_is_named_with_both_values(dolphin):
     path, lipcoder, model = dolphin
     free = DOLPHIN | {"dropout": 0.4, "heat": "fft", "layer_scale": 0.5}

@@ -135,6 +135,7 @@ def test_nothing_of_a_training_outlives_a_rank_that_was_killed(trainee):
     assert not left
 
 
+@pytest.mark.slow
 def test_ranks_meet_on_the_loopback_address_whatever_is_around(trainee, monkeypatch):
     for name, value in {
         "MASTER_ADDR": "far.invalid", "RANK": "5", "WORLD_SIZE": "8", "NODE_RANK": "1",

@@ -58,6 +58,7 @@ def test_they_are_those_of_the_encoder_and_stay_within_their_limit(make, store, 
     assert 0 < cache._bytes <= 200_000
 
 
+@pytest.mark.slow
 def test_views_differ_from_the_stored_clip_and_are_the_same_every_time(make, store):
     items = TrainMixtures(store, store.draw(25), seed=0, cues=(), views=3)
     assert set(collate([items[n] for n in range(12)])["view"].tolist()) == {1, 2, 3}

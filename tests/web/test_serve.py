@@ -156,6 +156,7 @@ def test_a_script_drives_the_command_from_upload_to_removal(tmp_path, video):
     assert (tmp_path / "token").read_text().strip() not in out + err
 
 
+@pytest.mark.slow
 def test_a_script_gets_the_voices(client, video):
     job = client.post("/jobs?name=talk.mkv", content=video, headers=RIGHT).json()["job"]
     for _ in range(600):

@@ -58,6 +58,7 @@ def wait(client, job: str) -> dict:
     raise AssertionError(values)
 
 
+@pytest.mark.slow
 def test_a_video_becomes_voices_and_all_of_it_can_be_removed(client, video, tmp_path):
     answer = client.post("/jobs?name=my talk.mkv", content=video, headers=OWN)
     assert answer.status_code == 201
@@ -120,6 +121,7 @@ def test_an_upload_without_a_length_is_limited_too(client, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["..%2f..%2fetc%2fpasswd", "video.mkv", "speaker9.wav", "work"])
+@pytest.mark.slow
 def test_only_results_are_served(client, video, name):
     job = client.post("/jobs?name=a.mkv", content=video, headers=OWN).json()["job"]
     wait(client, job)
@@ -192,6 +194,7 @@ def test_a_refusal_names_the_uploaded_file(client, name, size, code):
     assert (answer.status_code, name in answer.json()["message"]) == (code, True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_before_and_while_a_video_arrives(client, video, monkeypatch, tmp_path):
     def full(*_arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -213,6 +216,7 @@ def test_a_full_disk_is_said_before_and_while_a_video_arrives(client, video, mon
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]  # the room is given back
 
 
+@pytest.mark.slow
 def test_a_waiting_video_knows_its_position_and_a_running_one_its_share(tmp_path, video):
     separator = Separator(Echo(), SeparateConfig(), FixedBackend())
     go, seen = threading.Event(), []

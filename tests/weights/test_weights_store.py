@@ -40,6 +40,7 @@ def importer(monkeypatch):
     monkeypatch.setattr("avsep.models.dolphin.released.import_dolphin", convert)
 
 
+@pytest.mark.slow
 def test_downloaded_weights_are_found_and_a_changed_file_is_refused(server, tmp_path, importer):
     store, root = tmp_path / "store", tmp_path / "project"
     server.files["model.safetensors"] = b"first"
@@ -64,6 +65,7 @@ def train(root, *, parameters: int) -> None:
     write_json(run / checkpoint.CARD, {**card, "parameters": parameters})
 
 
+@pytest.mark.slow
 def test_a_full_model_of_the_project_then_released_weights_then_its_demo_model(
     server, tmp_path, importer
 ):
