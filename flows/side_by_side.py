@@ -42,8 +42,8 @@ class Job:
 
     Attributes:
         words: what follows on its command line.
-        name: the stage that it runs.
-        needs: names of the jobs that must have ended well before.
+        name: what other jobs call it; empty where none needs it.
+        needs: names of the jobs that must have succeeded first.
     """
 
     words: tuple[str, ...] = ()

@@ -30,7 +30,7 @@ def recordings(
     s1.mp4.
     """
     from avsep.evaluation.quality import check_measures
-    from avsep.evaluation.recordings import find_recordings, publish_recordings, score_recording
+    from avsep.evaluation.recordings import find_recordings, publish_recordings, score_recordings
     from avsep.models import checkpoint
     from avsep.models.registry import model_name
     from avsep.progress import show_progress
@@ -42,15 +42,18 @@ def recordings(
     chosen = resolve_model(model, weights, project_root(root))
     place = resolve_device(device, None)
     loaded: Any = checkpoint.load(chosen.path, place)
-    rows, failed = [], []
+    scored: dict[str, list[dict[str, Any]]] = {}
+    failed = []
     with show_progress("recordings", len(found)) as advance:
-        for recording in found:
-            try:
-                rows += score_recording(loaded, recording, device=place, quality=measures)
-            except ItemError as error:
-                failed.append({"recording": recording.name, "reason": str(error.reason)})
-                echo(f"avsep: {printable(f'{recording.name}: {error.message}')}", err=True)
+        for recording, got in score_recordings(loaded, found, device=place, quality=measures):
+            if isinstance(got, ItemError):
+                failed.append({"recording": recording.name, "reason": str(got.reason)})
+                echo(f"avsep: {printable(f'{recording.name}: {got.message}')}", err=True)
+            else:
+                scored[recording.name] = got
             advance(1)
+    rows = [row for name in sorted(scored) for row in scored[name]]
+    failed.sort(key=lambda one: one["recording"])
     if not rows:
         raise CheckError("not one recording could be scored.")
     title = model_name(checkpoint.read_card(chosen.path))

@@ -58,7 +58,7 @@ class EvaluateConfig:
         recordings: a folder of recorded mixtures, see `avsep.evaluation.recordings`; relative to
             the project, or absolute; none if empty. They are scored beside the listed mixtures.
         quality: measures without a reference for the recordings; they need the extra `quality`.
-        max_failed_share: the stage fails if a larger share of the mixtures fails.
+        max_failed_share: the stage fails if a larger share of mixtures and recordings fails.
     """
 
     model: str = ""
@@ -90,6 +90,8 @@ class EvaluateConfig:
         if self.model:
             check_choice(self, MODELS, "model")
         check_not_empty(self, "conditions")
+        if self.quality and not self.recordings:
+            raise ValueError("quality is for recordings, and there are none; set recordings too.")
         _check_conditions("perceptual_conditions", self.perceptual_conditions)
         # Two spellings of one severity would be one figure: `covered` and `covered@1.0`.
         if len(_check_conditions("conditions", self.conditions)) < len(self.conditions):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from avsep.errors import CheckError, UsageError
+from avsep.evaluation.problems import Problem
 from avsep.files import read_json, sha256_file, write_json
 from avsep.schema import RATE_HZ
 
@@ -86,17 +87,23 @@ def check_measures(measures: Sequence[str], folder: Path | None = None) -> None:
             write_json(path, pins)
 
 
-def quality_scores(sound: np.ndarray, measures: Sequence[str]) -> dict[str, float]:
-    """The values of some measures, each about 1 (bad) to 5.
+def quality_scores(
+    sound: np.ndarray, measures: Sequence[str]
+) -> tuple[dict[str, float], dict[str, Problem]]:
+    """The values of some measures, each about 1 (bad) to 5, and the problems of the others.
 
     Args:
         sound: (N,) float32 at 16 kHz.
         measures: names of `MEASURES`, checked by `check_measures`.
     """
     found: dict[str, float] = {}
+    problems: dict[str, Problem] = {}
     for measure in measures:
-        found |= _MEASURES[measure](sound)
-    return found
+        try:
+            found |= _MEASURES[measure](sound)
+        except RuntimeError:  # NISQA refuses what is longer than a minute, or very short
+            problems[measure] = Problem.CRASHED
+    return found, problems
 
 
 def _dnsmos(sound: np.ndarray) -> dict[str, float]:

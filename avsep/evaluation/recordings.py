@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,17 @@ from avsep.evaluation.summary import figure_values
 from avsep.extraction.clip import clip_samples
 from avsep.extraction.config import ExtractionConfig
 from avsep.faces.timing import StepTimer
-from avsep.files import files_below, settings_hash, write_json, write_jsonl
+from avsep.files import files_below, settings_hash, sha256_file, write_json, write_jsonl
 from avsep.media.decode import read_audio
 from avsep.media.join_sound import join_sound
 from avsep.media.probe import probe
+from avsep.processes import default_workers, map_items
 from avsep.schema import SAMPLES_PER_FRAME, Clip, Cues, Sample
 
 MIX = "mix.wav"
 MAX_S = 120.0  # of a recording; a model separates it in one go
 MIN_FRAMES = 25
+PREPARE_TIMEOUT_S = 600.0
 WITH_REFERENCE = ("si_snr", "sdr", "pesq", "stoi", "estoi")
 _VIDEO = re.compile(r"s(\d)\.mp4")
 
@@ -58,13 +60,13 @@ class Recording:
     voices: tuple[str, ...]
 
     def state(self) -> str:
-        """Hash of the names, sizes and times of its files.
+        """Hash of the names and contents of its files.
 
         Raises:
-            CheckError: its folder cannot be read.
+            CheckError: its folder or a file cannot be read.
         """
-        files = [(name, (self.folder / name).stat()) for name in files_below(self.folder)]
-        return settings_hash([(name, s.st_size, s.st_mtime_ns) for name, s in files])
+        paths = {name: self.folder / name for name in files_below(self.folder)}
+        return settings_hash({n: sha256_file(p) for n, p in paths.items() if p.is_file()})
 
 
 def find_recordings(root: Path) -> list[Recording]:
@@ -149,9 +151,38 @@ def prepare(recording: Recording) -> Prepared:
     )
 
 
+def score_recordings(
+    model: SeparationModel,
+    recordings: Sequence[Recording],
+    *,
+    device: str = "cpu",
+    quality: Sequence[str] = (),
+    workers: int | None = None,
+) -> Iterator[tuple[Recording, list[dict[str, Any]] | ItemError]]:
+    """Score recordings as `score_recording` does; yields each with its rows, or why it has none.
+
+    Args:
+        model: see `score_recording`, as `device` and `quality`.
+        recordings: the recordings; they come in any order.
+        device: of the model.
+        quality: measures without a reference.
+        workers: processes that find the faces; None for one per core, 0 for none.
+    """
+    workers = default_workers() if workers is None else workers
+    for recording, ready in map_items(
+        prepare, recordings, workers=workers, timeout_s=PREPARE_TIMEOUT_S
+    ):
+        if isinstance(ready, ItemError):
+            yield recording, ready
+        else:
+            rows = score_recording(model, recording.name, ready, device=device, quality=quality)
+            yield recording, rows
+
+
 def score_recording(
     model: SeparationModel,
-    recording: Recording,
+    name: str,
+    ready: Prepared,
     *,
     device: str = "cpu",
     quality: Sequence[str] = (),
@@ -160,18 +191,15 @@ def score_recording(
 
     Args:
         model: the model in eval mode, on `device`.
-        recording: the recording.
+        name: name of the recording.
+        ready: the recording.
         device: `cpu` or `cuda`.
         quality: measures without a reference, of `avsep.evaluation.quality.MEASURES`.
 
     Returns:
         One row per voice: `recording`, `voice`, and the scores by name; those that cannot be
         computed are left out, and `problems` says why.
-
-    Raises:
-        ItemError: see `prepare`.
     """
-    ready = prepare(recording)
     estimates = {v: _estimate(model, ready.mixture, c, device) for v, c in ready.cues.items()}
     voices = list(estimates)
     stacked = np.stack([estimates[voice] for voice in voices])
@@ -180,7 +208,7 @@ def score_recording(
     if set(voices) <= ready.references.keys() and len(voices) > 1:
         sources = np.stack([ready.references[voice] for voice in voices])
         margins = dict(zip(voices, margins_db(stacked, sources), strict=True))
-    unprocessed = quality_scores(ready.mixture, quality)
+    unprocessed, _ = quality_scores(ready.mixture, quality)
     rows = []
     for voice in voices:
         scores: dict[str, float] = {"overlap": together[voice]}
@@ -193,11 +221,12 @@ def score_recording(
             for name, improved in (("si_snr", "si_snri"), ("sdr", "sdri")):
                 scores[improved] = own[name] - before[name]
             scores["margin_db"] = margins.get(voice, float("nan"))
-        scores |= quality_scores(estimates[voice], quality)
+        judged, refused = quality_scores(estimates[voice], quality)
+        scores, problems = scores | judged, problems | refused
         scores |= {f"{name}_mixture": value for name, value in unprocessed.items()}
         rows.append(
             {
-                "recording": recording.name,
+                "recording": name,
                 "voice": voice,
                 "seconds": round(len(ready.mixture) / 16_000, 2),
                 **{name: round(v, 4) for name, v in scores.items() if np.isfinite(v)},

@@ -1,8 +1,8 @@
 """evaluate: separate the listed mixtures with one model, score them, and keep a few examples.
 
 An item is a mixture. Its name in the ledger is `<model>:<mixture id>`, since all models share the
-stage. A batch is a few dozen mixtures and leaves its rows in the work folder. Each recorded mixture
-is a batch of its own. One more batch measures the model's cost.
+stage. A batch is a few dozen mixtures and leaves its rows in the work folder; so is a batch of
+recorded mixtures. One more batch measures the model's cost.
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 NAME = "evaluate"
 VERSION = 3  # of the scores; a new version scores every mixture again
 COST = "cost"  # name of the batch and of the item that measure the cost
-# Settings that change only the speed, or only what `finish` makes of the rows.
-# Or for the recordings alone.
+# Settings that change only the speed, what `finish` makes of the rows, or the recordings.
 _WITHOUT_EFFECT = (
     *("runs", "workers", "timeout_s", "max_failed_share", "bootstrap_samples", "seed"),
     *("recordings", "quality"),
@@ -57,10 +56,11 @@ class ListedMixture:
 
 
 def plan(config: EvaluateConfig, workspace: Workspace) -> list[Batch]:
-    """Batches of mixtures in the order of the list, one per recording, and one for the cost.
+    """Batches of mixtures in the order of the list, of recordings by name, and one for the cost.
 
     Raises:
-        UsageError: no model is named, or the folder of recordings has none.
+        UsageError: no model is named, the folder of recordings is missing or is not one, or a
+            measure of `quality` lacks a package or a file.
         CheckError: the model, the list of mixtures or the shards are missing.
     """
     from avsep.models import checkpoint
@@ -88,13 +88,16 @@ def plan(config: EvaluateConfig, workspace: Workspace) -> list[Batch]:
             )
         )
     weights = [card["sha256"], card["family"], card["config"]]
-    for recording in _recordings(config, workspace):
+    recordings = _recordings(config, workspace)
+    for number, start in enumerate(range(0, len(recordings), config.mixtures_per_batch)):
+        some = recordings[start : start + config.mixtures_per_batch]
+        contents = {recording.name: recording.state() for recording in some}
         batches.append(
             Batch(
-                name=f"{config.model}-recording-{settings_hash(recording.name)[:12]}",
-                items=(_item_name(config, f"recording {printable(recording.name)}"),),
-                settings=settings_hash(VERSION, weights, config.quality, recording.state()),
-                rows=(recording,),
+                name=f"{config.model}-recordings-{number:04d}",
+                items=tuple(sorted(_recording_item(config, recording) for recording in some)),
+                settings=settings_hash(VERSION, weights, config.quality, contents),
+                rows=tuple(some),
             )
         )
     if config.cost:
@@ -106,20 +109,20 @@ def plan(config: EvaluateConfig, workspace: Workspace) -> list[Batch]:
 def work(
     config: EvaluateConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
-    """Evaluate the mixtures of a batch, score a recording, or measure the cost.
+    """Evaluate the mixtures or the recordings of a batch, or measure the cost.
 
     Raises:
         CheckError: the model or a shard is damaged.
-        UsageError: a measure of `quality` lacks a package or a file.
     """
     if marked := read_marker(workspace, NAME, batch):
         progress(len(batch.items))
         return marked[0]
     if _has_mixtures(batch):
         outcomes = _evaluate(config, workspace, batch, progress)
+    elif batch.rows:
+        outcomes = _score_recordings(config, workspace, batch, progress)
     else:
-        only = _score_recording if batch.rows else _measure_cost
-        outcomes = only(config, workspace, batch)
+        outcomes = _measure_cost(config, workspace, batch)
         progress(1)
     write_marker(workspace, NAME, batch, outcomes)
     return outcomes
@@ -133,8 +136,8 @@ def finish(
 ) -> StageReport:
     """Publish the results, both files of metrics, `plots/`, `examples/` and `cost.json`.
 
-    The scores of recordings go to `recordings/<name of their folder>/`, as `avsep recordings`
-    writes them.
+    The scores of recordings go to `recordings/<name of their folder>/`, in the files that
+    `avsep recordings` writes.
 
     Raises:
         CheckError: not one mixture could be evaluated.
@@ -211,23 +214,32 @@ def _evaluate(
     ]
 
 
-def _score_recording(config: EvaluateConfig, workspace: Workspace, batch: Batch) -> list[Outcome]:
-    """Write the scores of a recording, none where it cannot be scored."""
-    from avsep.evaluation.recordings import score_recording
+def _score_recordings(
+    config: EvaluateConfig, workspace: Workspace, batch: Batch, progress: Progress
+) -> list[Outcome]:
+    """Write the rows of the recordings of a batch."""
+    from avsep.evaluation.recordings import score_recordings
     from avsep.models import checkpoint
     from avsep.training.process import pick_device
 
     _check_measures(config.quality)
     run, device = _run(config, workspace), str(pick_device(config.device))
     model = _load_model(run, checkpoint.read_card(run)["sha256"], device, config.threads)
-    (recording,), (item,) = batch.rows, batch.items
-    try:
-        rows = score_recording(model, recording, device=device, quality=config.quality)
-        outcome = Outcome.done(item)
-    except ItemError as error:
-        rows, outcome = [], Outcome.ended(item, error.reason, error.message)
-    write_json(_scores_path(config, workspace, batch), rows)
-    return [outcome]
+    scored: dict[str, list[dict[str, Any]]] = {}
+    outcomes = []
+    for recording, found in score_recordings(
+        model, batch.rows, device=device, quality=config.quality, workers=config.workers
+    ):
+        item = _recording_item(config, recording)
+        if isinstance(found, ItemError):
+            outcomes.append(Outcome.ended(item, found.reason, found.message))
+        else:
+            scored[recording.name] = found
+            outcomes.append(Outcome.done(item))
+        progress(1)
+    rows = [row for name in sorted(scored) for row in scored[name]]
+    write_json(_recorded_path(config, workspace, batch), rows)
+    return sorted(outcomes, key=lambda outcome: outcome.item)
 
 
 def _publish_recordings(
@@ -242,13 +254,14 @@ def _publish_recordings(
 
     reasons = {one.item: str(one.reason) for one in outcomes if one.state is not State.DONE}
     publish_recordings(
-        out / RECORDINGS / (_recordings_folder(config, workspace).name or RECORDINGS),
-        [row for batch in batches for row in read_json(_scores_path(config, workspace, batch))],
+        out / RECORDINGS / _recordings_folder(config, workspace).name,
+        [row for batch in batches for row in read_json(_recorded_path(config, workspace, batch))],
         model=config.model,
         failed=[
-            {"recording": batch.rows[0].name, "reason": reasons[item]}
+            {"recording": recording.name, "reason": reasons[item]}
             for batch in batches
-            if (item := batch.items[0]) in reasons
+            for recording in batch.rows
+            if (item := _recording_item(config, recording)) in reasons
         ],
     )
 
@@ -317,6 +330,13 @@ def _item_name(config: EvaluateConfig, mixture_id: str) -> str:
     return f"{config.model}:{mixture_id}"
 
 
+def _recording_item(config: EvaluateConfig, recording: Recording) -> str:
+    shown = printable(recording.name)
+    if shown != recording.name:  # two names may look alike
+        shown += f" ({settings_hash(recording.name)[:8]})"
+    return _item_name(config, f"recording {shown or '.'}")
+
+
 def _manifest_path(workspace: Workspace) -> Path:
     path = workspace.shards / "manifest.json"
     if not path.is_file():
@@ -329,6 +349,7 @@ def _recordings(config: EvaluateConfig, workspace: Workspace) -> list[Recording]
         return []
     from avsep.evaluation.recordings import find_recordings
 
+    _check_measures(config.quality)  # before hours of work
     return find_recordings(_recordings_folder(config, workspace))
 
 
@@ -348,7 +369,7 @@ def _rows_path(config: EvaluateConfig, workspace: Workspace, batch: Batch) -> Pa
     return _work_folder(config, workspace) / f"{batch.name}.parquet"
 
 
-def _scores_path(config: EvaluateConfig, workspace: Workspace, batch: Batch) -> Path:
+def _recorded_path(config: EvaluateConfig, workspace: Workspace, batch: Batch) -> Path:
     return _work_folder(config, workspace) / f"{batch.name}.json"
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 import shutil
 import wave
@@ -16,13 +17,16 @@ from avsep.corpora.demo.corpus import DemoClip
 from avsep.errors import CheckError, ItemError, UsageError
 from avsep.evaluation import quality
 from avsep.evaluation.recordings import (
+    Recording,
     find_recordings,
     prepare,
     score_recording,
+    score_recordings,
     summarise_recordings,
 )
 from avsep.media.encode import write_mp4
 from avsep.models import checkpoint
+from pipeline.execution.ledger import Ledger
 from pipeline.stages import evaluate
 from pipeline.stages.evaluate import EvaluateConfig
 from pipeline.stages.report import PAGE, ReportConfig
@@ -112,12 +116,11 @@ def test_sound_references_and_faces_are_in_step(ready):
 
 
 def test_with_references_a_recording_is_scored_as_any_mixture(recorded, ready):
-    recording = find_recordings(recorded)[1]
-    good = score_recording(Oracle(ready), recording)
+    good = score_recording(Oracle(ready), "remix/1", ready)
     assert all(row["si_snri"] > 20 and row["stoi"] > 0.99 for row in good)
     assert means(good)["both_right"] == 1.0
     assert means(good)["worse"] == 0.0
-    same = score_recording(Oracle(ready, same=True), recording)
+    same = score_recording(Oracle(ready, same=True), "remix/1", ready)
     found = means(same)
     assert found["both_right"] == 0.0
     assert found["overlap"] == pytest.approx(1)
@@ -125,7 +128,8 @@ def test_with_references_a_recording_is_scored_as_any_mixture(recorded, ready):
 
 
 def test_without_references_only_what_needs_none_is_scored(recorded, ready):
-    rows = score_recording(Oracle(ready), find_recordings(recorded)[0])
+    recording = find_recordings(recorded)[0]
+    rows = score_recording(Oracle(ready), recording.name, prepare(recording))
     assert [set(row) for row in rows] == [{"recording", "voice", "seconds", "overlap"}] * 2
     assert summarise_recordings(rows)["with_reference"] == 0
     assert set(means(rows)) == {"overlap"}
@@ -250,19 +254,64 @@ def test_the_stage_scores_recordings_beside_its_mixtures(recorded, tmp_path, mon
     assert "challenge: 2 recordings, 4 voices" in (here.report / PAGE).read_text("utf-8")
 
     scored = []
+    original = score_recordings
 
-    def noted(model, recording, **rest):
-        scored.append(recording.name)
-        return score_recording(model, recording, **rest)
+    def noted(model, some, **rest):
+        scored.extend(recording.name for recording in some)
+        return original(model, some, **rest)
 
-    monkeypatch.setattr("avsep.evaluation.recordings.score_recording", noted)
-    write_wav(root / "real/dev/remix/1/mix.wav", np.zeros(32_000))
-    run_stage("evaluate", here, config=config)
+    monkeypatch.setattr("avsep.evaluation.recordings.score_recordings", noted)
+    run_stage("evaluate", here, config=replace(config, mixtures_per_batch=2))
+    scored.clear()
+    run_stage("evaluate", here, config=replace(config, mixtures_per_batch=2))
+    assert scored == []
+    # As long as before: its name, size and time may be the same.
+    mix = root / "real/dev/remix/1/mix.wav"
+    status = mix.stat()
+    write_wav(mix, np.zeros((status.st_size - 44) // 2))
+    os.utime(mix, ns=(status.st_atime_ns, status.st_mtime_ns))
+    run_stage("evaluate", here, config=replace(config, mixtures_per_batch=2))
     assert scored == ["real/dev/remix/1"]
     assert (folder / "scores.jsonl").read_bytes() != before
+    not_done = list(Ledger(here.ledger).each_outcome("evaluate", done=False))
+    assert [one.item for one in not_done] == ["vovit:recording broken"]
 
     run_stage("evaluate", here, config=replace(config, recordings=""))
     assert not folder.parent.exists()
+    assert not list(Ledger(here.ledger).each_outcome("evaluate", done=False))
+
+
+def test_names_that_look_alike_are_items_of_their_own(tmp_path):
+    config = EvaluateConfig(model="vovit")
+    names = ["", "1", "1 ", "a b", "a\nb", "caf\udce9"]
+    found = [Recording(name=name, folder=tmp_path, voices=("s1",)) for name in names]
+    items = [evaluate._recording_item(config, one) for one in found]
+    assert len(set(items)) == len(names)
+    assert items[:2] == ["vovit:recording .", "vovit:recording 1"]
+    assert all(item.isprintable() for item in items)
+
+
+def test_a_link_that_leads_nowhere_is_a_file_that_is_not_there(tmp_path):
+    (tmp_path / "mix.wav").write_bytes(b"x")
+    recording = Recording(name="", folder=tmp_path, voices=("s1",))
+    before = recording.state()
+    (tmp_path / "s1.wav").symlink_to(tmp_path / "nowhere.wav")
+    assert recording.state() == before
+
+
+def test_a_measure_that_refuses_a_sound_is_a_problem_of_the_row(ready, monkeypatch):
+    def refuse(sound):
+        raise RuntimeError("Maximum number of mel spectrogram windows exceeded")
+
+    monkeypatch.setitem(quality._MEASURES, "nisqa", refuse)
+    rows = score_recording(Oracle(ready), "remix/1", ready, quality=["nisqa"])
+    assert [row["problems"]["nisqa"] for row in rows] == ["crashed"] * 2
+    assert all(row["si_snri"] > 20 for row in rows)
+
+
+def test_measures_without_recordings_are_refused():
+    with pytest.raises(ValueError, match="set recordings too"):
+        EvaluateConfig(quality=("nisqa",))
 
 
 def test_what_is_no_set_of_recordings_is_said(tmp_path):

@@ -139,7 +139,7 @@ def test_all_are_at_work_at_once_and_the_worst_code_counts(stand_in, capfd):
 
 
 def test_what_needs_a_job_begins_after_it_and_not_at_all_after_its_failure(stand_in, capfd):
-    """`c` fails if it begins before `a` has ended, which waits for `b`."""
+    """`c` needs `a`, which waits for `b`; `d` needs `c`, which fails."""
     given = [
         Job(("d", "-", "0"), "d", frozenset(["c"])),
         Job(("c", "-", "6"), "c", frozenset(["a"])),
