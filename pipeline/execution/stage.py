@@ -184,9 +184,14 @@ def _check_failures(stage: Stage, outcomes: Sequence[Outcome], max_failed_share:
     failed = counts.failed.total()
     if not counts.total or failed / counts.total <= max_failed_share:
         return
+    first = next(outcome for outcome in outcomes if outcome.state is State.FAILED)
     if stage.resumes:
-        first = next(outcome for outcome in outcomes if outcome.state is State.FAILED)
         raise CheckError(f"{stage.name} {first.item} failed: {first.message}")
+    if all(reason in HEALED_BY_A_RESTART for reason in counts.failed):
+        raise CheckError(
+            f"{stage.name}: {failed} of {counts.total} items failed: {first.message}; the same"
+            " command goes on when that is mended."
+        )
     reasons = ", ".join(f"{code} {n}" for code, n in sorted(counts.failed.items()))
     raise CheckError(
         f"{stage.name}: {failed} of {counts.total} items failed ({reasons}), more than the share"

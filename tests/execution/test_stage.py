@@ -353,3 +353,15 @@ def test_a_stage_fails_only_above_the_set_share(tmp_path: Path):
     assert (report.counts.done, report.counts.failed.total()) == (9, 1)
     with pytest.raises(CheckError, match="1 of 10 items failed"):
         run_stage(stage, SimpleNamespace(max_failed_share=0.05), workspace)
+
+
+def test_items_that_the_disk_has_failed_need_no_word_but_its_name(tmp_path: Path):
+    fault = "data/x.tar: the disk fails; look at the log of the system"
+    ended = [Outcome.done("0"), Outcome.ended("1", Reason.DISK_FAILED, fault)]
+    with pytest.raises(
+        CheckError, match=f"1 of 2 items failed: {fault}; the same command"
+    ) as raised:
+        run_stage(
+            _stage("clean", ended), SimpleNamespace(max_failed_share=0.1), Workspace(tmp_path)
+        )
+    assert "--retry-failed" not in str(raised.value)
