@@ -24,6 +24,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
 from prefect.states import State
 
 from avsep.errors import CheckError
@@ -128,6 +129,15 @@ def _run(stage: str, root: str, model: str) -> StageReport:
     workspace = Workspace(Path(root).resolve())
     # All of it, so that a mistake in a later section does not show after hours of work.
     config = for_model(STAGES[stage], load_configs(workspace.root / PARAMS)[stage], model)
+    of_worker = config
+    placed: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+    if far and (on_gpu := STAGES[stage].on_one_gpu(config)):
+        from flows.gpus import on_gpu_worker, wait_for_gpu
+
+        context = FlowRunContext.get()
+        assert context, "only flows run stages here"
+        wait_for_gpu(context.task_runner)
+        of_worker, placed = on_gpu, on_gpu_worker
 
     @contextlib.contextmanager
     def progress(title: str, total: int) -> Iterator[Progress]:
@@ -148,8 +158,9 @@ def _run(stage: str, root: str, model: str) -> StageReport:
         # A worker of Dask cannot reach the bar: there it moves when a batch has ended.
         inside = no_progress if far else advance
         # One value, in which Prefect does not look for futures: it would in every row of a batch.
-        work = partial(STAGES[stage].work, config, workspace, batch)
-        future = work_batch.submit(stage, batch.name, work, inside)
+        work = partial(STAGES[stage].work, of_worker, workspace, batch)
+        with placed():
+            future = work_batch.submit(stage, batch.name, work, inside)
 
         def result() -> list[Outcome]:
             try:

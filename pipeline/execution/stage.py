@@ -91,6 +91,8 @@ class Stage:
         trains: what it trains, where that is one thing; it may then run beside the trainings and
             evaluations of models.
         purpose: what it does, in words for people; `{model}` stands for the title of the model.
+        on_one_gpu: from the settings to those of a worker of a cluster that owns one GPU; None
+            where its batches need no GPU.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Stage:
     resumes: bool = False
     trains: str = ""
     purpose: str = ""
+    on_one_gpu: Callable[[Any], Any] = lambda _config: None
 
 
 Submit = Callable[[Batch, Progress], Callable[[], list[Outcome]]]

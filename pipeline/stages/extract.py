@@ -188,6 +188,17 @@ def finish(
     )
 
 
+def on_one_gpu(config: ExtractConfig) -> ExtractConfig | None:
+    """The settings of a worker that owns one GPU; None where no network runs on a GPU."""
+    options = engine_options(config.backend, config.backend_options)
+    if options is None or not str(options["device"]).startswith("cuda"):
+        return None
+    # Its first: dask-cuda shows each worker all GPUs of the machine, its own before the others.
+    return dataclasses.replace(
+        config, backend_options=config.backend_options | {"device": "cuda:0"}
+    )
+
+
 def _extract(
     config: ExtractConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> tuple[dict[str, FinishedClip], list[Outcome]]:
@@ -271,4 +282,5 @@ STAGE = Stage(
     work,
     finish,
     purpose="cut faces and voices out of the clips, into shards",
+    on_one_gpu=on_one_gpu,
 )

@@ -1,4 +1,4 @@
-"""The engine dask: a scheduler and two workers as processes, one killed; the bytes of local.
+"""The engine dask: a scheduler and workers as processes, killed ones, GPUs; the bytes of local.
 
 They talk by TLS, with the settings that docs/scale.md gives for more than one machine.
 """
@@ -11,26 +11,35 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 from distributed.security import Security
+from prefect_dask import DaskTaskRunner
 
-from avsep.errors import UsageError
+from avsep.errors import CheckError, UsageError
+from avsep.extraction.provenance import backend_facts
 from avsep.files import sha256_file
 from avsep.schema import Clip
 from avsep.shards.verify import verify_set
 from avsep.tables import write_rows
 from avsep.workspace import Workspace
-from flows import runners
+from flows import gpus, runners
 from pipeline.execution.ledger import Ledger
+from pipeline.stages import STAGES
+from pipeline.stages.extract import ExtractConfig
 from tests.support.stage_run import run_stage
 
 ROOT = Path(__file__).parents[2]
+STAND_IN = ROOT / "tests" / "support" / "stand_in_gpus"
+LIMIT_S = 1800.0
 FRAMES = 40
 PARAMS = "extract: {workers: 0, clips_per_shard: 1}\n"
+OPTIONS = "{engine: torch, device: DEVICE, precision: float, batch: 4}"
+ON_TORCH = f"extract: {{workers: 1, clips_per_shard: 1, backend_options: {OPTIONS}}}\n"
 # What a client without the right certificate is told, sooner or later.
 REFUSED = "Timed out|reset by peer|closed|does not match"
 
@@ -60,10 +69,10 @@ def clips(tmp_path_factory) -> tuple[Path, list[Clip]]:
     return folder, rows
 
 
-def project(root: Path, clips: tuple[Path, list[Clip]]) -> Workspace:
+def project(root: Path, clips: tuple[Path, list[Clip]], params: str = PARAMS) -> Workspace:
     workspace = Workspace(root)
     root.mkdir()
-    (root / "params.yaml").write_text(PARAMS)
+    (root / "params.yaml").write_text(params)
     workspace.data.mkdir()
     workspace.raw.symlink_to(clips[0])
     write_rows(workspace.clips / "clips.parquet", clips[1])
@@ -87,12 +96,12 @@ def certificates(folder: Path) -> dict[str, str]:
 def start(*words: str, **more: str) -> subprocess.Popen[bytes]:
     environment = (
         os.environ
-        | more
         | {
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
             "DASK_DISTRIBUTED__WORKER__DAEMON": "False",
         }
+        | more
     )
     return subprocess.Popen(
         [str(Path(sys.executable).parent / "dask"), *words],
@@ -107,53 +116,70 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+@contextlib.contextmanager
+def scheduler(folder: Path, tls: dict[str, str]) -> Iterator[tuple[str, Path]]:
+    """A scheduler; yields its address, and the file that tells workers of it."""
+    file = folder / "scheduler.json"
+    process = start(
+        *("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"),
+        *("--scheduler-file", str(file)),
+        **tls,
+    )
+    try:
+        deadline = time.monotonic() + LIMIT_S
+        while not file.exists() and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.2)
+        yield json.loads(file.read_text())["address"], file
+    finally:
+        end(process)
+
+
+@contextlib.contextmanager
+def worker(file: Path, name: str, *words: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = start(
+        *("worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard"),
+        *("--name", name, "--local-directory", str(file.parent), *words),
+        **more,
+    )
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def start_flow(workspace: Workspace, **more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.stages", "extract", "--root", str(workspace.root)],
+        cwd=ROOT, env=os.environ | {"AVSEP_ENGINE": "dask"} | more,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
 @pytest.mark.slow
 def test_a_worker_that_dies_costs_nothing_and_changes_nothing(tmp_path, clips):
     local = project(tmp_path / "local", clips)
     run_stage("extract", local)
     far = project(tmp_path / "far", clips)
-    address_file = tmp_path / "scheduler.json"
     tls = certificates(tmp_path)
-    scheduler = start(
-        *("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"),
-        *("--scheduler-file", str(address_file)),
-        **tls,
-    )
-    processes = [scheduler]
-    try:
-        deadline = time.monotonic() + 1800
-        while not address_file.exists() and time.monotonic() < deadline:
-            assert scheduler.poll() is None
-            time.sleep(0.2)
-        words = ("worker", "--scheduler-file", str(address_file), "--nthreads", "1")
-        workers = [
-            start(
-                *words, "--name", name, "--no-dashboard", "--local-directory", str(tmp_path), **tls
-            )
-            for name in ("one", "two")
-        ]
-        processes += workers
-        address = json.loads(address_file.read_text())["address"]
+    with (
+        scheduler(tmp_path, tls) as (address, file),
+        worker(file, "one", **tls) as one,
+        worker(file, "two", **tls),
+    ):
         with pytest.raises(OSError, match=REFUSED):  # it takes nobody without a certificate
             Client(address.replace("tls://", "tcp://"), timeout="2s")
-        environment = os.environ | tls
-        environment |= {"AVSEP_ENGINE": "dask", "AVSEP_DASK_SCHEDULER": address}
-        flow = subprocess.Popen(
-            [sys.executable, "-m", "flows.stages", "extract", "--root", str(far.root)],
-            cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+        flow = start_flow(far, AVSEP_DASK_SCHEDULER=address, **tls)
         done = far.work("extract")
+        deadline = time.monotonic() + LIMIT_S
         while not list(done.glob("*.done.json")) and time.monotonic() < deadline:
             assert flow.poll() is None, flow.communicate()[0]
             time.sleep(0.05)
-        end(workers[0])  # not asked to stop, with its nanny
+        end(one)  # not asked to stop, with its nanny
         finished_before = {path: path.stat().st_mtime_ns for path in done.glob("*.done.json")}
         assert len(finished_before) < 8, "killed too late to mean anything"
-        output = flow.communicate(timeout=1800)[0]
+        output = flow.communicate(timeout=LIMIT_S)[0]
         assert flow.returncode == 0, output
-    finally:
-        for process in processes:
-            end(process)
     assert "extract: 8 done" in output
     assert hashes(far) == hashes(local)
     assert verify_set(far.shards, deep=True) == []
@@ -161,6 +187,116 @@ def test_a_worker_that_dies_costs_nothing_and_changes_nothing(tmp_path, clips):
     assert (counts.done, counts.total) == (8, 8)
     now = {path: path.stat().st_mtime_ns for path in done.glob("*.done.json")}
     assert finished_before.items() <= now.items(), "what was finished was not done again"
+
+
+@pytest.mark.slow
+def test_batches_that_need_a_gpu_go_to_workers_that_own_one(tmp_path, clips):
+    few = clips[0], clips[1][:4]
+    local = project(tmp_path / "local", few, ON_TORCH.replace("DEVICE", "cpu"))
+    run_stage("extract", local)
+    far = project(tmp_path / "far", few, ON_TORCH.replace("DEVICE", "cuda"))
+    engines = tmp_path / "engines"
+
+    def acting(name: str, visible: str) -> dict[str, str]:
+        return {
+            "PYTHONPATH": f"{STAND_IN}{os.pathsep}{ROOT}",
+            "AVSEP_TEST_ENGINES": str(engines),
+            "AVSEP_TEST_WORKER": name,
+            "CUDA_VISIBLE_DEVICES": visible,
+        }
+
+    with scheduler(tmp_path, {}) as (address, file), contextlib.ExitStack() as workers:
+        workers.enter_context(worker(file, "none", **acting("none", "")))
+        # As with dask-cuda, each worker sees all of them, its own first.
+        for name, visible in (("one", "0,1"), ("two", "1,0")):
+            words = ("--resources", "GPU=1")
+            workers.enter_context(worker(file, name, *words, **acting(name, visible)))
+        with Client(address, set_as_default=False) as client:
+            client.wait_for_workers(3, timeout=LIMIT_S)
+        flow = start_flow(far, AVSEP_DASK_SCHEDULER=address)
+        output = flow.communicate(timeout=LIMIT_S)[0]
+    assert "extract: 4 done" in output
+    assert hashes(far) == hashes(local)
+    assert sorted(engines.read_text().splitlines()) == ["one on 0", "two on 1"]
+
+
+@pytest.mark.slow
+def test_a_flow_for_which_no_worker_has_a_gpu_says_what_to_do(tmp_path, clips):
+    workspace = project(tmp_path / "far", clips, ON_TORCH.replace("DEVICE", "cuda"))
+    flow = start_flow(workspace, CUDA_VISIBLE_DEVICES="")
+    output = flow.communicate(timeout=LIMIT_S)[0]
+    assert flow.returncode == CheckError.exit_code, output
+    assert "avsep: no worker of Dask has a GPU; start one with `--resources GPU=1`" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_workers_that_a_flow_starts_get_a_gpu_each_as_far_as_they_go(monkeypatch):
+    monkeypatch.setenv("AVSEP_ENGINE", "dask")
+    monkeypatch.setenv("AVSEP_DASK_WORKERS", "3")
+    monkeypatch.delenv("AVSEP_DASK_SCHEDULER", raising=False)
+    monkeypatch.setattr(gpus, "visible_gpus", lambda: ["4", "7"])
+
+    def own(dask_worker):
+        resources = dask_worker.state.total_resources
+        return dask_worker.name, os.environ["CUDA_VISIBLE_DEVICES"], resources["GPU"]
+
+    with runners.task_runner() as runner:
+        gpus.wait_for_gpu(runner)
+        expected = [(0, "4", 1), (1, "7", 1), (2, "", 0)]
+        owned = runner.client.run(own)
+        assert sorted(owned.values()) == expected
+        second = next(address for address, (number, *_) in owned.items() if number == 1)
+        runner.client.restart_workers([second])
+        assert sorted(runner.client.run(own).values()) == expected
+
+
+def test_a_flow_waits_for_a_gpu_only_so_long_and_lets_nobody_share_one(monkeypatch):
+    monkeypatch.setattr(gpus, "WAIT_S", 0.1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
+    for owned, wrong in (
+        ({}, "no worker of Dask has a GPU"),
+        ({"GPU": 1}, r"2 workers of Dask on .* own the same GPU \(3\)"),
+    ):
+        with (
+            LocalCluster(
+                n_workers=2,
+                processes=False,
+                host="127.0.0.1",
+                protocol="tcp",
+                dashboard_address=None,
+                resources=owned,
+            ) as cluster,
+            DaskTaskRunner(address=cluster.scheduler_address) as runner,
+            pytest.raises(CheckError, match=wrong),
+        ):
+            gpus.wait_for_gpu(runner)
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "device"),
+    [
+        ("mediapipe", {}, None),
+        ("mediapipe", {"engine": "torch", "device": "cpu"}, None),
+        ("mediapipe", {"engine": "torch", "device": "cuda"}, "cuda:0"),
+        ("face_alignment", {}, None),
+        ("face_alignment", {"device": "cuda:1"}, "cuda:0"),
+        ("imported", {"root": "landmarks"}, None),
+    ],
+)
+def test_only_networks_on_a_gpu_need_a_worker_that_owns_one(backend, options, device):
+    config = ExtractConfig(backend=backend, backend_options=options)
+    of_worker = STAGES["extract"].on_one_gpu(config)
+    if device is None:
+        assert of_worker is None
+    else:
+        assert of_worker.backend_options == config.backend_options | {"device": device}
+        assert backend_facts(of_worker) == backend_facts(config)
+
+
+def test_no_other_stage_needs_one():
+    for name in STAGES.keys() - {"extract"}:
+        assert STAGES[name].on_one_gpu(STAGES[name].config) is None
 
 
 def test_the_engine_is_checked(monkeypatch):
