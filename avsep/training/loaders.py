@@ -80,8 +80,8 @@ def make_loader(
 class _Loader(DataLoader[Batch]):
     """PyTorch's loader, which also notices a process that was killed as it started.
 
-    PyTorch learns of a killed process by a signal, which it ignores until all have started. It would
-    then wait for the next batch of that process until the limit.
+    PyTorch learns of a killed process by a signal, which it ignores until all have started. Then it
+    would wait for the next batch of that process until the limit.
     """
 
     def __iter__(self) -> Any:
