@@ -2,8 +2,9 @@
 
 DVC runs one stage after the other. A small model trains faster on one core than on two, beside
 another that has the other core. So once the stages that all models share are done, each stage of a
-model gets a `dvc repro` of its own as soon as it can begin and cores are free; DVC's locks let
-those run together. The last `dvc repro` does the rest, and leaves nothing for another one.
+model gets a `dvc repro` of its own as soon as it can begin and the cores of a training are free;
+DVC's locks let those run together. The last `dvc repro` does the rest, and leaves nothing for
+another one.
 """
 
 from __future__ import annotations
@@ -117,7 +118,8 @@ def run(given: Sequence[Job], at_once: int = 1) -> int:
                 if process.poll() is not None:
                     del running[job]
                     code = max(code, _code(process.returncode))
-                    done |= {job.name} if process.returncode == 0 else set()
+                    if process.returncode == 0:
+                        done.add(job.name)
         for thread in shown:
             thread.join()
     return code

@@ -42,7 +42,7 @@ def recordings(
     chosen = resolve_model(model, weights, project_root(root))
     place = resolve_device(device, None)
     loaded: Any = checkpoint.load(chosen.path, place)
-    scored: dict[str, list[dict[str, Any]]] = {}
+    rows: list[dict[str, Any]] = []
     failed = []
     with show_progress("recordings", len(found)) as advance:
         for recording, got in score_recordings(loaded, found, device=place, quality=measures):
@@ -50,10 +50,8 @@ def recordings(
                 failed.append({"recording": recording.name, "reason": str(got.reason)})
                 echo(f"avsep: {printable(f'{recording.name}: {got.message}')}", err=True)
             else:
-                scored[recording.name] = got
+                rows += got
             advance(1)
-    rows = [row for name in sorted(scored) for row in scored[name]]
-    failed.sort(key=lambda one: one["recording"])
     if not rows:
         raise CheckError("not one recording could be scored.")
     title = model_name(checkpoint.read_card(chosen.path))

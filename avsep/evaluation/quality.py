@@ -101,7 +101,7 @@ def quality_scores(
     for measure in measures:
         try:
             found |= _MEASURES[measure](sound)
-        except RuntimeError:  # NISQA refuses what is longer than a minute, or very short
+        except RuntimeError:  # NISQA refuses what is too long for it, or too short
             problems[measure] = Problem.CRASHED
     return found, problems
 

@@ -292,17 +292,18 @@ def publish_recordings(
 
     Args:
         directory: the folder to write to.
-        rows: rows of `score_recording`.
+        rows: rows of `score_recording`, of the recordings in any order.
         model: name of the model.
         failed: `recording` and `reason` of those that could not be scored.
 
     Returns:
         Content of `metrics.json`: numbers of recordings and voices, and the means.
     """
+    rows = sorted(rows, key=lambda row: str(row["recording"]))  # voices stay in order
     write_jsonl(directory / "scores.jsonl", rows)
     found = summarise_recordings(rows)
     figures = found.pop("figures")
-    head = {"model": model, **found, "failed": list(failed)}
+    head = {"model": model, **found, "failed": sorted(failed, key=lambda one: one["recording"])}
     write_json(directory / METRICS_FULL, head | {"figures": figures})
     means = {name: round(figure["mean"], 4) for name, figure in figures.items()}
     write_json(directory / "metrics.json", head | means)

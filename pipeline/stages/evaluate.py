@@ -1,8 +1,8 @@
 """evaluate: separate the listed mixtures with one model, score them, and keep a few examples.
 
-An item is a mixture. Its name in the ledger is `<model>:<mixture id>`, since all models share the
-stage. A batch is a few dozen mixtures and leaves its rows in the work folder; so is a batch of
-recorded mixtures. One more batch measures the model's cost.
+An item is a mixture, listed or recorded. Its name in the ledger begins with that of the model,
+since all models share the stage. A batch is a few dozen mixtures of one kind and leaves its rows in
+the work folder. One more batch measures the model's cost.
 """
 
 from __future__ import annotations
@@ -69,10 +69,11 @@ def plan(config: EvaluateConfig, workspace: Workspace) -> list[Batch]:
         raise UsageError(f"evaluate needs a model: {', '.join(MODELS)}.")
     mixtures = _listed_mixtures(config, workspace)
     card = checkpoint.read_card(_run(config, workspace))
+    weights = [card["sha256"], card["family"], card["config"]]
     common = settings_hash(
         VERSION,
         {k: v for k, v in as_values(config).items() if k not in _WITHOUT_EFFECT},
-        [card["sha256"], card["family"], card["config"]],
+        weights,
         sha256_file(_manifest_path(workspace)),
         [mixture.recipe.mixture_id for mixture in mixtures if mixture.is_example],
     )
@@ -87,7 +88,6 @@ def plan(config: EvaluateConfig, workspace: Workspace) -> list[Batch]:
                 rows=tuple(chunk),
             )
         )
-    weights = [card["sha256"], card["family"], card["config"]]
     recordings = _recordings(config, workspace)
     for number, start in enumerate(range(0, len(recordings), config.mixtures_per_batch)):
         some = recordings[start : start + config.mixtures_per_batch]
@@ -225,7 +225,7 @@ def _score_recordings(
     _check_measures(config.quality)
     run, device = _run(config, workspace), str(pick_device(config.device))
     model = _load_model(run, checkpoint.read_card(run)["sha256"], device, config.threads)
-    scored: dict[str, list[dict[str, Any]]] = {}
+    rows: list[dict[str, Any]] = []
     outcomes = []
     for recording, found in score_recordings(
         model, batch.rows, device=device, quality=config.quality, workers=config.workers
@@ -234,10 +234,9 @@ def _score_recordings(
         if isinstance(found, ItemError):
             outcomes.append(Outcome.ended(item, found.reason, found.message))
         else:
-            scored[recording.name] = found
+            rows += found
             outcomes.append(Outcome.done(item))
         progress(1)
-    rows = [row for name in sorted(scored) for row in scored[name]]
     write_json(_recorded_path(config, workspace, batch), rows)
     return sorted(outcomes, key=lambda outcome: outcome.item)
 

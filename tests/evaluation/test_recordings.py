@@ -7,6 +7,7 @@ import pickle
 import shutil
 import wave
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from avsep.corpora.demo import corpus as demo
 from avsep.corpora.demo.corpus import DemoClip
 from avsep.errors import CheckError, ItemError, UsageError
 from avsep.evaluation import quality
+from avsep.evaluation.config import QualityName
 from avsep.evaluation.recordings import (
     Recording,
     find_recordings,
@@ -307,6 +309,10 @@ def test_a_measure_that_refuses_a_sound_is_a_problem_of_the_row(ready, monkeypat
     rows = score_recording(Oracle(ready), "remix/1", ready, quality=["nisqa"])
     assert [row["problems"]["nisqa"] for row in rows] == ["crashed"] * 2
     assert all(row["si_snri"] > 20 for row in rows)
+
+
+def test_the_settings_name_all_measures():
+    assert get_args(QualityName) == quality.MEASURES
 
 
 def test_measures_without_recordings_are_refused():
