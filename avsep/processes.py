@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import logging
 import multiprocessing
 import multiprocessing.forkserver
@@ -105,6 +106,9 @@ def _start_worker(environment: dict[str, str]) -> None:
     _end_with_parent()
     os.environ.update(environment)  # the server has that of the time when it started
     import avsep.worker_settings  # noqa: F401
+
+    gc.freeze()
+    gc.enable()
 
 
 def _workers_from(function: Callable[..., Any]) -> BaseContext:

@@ -4,12 +4,15 @@ The server that workers are forked from imports it first: numpy and PyTorch read
 they may use when they are loaded. One per process, since a pool already uses every core.
 """
 
+import gc
 import os
 import pickle
 import signal
 import sys
 from types import TracebackType
 
+# Until the worker has been forked, which calls it again: see `avsep.large_imports`.
+gc.disable()
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 # Ctrl-C goes to the parent, which stops the pool in order.

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
+from avsep.large_imports import large_imports
 from flows.access import HOSTS
 from flows.loopback import HOST
 
@@ -29,8 +30,9 @@ def main() -> None:
     parser.add_argument("--no-page", action="store_true", help="the API alone")
     given = parser.parse_args()
 
-    from prefect.server.api.server import create_app
-    from prefect.settings import PREFECT_UI_ENABLED, get_current_settings, temporary_settings
+    with large_imports():
+        from prefect.server.api.server import create_app
+        from prefect.settings import PREFECT_UI_ENABLED, get_current_settings, temporary_settings
 
     server = get_current_settings().server
     if not server.api.auth_string:

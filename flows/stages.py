@@ -20,20 +20,24 @@ if _OURS:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import httpx
-from prefect.settings import temporary_settings
 
 from avsep.cli.results import show_results
 from avsep.errors import AvsepError, disk_fault, printable
 from avsep.interrupts import dropped_interrupts_come_again
+from avsep.large_imports import large_imports
 from avsep.models.registry import MODELS
 from avsep.terminal import echo, echo_wrapped, set_up_streams
 from avsep.workspace import Workspace
-from flows.engine import ENDED, asked, stage_flow
 from flows.processes import end_with_dvc
-from flows.server import api_settings, check_api
 from pipeline.disk import full_disk
 from pipeline.stages import STAGES
 from pipeline.steps import heading
+
+with large_imports():
+    from prefect.settings import temporary_settings
+
+    from flows.engine import ENDED, asked, stage_flow
+    from flows.server import api_settings, check_api
 
 RESULTS_FOLLOW = "AVSEP_RESULTS_FOLLOW"  # set by `make demo`, which shows the results itself
 

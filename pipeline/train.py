@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from avsep.files import read_json
+from avsep.large_imports import large_imports
 from avsep.outcome import Outcome
 from avsep.processes import follow_parent
 from avsep.settings import build
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(given: argparse.Namespace) -> None:
     take_ranks_of_slurm()
+    with large_imports():
+        import avsep.training.fit  # noqa: F401 brings PyTorch and Lightning
     workspace = Workspace(given.root.resolve())
     stage = STAGES[given.stage]
     train_here = TRAIN_HERE[stage.name]

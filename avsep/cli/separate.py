@@ -10,6 +10,7 @@ import typer
 
 from avsep.cli.options import AsJson, Device, Model, Root, Weights, project_root
 from avsep.errors import UsageError
+from avsep.large_imports import large_imports
 from avsep.terminal import cell, echo
 
 if TYPE_CHECKING:
@@ -107,8 +108,10 @@ def separate(
     from avsep.files import dump_json
     from avsep.progress import show_progress
     from avsep.separation.batch import find_items
-    from avsep.separation.recording import checked_path
-    from avsep.separation.resolve_model import resolve_device, resolve_model, resolve_settings
+
+    with large_imports():
+        from avsep.separation.recording import checked_path
+        from avsep.separation.resolve_model import resolve_device, resolve_model, resolve_settings
 
     sources = [*(videos or []), *([source] if source else [])]
     if not sources:
@@ -137,7 +140,8 @@ def separate(
     resolved = resolve_model(model, weights, project_root(root))
     for sentence in filter(None, (resolved.choice, resolved.note)):
         echo(f"avsep: {sentence}", err=True)
-    from avsep.separation import Separator
+    with large_imports():
+        from avsep.separation import Separator
 
     separator = Separator.load(resolved.path, resolve_device(device, cuda_device), settings)
     if many:

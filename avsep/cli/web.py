@@ -10,6 +10,7 @@ import typer
 
 from avsep.cli.options import Device, Model, Root, Weights, project_root
 from avsep.errors import CheckError, UsageError
+from avsep.large_imports import large_imports
 from avsep.terminal import echo
 
 HOST = "127.0.0.1"  # only this machine: the page has no accounts
@@ -91,7 +92,8 @@ def _serve(
     import signal
     import socket
 
-    from avsep.separation.resolve_model import resolve_device, resolve_model
+    with large_imports():
+        from avsep.separation.resolve_model import resolve_device, resolve_model
 
     try:
         import uvicorn

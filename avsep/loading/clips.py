@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from avsep.errors import CheckError
 from avsep.loading.augment import crop_lips
 from avsep.loading.config import AugmentConfig
 from avsep.loading.cues import cut_lips
 from avsep.loading.mixtures import Item
 from avsep.loading.speed import NORMAL, frame_positions
+from avsep.loading.usable_rows import usable_rows
 from avsep.schema import SAMPLES_PER_FRAME
 from avsep.shards.store import ShardStore
 
@@ -61,27 +60,6 @@ class ListedClips(Dataset[Item]):
         row = int(self._rows[number])
         rng = np.random.default_rng(0)
         return _window(self._store, row, number, 0, self._num_frames, AugmentConfig(), rng)
-
-
-def usable_rows(store: ShardStore, split: str, num_frames: int) -> NDArray[np.int64]:
-    """The numbers of the index rows of the clips of a split with one voice and enough frames.
-
-    Raises:
-        CheckError: there is none.
-    """
-    codes, names = store.index.codes("split")
-    of_split = codes == names.index(split) if split in names else np.zeros(len(codes), bool)
-    rows = np.flatnonzero(
-        of_split
-        & ~store.index.column("multi_voice")
-        & (store.index.column("num_frames") >= num_frames)
-    )
-    if not len(rows):
-        raise CheckError(
-            f"the shards hold no {split} clip of one voice with {num_frames} frames or"
-            " more; add speakers, or choose shorter windows."
-        )
-    return rows
 
 
 def _window(

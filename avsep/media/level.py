@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
+import scipy  # which loads `signal` when it is used
 
 from avsep.schema import RATE_HZ, SAMPLES_PER_FRAME
 
@@ -113,7 +113,7 @@ def _envelope(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     pole = math.exp(-1 / (rate_hz * TIME_CONSTANT_S))
     # Two equal poles, one after the other.
     numerator, denominator = [(1 - pole) ** 2], [1.0, -2 * pole, pole**2]
-    return lfilter(numerator, denominator, np.abs(samples))
+    return scipy.signal.lfilter(numerator, denominator, np.abs(samples))
 
 
 def _active_dbfs(

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import numpy as np
-from scipy.signal import cheby2, resample_poly, sosfilt
+import scipy  # which loads `signal` when it is used
 
 from avsep.media.level import FINE_THRESHOLDS, active_level_dbfs
 from avsep.mixing.hash_random import HashRandom
@@ -69,7 +69,7 @@ def level_above_200_hz(sound: np.ndarray) -> float:
     Args:
         sound: (N,) int16 at 16 kHz.
     """
-    passed = sosfilt(_high_pass(), _at_8_khz(sound))
+    passed = scipy.signal.sosfilt(_high_pass(), _at_8_khz(sound))
     return active_level_dbfs(passed, CTCNET_LEVEL_RATE_HZ, FINE_THRESHOLDS)
 
 
@@ -83,7 +83,7 @@ def level_at_8_khz(sound: np.ndarray) -> float:
 
 
 def _at_8_khz(sound: np.ndarray) -> np.ndarray:
-    return resample_poly(sound.astype(np.float64) / FULL_SCALE, 1, 2)
+    return scipy.signal.resample_poly(sound.astype(np.float64) / FULL_SCALE, 1, 2)
 
 
 @lru_cache(maxsize=1)
@@ -94,7 +94,9 @@ def _high_pass() -> np.ndarray:
     below = 1 / math.cosh(math.acosh(depth) / order)  # the stop band's edge, before warping
     turn = math.pi / CTCNET_LEVEL_RATE_HZ
     edge_hz = math.atan(below * math.tan(CTCNET_HIGH_PASS_HZ * turn)) / turn
-    return cheby2(order, stop_db, edge_hz, "highpass", output="sos", fs=CTCNET_LEVEL_RATE_HZ)
+    return scipy.signal.cheby2(
+        order, stop_db, edge_hz, "highpass", output="sos", fs=CTCNET_LEVEL_RATE_HZ
+    )
 
 
 def power_dbfs(sound: np.ndarray) -> float:

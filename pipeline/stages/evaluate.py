@@ -24,6 +24,7 @@ from avsep.files import (
     sha256_file,
     write_json,
 )
+from avsep.large_imports import large_imports
 from avsep.models.registry import MODELS
 from avsep.outcome import Counts, Outcome
 from avsep.progress import Progress
@@ -63,7 +64,8 @@ def plan(config: EvaluateConfig, workspace: Workspace) -> list[Batch]:
             measure of `quality` lacks a package or a file.
         CheckError: the model, the list of mixtures or the shards are missing.
     """
-    from avsep.models import checkpoint
+    with large_imports():
+        from avsep.models import checkpoint
 
     if not config.model:
         raise UsageError(f"evaluate needs a model: {', '.join(MODELS)}.")
@@ -187,7 +189,8 @@ def _evaluate(
     config: EvaluateConfig, workspace: Workspace, batch: Batch, progress: Progress
 ) -> list[Outcome]:
     """Write the rows and the examples of a batch."""
-    from avsep.evaluation.evaluate import evaluate_mixtures
+    with large_imports():
+        from avsep.evaluation.evaluate import evaluate_mixtures
     from avsep.evaluation.results import write_results
     from avsep.models import checkpoint
     from avsep.training.process import pick_device

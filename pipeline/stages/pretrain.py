@@ -48,7 +48,7 @@ def plan(config: PretrainConfig, workspace: Workspace) -> list[Batch]:
     Raises:
         CheckError: the shards are missing, or have no clip to train or to validate by.
     """
-    from avsep.loading.clips import usable_rows
+    from avsep.loading.usable_rows import usable_rows
     from avsep.shards.store import ShardStore
 
     inputs = require({workspace.shards / "manifest.json": "extract"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from avsep.loading.clips import usable_rows
+from avsep.loading.usable_rows import usable_rows
 from avsep.models.vovit.model import VoViT
 from avsep.models.vovit.registration import mean_face
 from avsep.models.vovit.targets import Loss, stage1_loss, stage2_loss
