@@ -19,7 +19,7 @@ FIT = {"steps": 2, "val_every": 2, "batch": 2, "seconds": 2.0}
 PARAMS = {
     "download": {
         "corpus": "demo",
-        "demo": {"clips_per_speaker": 2, "train": [0, 1, 3], "val": [7, 12], "test": [2, 5]},
+        "demo": {"clips_per_speaker": 1, "train": [0, 1, 3], "val": [7, 12], "test": [2, 5]},
     },
     "clean": {},
     "extract": {"clips_per_shard": 40},
@@ -75,8 +75,8 @@ def test_one_command_makes_everything_and_a_second_makes_nothing(tmp_path: Path)
         assert metrics, model
     assert "<html" in (data / "report" / "index.html").read_text().lower()
     ledger = Ledger(data / "ledger.sqlite")
-    assert ledger.counts("download").done == 14
-    assert ledger.counts("clean").total == ledger.counts("extract").total == 14
+    assert ledger.counts("download").done == 7
+    assert ledger.counts("clean").total == ledger.counts("extract").total == 7
     log = (data / ".work" / "prefect" / "server.log").read_text()
     assert log.count("Prefect's server at") == 1, "one server for all stages"
 

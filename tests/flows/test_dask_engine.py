@@ -31,6 +31,7 @@ from flows import gpus, runners
 from pipeline.execution.ledger import Ledger
 from pipeline.stages import STAGES
 from pipeline.stages.extract import ExtractConfig
+from tests.support.prefect_api import prefect_server
 from tests.support.stage_run import run_stage
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +68,13 @@ def clips(tmp_path_factory) -> tuple[Path, list[Clip]]:
             )
         )  # fmt: skip
     return folder, rows
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[dict[str, str]]:
+    """A Prefect server for all flows, as the user's own one."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as access:
+        yield access
 
 
 def project(root: Path, clips: tuple[Path, list[Clip]], params: str = PARAMS) -> Workspace:
@@ -157,7 +165,7 @@ def start_flow(workspace: Workspace, **more: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_costs_nothing_and_changes_nothing(tmp_path, clips):
+def test_a_worker_that_dies_costs_nothing_and_changes_nothing(tmp_path, clips, server):
     local = project(tmp_path / "local", clips)
     run_stage("extract", local)
     far = project(tmp_path / "far", clips)
@@ -169,7 +177,7 @@ def test_a_worker_that_dies_costs_nothing_and_changes_nothing(tmp_path, clips):
     ):
         with pytest.raises(OSError, match=REFUSED):  # it takes nobody without a certificate
             Client(address.replace("tls://", "tcp://"), timeout="2s")
-        flow = start_flow(far, AVSEP_DASK_SCHEDULER=address, **tls)
+        flow = start_flow(far, AVSEP_DASK_SCHEDULER=address, **tls, **server)
         done = far.work("extract")
         deadline = time.monotonic() + LIMIT_S
         while not list(done.glob("*.done.json")) and time.monotonic() < deadline:
@@ -190,7 +198,7 @@ def test_a_worker_that_dies_costs_nothing_and_changes_nothing(tmp_path, clips):
 
 
 @pytest.mark.slow
-def test_batches_that_need_a_gpu_go_to_workers_that_own_one(tmp_path, clips):
+def test_batches_that_need_a_gpu_go_to_workers_that_own_one(tmp_path, clips, server):
     few = clips[0], clips[1][:4]
     local = project(tmp_path / "local", few, ON_TORCH.replace("DEVICE", "cpu"))
     run_stage("extract", local)
@@ -213,7 +221,7 @@ def test_batches_that_need_a_gpu_go_to_workers_that_own_one(tmp_path, clips):
             workers.enter_context(worker(file, name, *words, **acting(name, visible)))
         with Client(address, set_as_default=False) as client:
             client.wait_for_workers(3, timeout=LIMIT_S)
-        flow = start_flow(far, AVSEP_DASK_SCHEDULER=address)
+        flow = start_flow(far, AVSEP_DASK_SCHEDULER=address, **server)
         output = flow.communicate(timeout=LIMIT_S)[0]
     assert "extract: 4 done" in output
     assert hashes(far) == hashes(local)
@@ -221,9 +229,9 @@ def test_batches_that_need_a_gpu_go_to_workers_that_own_one(tmp_path, clips):
 
 
 @pytest.mark.slow
-def test_a_flow_for_which_no_worker_has_a_gpu_says_what_to_do(tmp_path, clips):
+def test_a_flow_for_which_no_worker_has_a_gpu_says_what_to_do(tmp_path, clips, server):
     workspace = project(tmp_path / "far", clips, ON_TORCH.replace("DEVICE", "cuda"))
-    flow = start_flow(workspace, CUDA_VISIBLE_DEVICES="")
+    flow = start_flow(workspace, CUDA_VISIBLE_DEVICES="", **server)
     output = flow.communicate(timeout=LIMIT_S)[0]
     assert flow.returncode == CheckError.exit_code, output
     assert "avsep: no worker of Dask has a GPU; start one with `--resources GPU=1`" in output

@@ -152,8 +152,13 @@ def equals(project, unbroken):
 
 
 @pytest.mark.slow
-def test_one_rank_that_was_killed_goes_on_by_the_same_command(unbroken, tmp_path):
+def test_one_rank_goes_on_by_the_same_command_after_it_or_its_stage_was_killed(unbroken, tmp_path):
     project = make_project(tmp_path, devices=1)
+    stage, below = project.start_and_wait()
+    assert any(map(trains, below))
+    stage.kill()
+    stage.communicate(timeout=30)
+    wait_for_the_end(below)  # they notice that their parent is gone
     kill(project, "rank", signal.SIGKILL, 1, "the training process was ended by SIGKILL")
     assert "as in the checkpoint that is resumed" in project.run()
     assert equals(project, unbroken(1))

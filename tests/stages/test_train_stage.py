@@ -4,13 +4,7 @@ import dataclasses
 import errno
 import importlib
 import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -21,14 +15,12 @@ from avsep.cli.app import app
 from avsep.errors import CheckError, Reason, UsageError
 from avsep.models import checkpoint
 from avsep.progress import no_progress
-from avsep.training.config import PREVIOUS
 from pipeline.config import load_config
 from pipeline.execution import training_run
 from pipeline.execution.launch import ChildError, exit_code
 from pipeline.execution.markers import write_marker
 from pipeline.execution.training_run import restart
 from pipeline.stages import train
-from tests.support.processes import LIMIT_S, all_end
 from tests.support.range_server import serving_folder
 from tests.support.stage_run import run_stage
 from tests.support.synthetic_workspace import make_workspace
@@ -227,45 +219,6 @@ def test_find_is_for_the_command_line_alone(workspace, other):
     words = ["run", "train", "--model", "vovit-s1", "--root", str(workspace.root)]
     done = CliRunner().invoke(app, [*words, "--find", "lr", other])
     assert "--find trains nothing" in str(done.exception)
-
-
-@pytest.mark.slow
-def test_a_killed_stage_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
-    space = make_workspace(tmp_path)
-    values = yaml.safe_load(yaml.safe_dump(PARAMS))
-    values["train"]["vovit_s1"]["fit"] = fit(steps=8)
-    (space.root / "params.yaml").write_text(yaml.safe_dump(values))
-    config = config_of(space, "vovit-s1")
-    code = (
-        "import sys; from pathlib import Path; from dataclasses import replace;"
-        "from pipeline.config import load_config; from tests.support.stage_run import run_stage;"
-        "from avsep.workspace import Workspace; root = Path(sys.argv[1]);"
-        "run_stage('train', Workspace(root),"
-        " config=replace(load_config(root / 'params.yaml', 'train'), model='vovit-s1'))"
-    )
-    root = str(Path(__file__).parents[2])
-    parent = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": root},
-    )
-    last = space.work("train") / "vovit-s1" / "last.ckpt"
-    deadline = time.monotonic() + LIMIT_S
-    while not last.with_name(PREVIOUS).exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    trainings = [child.pid for child in psutil.Process(parent.pid).children(recursive=True)]
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    assert trainings
-    assert all_end(trainings)  # they notice that their parent is gone
-    done = last.stat().st_mtime_ns
-    report = run_stage("train", space, config=config)
-    assert report.facts["steps"] == 8
-    assert last.stat().st_mtime_ns > done
-    monkeypatch.setattr("pipeline.execution.training_run.launch", launch_here)
-    unbroken = make_workspace(tmp_path / "unbroken")
-    run_stage("train", unbroken, config=config)
-    assert content(space.run("vovit-s1")) == content(unbroken.run("vovit-s1"))
 
 
 @pytest.mark.slow

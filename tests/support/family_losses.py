@@ -8,20 +8,23 @@ import csv
 import json
 from pathlib import Path
 
-import torch
+from avsep.large_imports import large_imports
 
-import avsep.training.fit as fitting
-import avsep.training.loaders as loaders
-from avsep.loading.mixtures import Mixtures, collate
-from avsep.models.dolphin.pretrain import pretrain_lipcoder
-from avsep.models.dolphin.train import train_dolphin
-from avsep.models.dolphin.train_config import DolphinTrainConfig, LipCoderTrainConfig
-from avsep.models.vovit.train import train_enhancer, train_stage1
-from avsep.models.vovit.train_config import EnhancerTrainConfig, VoViTTrainConfig
-from avsep.processes import follow_parent
-from avsep.training.config import STEP_LOG, VERSION, FitSettings, RunSettings
-from avsep.training.process import set_up_process
-from tests.support.synthetic_store import SyntheticStore
+with large_imports():
+    import torch
+
+    import avsep.training.fit as fitting
+    import avsep.training.loaders as loaders
+    from avsep.loading.mixtures import Mixtures, collate
+    from avsep.models.dolphin.pretrain import pretrain_lipcoder
+    from avsep.models.dolphin.train import train_dolphin
+    from avsep.models.dolphin.train_config import DolphinTrainConfig, LipCoderTrainConfig
+    from avsep.models.vovit.train import train_enhancer, train_stage1
+    from avsep.models.vovit.train_config import EnhancerTrainConfig, VoViTTrainConfig
+    from avsep.processes import follow_parent
+    from avsep.training.config import STEP_LOG, VERSION, FitSettings, RunSettings
+    from avsep.training.process import set_up_process
+    from tests.support.synthetic_store import SyntheticStore
 
 STEPS = 20
 GOLDEN = Path(__file__).parents[1] / "golden"
