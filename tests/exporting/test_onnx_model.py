@@ -11,6 +11,7 @@ from avsep.cli.app import app
 from avsep.errors import CheckError, UsageError
 from avsep.exporting import onnx_model
 from avsep.models import checkpoint
+from avsep.models.dolphin.sequence import GlobalNorm
 from avsep.models.registry import MODELS
 from tests.support.active_dolphin import active_dolphin
 from tests.support.vovit_tiny import tiny_model
@@ -83,6 +84,21 @@ def test_a_file_gives_what_the_model_gives_and_says_what_it_is(packages, tmp_pat
         "voice": ["batch", "samples"],
     }
     assert {"mixture", "voice", CUES[name]} <= facts.keys()
+
+
+@pytest.mark.slow
+def test_a_norm_over_millions_of_values_loses_no_digits(packages):
+    import io
+
+    import onnxruntime
+
+    torch.manual_seed(0)
+    norm, x = GlobalNorm(256, eps=1e-8).eval(), torch.randn(1, 16_000, 256) + 0.5
+    buffer = io.BytesIO()
+    torch.onnx.export(norm, (x,), buffer, input_names=["x"], dynamo=False)
+    (found,) = onnxruntime.InferenceSession(buffer.getvalue()).run(None, {"x": x.numpy()})
+    wanted = (x.double() - x.double().mean()) / x.double().std(correction=0)
+    assert float((torch.from_numpy(found) - wanted).abs().max() / wanted.abs().max()) < 2e-5
 
 
 @pytest.mark.slow

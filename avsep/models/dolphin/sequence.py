@@ -172,7 +172,10 @@ class GlobalNorm(nn.Module):
             gain, shift = self.affine(x)
             return torch.addcmul(shift, x, gain)
         # A layer norm of few, long rows leaves a GPU idle; ONNX has none of rows of any length.
-        if not x.is_cpu or torch.jit.is_tracing():
+        if torch.jit.is_tracing():
+            y = x - _mean(x)
+            y = y * torch.rsqrt(_mean(y.square()) + self.eps)
+        elif not x.is_cpu:
             variance, mean = torch.var_mean(x, dim=(1, 2), correction=0, keepdim=True)
             y = (x - mean) * torch.rsqrt(variance + self.eps)
         else:
@@ -192,6 +195,15 @@ class GlobalNorm(nn.Module):
             variance = (flat - mean[:, None]).square().mean(1)
         gain = torch.rsqrt(variance + self.eps)[:, None, None] * self.weight
         return gain, torch.addcmul(self.bias, gain, mean[:, None, None], value=-1)
+
+
+def _mean(x: Tensor) -> Tensor:
+    """The mean of each item (B, T, C), as (B, 1, 1), for ONNX.
+
+    In two steps: ONNX Runtime adds one number after the other, and a float32 sum of millions of
+    them would lose digits.
+    """
+    return x.mean(2, keepdim=True).mean(1, keepdim=True)
 
 
 def norm_gelu(x: Tensor, norm: GlobalNorm) -> Tensor:
