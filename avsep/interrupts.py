@@ -1,4 +1,4 @@
-"""A request to end that Python has dropped comes again."""
+"""Requests to end that Python drops, or remembers for too long."""
 
 from __future__ import annotations
 
@@ -40,3 +40,12 @@ def dropped_interrupts_come_again() -> Iterator[None]:
         sys.unraisablehook = before
         for again in timers:
             again.cancel()
+
+
+def keep_exit_code() -> None:
+    """Let a process that ends after an interruption end with the code that it chooses.
+
+    Where a KeyboardInterrupt has passed through an `exec`, as dataclasses are made by, Python ends
+    a `python -m` by SIGINT, whatever was made of it. The next `exec` makes it forget that.
+    """
+    exec("")  # noqa: S102

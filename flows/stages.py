@@ -23,7 +23,7 @@ import httpx
 
 from avsep.cli.results import show_results
 from avsep.errors import AvsepError, disk_fault, printable
-from avsep.interrupts import dropped_interrupts_come_again
+from avsep.interrupts import dropped_interrupts_come_again, keep_exit_code
 from avsep.large_imports import large_imports
 from avsep.models.registry import MODELS
 from avsep.terminal import echo, echo_wrapped, set_up_streams
@@ -110,6 +110,7 @@ def _signals_raise() -> Iterator[None]:
 def _end(number: int, _frame: FrameType | None = None) -> NoReturn:
     """Exit as a signal asks; SIGTERM comes again when Prefect has written down that it came."""
     echo(ENDED, err=True)
+    keep_exit_code()
     sys.exit(128 + number)
 
 

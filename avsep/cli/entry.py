@@ -20,7 +20,7 @@ import typer
 
 from avsep.cli.app import app
 from avsep.errors import AvsepError, disk_fault, printable
-from avsep.interrupts import dropped_interrupts_come_again
+from avsep.interrupts import dropped_interrupts_come_again, keep_exit_code
 from avsep.terminal import set_up_streams
 
 INTERRUPTED = 130
@@ -95,6 +95,7 @@ def _signals_interrupt(received: list[int]) -> Iterator[None]:
 
 
 def _exit_interrupted(received: list[int]) -> NoReturn:
+    keep_exit_code()
     _exit("interrupted.", 128 + (received or [signal.SIGINT])[0])
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from avsep.errors import AvsepError, Reason, disk_item_error, printable
+from avsep.interrupts import keep_exit_code
 from avsep.processes import is_interrupted, short_temp_folder
 from avsep.progress import BAR_ABOVE, STEP_LINE, STEP_LINES, can_show_bar
 
@@ -120,6 +121,7 @@ def exit_code(work: Callable[[], None]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print(f"{OURS}interrupted.", file=sys.stderr, flush=True)
+        keep_exit_code()
         return 130
     except Exception as error:
         if fault := disk_item_error(error):

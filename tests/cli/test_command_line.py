@@ -291,6 +291,48 @@ main()
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
+PRESSED_WHILE_A_DATACLASS_IS_MADE = {
+    "avsep": """
+from avsep.cli import entry
+entry.app = lambda **_: exec(pressed)
+entry.main()
+""",
+    "flows.stages": """
+from flows import stages
+stages._OURS = True
+stages.api_settings = lambda _: {}
+stages.check_api = lambda: exec(pressed)
+sys.argv[1:] = ["mix"]
+stages.main()
+""",
+    "a rank": """
+from pipeline.execution.launch import exit_code
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+code = exit_code(lambda: exec(pressed))
+sys.exit(143 if code == 130 and number == signal.SIGTERM else code)
+""",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("process", PRESSED_WHILE_A_DATACLASS_IS_MADE)
+def test_an_interruption_within_an_exec_has_the_exit_code_of_all(tmp_path, process, number):
+    """Python would end `python -m` by SIGINT then."""
+    pressed = f"import os, time; os.kill(os.getpid(), {int(number)}); time.sleep(60)"
+    (tmp_path / "pressing.py").write_text(
+        f"import signal, sys\nnumber, pressed = {int(number)}, {pressed!r}\n"
+        + PRESSED_WHILE_A_DATACLASS_IS_MADE[process]
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pressing"],
+        cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    assert done.returncode == 128 + number, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("avsep: ")
+    assert "Traceback" not in done.stderr
+
+
 PRESSED_AT_THE_END = """
 import atexit, os, runpy, signal, sys
 sys.argv[:] = [sys.argv[1], "--help"]
