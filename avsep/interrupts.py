@@ -45,7 +45,7 @@ def dropped_interrupts_come_again() -> Iterator[None]:
 def keep_exit_code() -> None:
     """Let a process that ends after an interruption end with the code that it chooses.
 
-    Where a KeyboardInterrupt has passed through an `exec`, as dataclasses are made by, Python ends
-    a `python -m` by SIGINT, whatever was made of it. The next `exec` makes it forget that.
+    Once a KeyboardInterrupt has passed through an `exec` (dataclasses use one), Python ends a
+    `python -m` by SIGINT, even if it was caught. The next `exec` clears that.
     """
     exec("")  # noqa: S102

@@ -13,11 +13,12 @@ def large_imports() -> Iterator[None]:
     """Import in this block without the garbage collector.
 
     It would walk through all modules again and again while more of them come, and once more when
-    the process ends. What is there after the block is left out of its later walks.
+    the process ends. What is there after the block is left out of its later walks. For the main
+    thread of a program.
     """
     was_enabled, known = gc.isenabled(), len(sys.modules)
-    gc.disable()
     try:
+        gc.disable()
         yield
     finally:
         if len(sys.modules) > known:

@@ -11,7 +11,7 @@ import signal
 import sys
 from types import TracebackType
 
-# Until the worker has been forked, which calls it again: see `avsep.large_imports`.
+# Off until the forked worker turns it on again, see `avsep.large_imports`.
 gc.disable()
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")

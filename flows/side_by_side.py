@@ -24,6 +24,7 @@ from typing import Any
 
 from avsep.bars import Bar, Bars
 from avsep.errors import AvsepError
+from avsep.interrupts import keep_exit_code
 from avsep.models.registry import LIPCODER, MODELS
 from avsep.processes import default_workers
 from avsep.progress import TELL, TOLD, can_show_bar
@@ -201,4 +202,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
+        keep_exit_code()
         sys.exit(130)

@@ -108,10 +108,8 @@ def separate(
     from avsep.files import dump_json
     from avsep.progress import show_progress
     from avsep.separation.batch import find_items
-
-    with large_imports():
-        from avsep.separation.recording import checked_path
-        from avsep.separation.resolve_model import resolve_device, resolve_model, resolve_settings
+    from avsep.separation.recording import checked_path
+    from avsep.separation.resolve_model import resolve_device, resolve_model, resolve_settings
 
     sources = [*(videos or []), *([source] if source else [])]
     if not sources:
@@ -137,11 +135,11 @@ def separate(
         video=video_mode.value if video_mode else None,
         residual=residual or None,
     )
+    with large_imports():
+        from avsep.separation import Separator
     resolved = resolve_model(model, weights, project_root(root))
     for sentence in filter(None, (resolved.choice, resolved.note)):
         echo(f"avsep: {sentence}", err=True)
-    with large_imports():
-        from avsep.separation import Separator
 
     separator = Separator.load(resolved.path, resolve_device(device, cuda_device), settings)
     if many:

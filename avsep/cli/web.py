@@ -92,8 +92,7 @@ def _serve(
     import signal
     import socket
 
-    with large_imports():
-        from avsep.separation.resolve_model import resolve_device, resolve_model
+    from avsep.separation.resolve_model import resolve_device, resolve_model
 
     try:
         import uvicorn
@@ -103,11 +102,11 @@ def _serve(
         raise UsageError(
             f"the page needs the package {error.name}: pip install 'avsep[web]'."
         ) from error
+    with large_imports():
+        from avsep.separation import SeparateConfig, Separator
     resolved = resolve_model(model, weights, project_root(root))
     if resolved.choice:
         echo(f"avsep: {resolved.choice}", err=True)
-    from avsep.separation import SeparateConfig, Separator
-
     separator = Separator.load(
         resolved.path, resolve_device(device, None), SeparateConfig(residual=True)
     )

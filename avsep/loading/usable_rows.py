@@ -1,4 +1,4 @@
-"""Which clips can be trained by on their own; light, without PyTorch."""
+"""Which clips can be trained on without mixing; light, no PyTorch."""
 
 from __future__ import annotations
 

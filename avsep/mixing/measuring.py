@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+import scipy.signal  # noqa: F401 once, before the workers are forked
+
 from avsep.errors import CheckError, ItemError, Reason
 from avsep.mixing.config import SelectionConfig
 from avsep.mixing.selection import check_row, select_voice

@@ -126,7 +126,7 @@ def unbroken(tmp_path_factory):
 
 
 def kill(project, victim, number, code, sentence):
-    """Start the command, end what is asked for, and check what is left of it."""
+    """Start the command, end what is asked for, and check what is left; returns what it said."""
     process, below = project.start_and_wait()
     ranks = [child for child in below if child.ppid() == process.pid and trains(child)]
     loaders = [child for child in below if child.ppid() in {rank.pid for rank in ranks}]
@@ -143,6 +143,7 @@ def kill(project, victim, number, code, sentence):
         assert 0 < read_checkpoint(last)["avsep"]["steps_done"] < STEPS
     else:  # killed after the one before was put aside
         assert read_checkpoint(last.with_name(PREVIOUS))["avsep"]["steps_done"] < STEPS
+    return out + err
 
 
 def equals(project, unbroken):
@@ -159,8 +160,9 @@ def test_one_rank_goes_on_by_the_same_command_after_it_or_its_stage_was_killed(u
     stage.kill()
     stage.communicate(timeout=30)
     wait_for_the_end(below)  # they notice that their parent is gone
-    kill(project, "rank", signal.SIGKILL, 1, "the training process was ended by SIGKILL")
-    assert "as in the checkpoint that is resumed" in project.run()
+    said = kill(project, "rank", signal.SIGKILL, 1, "the training process was ended by SIGKILL")
+    for said_then in (said, project.run()):
+        assert "as in the checkpoint that is resumed" in said_then
     assert equals(project, unbroken(1))
     assert not list(project.space.root.rglob(".*tmp*"))
 

@@ -171,11 +171,10 @@ class GlobalNorm(nn.Module):
         if worthwhile(x):
             gain, shift = self.affine(x)
             return torch.addcmul(shift, x, gain)
-        # A layer norm of few, long rows leaves a GPU idle; ONNX has none of rows of any length.
-        if torch.jit.is_tracing():
+        if torch.jit.is_tracing():  # ONNX has no layer norm of rows of any length
             y = x - _mean(x)
             y = y * torch.rsqrt(_mean(y.square()) + self.eps)
-        elif not x.is_cpu:
+        elif not x.is_cpu:  # a layer norm of few, long rows leaves a GPU idle
             variance, mean = torch.var_mean(x, dim=(1, 2), correction=0, keepdim=True)
             y = (x - mean) * torch.rsqrt(variance + self.eps)
         else:
