@@ -23,7 +23,8 @@ def echo(text: object = "", *, err: bool = False) -> None:
     no text are escaped as JSON escapes them. Names of files may hold all of these.
     """
     shown = "".join(c if c in "\n\t" or c.isprintable() else json.dumps(c)[1:-1] for c in str(text))
-    print(shown, file=sys.stderr if err else sys.stdout, flush=True)
+    # In one piece: processes that work side by side would write their lines into each other.
+    print(f"{shown}\n", end="", file=sys.stderr if err else sys.stdout, flush=True)
 
 
 def echo_wrapped(text: str) -> None:

@@ -14,6 +14,7 @@ import yaml
 
 from avsep.bars import Bars
 from avsep.progress import TELL, show_progress
+from avsep.terminal import echo
 from flows import side_by_side
 from flows.side_by_side import Job, cores_for, jobs
 from pipeline.config import load_configs
@@ -102,12 +103,29 @@ def test_wrong_settings_are_one_sentence(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("avsep: ")
 
 
+def test_stages_do_not_write_their_lines_into_each_other(monkeypatch):
+    written = []
+
+    class Terminal(io.RawIOBase):
+        def writable(self):
+            return True
+
+        def write(self, part):
+            written.append(bytes(part))
+            return len(part)
+
+    # As with PYTHONUNBUFFERED.
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(Terminal(), write_through=True))
+    echo("Running a")
+    assert [part for part in written if part] == [b"Running a\n"]
+
+
 # In place of `dvc repro`: says what it sees, waits for the other one, ends with a code.
 STAND_IN = """
 import os, sys, time
 from pathlib import Path
 own, other, code = sys.argv[1:]
-print("Running", own, flush=True)
+print(f"Running {own}\\n", end="", flush=True)
 if os.environ.get("AVSEP_TELL_PROGRESS"):
     print("avsep-progress 0.5000 1 train", own, file=sys.stderr, flush=True)
     print("avsep-progress 0.50avsep-progress", file=sys.stderr, flush=True)
@@ -115,7 +133,7 @@ Path(own).touch()
 limit = time.monotonic() + 60
 while other != "-" and not Path(other).exists() and time.monotonic() < limit:
     time.sleep(0.01)
-print("Ended", own, flush=True)
+print(f"Ended {own}\\n", end="", flush=True)
 if int(code) < 0:
     os.kill(os.getpid(), -int(code))
 sys.exit(0 if time.monotonic() > limit else int(code))
