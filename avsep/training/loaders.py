@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from avsep.loading.mixtures import Item, collate
 from avsep.processes import default_workers, follow_parent
@@ -18,6 +20,7 @@ from avsep.training.task import Batch
 
 MAX_WORKERS = 16  # per device, when nobody has chosen
 MAX_VAL_WORKERS = 4  # per device; a validation is short, and its processes stay
+TURN_S = 2.0  # of waiting for a batch, until the processes are looked at
 PREFETCH = 4  # batches that each process keeps ready
 
 
@@ -78,17 +81,33 @@ def make_loader(
 
 
 class _Loader(DataLoader[Batch]):
-    """PyTorch's loader, which also notices a process that was killed as it started.
+    """PyTorch's loader, which notices at once, or within seconds, that a process was killed.
 
-    PyTorch learns of a killed process by a signal, which it ignores until all have started. Then it
-    would wait for the next batch of that process until the limit.
+    PyTorch learns of it by a signal, and raises an error wherever the training is at that moment.
+    It ignores the signal until all processes have started, and Python drops the error where it
+    comes in the callback of a weak reference. Then PyTorch would wait for the next batch of that
+    process until the limit.
     """
 
-    def __iter__(self) -> Any:
-        batches = super().__iter__()
-        if not all(process.is_alive() for process in getattr(batches, "_workers", ())):
+    def _get_iterator(self) -> Any:
+        if not self.num_workers:
+            return super()._get_iterator()
+        batches = _Batches(self)
+        if not all(process.is_alive() for process in batches._workers):
             raise RuntimeError("DataLoader worker was killed")
         return batches
+
+
+class _Batches(_MultiProcessingDataLoaderIter):
+    """Waits in turns, between which PyTorch looks whether all processes live."""
+
+    def _try_get_data(self, timeout: float = TURN_S) -> tuple[bool, Any]:
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            found, batch = super()._try_get_data(min(left, TURN_S))
+            if found:
+                return found, batch
+        return False, None
 
 
 def _start(parent: int, _: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -105,3 +106,22 @@ def test_a_process_that_is_killed_as_it_starts_is_noticed_at_once(monkeypatch):
         _one_sentence(2, 1.0),
     ):
         iter(loader)
+
+
+def test_a_process_whose_end_python_has_dropped_is_noticed_in_seconds():
+    listed = ListSampler(num_items=40, batch=2)
+    loader = loaders.make_loader(Tones(), listed, workers=1, device="cpu", timeout_s=120)
+    batches = iter(loader)
+    known = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # no word of it from PyTorch
+    try:
+        (process,) = batches._workers
+        process.kill()
+        begun = time.monotonic()
+        with (
+            pytest.raises(CheckError, match="that loads training items was killed"),
+            _one_sentence(2, 1.0),
+        ):
+            list(batches)  # after those that were loaded before
+        assert time.monotonic() - begun < 60
+    finally:
+        signal.signal(signal.SIGCHLD, known)
