@@ -107,7 +107,7 @@ def _start_worker(environment: dict[str, str]) -> None:
     os.environ.update(environment)  # the server has that of the time when it started
     import avsep.worker_settings  # noqa: F401
 
-    gc.freeze()
+    gc.freeze()  # what the server has imported
     gc.enable()
 
 

@@ -92,6 +92,7 @@ class _Loader(DataLoader[Batch]):
     def _get_iterator(self) -> Any:
         if not self.num_workers:
             return super()._get_iterator()
+        self.check_worker_number_rationality()
         batches = _Batches(self)
         if not all(process.is_alive() for process in batches._workers):
             raise RuntimeError("DataLoader worker was killed")

@@ -1,5 +1,6 @@
 """ONNX files give what the models give, on any length, and say what they are."""
 
+import io
 import json
 import sys
 
@@ -88,8 +89,6 @@ def test_a_file_gives_what_the_model_gives_and_says_what_it_is(packages, tmp_pat
 
 @pytest.mark.slow
 def test_a_norm_over_millions_of_values_loses_no_digits(packages):
-    import io
-
     import onnxruntime
 
     torch.manual_seed(0)
