@@ -75,7 +75,7 @@ def keep_figures(workspace: Workspace, figures: dict[str, Any]) -> Path:
 def _measure(path: Path, repeats: int, settings: ExtractionConfig) -> dict[str, Any]:
     from avsep.faces.timing import StepTimer
 
-    clip = _whole_file(path)
+    clip = whole_file(path)
     loaded_backend(settings)
     faces = len(encoded_samples(path, clip, settings))  # fills caches, compiles kernels
     best_wall, best_cpu, steps = float("inf"), float("inf"), Counter[str]()
@@ -104,7 +104,7 @@ def _measure(path: Path, repeats: int, settings: ExtractionConfig) -> dict[str, 
     return figures
 
 
-def _whole_file(path: Path) -> Clip:
+def whole_file(path: Path) -> Clip:
     """The clip record of a file outside any corpus; it spans what both streams cover."""
     from avsep.media.probe import probe
 

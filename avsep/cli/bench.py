@@ -27,7 +27,7 @@ def extract(
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Number of runs; the fastest counts.")] = 3,
     engine: Annotated[
-        str, typer.Option(help="What runs the landmark networks: litert, torch or auto.")
+        str, typer.Option(help="What runs the landmark networks: litert, openvino, torch or auto.")
     ] = "litert",
     as_json: AsJson = False,
 ) -> None:

@@ -26,8 +26,10 @@ _ALWAYS = {
 }
 _BY_STORAGE = {"compact": {"soundfile": ("soundfile",)}, "plain": {}}
 _TORCH = {"torch": ("torch",)}
+_LITERT = {"litert": ("ai-edge-litert",)}
+_BY_ENGINE = {"torch": _TORCH, "openvino": {**_LITERT, "openvino": ("openvino",)}}
 _BY_BACKEND = {
-    "mediapipe": {"litert": ("ai-edge-litert",)},
+    "mediapipe": _LITERT,
     "face_alignment": {"face-alignment": ("face-alignment",), **_TORCH},
     "imported": {},
 }
@@ -118,14 +120,13 @@ def backend_facts(config: ExtractionConfig) -> dict[str, Any]:
 
 def tool_versions(config: ExtractionConfig) -> Mapping[str, str]:
     """Versions of the libraries that the bytes of a shard depend on."""
-    on_torch = config.backend_options.get("engine") == "torch"
-    return _versions(config.storage, config.backend, on_torch)
+    return _versions(config.storage, config.backend, config.backend_options.get("engine", ""))
 
 
 @lru_cache
-def _versions(storage: str, backend: str, on_torch: bool) -> Mapping[str, str]:
+def _versions(storage: str, backend: str, engine: str) -> Mapping[str, str]:
     found = {}
-    of_backend = _TORCH if on_torch else _BY_BACKEND[backend]
+    of_backend = _BY_ENGINE.get(engine, _BY_BACKEND[backend])
     for tool, packages in (_ALWAYS | _BY_STORAGE[storage] | of_backend).items():
         for package in packages:
             try:

@@ -61,4 +61,4 @@ def test_a_project_keeps_the_figures_for_its_plan(tmp_path, monkeypatch):
 def test_an_unknown_engine_is_named():
     result = CliRunner().invoke(app, ["bench", "extract", "--engine", "onnx"])
     assert result.exit_code != 0
-    assert "'litert', 'torch'" in str(result.exception)
+    assert "'litert', 'openvino', 'torch'" in str(result.exception)

@@ -470,7 +470,8 @@ def test_gpus_get_half_precision_and_large_batches(monkeypatch: pytest.MonkeyPat
         ({"engine": "torch", "precision": "int8"}, "precision"),
         ({"engine": "torch", "batch": -1}, "batch is -1"),
         ({"engine": "torch", "batch": "many"}, "batch"),
-        ({"device": "cuda"}, "device: only the engine torch has such an option"),
+        ({"device": "cuda"}, "device: the engine litert has no such option"),
+        ({"engine": "openvino", "batch": 8}, "batch: the engine openvino has no such option"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, object], text: str) -> None:

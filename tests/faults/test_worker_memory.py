@@ -20,8 +20,12 @@ WARM = 12  # clips after which every kind of video has been seen twice
 @pytest.mark.skipif("AVSEP_FAULTS" not in os.environ, reason="runs with `make test-faults`")
 @pytest.mark.parametrize(
     ("options", "clips"),
-    [({"engine": "litert"}, 60), ({"engine": "torch", "device": "cpu"}, 24)],
-    ids=["litert", "torch"],
+    [
+        ({"engine": "litert"}, 60),
+        ({"engine": "openvino"}, 24),
+        ({"engine": "torch", "device": "cpu"}, 24),
+    ],
+    ids=["litert", "openvino", "torch"],
 )
 def test_memory_of_a_worker_is_small_and_flat(
     tmp_path: Path, options: dict[str, object], clips: int

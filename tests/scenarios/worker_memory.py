@@ -22,7 +22,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, default=500)
-    parser.add_argument("--engine", choices=["litert", "torch"], default="litert")
+    parser.add_argument("--engine", choices=["litert", "openvino", "torch"], default="litert")
     parser.add_argument("--frames", type=int, default=26)
     parser.add_argument("--height", type=int, default=224)
     given = parser.parse_args()

@@ -187,10 +187,10 @@ def create(name: str, engine_at: str = "", **options: Any) -> FaceBackend:
     try:
         if name == "mediapipe":
             resolved = resolved_options(name, options)
-            if not resolved:
+            if resolved.get("engine") != "torch":
                 from avsep.faces.backends.mediapipe import MediaPipeBackend
 
-                return MediaPipeBackend()
+                return MediaPipeBackend(**_on_one_core(resolved))
             from avsep.faces.backends.mediapipe_torch import TorchMediaPipeBackend
 
             return TorchMediaPipeBackend(_runner(name, resolved, engine_at), resolved["window"])
@@ -204,6 +204,16 @@ def create(name: str, engine_at: str = "", **options: Any) -> FaceBackend:
     except ModuleNotFoundError as error:
         raise UsageError(f"the face backend {name} needs the package {error.name}.") from error
     raise UsageError(f"there is no face backend {name!r}; there are {', '.join(BACKENDS)}.")
+
+
+def _on_one_core(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What `MediaPipeBackend` needs for an engine."""
+    if not options:
+        return {}
+    from avsep.faces.backends.mesh_openvino import OpenVinoMesh
+    from avsep.faces.backends.task_file import LANDMARKER, read_models
+
+    return {"mesh": OpenVinoMesh(read_models()[LANDMARKER]), "window": options["window"]}
 
 
 def _runner(name: str, options: Mapping[str, Any], engine_at: str) -> Runner:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 
 from avsep.faces.backends import Estimate, Region
@@ -20,6 +21,24 @@ def region_matrix(x: float, y: float, side: float, angle: float) -> np.ndarray:
     step, half = side / SIZE, SIZE / 2
     cos, sin = step * math.cos(angle), step * math.sin(angle)
     return np.array([[cos, -sin, x - (cos - sin) * half], [sin, cos, y - (sin + cos) * half]])
+
+
+def pixels_of(frame: np.ndarray, region: Region, out: np.ndarray) -> None:
+    """Write what the model sees of a region.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        region: of the frame.
+        out: (256, 256, 3) float32, gets values of 0..1.
+    """
+    square = cv2.warpAffine(
+        frame,
+        region_matrix(region.x, region.y, region.side, region.angle),
+        (SIZE, SIZE),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    np.multiply(square, np.float32(1 / 255), out=out)
 
 
 def estimate(mesh: np.ndarray, logit: float, region: Region) -> Estimate:

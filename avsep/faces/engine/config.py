@@ -1,17 +1,25 @@
-"""Settings of the engine that runs landmark networks in PyTorch."""
+"""Settings of what runs the landmark networks of the backend `mediapipe`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
+from avsep.errors import UsageError
 from avsep.settings import build
 from avsep.validation import check_at_least, check_choice, check_range
 
 GPU_BATCH, CPU_BATCH = 64, 8
 WINDOW = 8
-LITERT = "litert"
+PROCESSOR = Path("/proc/cpuinfo")
+LITERT, OPENVINO = "litert", "openvino"
+OPTIONS = {  # besides `engine`
+    LITERT: frozenset[str](),
+    OPENVINO: frozenset({"window"}),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,22 +27,24 @@ class EngineConfig:
     """What runs the networks of the backend `mediapipe`: options in `extract.backend_options`.
 
     Attributes:
-        engine: `litert` (one CPU core per process), `torch` (batches of all processes together, on
-            one device), or `auto`: `torch` where PyTorch sees a GPU.
+        engine: `litert` (one CPU core per process), `openvino` (the same for the landmarks, in
+            batches of frames), `torch` (batches of all processes together, on one device), or
+            `auto`: `torch` where PyTorch sees a GPU, else `openvino` where it is installed on a
+            processor of Intel, else `litert`.
         device: of `torch`: `auto`, `cpu`, `cuda` (every GPU that is visible) or e.g. `cuda:1`.
         precision: of the mesh network of `torch`: `float`, `half`, or `auto`: `half` on GPUs.
         batch: pictures per batch of `torch`; 0 for 64 on GPUs and 8 on CPUs.
-        window: frames of a clip that `torch` estimates at once; 0 for 8.
+        window: frames of a clip that `openvino` and `torch` estimate at once; 0 for 8.
     """
 
-    engine: Literal["auto", "litert", "torch"] = "litert"
+    engine: Literal["auto", "litert", "openvino", "torch"] = "litert"
     device: str = "auto"
     precision: Literal["auto", "float", "half"] = "auto"
     batch: int = 0
     window: int = 0
 
     def __post_init__(self) -> None:
-        check_choice(self, ("auto", "litert", "torch"), "engine")
+        check_choice(self, ("auto", "litert", "openvino", "torch"), "engine")
         check_choice(self, ("auto", "float", "half"), "precision")
         check_range(self, 0, 1024, "batch")
         check_at_least(self, 0, "window")
@@ -44,20 +54,30 @@ def resolved_engine(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options with everything that is `auto` decided on this machine.
 
     Returns:
-        Nothing for LiteRT, which has no options; else values of every option of `EngineConfig`.
+        Nothing for LiteRT, which has no options; engine and window of OpenVINO; else values of
+        every option of `EngineConfig`.
 
     Raises:
-        UsageError: an option has a value that it cannot have.
-        ValueError: LiteRT gets options of `torch`.
+        UsageError: an option has a value that it cannot have, or OpenVINO is not installed.
+        ValueError: an engine gets options of another.
     """
     config = build(EngineConfig, dict(options), "extract.backend_options")
-    gpu = config.engine != LITERT and config.device == "auto" and _sees_gpu()
+    known = OPTIONS.get(config.engine, options.keys())
+    if unknown := sorted(options.keys() - known - {"engine"}):
+        raise ValueError(f"{', '.join(unknown)}: the engine {config.engine} has no such option.")
+    gpu = config.engine not in OPTIONS and config.device == "auto" and _sees_gpu()
     device = ("cuda" if gpu else "cpu") if config.device == "auto" else config.device
     on_gpu = device.startswith("cuda")
-    if config.engine == LITERT or (config.engine == "auto" and not on_gpu):
-        if config.engine == LITERT and (given := sorted(options.keys() - {"engine"})):
-            raise ValueError(f"{', '.join(given)}: only the engine torch has such an option.")
+    engine = config.engine
+    if engine == "auto":
+        engine = "torch" if on_gpu else "openvino" if _openvino_is_faster() else "litert"
+    if engine == LITERT:
         return {}
+    window = config.window or WINDOW
+    if engine == OPENVINO:
+        if find_spec("openvino") is None:
+            raise UsageError("the engine openvino needs the package openvino.")
+        return {"engine": OPENVINO, "window": window}
     half = config.precision == "half" or (config.precision == "auto" and on_gpu)
     return asdict(
         EngineConfig(
@@ -65,9 +85,16 @@ def resolved_engine(options: Mapping[str, Any]) -> dict[str, Any]:
             device=device,
             precision="half" if half else "float",
             batch=config.batch or (GPU_BATCH if on_gpu else CPU_BATCH),
-            window=config.window or WINDOW,
+            window=window,
         )
     )
+
+
+def _openvino_is_faster() -> bool:
+    """As measured: on processors of Intel; on those of AMD both take the same time."""
+    if find_spec("openvino") is None:
+        return False
+    return PROCESSOR.is_file() and "GenuineIntel" in PROCESSOR.read_text("utf-8", "replace")
 
 
 def _sees_gpu() -> bool:
