@@ -1,5 +1,6 @@
 """A stage as a Prefect flow: it ends when asked, and the next run goes on."""
 
+import json
 import os
 import signal
 import subprocess
@@ -32,16 +33,24 @@ def _children(pid: int) -> list[int]:
     return [int(c) for task in tasks.iterdir() for c in (task / "children").read_text().split()]
 
 
+def _lines(folder: Path) -> list[str]:
+    text = "\n".join(path.read_text() for path in folder.glob("*.jsonl"))
+    return [line for line in text.splitlines() if line.endswith("]")]
+
+
 @pytest.mark.slow
 def test_a_flow_that_is_asked_to_end_leaves_nothing_behind_and_goes_on_next_time(tmp_path: Path):
     (tmp_path / "params.yaml").write_text(f"download: {{demo: {SPEAKERS}}}\n")
-    raw = tmp_path / "data" / "raw"
+    raw, journals = tmp_path / "data" / "raw", tmp_path / "data" / ".work" / "download"
     first = _start(tmp_path)
     deadline = time.monotonic() + LIMIT_S
-    while not list(raw.rglob("demo-*.mp4")) and time.monotonic() < deadline:
+    # A file alone is not enough: it is made again where its line is not written yet.
+    while not (lines := _lines(journals)) and time.monotonic() < deadline:
         assert first.poll() is None, first.communicate()[0]
         time.sleep(0.1)
-    done_before = {path: path.stat().st_mtime_ns for path in raw.rglob("demo-*.mp4")}
+    finished = [next(raw.rglob(f"{json.loads(line)[0]}.mp4")) for line in lines]
+    assert finished
+    done_before = {path: path.stat().st_mtime_ns for path in finished}
     workers = _children(first.pid)
     assert workers
     first.send_signal(signal.SIGTERM)
