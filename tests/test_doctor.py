@@ -2,6 +2,7 @@ import pytest
 import yaml
 
 from avsep.workspace import Workspace
+from pipeline import doctor
 from pipeline.config import load_configs
 from pipeline.doctor import examine
 
@@ -52,6 +53,13 @@ def test_what_the_settings_need_and_the_machine_lacks_is_missing_not_absent(tmp_
     assert solver.startswith("missing")
     assert "pip install yt-dlp-ejs==" in solver
     assert "no-such-ffmpeg" in found["ffmpeg"]
+
+
+def test_a_package_that_the_engine_needs_is_named(tmp_path, monkeypatch):
+    values = {"extract": {"backend_options": {"engine": "openvino"}}}
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "openvino" else name)
+    assert "openvino (the engine openvino)" in lines(tmp_path, values)["packages"]
+    assert lines(tmp_path)["packages"].startswith("ok")
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/api", "http://127.0.0.1:1"])

@@ -120,7 +120,7 @@ def backend_facts(config: ExtractionConfig) -> dict[str, Any]:
 
 def tool_versions(config: ExtractionConfig) -> Mapping[str, str]:
     """Versions of the libraries that the bytes of a shard depend on."""
-    return _versions(config.storage, config.backend, config.backend_options.get("engine", ""))
+    return _versions(config.storage, config.backend, str(config.backend_options.get("engine")))
 
 
 @lru_cache

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib import resources
 from importlib.util import find_spec
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-FACE_ALIGNMENT_BATCH = 8
+FACE_ALIGNMENT_BATCH, FRAME_MS = 8, 40
 Points = Callable[[Path], int]  # from a video to the number of its frames with a face
 
 
 def pictures(video: Path) -> Iterator[np.ndarray]:
     """Frames (H, W, 3) uint8 RGB, as people read them."""
     capture = cv2.VideoCapture(str(video))
+    if capture.get(cv2.CAP_PROP_FPS) != 1000 / FRAME_MS:
+        sys.exit("the video must have 25 frames per second.")
     while (read := capture.read())[0]:
         yield cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
 
@@ -67,13 +69,13 @@ def mediapipe() -> Points:
         running_mode=vision.RunningMode.VIDEO,
     )
 
+    landmarker = vision.FaceLandmarker.create_from_options(options)
+    times = count(step=FRAME_MS)  # they must grow, over all videos
+
     def points(video: Path) -> int:
-        with vision.FaceLandmarker.create_from_options(options) as landmarker:
-            images = (Image(ImageFormat.SRGB, frame) for frame in pictures(video))
-            return sum(
-                bool(landmarker.detect_for_video(image, 40 * number).face_landmarks)
-                for number, image in enumerate(images)
-            )
+        images = (Image(ImageFormat.SRGB, frame) for frame in pictures(video))
+        found = (landmarker.detect_for_video(image, next(times)) for image in images)
+        return sum(bool(one.face_landmarks) for one in found)
 
     return points
 
@@ -123,15 +125,15 @@ def face_alignment() -> Points:
         )
 
     def points(video: Path) -> int:
-        frames, count = pictures(video), 0
+        frames, faces = pictures(video), 0
         while batch := list(islice(frames, FACE_ALIGNMENT_BATCH)):
             tensor = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2)
             assert not any(map(len, aligner.face_detector.detect_from_batch(tensor)))
             height, width = batch[0].shape[:2]
             box = np.array([width * 0.3, height * 0.2, width * 0.7, height * 0.8, 0.9])
             found = aligner.get_landmarks_from_batch(tensor, [[box]] * len(batch))
-            count += sum(len(one) > 0 for one in found)
-        return count
+            faces += sum(len(one) > 0 for one in found)
+        return faces
 
     return points
 
@@ -165,7 +167,7 @@ def main() -> None:
                 command = [sys.executable, __file__, str(video), "--here", name]
                 run = subprocess.run(command, capture_output=True, text=True)
                 if run.returncode:
-                    print(f"{name}: {run.stderr.splitlines()[-1]}")
+                    print(f"{name}: {(run.stderr or 'killed').splitlines()[-1]}")
                 else:
                     found[name].append(json.loads(run.stdout.splitlines()[-1]))
     print(f"{video.name}, {frames} frames; {os.cpu_count()} cores; medians of {given.turns} turns")

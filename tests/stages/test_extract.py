@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -114,15 +115,26 @@ def hashes(workspace: Workspace) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in sorted(workspace.shards.iterdir())}
 
 
-def test_an_engine_for_all_processes_gives_the_bytes_of_one_process(project, tmp_path):
-    options = {"engine": "torch", "device": "cpu", "batch": 4}
+@pytest.mark.parametrize(
+    ("options", "stored"),
+    [
+        (
+            {"engine": "torch", "device": "cpu", "batch": 4},
+            {"engine": "torch", "precision": "float", "batch": 4, "window": 8},
+        ),
+        ({"engine": "openvino"}, {"engine": "openvino", "window": 4}),
+    ],
+    ids=["torch", "openvino"],
+)
+def test_an_engine_gives_the_bytes_of_one_process_in_all(project, tmp_path, options, stored):
+    if find_spec(options["engine"]) is None:
+        pytest.skip("extra `openvino`")
     config = replace(HERE, backend_options=options)
     here, pool = (project("one", "two", root=tmp_path / name) for name in ("here", "pool"))
     run_stage("extract", here, config=config)
     run_stage("extract", pool, config=replace(config, workers=2))
     assert hashes(here) == hashes(pool)
-    backend = ShardStore(pool.shards).meta("test-one-t0")["backend"]
-    assert backend["options"] == {"engine": "torch", "precision": "float", "batch": 4, "window": 8}
+    assert ShardStore(pool.shards).meta("test-one-t0")["backend"]["options"] == stored
 
 
 def count_extractions(monkeypatch) -> list[str]:

@@ -187,10 +187,15 @@ def create(name: str, engine_at: str = "", **options: Any) -> FaceBackend:
     try:
         if name == "mediapipe":
             resolved = resolved_options(name, options)
-            if resolved.get("engine") != "torch":
+            if not resolved:
                 from avsep.faces.backends.mediapipe import MediaPipeBackend
 
-                return MediaPipeBackend(**_on_one_core(resolved))
+                return MediaPipeBackend()
+            if resolved["engine"] == "openvino":
+                from avsep.faces.backends.mediapipe import MediaPipeBackend
+                from avsep.faces.backends.mesh_openvino import OpenVinoMesh
+
+                return MediaPipeBackend(OpenVinoMesh, resolved["window"])
             from avsep.faces.backends.mediapipe_torch import TorchMediaPipeBackend
 
             return TorchMediaPipeBackend(_runner(name, resolved, engine_at), resolved["window"])
@@ -204,16 +209,6 @@ def create(name: str, engine_at: str = "", **options: Any) -> FaceBackend:
     except ModuleNotFoundError as error:
         raise UsageError(f"the face backend {name} needs the package {error.name}.") from error
     raise UsageError(f"there is no face backend {name!r}; there are {', '.join(BACKENDS)}.")
-
-
-def _on_one_core(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What `MediaPipeBackend` needs for an engine."""
-    if not options:
-        return {}
-    from avsep.faces.backends.mesh_openvino import OpenVinoMesh
-    from avsep.faces.backends.task_file import LANDMARKER, read_models
-
-    return {"mesh": OpenVinoMesh(read_models()[LANDMARKER]), "window": options["window"]}
 
 
 def _runner(name: str, options: Mapping[str, Any], engine_at: str) -> Runner:
@@ -248,7 +243,10 @@ def check_backend(name: str, options: Mapping[str, Any]) -> None:
             f" it has {', '.join(sorted(known)) or 'none'}."
         )
     if name == "mediapipe":
-        _check_device(str(resolved_options(name, options).get("device", "cpu")))
+        resolved = resolved_options(name, options)
+        if resolved.get("engine") == "openvino" and find_spec("openvino") is None:
+            raise UsageError("the engine openvino needs the package openvino.")
+        _check_device(str(resolved.get("device", "cpu")))
     if name == "imported":
         from avsep.faces.backends.imported import checked_root
 

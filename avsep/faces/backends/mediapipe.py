@@ -6,7 +6,7 @@ It needs no EGL or GL library. With LiteRT it equals the MediaPipe Tasks API in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import cv2
@@ -32,20 +32,20 @@ class MediaPipeBackend:
     """Detector and 478-point mesh, of which 68 points are kept.
 
     Args:
-        mesh: runs the landmark model; None for LiteRT.
+        mesh: makes what runs the landmark model from its bytes; None for LiteRT.
         window: number of frames to estimate at once.
     """
 
     name = "mediapipe"
     min_score = 0.5
 
-    def __init__(self, mesh: Mesh | None = None, window: int = 1) -> None:
+    def __init__(self, mesh: Callable[[bytes], Mesh] | None = None, window: int = 1) -> None:
         # Each process works on one clip: threads of OpenCV would only compete with other processes.
         cv2.setNumThreads(1)
         models = read_models()
         self.window = window
         self._detector = BlazeFace(models[DETECTOR])
-        self._mesh = mesh or FaceMesh(models[LANDMARKER])
+        self._mesh = (mesh or FaceMesh)(models[LANDMARKER])
 
     def detect(self, frame: np.ndarray, min_face_px: int) -> list[Detection]:
         """The faces of a frame (H, W, 3) uint8 RGB, best score first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,12 @@ import numpy as np
 from avsep.faces.backends import Region
 from avsep.faces.backends.face_mesh import NUM_POINTS, SIZE, pixels_of
 
-LARGEST_BATCH = 8
+LARGEST_BATCH = 4  # as fast as 8, and each size takes memory of its own
+_TELEMETRY = "openvino_telemetry"
 _SETTINGS = {
     "INFERENCE_NUM_THREADS": 1,
     "NUM_STREAMS": 1,
+    "ENABLE_CPU_PINNING": False,  # else all processes would share the first core
     "INFERENCE_PRECISION_HINT": "f32",  # bfloat16, which it takes where it is fast, moves points
 }
 
@@ -23,16 +26,14 @@ _SETTINGS = {
 class OpenVinoMesh:
     """Runs the model on one CPU core; see `mediapipe.Mesh`.
 
-    Batches have 8, 4, 2 or 1 faces. A face has the same points in each, to the last bit.
+    Batches have 4, 2 or 1 faces. A face has the same points in each, to the last bit.
 
     Args:
         model: bytes of the TFLite model.
     """
 
     def __init__(self, model: bytes) -> None:
-        import openvino
-
-        self._core = openvino.Core()
+        self._core = _package().Core()
         with tempfile.TemporaryDirectory() as folder:  # only files can be read
             path = Path(folder) / "mesh.tflite"
             path.write_bytes(model)
@@ -63,3 +64,22 @@ class OpenVinoMesh:
             request = self._core.compile_model(self._model, "CPU", _SETTINGS).create_infer_request()
             self._requests[size] = request, request.get_input_tensor(0).data
         return self._requests[size]
+
+
+def _package() -> Any:
+    """The package without its telemetry.
+
+    Its import reports each process to its makers. Where the module for that cannot be imported, it
+    uses a stand-in that sends nothing.
+    """
+    if "openvino" in sys.modules:
+        return sys.modules["openvino"]
+    kept = sys.modules.get(_TELEMETRY)
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        del sys.modules[_TELEMETRY]
+        if kept:
+            sys.modules[_TELEMETRY] = kept
+    return openvino

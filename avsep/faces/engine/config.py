@@ -8,18 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from avsep.errors import UsageError
 from avsep.settings import build
 from avsep.validation import check_at_least, check_choice, check_range
 
 GPU_BATCH, CPU_BATCH = 64, 8
-WINDOW = 8
+WINDOW, OPENVINO_WINDOW = 8, 4
 PROCESSOR = Path("/proc/cpuinfo")
-LITERT, OPENVINO = "litert", "openvino"
-OPTIONS = {  # besides `engine`
-    LITERT: frozenset[str](),
-    OPENVINO: frozenset({"window"}),
-}
+# The options of engines that do not have all of `EngineConfig`, besides `engine`.
+OPTIONS = {"litert": frozenset[str](), "openvino": frozenset({"window"})}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +23,15 @@ class EngineConfig:
     """What runs the networks of the backend `mediapipe`: options in `extract.backend_options`.
 
     Attributes:
-        engine: `litert` (one CPU core per process), `openvino` (the same for the landmarks, in
-            batches of frames), `torch` (batches of all processes together, on one device), or
-            `auto`: `torch` where PyTorch sees a GPU, else `openvino` where it is installed on a
-            processor of Intel, else `litert`.
+        engine: `litert` (one CPU core per process), `openvino` (the same, but OpenVINO runs the
+            landmark network for several frames at once), `torch` (batches of all processes
+            together, on one device), or `auto`: `torch` where PyTorch sees a GPU, else `openvino`
+            where it is installed and the processor is an Intel one, else `litert`.
         device: of `torch`: `auto`, `cpu`, `cuda` (every GPU that is visible) or e.g. `cuda:1`.
         precision: of the mesh network of `torch`: `float`, `half`, or `auto`: `half` on GPUs.
         batch: pictures per batch of `torch`; 0 for 64 on GPUs and 8 on CPUs.
-        window: frames of a clip that `openvino` and `torch` estimate at once; 0 for 8.
+        window: frames of a clip that are estimated at once; 0 for 4 with `openvino` and 8 with
+            `torch`.
     """
 
     engine: Literal["auto", "litert", "openvino", "torch"] = "litert"
@@ -58,26 +55,23 @@ def resolved_engine(options: Mapping[str, Any]) -> dict[str, Any]:
         every option of `EngineConfig`.
 
     Raises:
-        UsageError: an option has a value that it cannot have, or OpenVINO is not installed.
+        UsageError: an option has a value that it cannot have.
         ValueError: an engine gets options of another.
     """
     config = build(EngineConfig, dict(options), "extract.backend_options")
     known = OPTIONS.get(config.engine, options.keys())
     if unknown := sorted(options.keys() - known - {"engine"}):
-        raise ValueError(f"{', '.join(unknown)}: the engine {config.engine} has no such option.")
+        raise ValueError(f"the engine {config.engine} has no option {', '.join(unknown)}.")
     gpu = config.engine not in OPTIONS and config.device == "auto" and _sees_gpu()
     device = ("cuda" if gpu else "cpu") if config.device == "auto" else config.device
     on_gpu = device.startswith("cuda")
     engine = config.engine
-    if engine == "auto":
-        engine = "torch" if on_gpu else "openvino" if _openvino_is_faster() else "litert"
-    if engine == LITERT:
+    if engine == "auto" and not on_gpu:
+        engine = "openvino" if _openvino_is_faster() else "litert"
+    if engine == "litert":
         return {}
-    window = config.window or WINDOW
-    if engine == OPENVINO:
-        if find_spec("openvino") is None:
-            raise UsageError("the engine openvino needs the package openvino.")
-        return {"engine": OPENVINO, "window": window}
+    if engine == "openvino":
+        return {"engine": engine, "window": config.window or OPENVINO_WINDOW}
     half = config.precision == "half" or (config.precision == "auto" and on_gpu)
     return asdict(
         EngineConfig(
@@ -85,16 +79,16 @@ def resolved_engine(options: Mapping[str, Any]) -> dict[str, Any]:
             device=device,
             precision="half" if half else "float",
             batch=config.batch or (GPU_BATCH if on_gpu else CPU_BATCH),
-            window=window,
+            window=config.window or WINDOW,
         )
     )
 
 
 def _openvino_is_faster() -> bool:
-    """As measured: on processors of Intel; on those of AMD both take the same time."""
-    if find_spec("openvino") is None:
+    """Whether it was measured to be faster on processors like this one, and can be used."""
+    if find_spec("openvino") is None or not PROCESSOR.is_file():
         return False
-    return PROCESSOR.is_file() and "GenuineIntel" in PROCESSOR.read_text("utf-8", "replace")
+    return "GenuineIntel" in PROCESSOR.read_text("utf-8", "replace")
 
 
 def _sees_gpu() -> bool:
