@@ -95,6 +95,8 @@ def _start_wandb(directory: Path, run: str, known: str | None) -> tuple[Logger, 
 
 
 def _start_mlflow(directory: Path, run: str, known: str | None) -> tuple[Logger, str]:
+    # Else it reports to its makers, also where its server is a file; it does not know `1`.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from lightning.pytorch.loggers import MLFlowLogger
 
     server = os.environ.get("MLFLOW_TRACKING_URI")

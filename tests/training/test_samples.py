@@ -1,6 +1,7 @@
 """What the model makes of fixed validation items, and where the figures of a run go."""
 
 import io
+import os
 import wave
 from importlib.util import find_spec
 
@@ -144,3 +145,21 @@ def test_loggers_that_cannot_be_had_stop_before_the_first_step(started, tmp_path
     with pytest.raises(CheckError, match=r"wandb, which cannot be started: no API key$"):
         run(tmp_path, loggers=("wandb",))
     assert not (tmp_path / LAST).exists()
+
+
+@pytest.mark.parametrize("asked", [None, "false"])
+def test_mlflow_reports_to_nobody_unless_asked(monkeypatch, tmp_path, asked):
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", asked or "")
+    if asked is None:
+        monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY")
+    seen = []
+
+    class Logger:
+        experiment, run_id = None, "7"
+
+        def __init__(self, **_):
+            seen.append(os.environ.get("MLFLOW_DISABLE_TELEMETRY"))
+
+    monkeypatch.setattr("lightning.pytorch.loggers.MLFlowLogger", Logger)
+    assert loggers._start_mlflow(tmp_path, "run", None)[1] == "7"
+    assert seen == [asked or "true"]
