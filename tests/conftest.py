@@ -44,8 +44,9 @@ def _ctrl_c_stays() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    only_loopback(monkeypatch)
+def _only_loopback() -> Iterator[None]:
+    with only_loopback():
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,21 +1,40 @@
 """The guards of the tests refuse what is not this machine, and writing elsewhere."""
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from tests.support.guards import ROOT, children_in, writes_in
+from tests.support.guards import ROOT, children_in, only_loopback, writes_in
 
 
-@pytest.mark.parametrize("address", ["192.0.2.1", "10.0.0.1", "::ffff:192.0.2.1", "far.invalid"])
+@pytest.mark.parametrize("address", ["192.0.2.1", "10.0.0.1", "::ffff:192.0.2.1"])
 def test_a_test_that_reaches_for_another_machine_fails(address):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family) as probe, pytest.raises(pytest.fail.Exception, match="reaches for"):
+    with (
+        pytest.raises(pytest.fail.Exception, match="reaches for"),
+        only_loopback(),
+        socket.socket(family) as probe,
+        contextlib.suppress(OSError),  # as programs do that report to their makers
+    ):
         probe.connect((address, 9))
+
+
+@pytest.mark.parametrize("name", ["far.invalid", "www.example.com", b"example.org"])
+def test_a_test_that_looks_for_another_machine_fails_in_a_thread_too(name):
+    def look():
+        with contextlib.suppress(OSError):
+            socket.getaddrinfo(name, 443)
+
+    with pytest.raises(pytest.fail.Exception, match="reaches for"), only_loopback():
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
 
 
 def test_this_machine_is_reached():
@@ -58,6 +77,7 @@ IN_A_CHILD = "open('/x', 'w')"
     ("program", "sentence"),
     [
         ("import socket; socket.create_connection(('192.0.2.1', 9), 1)", "reaches for 192.0.2.1"),
+        ("import socket; socket.gethostbyname('www.example.com')", "reaches for www.example.com"),
         (f"open({str(ROOT / 'build-of-a-child')!r}, 'w')", "writes to"),
         (f"import os; os.mkdir({str(ROOT / 'build-of-a-child')!r})", "writes to"),
         (
@@ -65,7 +85,7 @@ IN_A_CHILD = "open('/x', 'w')"
             "writes",
         ),
     ],
-    ids=range(4),
+    ids=range(5),
 )
 def test_a_child_that_reaches_or_writes_elsewhere_is_refused(tmp_path, program, sentence):
     with (

@@ -22,25 +22,30 @@ _CACHES = ("__pycache__", ".pytest_cache", ".hypothesis", ".coverage", ".cache",
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 _written: list[str] | None = None
+_reached: list[str] | None = None
 
 
-def only_loopback(patch: pytest.MonkeyPatch) -> None:
-    """Let a test fail that connects to another machine."""
-    connect = socket.socket.connect
-
-    def guarded(self: socket.socket, address: Any) -> None:
-        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_here(str(address[0])):
-            pytest.fail(f"a test reaches for {address[0]}")
-        return connect(self, address)
-
-    patch.setattr(socket.socket, "connect", guarded)
+@contextlib.contextmanager
+def only_loopback() -> Iterator[None]:
+    """Let a test fail that looks for another machine, or connects to one, and hides the error."""
+    global _reached
+    _hook()
+    before = _reached
+    seen: list[str] = []
+    _reached = seen
+    try:
+        yield
+    finally:
+        _reached = before
+    if seen:
+        pytest.fail(f"a test reaches for {', '.join(sorted(set(seen)))}")
 
 
 def _is_here(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host in ("", "localhost", socket.gethostname())
 
 
 @contextlib.contextmanager
@@ -50,9 +55,7 @@ def writes_in(*allowed: Path) -> Iterator[None]:
     Only what this process does is seen, and of libraries in C only what goes through Python.
     """
     global _written
-    if not _hooked:
-        sys.addaudithook(_see)  # which stays until the process ends
-        _hooked.append(True)
+    _hook()
     before = _written
     seen: list[str] = []
     _written = seen
@@ -92,7 +95,30 @@ def children_in(patch: pytest.MonkeyPatch, notes: Path, *allowed: Path) -> Itera
 _hooked: list[bool] = []
 
 
+def _host(event: str, arguments: tuple[Any, ...]) -> str | None:
+    """The machine that a call looks for, if any."""
+    if event in ("socket.connect", "socket.sendto"):
+        address = arguments[1]
+        return str(address[0]) if isinstance(address, tuple) else None  # else a path
+    if event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        host = arguments[0]
+        return os.fsdecode(host) if isinstance(host, bytes) else host
+    return None
+
+
+def _hook() -> None:
+    if not _hooked:
+        sys.addaudithook(_see)  # which stays until the process ends
+        _hooked.append(True)
+
+
 def _see(event: str, arguments: tuple[Any, ...]) -> None:
+    if event.startswith("socket."):
+        host = _host(event, arguments)
+        if _reached is not None and host is not None and not _is_here(host):
+            _reached.append(host)
+            raise PermissionError(f"a test reaches for {host}")
+        return
     if _written is None:
         return
     if event == "open":

@@ -5,11 +5,13 @@ the child, and is noted in the file `AVSEP_TEST_NOTES`, should the child hide th
 """
 
 import os
+import socket
 import sys
 
 _NOTES = os.environ.get("AVSEP_TEST_NOTES", "")
 _PLACES = os.environ.get("AVSEP_TEST_PLACES", "").split(os.pathsep)
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_HERE = ("127.", "::1", "localhost", socket.gethostname())
 _CACHES = ("__pycache__", ".cache", ".config", ".nv", ".coverage")
 _AT = {"os.remove": 0, "os.mkdir": 0, "os.rmdir": 0, "os.rename": 1, "os.link": 1, "os.symlink": 1}
 
@@ -21,13 +23,20 @@ def _refuse(what: str) -> None:
     raise PermissionError(f"a test's child {what}")
 
 
+def _host(event: str, arguments: tuple) -> str | None:
+    """The machine that a call looks for, if any."""
+    if event in ("socket.connect", "socket.sendto"):
+        return str(arguments[1][0]) if isinstance(arguments[1], tuple) else None
+    if event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        return os.fsdecode(arguments[0]) if arguments[0] else None
+    return None
+
+
 def _see(event: str, arguments: tuple) -> None:
-    if event == "socket.connect":
-        address = arguments[1]
-        if isinstance(address, tuple) and not str(address[0]).startswith(
-            ("127.", "::1", "localhost")
-        ):
-            _refuse(f"reaches for {address[0]}")
+    if event.startswith("socket."):
+        host = _host(event, arguments)
+        if host and not host.startswith(_HERE):
+            _refuse(f"reaches for {host}")
         return
     if event == "open":
         path, mode, flags = arguments
