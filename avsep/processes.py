@@ -118,6 +118,7 @@ def _workers_from(function: Callable[..., Any]) -> BaseContext:
     deadlock, since it has threads (Prefect, Arrow); the server has none. Only the first function
     of a process counts: for others, its workers import what is missing themselves.
     """
+    _start_tracker()  # before Ctrl-C is blocked below, which it would undo
     try:
         short = len(os.fsencode(tempfile.gettempdir())) <= MAX_TEMP_BYTES
     except OSError:
@@ -127,13 +128,28 @@ def _workers_from(function: Callable[..., Any]) -> BaseContext:
     module = getattr(function, "func", function).__module__  # of a partial, that of its function
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["avsep.worker_settings", module])
-    multiprocessing.resource_tracker.ensure_running()  # it unblocks Ctrl-C when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:  # until the server ignores Ctrl-C, it would end with a traceback
         multiprocessing.forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
+
+
+def _start_tracker() -> None:
+    """Start the process that removes the semaphores of one that was killed, without its warning.
+
+    Whoever stopped the work on purpose would read it after the one sentence that says so.
+    """
+    before = os.environ.get("PYTHONWARNINGS")
+    rules = [*filter(None, [before]), "ignore:resource_tracker:UserWarning"]
+    os.environ["PYTHONWARNINGS"] = ",".join(rules)
+    try:
+        multiprocessing.resource_tracker.ensure_running()
+    finally:
+        del os.environ["PYTHONWARNINGS"]
+        if before is not None:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 def _pool(workers: int, function: Callable[..., Any]) -> ProcessPoolExecutor:
@@ -204,6 +220,7 @@ def in_child(job: Callable[[], Out], *, timeout_s: float) -> Out:
         TimeoutError: the job took longer; its process is killed.
         BrokenProcessPool: the process was killed, e.g. because memory ran out.
     """
+    _start_tracker()
     pool = ProcessPoolExecutor(
         1,
         mp_context=multiprocessing.get_context("spawn"),

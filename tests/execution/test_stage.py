@@ -169,14 +169,16 @@ def test_numpy_has_one_thread_in_a_worker_though_the_server_has_imported_it():
     assert _said_by(code, few).stdout.strip() == "0"
 
 
-def _said_by(code: str, environment: Mapping[str, str] = os.environ) -> CompletedProcess[str]:
+def _said_by(
+    code: str, environment: Mapping[str, str] = os.environ, *, check: bool = True
+) -> CompletedProcess[str]:
     """Run code in a process that leads a group of its own, as a terminal starts a command."""
     return subprocess.run(
         [sys.executable, "-c", code],
         env={**environment, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
-        check=True,
+        check=check,
         start_new_session=True,
         timeout=240,
     )
@@ -203,6 +205,26 @@ def test_a_worker_that_nobody_waits_for_any_more_starts_in_silence():
     assert said.stdout.split() == ["1", "1"]
     assert said.stderr.count("Traceback") == 1, said.stderr
     assert "ZeroDivisionError: a bug" in said.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["/tmp", "/" + "long/" * 20])
+@pytest.mark.parametrize("end", ["os._exit(3)", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_a_process_that_ends_at_once_is_followed_by_no_warning(folder, end):
+    """Python warns of the semaphores that it then removes, after all else that was said."""
+    code = (
+        "import os, signal, tempfile\n"
+        "import tests.execution.test_stage as t\n"
+        "from avsep.processes import in_child, map_items\n"
+        f"tempfile.tempdir = {folder!r}\n"
+        "assert in_child(os.getpid, timeout_s=60) != os.getpid()\n"
+        "for _ in map_items(t._work, ['one', 'two'], workers=2, timeout_s=60):\n"
+        "    assert os.environ['PYTHONWARNINGS'] == 'error::FutureWarning'\n"
+        f"    {end}"
+    )
+    said = _said_by(code, {**os.environ, "PYTHONWARNINGS": "error::FutureWarning"}, check=False)
+    assert said.returncode in (3, -signal.SIGKILL)
+    assert said.stderr == ""
 
 
 class _Unreadable:
