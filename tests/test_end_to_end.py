@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 
 from avsep.shards.verify import verify_set
 from pipeline.execution.ledger import Ledger
+from tests.support.guards import CHILD_PATH, children_on_loopback
 from tests.support.tiny_models import DOLPHIN, VOVIT
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +55,15 @@ def _run(folder: Path, *command: str) -> str:
     )
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
+
+
+@pytest.fixture(autouse=True)
+def _reaches_for_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -> Iterator[None]:
+    """Prefect and others report their use by default."""
+    with children_on_loopback(monkeypatch, tmp_path_factory.mktemp("notes") / "refused"):
+        # The project has the code of its own.
+        monkeypatch.setenv("PYTHONPATH", CHILD_PATH[0])
+        yield
 
 
 @pytest.mark.slow

@@ -84,8 +84,15 @@ def children_in(patch: pytest.MonkeyPatch, notes: Path, *allowed: Path) -> Itera
         allowed: where they may write, besides the temporary folder.
     """
     places = [os.path.realpath(path) for path in (*allowed, tempfile.gettempdir(), "/dev", "/proc")]
-    patch.setenv("AVSEP_TEST_NOTES", str(notes))
     patch.setenv("AVSEP_TEST_PLACES", os.pathsep.join(places))
+    with children_on_loopback(patch, notes):
+        yield
+
+
+@contextlib.contextmanager
+def children_on_loopback(patch: pytest.MonkeyPatch, notes: Path) -> Iterator[None]:
+    """The same with the guard of the network alone."""
+    patch.setenv("AVSEP_TEST_NOTES", str(notes))
     patch.setenv("PYTHONPATH", os.pathsep.join(CHILD_PATH))
     yield
     if notes.exists():
