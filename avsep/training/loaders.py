@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import time
 from collections.abc import Iterable
 from functools import partial
+from types import TracebackType
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -113,3 +116,14 @@ class _Batches(_MultiProcessingDataLoaderIter):
 
 def _start(parent: int, _: int) -> None:
     follow_parent(parent)
+    sys.excepthook = _report
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print what went wrong, but not that the training ended while it fetched a batch from here.
+
+    The thread that hands batches over reports it; the training itself says why it ended.
+    """
+    is_other_thread = threading.current_thread() is not threading.main_thread()
+    if not (is_other_thread and isinstance(error, EOFError | OSError)):
+        sys.__excepthook__(kind, error, trace)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +19,8 @@ from avsep.training import loaders
 from avsep.training.config import RunSettings
 from avsep.training.fit import _one_sentence, fit
 from tests.support.toy_fit import Tones, make_task
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -125,3 +130,31 @@ def test_a_process_whose_end_python_has_dropped_is_noticed_in_seconds():
         assert time.monotonic() - begun < 60
     finally:
         signal.signal(signal.SIGCHLD, known)
+
+
+@pytest.mark.slow
+def test_a_training_that_ends_while_it_fetches_a_batch_leaves_no_traceback_of_the_loader():
+    """PyTorch hands batches over in a thread of the loading process."""
+    code = (
+        "import os, socket, sys, threading, time\n"
+        "from multiprocessing.resource_sharer import _resource_sharer as sharer\n"
+        "from avsep.training import loaders\n"
+        "loaders._start(os.getppid(), 0)\n"
+        "sharer.register(lambda *_: None, lambda: None)\n"
+        "for sent in (b'', bytes(2)):\n"
+        "    with socket.socket(socket.AF_UNIX) as gone:\n"
+        "        gone.connect(sharer._address)\n"
+        "        gone.sendall(sent)\n"
+        "time.sleep(0.5)\n"
+        "bug = threading.Thread(target=lambda: sys.excepthook(*_error()))\n"
+        "def _error():\n"
+        "    try: 1 / 0\n"
+        "    except ZeroDivisionError: return sys.exc_info()\n"
+        "bug.start(); bug.join()\n"
+        "raise OSError('of the main thread')"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "resource_sharer" not in said.stderr
+    assert [line for line in said.stderr.splitlines() if "Error: " in line] == [
+        "ZeroDivisionError: division by zero", "OSError: of the main thread"
+    ]  # fmt: skip
