@@ -35,6 +35,11 @@ def test_a_new_project_has_valid_settings_and_stages_that_dvc_accepts(tmp_path: 
     missing = [line for line in done.stdout.splitlines() if "deleted" in line]
     assert missing
     assert all("data/" in line for line in missing), done.stdout
+    asked = "from dvc.analytics import is_enabled; print(is_enabled())"
+    told = subprocess.run(
+        [sys.executable, "-c", asked], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+    assert told.stdout == "False\n", "DVC reports its use, " + told.stderr
 
 
 @pytest.mark.parametrize("content", ["file", "folder with a file"])

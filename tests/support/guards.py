@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.child_guard.sitecustomize import host_of, is_here
 
 ROOT = Path(__file__).parents[2]
 CHILD_PATH = (str(ROOT / "tests" / "support" / "child_guard"), str(ROOT))
@@ -39,13 +39,6 @@ def only_loopback() -> Iterator[None]:
         _reached = before
     if seen:
         pytest.fail(f"a test reaches for {', '.join(sorted(set(seen)))}")
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host in ("", "localhost", socket.gethostname())
 
 
 @contextlib.contextmanager
@@ -102,17 +95,6 @@ def children_on_loopback(patch: pytest.MonkeyPatch, notes: Path) -> Iterator[Non
 _hooked: list[bool] = []
 
 
-def _host(event: str, arguments: tuple[Any, ...]) -> str | None:
-    """The machine that a call looks for, if any."""
-    if event in ("socket.connect", "socket.sendto"):
-        address = arguments[1]
-        return str(address[0]) if isinstance(address, tuple) else None  # else a path
-    if event in ("socket.getaddrinfo", "socket.gethostbyname"):
-        host = arguments[0]
-        return os.fsdecode(host) if isinstance(host, bytes) else host
-    return None
-
-
 def _hook() -> None:
     if not _hooked:
         sys.addaudithook(_see)  # which stays until the process ends
@@ -121,8 +103,8 @@ def _hook() -> None:
 
 def _see(event: str, arguments: tuple[Any, ...]) -> None:
     if event.startswith("socket."):
-        host = _host(event, arguments)
-        if _reached is not None and host is not None and not _is_here(host):
+        host = host_of(event, arguments)
+        if _reached is not None and host is not None and not is_here(host):
             _reached.append(host)
             raise PermissionError(f"a test reaches for {host}")
         return

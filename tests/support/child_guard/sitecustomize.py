@@ -4,6 +4,7 @@
 raises an error in the child, and is noted in the file `AVSEP_TEST_NOTES`, should the child hide it.
 """
 
+import ipaddress
 import os
 import socket
 import sys
@@ -11,7 +12,6 @@ import sys
 _NOTES = os.environ.get("AVSEP_TEST_NOTES", "")
 _PLACES = list(filter(None, os.environ.get("AVSEP_TEST_PLACES", "").split(os.pathsep)))
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_HERE = ("127.", "::1", "localhost", socket.gethostname())
 _CACHES = ("__pycache__", ".cache", ".config", ".nv", ".coverage")
 _AT = {"os.remove": 0, "os.mkdir": 0, "os.rmdir": 0, "os.rename": 1, "os.link": 1, "os.symlink": 1}
 
@@ -23,8 +23,8 @@ def _refuse(what: str) -> None:
     raise PermissionError(f"a test's child {what}")
 
 
-def _host(event: str, arguments: tuple) -> str | None:
-    """The machine that a call looks for, if any."""
+def host_of(event: str, arguments: tuple) -> str | None:
+    """The machine that an audited call looks for; None for none, or a path."""
     if event in ("socket.connect", "socket.sendto"):
         return str(arguments[1][0]) if isinstance(arguments[1], tuple) else None
     if event in ("socket.getaddrinfo", "socket.gethostbyname"):
@@ -32,10 +32,18 @@ def _host(event: str, arguments: tuple) -> str | None:
     return None
 
 
+def is_here(host: str) -> bool:
+    """Whether a name or an address is of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in ("", "localhost", socket.gethostname())
+
+
 def _see(event: str, arguments: tuple) -> None:
     if event.startswith("socket."):
-        host = _host(event, arguments)
-        if host and not host.startswith(_HERE):
+        host = host_of(event, arguments)
+        if host is not None and not is_here(host):
             _refuse(f"reaches for {host}")
         return
     if not _PLACES:
