@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 
 import cv2
 import numpy as np
@@ -51,6 +52,23 @@ def assert_equal_landmarks(
     assert np.median(away) < 0.001
     assert np.percentile(away, 99) < 0.005
     assert np.median(depth) < 0.001
+
+
+def test_the_networks_run_under_a_profiler_that_keeps_frames(
+    backend: MediaPipeBackend, frames: np.ndarray
+) -> None:
+    """A worker of Dask samples its threads: what a frame refers to then lives on for a moment."""
+    (plain,) = backend.detect(frames[0], 60)
+    kept = []
+    sys.setprofile(lambda frame, _event, _value: kept.append(frame))
+    try:
+        for frame in frames[:2]:
+            (detection, *_) = backend.detect(frame, 60)
+            backend.landmarks([frame, frame], [detection.region] * 2)
+    finally:
+        sys.setprofile(None)
+    assert {"pixels_of", "_candidates"} <= {frame.f_code.co_name for frame in kept}
+    assert backend.detect(frames[0], 60)[0].score == plain.score
 
 
 def test_landmarks_equal_the_tasks_api_in_image_mode(

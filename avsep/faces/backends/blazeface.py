@@ -45,6 +45,7 @@ class BlazeFace:
         outputs = {o["name"]: o["index"] for o in self._model.get_output_details()}
         self._regressors = outputs["regressors"]
         self._scores = outputs["classificators"]
+        self._pixels = np.empty((1, SIZE, SIZE, 3), np.float32)
 
     def detect(self, frame: np.ndarray, min_face_px: int) -> list[Detection]:
         """The faces of a frame (H, W, 3) uint8 RGB, best score first."""
@@ -74,10 +75,9 @@ class BlazeFace:
 
     def _candidates(self, square: np.ndarray) -> np.ndarray:
         """Rows of score, centre, size and six key points, in pixels of a 128-pixel square."""
-        view = self._model.tensor(self._input)()
-        np.multiply(square[None], np.float32(1 / 127.5), out=view)
-        view -= np.float32(1.0)
-        del view  # the interpreter refuses to run while its memory is in use
+        np.multiply(square[None], np.float32(1 / 127.5), out=self._pixels)
+        self._pixels -= np.float32(1.0)
+        self._model.set_tensor(self._input, self._pixels)
         self._model.invoke()
         scores = self._model.get_tensor(self._scores)[0, :, 0].astype(np.float64)
         scores = 1 / (1 + np.exp(-np.clip(scores, -100, 100)))

@@ -14,7 +14,7 @@ import numpy as np
 
 from avsep.faces.backends import Detection, Estimate, Region
 from avsep.faces.backends.blazeface import BlazeFace
-from avsep.faces.backends.face_mesh import NUM_POINTS, estimate, pixels_of
+from avsep.faces.backends.face_mesh import NUM_POINTS, SIZE, estimate, pixels_of
 from avsep.faces.backends.task_file import DETECTOR, LANDMARKER, interpreter, read_models
 
 
@@ -58,7 +58,11 @@ class MediaPipeBackend:
 
 
 class FaceMesh:
-    """The landmark model in LiteRT; its input buffer is written in place."""
+    """The landmark model in LiteRT.
+
+    Its input is copied, at 1 % of the time: LiteRT does not run while a view of its memory lives,
+    and a profiler in another thread (each worker of Dask has one) keeps views alive for a moment.
+    """
 
     def __init__(self, model: bytes) -> None:
         self._model = interpreter(model)
@@ -66,6 +70,7 @@ class FaceMesh:
         outputs = {o["name"]: o["index"] for o in self._model.get_output_details()}
         self._points = outputs["Identity"]
         self._presence = outputs["Identity_1"]
+        self._pixels = np.empty((1, SIZE, SIZE, 3), np.float32)
 
     def __call__(
         self, frames: Sequence[np.ndarray], regions: Sequence[Region]
@@ -74,9 +79,8 @@ class FaceMesh:
         return [self._one(*pair) for pair in zip(frames, regions, strict=True)]
 
     def _one(self, frame: np.ndarray, region: Region) -> tuple[np.ndarray, float]:
-        view = self._model.tensor(self._input)()
-        pixels_of(frame, region, out=view[0])
-        del view  # the interpreter refuses to run while its memory is in use
+        pixels_of(frame, region, out=self._pixels[0])
+        self._model.set_tensor(self._input, self._pixels)
         self._model.invoke()
         mesh = self._model.get_tensor(self._points).reshape(NUM_POINTS, 3)
         return mesh, float(self._model.get_tensor(self._presence).item())
