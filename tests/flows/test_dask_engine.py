@@ -187,7 +187,10 @@ def test_a_worker_that_dies_costs_nothing_and_changes_nothing(tmp_path, clips):
         finished_before = {path: path.stat().st_mtime_ns for path in done.glob("*.done.json")}
         assert len(finished_before) < 8, "killed too late to mean anything"
         output = flow.communicate(timeout=LIMIT_S)[0]
-        assert flow.returncode == 0, output
+        failures = [
+            (o.item, o.message) for o in Ledger(far.ledger).each_outcome("extract", done=False)
+        ]
+        assert flow.returncode == 0, (output, failures)
     assert "extract: 8 done" in output
     assert hashes(far) == hashes(local)
     assert verify_set(far.shards, deep=True) == []

@@ -35,7 +35,8 @@ def zip_of(files: dict[str, bytes], packing: int = zipfile.ZIP_DEFLATED) -> byte
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", packing) as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            # The same bytes whenever it is made: with the time in it, its hash would change.
+            archive.writestr(zipfile.ZipInfo(name), content, packing)
     return buffer.getvalue()
 
 
