@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,11 @@ def recorded_table(folders: Sequence[Path]) -> dict[str, Any] | None:
         CheckError: a folder has no scores, or they are damaged.
     """
     rows = [_row(folder) for folder in folders]
+    labels = Counter((row.name, folder.name) for row, folder in zip(rows, folders, strict=True))
+    for number, (row, folder) in enumerate(zip(rows, folders, strict=True)):
+        repeated = labels[row.name, folder.name] > 1
+        label = f"{folder.parent.name}/{folder.name}" if repeated else folder.name
+        rows[number] = replace(row, note=f"{label}: {row.note}")
     names = [name for name in COLUMNS if any(row.cells[name] != NO_FIGURE for row in rows)]
     if not rows:
         return None
@@ -62,5 +69,5 @@ def _row(folder: Path) -> TableRow:
     return TableRow(
         name=MODELS[name].title if name in MODELS else name,
         cells=cells,
-        note=f"{folder.name}: {counts[0]} recordings, {counts[1]} voices, {known} with a reference",
+        note=f"{counts[0]} recordings, {counts[1]} voices, {known} with a reference",
     )

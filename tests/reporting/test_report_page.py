@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -157,6 +158,10 @@ def test_recorded_mixtures_have_a_table_of_the_folders_that_are_named(full_works
     ):  # fmt: skip
         assert words in page.words
     assert "NISQA" not in page.words  # nothing measured it
+    shutil.copytree(tmp_path / "far", tmp_path / "again" / "far")
+    page = Page(render(full_workspace, recordings=[tmp_path / "far", tmp_path / "again" / "far"]))
+    for label in (f"{tmp_path.name}/far", "again/far"):
+        assert f"{label}: 3 recordings" in page.words
     assert "Recorded mixtures" not in Page(render(full_workspace)).words
     with pytest.raises(CheckError, match=r"names .*elsewhere, which has no metrics_full\.json"):
         render(full_workspace, recordings=[tmp_path / "elsewhere"])
