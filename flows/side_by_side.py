@@ -15,12 +15,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from types import FrameType
 from typing import Any
+
+import psutil
 
 from avsep.bars import Bar, Bars
 from avsep.errors import AvsepError
@@ -176,8 +178,9 @@ def _ended_with_us(running: Mapping[Job, subprocess.Popen[str]]) -> Iterator[Non
     """
 
     def end(number: int, _: FrameType | None) -> None:
-        for process in running.values():
-            process.terminate()
+        for child in psutil.Process().children():  # one may have been born just now
+            with suppress(psutil.NoSuchProcess):
+                child.terminate()
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, end)

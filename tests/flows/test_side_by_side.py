@@ -280,6 +280,36 @@ def test_when_it_is_ended_it_ends_what_it_has_started(tmp_path):
     pids = [int(process.stdout.readline()) for _ in range(2)]
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 143
+    wait_for_the_end(pids)
+
+
+def test_it_ends_what_was_started_in_the_moment_of_the_signal():
+    code = """
+import os, signal, sys
+from flows import side_by_side
+side_by_side.DVC = (sys.executable, "-c", "import time; time.sleep(300)")
+start = side_by_side._start
+def struck(*words, **options):
+    process = start(*words, **options)
+    print(process.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return process
+side_by_side._start = struck
+side_by_side.run([side_by_side.Job()])
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (143, "")
+    wait_for_the_end([int(ended.stdout)])
+
+
+def wait_for_the_end(pids):
     limit = time.monotonic() + 60
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
         assert time.monotonic() < limit
