@@ -39,6 +39,7 @@ MAX_REFUSALS, REFUSED_WAIT_S = 20, 0.1
 
 _pools: dict[int, ProcessPoolExecutor] = {}
 _interrupted = threading.Event()
+_starting_tracker = threading.Lock()  # of the environment, which threads share
 
 
 def follow_parent(parent: int, temp: Path | None = None) -> None:
@@ -141,15 +142,16 @@ def _start_tracker() -> None:
 
     Whoever stopped the work on purpose would read it after the one sentence that says so.
     """
-    before = os.environ.get("PYTHONWARNINGS")
-    rules = [*filter(None, [before]), "ignore:resource_tracker:UserWarning"]
-    os.environ["PYTHONWARNINGS"] = ",".join(rules)
-    try:
-        multiprocessing.resource_tracker.ensure_running()
-    finally:
-        del os.environ["PYTHONWARNINGS"]
-        if before is not None:
-            os.environ["PYTHONWARNINGS"] = before
+    with _starting_tracker:
+        before = os.environ.get("PYTHONWARNINGS")
+        rules = [*filter(None, [before]), "ignore:resource_tracker:UserWarning"]
+        os.environ["PYTHONWARNINGS"] = ",".join(rules)
+        try:
+            multiprocessing.resource_tracker.ensure_running()
+        finally:
+            del os.environ["PYTHONWARNINGS"]
+            if before is not None:
+                os.environ["PYTHONWARNINGS"] = before
 
 
 def _pool(workers: int, function: Callable[..., Any]) -> ProcessPoolExecutor:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 import numpy
 import pytest
 
+from avsep import processes
 from avsep.errors import CheckError, ItemError, Reason
 from avsep.files import temporary_sibling
 from avsep.outcome import Counts, Outcome
@@ -225,6 +227,16 @@ def test_a_process_that_ends_at_once_is_followed_by_no_warning(folder, end):
     said = _said_by(code, {**os.environ, "PYTHONWARNINGS": "error::FutureWarning"}, check=False)
     assert said.returncode in (3, -signal.SIGKILL)
     assert said.stderr == ""
+
+
+def test_threads_that_start_workers_at_once_leave_the_environment_as_it_was(monkeypatch):
+    monkeypatch.setenv("PYTHONWARNINGS", "error::FutureWarning")
+    tracker = processes.multiprocessing.resource_tracker
+    monkeypatch.setattr(tracker, "ensure_running", lambda: time.sleep(0.001))
+    with ThreadPoolExecutor(4) as threads:
+        for started in [threads.submit(processes._start_tracker) for _ in range(40)]:
+            started.result()
+    assert os.environ["PYTHONWARNINGS"] == "error::FutureWarning"
 
 
 class _Unreadable:
