@@ -43,6 +43,7 @@ from avsep.workspace import PARAMS, Workspace
 from flows.runners import engine, lost_by_dask, task_runner
 from pipeline.config import for_model, load_configs
 from pipeline.execution.stage import Batch, StageReport, run_stage
+from pipeline.execution.turn import one_batch
 from pipeline.stages import STAGES
 
 RETRIES = 2
@@ -120,7 +121,7 @@ def work_batch(
     stage: str, batch_name: str, work: Callable[[Progress], list[Outcome]], progress: Progress
 ) -> list[Outcome]:
     """Do one batch, here or on another machine."""
-    return work(progress)
+    return one_batch(partial(work, progress))
 
 
 def _run(stage: str, root: str, model: str) -> StageReport:

@@ -1,22 +1,38 @@
-"""One stage at a time in a project; trainings and evaluations of different things may run together.
+"""One stage at a time in a project, and one batch in a process.
 
-Two runs of one stage would remove each other's work in progress.
+Trainings and evaluations of different things may run together. Two runs of one stage would remove
+each other's work in progress.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from avsep.file_lock import is_exclusively_held, lock_if_free, wait_for_lock
 from avsep.workspace import Workspace
 
 # What is left of a run that was killed ends within seconds.
 WAIT_S = 15.0
+
+Out = TypeVar("Out")
+
+_batch = threading.Lock()
+
+
+def one_batch(work: Callable[[], Out]) -> Out:
+    """Do a batch as soon as no other thread of this process does one.
+
+    A process has one pool and one set of networks, but a worker of Dask may have several threads.
+    """
+    with _batch:
+        return work()
 
 
 @contextmanager

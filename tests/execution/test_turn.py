@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from avsep.errors import CheckError
+from avsep.outcome import Outcome
+from avsep.progress import no_progress
 from avsep.workspace import Workspace
+from flows.engine import work_batch
 from flows.processes import started
 from pipeline.execution import stage, training_run, turn
 from pipeline.execution.turn import own_turn
@@ -176,3 +180,19 @@ def test_what_runs_below_a_killed_dvc_is_asked_to_end(tmp_path):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(dvc.pid, signal.SIGKILL)
         dvc.stdout.close()
+
+
+def test_threads_of_a_process_do_one_batch_at_a_time():
+    at_work, most = [0], [0]
+
+    def work(_progress) -> list[Outcome]:
+        at_work[0] += 1
+        most[0] = max(most[0], at_work[0])
+        time.sleep(0.02)
+        at_work[0] -= 1
+        return [Outcome.done("one")]
+
+    with ThreadPoolExecutor(4) as threads:
+        batches = [threads.submit(work_batch.fn, "mix", "b", work, no_progress) for _ in range(8)]
+        assert [batch.result()[0].item for batch in batches] == ["one"] * 8
+    assert most == [1]

@@ -173,7 +173,7 @@ def test_a_worker_that_dies_costs_nothing_and_changes_nothing(tmp_path, clips):
     with (
         scheduler(tmp_path, tls) as (address, file),
         worker(file, "one", **tls) as one,
-        worker(file, "two", **tls),
+        worker(file, "two", "--nthreads", "3", **tls),
     ):
         with pytest.raises(OSError, match=REFUSED):  # it takes nobody without a certificate
             Client(address.replace("tls://", "tcp://"), timeout="2s")
