@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+import threading
+import time
 
 import cv2
 import numpy as np
@@ -14,7 +17,12 @@ from avsep.faces.backends import Region, create
 from avsep.faces.backends.blazeface import merge, tile_sides, tile_starts
 from avsep.faces.backends.face_mesh import next_region
 from avsep.faces.backends.mediapipe import MediaPipeBackend
-from avsep.faces.backends.task_file import DETECTOR, interpreter, read_models
+from avsep.faces.backends.task_file import (
+    DETECTOR,
+    _without_info_lines,
+    interpreter,
+    read_models,
+)
 from avsep.faces.config import FacesConfig
 from avsep.faces.extraction import extract_faces
 from avsep.faces.ibug68 import MEDIAPIPE_INDEX
@@ -235,6 +243,24 @@ def test_damaged_task_file_is_refused() -> None:
 def test_loading_a_model_writes_nothing_to_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     interpreter(read_models()[DETECTOR])
     assert capfd.readouterr().err == ""
+
+
+def test_threads_that_load_models_at_once_leave_stderr_as_it_was() -> None:
+    before = os.fstat(2)
+    inside = threading.Barrier(2)
+
+    def load(wait_s: float) -> None:
+        inside.wait()
+        time.sleep(wait_s)
+        with _without_info_lines():
+            time.sleep(0.2)
+
+    threads = [threading.Thread(target=load, args=(wait_s,)) for wait_s in (0.0, 0.1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert os.fstat(2).st_ino == before.st_ino
 
 
 def test_unknown_backend_is_a_usage_error() -> None:

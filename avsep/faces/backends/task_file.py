@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import tempfile
+import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ FILE_NAME = "face_landmarker_v2.task"
 SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 DETECTOR = "face_detector.tflite"
 LANDMARKER = "face_landmarks_detector.tflite"
+
+_owning_stderr = threading.Lock()
 
 
 def read_models(content: bytes | None = None) -> dict[str, bytes]:
@@ -66,9 +69,10 @@ def _without_info_lines() -> Iterator[None]:
     For each model in each process, LiteRT reports that XNNPACK is on, in the middle of progress
     bars, and has no setting to turn that off.
     """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as lines:
+    # Of two threads, one would keep the file of the other as the stderr of the process.
+    with _owning_stderr, tempfile.TemporaryFile() as lines:
+        sys.stderr.flush()
+        kept = os.dup(2)
         os.dup2(lines.fileno(), 2)
         try:
             yield
