@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from avsep.downloading import download
 from avsep.errors import CheckError, UsageError
+from avsep.file_lock import wait_for_lock
 from avsep.files import read_json, write_json
 from avsep.models import checkpoint
 from avsep.models.registry import MODELS, model_name
@@ -22,6 +24,7 @@ TRAINED, RELEASED = "trained", "released"
 SMALL_BELOW = 5_000_000  # parameters: every model of the demo size has fewer, every full one more
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SOURCES = "sources.json"  # sha256 of every file that was ever downloaded, by model and role
+LOCK, LOCK_S = ".sources.lock", 60.0
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,7 @@ def get(
     wanted = release(name)
     path = path_in_store(name, store)
     store.mkdir(parents=True, exist_ok=True)
-    known = _known(store)
+    known, new = _known(store), dict[str, Any]()
     # In the store, so that a large file is never copied from one disk to another.
     with tempfile.TemporaryDirectory(prefix=".get-", dir=store) as folder:
         files = {}
@@ -188,14 +191,17 @@ def get(
             found = download(
                 url, files[role], sha256=part.sha256, recorded=recorded, advance=advance
             )
-            known[f"{name}/{role}"] = {"url": url, "sha256": found}
+            new[f"{name}/{role}"] = {"url": url, "sha256": found}
         made = Path(folder) / path.name
         spec = MODELS[name]
         assert spec.family.import_release is not None
         card = spec.family.import_release()(files, made, spec.variant)
         made.replace(path)
         made.with_suffix(".json").replace(path.with_suffix(".json"))
-    write_json(store / SOURCES, known)
+    with (store / LOCK).open("a") as handle:  # others may have downloaded meanwhile
+        busy = f"another process writes {store / SOURCES}; try again."
+        wait_for_lock(handle.fileno(), time.monotonic() + LOCK_S, lambda: busy)
+        write_json(store / SOURCES, _known(store) | new)
     return Found(name, model_name(card), path, RELEASED, card)
 
 

@@ -17,7 +17,7 @@ from avsep.models.dolphin.model import Dolphin
 from avsep.models.released import described
 from avsep.models.vovit.model import VoViT
 from avsep.separation.resolve_model import resolve_model
-from avsep.weights.store import candidates, find, get, installed
+from avsep.weights.store import SOURCES, candidates, find, get, installed
 from tests.support.file_server import FileServer, serving_files
 from tests.support.vovit_tiny import tiny_config
 
@@ -53,8 +53,20 @@ def test_downloaded_weights_are_found_and_a_changed_file_is_refused(server, tmp_
     with pytest.raises(CheckError, match="sha256"):
         get("dolphin", store, base=server.base)
     assert sorted(p.name for p in store.iterdir()) == [
-        *("dolphin.json", "dolphin.safetensors", "sources.json"),
+        *(".sources.lock", "dolphin.json", "dolphin.safetensors", "sources.json"),
     ]
+
+
+@pytest.mark.slow
+def test_what_others_download_meanwhile_stays_recorded(server, tmp_path, importer):
+    server.files["model.safetensors"] = b"first"
+    other = {"vovit/model": {"url": "http://elsewhere", "sha256": "0" * 64}}
+
+    def arrive(_bytes: int) -> None:
+        write_json(tmp_path / SOURCES, other)
+
+    get("dolphin", tmp_path, base=server.base, advance=arrive)
+    assert set(read_json(tmp_path / SOURCES)) == {"dolphin/model", "vovit/model"}
 
 
 def train(root, *, parameters: int) -> None:
