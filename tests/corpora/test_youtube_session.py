@@ -218,6 +218,28 @@ def test_after_too_many_pauses_a_later_run_tries_again(tmp_path):
     assert len(asked) == tries + 1
 
 
+def test_after_the_pause_of_another_session_one_video_tests_the_site(tmp_path):
+    clock, asked = Clock(), []
+
+    def breaker() -> Breaker:
+        return Breaker(tmp_path, pause_s=100, max_pause_s=400, now=clock.now, sleep=clock.sleep)
+
+    other = breaker()
+
+    def run(job: VideoJob) -> VideoResult:
+        asked.append(clock.time)
+        if len(asked) == 3:
+            other.trip()
+        failure = Failure.TRANSIENT if len(asked) <= 3 else Failure.THROTTLED
+        return VideoResult(video=job.video, failure=failure, message="x")
+
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    session = Session(CONFIG, ledger, breaker(), run=run, workers=0, timeout_s=9, sleep=clock.sleep)
+    list(session.download([job(tmp_path, number) for number in range(3)]))
+    assert asked[0] == asked[2] <= asked[3] - 100
+    assert asked[4] >= asked[3] + 200  # not in the same round
+
+
 def test_one_video_that_is_always_refused_is_not_throttling(tmp_path):
     clock = Clock()
 

@@ -54,7 +54,7 @@ class Breaker:
         """Whether downloads are paused."""
         return self._path.exists()
 
-    def _refresh(self) -> bool:
+    def refresh(self) -> bool:
         """Read what another session wrote; returns whether the breaker is open."""
         if not self.is_open:
             return False
@@ -66,7 +66,7 @@ class Breaker:
 
     def trip(self) -> float:
         """Open the breaker; returns the seconds to wait."""
-        if not self._refresh():
+        if not self.refresh():
             self.pauses += 1
             pause_s = min(self._max_pause_s, self._pause_s * 2 ** (self.pauses - 1))
             self._until = self._now() + pause_s
@@ -84,10 +84,10 @@ class Breaker:
 
         If another session tries earlier and is throttled again, the wait gets longer.
         """
-        self._refresh()
+        self.refresh()
         while (remaining_s := self.remaining_s) > 0:
             self._sleep(min(remaining_s, 5.0))
-            self._refresh()
+            self.refresh()
         self._path.unlink(missing_ok=True)
 
     def succeeded(self) -> None:

@@ -78,6 +78,7 @@ class Session:
                 pending.append(job)
         rounds = 0
         while pending:
+            self._breaker.refresh()  # another session may have been throttled
             # A later run tries again once the last pause is over.
             if self._breaker.pauses > self._config.max_pauses and self._breaker.remaining_s > 0:
                 for job in pending:
