@@ -160,7 +160,7 @@ class Jobs:
             return 0
         with self._lock:
             jobs = list(self._jobs.values())
-        queued = [other for other in self._waiting.queue if other in jobs]
+        queued = [other for other in list(self._waiting.queue) if other in jobs]
         running = sum(other.state == "running" for other in jobs)
         return running + (queued.index(job) if job in queued else 0)
 

@@ -137,13 +137,15 @@ class HeatDiffusion(nn.Module):
         """The taps of the filter, kept until the next plan where no gradient is wanted."""
         if torch.is_grad_enabled():
             return gpu.blur_taps(self.k.detach(), radius, True)
-        if self._kept_taps is None or self._kept_taps.device != self.k.device:
+        taps = self._kept_taps  # of threads that share a model, one may plan anew meanwhile
+        if taps is None or taps.device != self.k.device:
             with torch.inference_mode(False), torch.no_grad():
                 if gpu.usable(self.k):
-                    self._kept_taps = gpu.blur_taps(self.k.detach(), radius, False)
+                    taps = gpu.blur_taps(self.k.detach(), radius, False)
                 else:
-                    self._kept_taps = blur.taps(self.k.detach().float(), radius)[0][None]
-        return self._kept_taps
+                    taps = blur.taps(self.k.detach().float(), radius)[0][None]
+            self._kept_taps = taps
+        return taps
 
     def _blur(self, x: Tensor) -> Tensor:
         k = self.k.float()
