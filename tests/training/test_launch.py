@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from pipeline.execution.launch import ChildError, launch
+from tests.support.processes import all_end
 
 TRAINEE = """
 import argparse, json, os, subprocess, sys, time
@@ -100,16 +101,7 @@ def test_no_child_outlives_its_parent(trainee, number):
     child = int(pid_file.read_text())
     parent.send_signal(number)
     parent.wait(90)
-    while time.monotonic() < deadline:
-        try:
-            os.kill(child, 0)
-        except ProcessLookupError:
-            break
-        if Path(f"/proc/{child}/stat").read_text().split()[2] == "Z":
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail("the child is still there")
+    assert all_end([child])
 
 
 @pytest.mark.slow
