@@ -49,7 +49,7 @@ def run(
         _find(found, model, find, workspace)
         return
     if retry_failed:
-        retry(stage, workspace)
+        retry(stage, workspace, trained=found.trained(config))
     if restart:
         if not found.resumes:
             raise UsageError(f"--restart is for pretrain and train, not for {stage}.")

@@ -17,6 +17,7 @@ from avsep.files import read_json, write_json
 from avsep.outcome import Outcome
 from avsep.workspace import Workspace
 from pipeline.execution.ledger import Ledger
+from pipeline.execution.turn import own_turn
 
 if TYPE_CHECKING:
     from pipeline.execution.stage import Batch
@@ -153,14 +154,25 @@ def failures_of(kind: str) -> tuple[Reason, ...]:
     )
 
 
-def retry(stage: str, workspace: Workspace, kind: str = "") -> int:
+def retry(stage: str, workspace: Workspace, kind: str = "", trained: str = "") -> int:
     """Let the next run of a stage try failed items again; returns how many.
 
     What was done or dropped is not touched.
+
+    Args:
+        stage: its name.
+        workspace: the project's folders.
+        kind: see `failures_of`.
+        trained: see `Stage.trained`; empty to wait for all stages.
+
+    Raises:
+        UsageError: see `failures_of`.
+        CheckError: a stage is at work, which relies on its markers.
     """
     reasons = failures_of(kind)
-    Ledger(workspace.ledger).reset_failed_sources(stage, reasons)
-    return clear_failures(stage, workspace, reasons)
+    with own_turn(workspace, stage, trained):
+        Ledger(workspace.ledger).reset_failed_sources(stage, reasons)
+        return clear_failures(stage, workspace, reasons)
 
 
 def _content(path: Path) -> dict[str, Any] | None:

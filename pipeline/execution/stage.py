@@ -106,6 +106,10 @@ class Stage:
     purpose: str = ""
     on_one_gpu: Callable[[Any], Any] = lambda _config: None
 
+    def trained(self, config: Any) -> str:
+        """The model that a run is about, beside which others may work; empty for all data."""
+        return str(config.model) if self.per_model else self.trains
+
 
 Submit = Callable[[Batch, Progress], Callable[[], list[Outcome]]]
 """Starts a batch; what it returns waits for the outcomes."""
@@ -133,8 +137,7 @@ def run_stage(
             failed, or the stage itself cannot go on.
     """
     submit = submit or partial(_here, stage, config, workspace)
-    trained = config.model if stage.per_model else stage.trains
-    with own_turn(workspace, stage.name, trained) as alone:
+    with own_turn(workspace, stage.name, stage.trained(config)) as alone:
         if alone:
             _remove_leftovers(stage, workspace)
         return _run(stage, config, workspace, progress, submit)

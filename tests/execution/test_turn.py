@@ -13,13 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from avsep.errors import CheckError
+from avsep.cli.app import app
+from avsep.errors import CheckError, Reason
 from avsep.outcome import Outcome
 from avsep.progress import no_progress
 from avsep.workspace import Workspace
 from flows.engine import work_batch
 from flows.processes import started
 from pipeline.execution import stage, training_run, turn
+from pipeline.execution.ledger import Ledger
+from pipeline.execution.markers import read_marker, retry, write_marker
+from pipeline.execution.stage import Batch
 from pipeline.execution.turn import own_turn
 from pipeline.stages import STAGES
 from tests.support.processes import LIMIT_S, all_end
@@ -152,6 +156,21 @@ def test_run_stage_takes_its_turn(tmp_path):
     (tmp_path / "params.yaml").write_text("report: {}\n")
     with held(tmp_path, "mix"), pytest.raises(CheckError, match="another stage is at work"):
         run_stage("report", Workspace(tmp_path))
+
+
+@pytest.mark.parametrize("words", [("ledger", "retry", "mix"), ("run", "mix", "--retry-failed")])
+def test_failures_stay_while_the_stage_that_has_them_is_at_work(tmp_path, words):
+    """It reads its markers again when it publishes."""
+    workspace = Workspace(tmp_path)
+    (tmp_path / "params.yaml").write_text("{}")
+    batch, failed = Batch(name="b", items=("x",)), [Outcome.ended("x", Reason.INTERNAL, "a bug")]
+    write_marker(workspace, "mix", batch, failed)
+    Ledger(workspace.ledger).record("mix", failed)
+    with held(tmp_path, "mix"), pytest.raises(CheckError, match="another stage is at work"):
+        app([*words, "--root", str(tmp_path)], standalone_mode=False)
+    assert read_marker(workspace, "mix", batch) is not None
+    assert retry("mix", workspace) == 1
+    assert read_marker(workspace, "mix", batch) is None
 
 
 @pytest.mark.slow
