@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 POLL_S = 0.5
+OF_DVC = "DVC_STAGE"  # DVC sets it for what it starts
 
 
 def started(pid: int) -> str:
@@ -36,16 +37,28 @@ def end_with_dvc() -> None:
     """Ask this process to end soon after a `dvc` above it has gone, even by SIGKILL.
 
     A stage that went on alone would work in the same folders as the one of the next `dvc repro`.
+    Where its `dvc` has gone before this is called, it ends at once.
     """
     above = {pid: started(pid) for pid in _dvcs_above()}
 
     def watch() -> None:
-        while all(started(pid) == since for pid, since in above.items()):
+        while all(since and started(pid) == since for pid, since in above.items()):
             time.sleep(POLL_S)
         os.kill(os.getpid(), signal.SIGTERM)
 
     if above:
         threading.Thread(target=watch, daemon=True).start()
+    elif OF_DVC in os.environ and _is_cut_off():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _is_cut_off() -> bool:
+    """Whether the process that leads our session is no longer above us: one between has gone.
+
+    A program that uses DVC as a library is above us, and may have any name.
+    """
+    leader, process = os.getsid(0), psutil.Process()
+    return leader not in {process.pid, *(parent.pid for parent in process.parents())}
 
 
 def _dvcs_above() -> list[int]:

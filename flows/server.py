@@ -156,7 +156,7 @@ def _living_owners(state_dir: Path) -> int:
     living = 0
     for path in sorted((state_dir / "owners").glob("*-*")):
         pid, _, since = path.name.partition("-")
-        if started(int(pid)) == since:
+        if since and started(int(pid)) == since:
             living += 1
         else:
             path.unlink(missing_ok=True)

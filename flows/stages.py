@@ -19,6 +19,11 @@ _OURS = __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.def
 if _OURS:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+from flows.processes import end_with_dvc
+
+if __name__ == "__main__":
+    end_with_dvc()  # now: its `dvc` may go in the seconds that Prefect takes to load
+
 import httpx
 
 from avsep.cli.results import show_results
@@ -28,7 +33,6 @@ from avsep.large_imports import large_imports
 from avsep.models.registry import MODELS
 from avsep.terminal import echo, echo_wrapped, set_up_streams
 from avsep.workspace import Workspace
-from flows.processes import end_with_dvc
 from pipeline.disk import full_disk
 from pipeline.stages import STAGES
 from pipeline.steps import heading
@@ -63,7 +67,6 @@ def main() -> None:
     state_dir = workspace.work("prefect")
     logging.getLogger("prefect").setLevel(logging.CRITICAL)
     set_up_streams()
-    end_with_dvc()
     echo(heading(STAGES[given.stage], given.model))
     try:
         with (

@@ -19,7 +19,7 @@ from avsep.outcome import Outcome
 from avsep.progress import no_progress
 from avsep.workspace import Workspace
 from flows.engine import work_batch
-from flows.processes import started
+from flows.processes import OF_DVC, started
 from pipeline.execution import stage, training_run, turn
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.markers import read_marker, retry, write_marker
@@ -174,11 +174,15 @@ def test_failures_stay_while_the_stage_that_has_them_is_at_work(tmp_path, words)
 
 
 @pytest.mark.slow
-def test_what_runs_below_a_killed_dvc_is_asked_to_end(tmp_path):
+@pytest.mark.parametrize("while_loading", [False, True])
+def test_what_runs_below_a_killed_dvc_is_asked_to_end(tmp_path, while_loading):
     """`dvc` starts a shell, which starts the stage; only `dvc` is killed."""
+    loaded = tmp_path / "loaded"
     stage = (
-        "import sys, time\nfrom flows.processes import end_with_dvc\nend_with_dvc()\n"
-        "import os; print(os.getpid(), flush=True)\ntime.sleep(600)"
+        "import os, pathlib, sys, time\nfrom flows.processes import end_with_dvc\n"
+        "print(os.getpid(), flush=True)\n"
+        f"while {while_loading} and not pathlib.Path({str(loaded)!r}).exists(): time.sleep(0.05)\n"
+        "end_with_dvc()\ntime.sleep(600)"
     )
     (tmp_path / "stage.py").write_text(stage)
     words = f"{sys.executable} {tmp_path / 'stage.py'}; true"
@@ -186,7 +190,7 @@ def test_what_runs_below_a_killed_dvc_is_asked_to_end(tmp_path):
     fake.write_text(f"import subprocess\nsubprocess.run([{words!r}], shell=True)\n")
     dvc = subprocess.Popen(
         [sys.executable, str(fake), "repro"], stdout=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), OF_DVC: "extract"}, start_new_session=True,
     )  # fmt: skip
     try:
         pid = int(dvc.stdout.readline())
@@ -194,11 +198,22 @@ def test_what_runs_below_a_killed_dvc_is_asked_to_end(tmp_path):
         assert started(pid)
         dvc.kill()
         dvc.wait()
+        loaded.touch()
         assert all_end([pid])
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(dvc.pid, signal.SIGKILL)
         dvc.stdout.close()
+
+
+def test_a_program_that_uses_dvc_as_a_library_may_have_any_name():
+    below = "from flows.processes import end_with_dvc; end_with_dvc(); print('goes on')"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {below!r}], check=True)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], start_new_session=True, check=True, capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), OF_DVC: "extract"}, timeout=120,
+    )  # fmt: skip
+    assert done.stdout == b"goes on\n"
 
 
 def test_threads_of_a_process_do_one_batch_at_a_time():

@@ -22,7 +22,6 @@ def test_the_heading_comes_first_and_the_results_last(tmp_path, monkeypatch, cap
     monkeypatch.setitem(stages.FLOWS, "report", run)
     monkeypatch.setattr(stages, "api_settings", lambda _: {})
     monkeypatch.setattr(stages, "check_api", lambda: None)
-    monkeypatch.setattr(stages, "end_with_dvc", lambda: None)
     monkeypatch.setattr(sys, "argv", ["flows.stages", "report", "--root", str(tmp_path)])
     if follows:
         monkeypatch.setenv(stages.RESULTS_FOLLOW, "1")
