@@ -11,15 +11,19 @@ import base64
 import contextlib
 import os
 import secrets
+import socket
 import stat
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from avsep.errors import CheckError
-from flows.loopback import HOST, answers
+from flows.loopback import HOST, answers, port_of
 
 PASSWORD_FILE = "password"  # noqa: S105 the name of the file
 HOSTS = (HOST, "localhost")
+ANSWER_TIMEOUT_S, POLL_S = 120.0, 0.5
 
 
 def password(state_dir: Path) -> str:
@@ -64,21 +68,36 @@ def basic(auth: str) -> dict[str, str]:
     return {"authorization": "Basic " + base64.b64encode(auth.encode("ascii")).decode("ascii")}
 
 
-def is_guarded(url: str, auth: str) -> bool:
+def is_guarded(url: str, auth: str, runs: Callable[[], bool] = lambda: True) -> bool:
     """Whether the API at a URL asks for a password and takes ours; older versions asked for none.
 
-    It is told our password: the caller knows that the process behind the URL is ours.
+    It is told our password: the caller knows that the process behind the URL is ours. A machine
+    that is busy with trainings may let it wait for its answer.
+
+    Args:
+        url: of the API.
+        auth: the password.
+        runs: whether the process behind the URL still runs.
     """
-    return not answers(f"{url}/version") and answers(f"{url}/version", basic(auth))
+    limit = time.monotonic() + ANSWER_TIMEOUT_S
+    while runs():
+        open_to_all = answers(f"{url}/version")
+        takes_ours = None if open_to_all else answers(f"{url}/version", basic(auth))
+        if open_to_all or None not in (open_to_all, takes_ours) or time.monotonic() > limit:
+            return open_to_all is False and takes_ours is True
+        time.sleep(POLL_S)
+    return False
 
 
-def server_command(port: int, *, page: bool) -> list[str]:
-    """The words that start a Prefect server with these checks."""
-    return [sys.executable, "-m", "flows.serve", str(port), *([] if page else ["--no-page"])]
+def server_command(listening: socket.socket, *, page: bool) -> list[str]:
+    """The words that start a Prefect server with these checks; it must be given the descriptor."""
+    descriptor = str(listening.fileno())
+    return [sys.executable, "-m", "flows.serve", descriptor, *([] if page else ["--no-page"])]
 
 
-def server_environment(port: int, auth: str) -> dict[str, str]:
+def server_environment(listening: socket.socket, auth: str) -> dict[str, str]:
     """What the server is told: its password, and that only its own page may ask from a browser."""
+    port = port_of(listening)
     return {
         "PREFECT_SERVER_API_AUTH_STRING": auth,
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}:{port}" for host in HOSTS),

@@ -29,7 +29,7 @@ from flows.access import (
     server_command,
     server_environment,
 )
-from flows.loopback import HOST, is_healthy, post, without_proxy
+from flows.loopback import HOST, is_healthy, listen, post, without_proxy
 from flows.processes import end_with_children, started
 
 POOL = "local"
@@ -64,10 +64,11 @@ def up(root: Path, port: int) -> str:
     auth = password(state)
     environment = _environment(root, state, url, auth)
     if "server" not in known:
-        _check_free(port)
-        alone = environment | server_environment(port, auth)
-        command = server_command(port, page=True)
-        known["server"] = _start(state, "server", command, root, alone) | {"port": port}
+        with _listen(port) as listening:
+            alone = environment | server_environment(listening, auth)
+            command = server_command(listening, page=True)
+            made = _start(state, "server", command, root, alone, listening.fileno())
+        known["server"] = made | {"port": port}
         write_json(state / "local_server.json", known)
     _wait_for(url, known["server"]["pid"], state / "server.log")
     _check_password(url, auth)
@@ -126,26 +127,24 @@ def _known(state: Path) -> dict[str, dict[str, int | str]]:
 
 
 def _start(
-    state: Path, part: str, command: list[str], root: Path, environment: dict[str, str]
+    state: Path, part: str, command: list[str], root: Path, environment: dict[str, str], *given: int
 ) -> dict[str, int | str]:
     with (state / f"{part}.log").open("ab") as sink:
         process = subprocess.Popen(
             command, cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
-            start_new_session=True,
+            start_new_session=True, pass_fds=given,
         )  # fmt: skip
     return {"pid": process.pid, "started": started(process.pid)}
 
 
-def _check_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise CheckError(
-                f"port {port} is taken; give another one with --port, or use the server that is"
-                " there by PREFECT_API_URL."
-            ) from error
+def _listen(port: int) -> socket.socket:
+    try:
+        return listen(port)
+    except OSError as error:
+        raise CheckError(
+            f"port {port} is taken; give another one with --port, or use the server that is"
+            " there by PREFECT_API_URL."
+        ) from error
 
 
 def _wait_for(url: str, pid: int | str, log: Path) -> None:

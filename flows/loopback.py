@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,19 +66,47 @@ def _is_here(url: str) -> bool:
     return not url or urlsplit(url).hostname in _NO_PROXY
 
 
+def listen(port: int = 0) -> socket.socket:
+    """A socket that listens on the loopback address, at a free port if 0; for a server to take.
+
+    A port that was only looked up could be another program's by the time the server wants it,
+    which would then be told the server's password.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    listening = socket.socket()
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((HOST, port))
+        listening.listen()
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def port_of(listening: socket.socket) -> int:
+    """The port of a socket."""
+    return int(listening.getsockname()[1])
+
+
 def is_healthy(url: str) -> bool:
     """Whether a Prefect API answers at a URL."""
-    return answers(f"{url}/health")
+    return answers(f"{url}/health") is True
 
 
-def answers(address: str, headers: dict[str, str] | None = None) -> bool:
-    """Whether a GET of an address succeeds."""
+def answers(address: str, headers: dict[str, str] | None = None) -> bool | None:
+    """Whether a GET of an address succeeds; None where nothing, or not HTTP, answers in time."""
     try:
         request = urllib.request.Request(address, headers=headers or {})  # noqa: S310 loopback
         with _opener.open(request, timeout=5) as answer:
             return bool(answer.status == 200)
-    except (OSError, ValueError):
+    except urllib.error.HTTPError as error:
+        error.close()
         return False
+    except (OSError, ValueError, HTTPException):
+        return None
 
 
 def post(

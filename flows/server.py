@@ -27,7 +27,7 @@ from avsep.errors import CheckError
 from avsep.files import write_json
 from avsep.terminal import echo
 from flows.access import is_guarded, password, server_command, server_environment
-from flows.loopback import HOST, check_proxy, is_healthy
+from flows.loopback import HOST, check_proxy, is_healthy, listen, port_of
 from flows.processes import outermost_dvc, started
 from pipeline.disk import full_disk
 
@@ -56,7 +56,7 @@ def api_settings(state_dir: Path) -> dict[str, Any]:
         _register(state_dir, outermost_dvc())
         auth = password(state_dir)
         url = _running(state_dir)
-        if url is None or not is_guarded(url, auth):
+        if url is None or not is_guarded(url, auth, lambda: _running(state_dir) == url):
             url = _start(state_dir)
     return {"api.url": url, "api.auth_string": auth, "home": state_dir / "home"}
 
@@ -121,19 +121,17 @@ def _running(state_dir: Path) -> str | None:
 
 def _start(state_dir: Path) -> str:
     """Start the supervisor detached from this stage and wait until the API answers."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
-    url = f"http://{HOST}:{port}/api"
     log = state_dir / "server.log"
     echo("starting the Prefect server that the stages share", err=True)
-    with log.open("ab") as sink:
+    with log.open("ab") as sink, listen() as listening:
+        url = f"http://{HOST}:{port_of(listening)}/api"
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "flows.server", str(state_dir), str(port)],
+            [sys.executable, "-m", "flows.server", str(state_dir), str(listening.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
             start_new_session=True,
+            pass_fds=[listening.fileno()],
         )
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and supervisor.poll() is None:
@@ -163,18 +161,20 @@ def _living_owners(state_dir: Path) -> int:
     return living
 
 
-def supervise(state_dir: Path, port: int) -> int:
+def supervise(state_dir: Path, listening: socket.socket) -> int:
     """Run the server until the last owner has gone; returns the exit code."""
     environment = os.environ | {
         "PREFECT_HOME": os.environ.get("PREFECT_HOME", str((state_dir / "home").resolve())),
-        **server_environment(port, password(state_dir)),
+        **server_environment(listening, password(state_dir)),
     }
     server = subprocess.Popen(
-        server_command(port, page=False),
+        server_command(listening, page=False),
         env=environment,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
+        pass_fds=[listening.fileno()],
     )
+    listening.close()  # else what connects after the server has gone would wait
     stop_asked = False
 
     def ask_stop(_signal: int, _frame: object) -> None:
@@ -220,6 +220,6 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="supervise the shared Prefect server")
     parser.add_argument("state_dir", type=Path)
-    parser.add_argument("port", type=int)
+    parser.add_argument("descriptor", type=int, help="of a socket that listens")
     arguments = parser.parse_args()
-    sys.exit(supervise(arguments.state_dir, arguments.port))
+    sys.exit(supervise(arguments.state_dir, socket.socket(fileno=arguments.descriptor)))

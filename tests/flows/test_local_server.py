@@ -66,7 +66,7 @@ def test_a_port_that_is_taken_is_named():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(CheckError, match=f"port {taken.getsockname()[1]} is taken"):
-            local_server._check_free(taken.getsockname()[1])
+            local_server._listen(taken.getsockname()[1])
 
 
 @pytest.mark.slow

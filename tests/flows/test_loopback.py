@@ -1,6 +1,7 @@
 """Loopback never goes through a proxy, which most labs have in the environment."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -10,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from avsep.errors import UsageError
-from flows.loopback import check_proxy, is_healthy, post, without_proxy
+from flows.loopback import (
+    HOST,
+    check_proxy,
+    is_healthy,
+    listen,
+    port_of,
+    post,
+    without_proxy,
+)
 
 ROOT = Path(__file__).parents[2]
 DEAD_PROXY = "http://127.0.0.1:9"  # the discard port: nobody listens
@@ -106,3 +115,12 @@ def test_a_proxy_that_prefect_does_not_know_is_named_where_its_server_is_elsewhe
     with pytest.raises(UsageError, match="ALL_PROXY names a socks5 proxy") as caught:
         check_proxy(far)
     assert "secret" not in str(caught.value)
+
+
+def test_nobody_takes_the_port_of_a_server_that_is_still_starting():
+    with listen() as listening, socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError, match="already in use"):
+            other.bind((HOST, port_of(listening)))
+        with pytest.raises(OSError, match="already in use"):
+            listen(port_of(listening))

@@ -5,10 +5,10 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -16,6 +16,7 @@ from avsep.corpora.keyed_download import KEY_VARIABLE
 from avsep.corpora.youtube.config import COOKIES_VARIABLE
 from tests.corpora.test_youtube import A, B, C, D, annotate, video_bytes
 from tests.support.miniature import write_meta
+from tests.support.processes import all_end
 from tests.support.video_server import serving
 
 ROOT = Path(__file__).parents[2]
@@ -63,10 +64,8 @@ def project_of(root: Path, copy: Path) -> Path:
 
 def wait_for_the_server(state: Path) -> None:
     """It ends soon after its last flow; then its database is whole."""
-    deadline = time.monotonic() + 240
-    while (state / "server.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    time.sleep(0.5)
+    found = psutil.process_iter(["cmdline"])
+    assert all_end([one.pid for one in found if str(state) in (one.info["cmdline"] or ())])
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from avsep.errors import CheckError
 from avsep.files import write_json
 from flows import server
 from flows.access import basic, password
+from flows.loopback import listen
 from flows.processes import started
 from tests.support.prefect_api import refuses_strangers
 
@@ -218,7 +219,7 @@ def test_a_server_does_not_outlive_the_removed_folder_of_its_project(tmp_path: P
     (tmp_path / "state" / "owners").mkdir(parents=True)
     monkeypatch.setattr(server.subprocess, "Popen", stand_in)
     try:
-        assert server.supervise(tmp_path / "state", 1) == 0
+        assert server.supervise(tmp_path / "state", listen()) == 0
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -13,6 +13,7 @@ from prefect.server.schemas.actions import DeploymentFlowRunCreate
 from avsep.errors import CheckError
 from flows import access, local_server
 from flows.access import password, server_command, server_environment
+from flows.loopback import listen
 
 
 def test_the_password_is_long_kept_to_its_user_and_stays(tmp_path: Path):
@@ -61,8 +62,9 @@ def test_a_disk_that_keeps_nothing_to_its_user_is_named(tmp_path: Path, monkeypa
 
 def test_the_password_is_on_no_command_line():
     auth = "avsep:secret"
-    assert auth not in " ".join(server_command(4200, page=True))
-    told = server_environment(4200, auth)
+    with listen() as listening:
+        assert auth not in " ".join(server_command(listening, page=True))
+        told = server_environment(listening, auth)
     assert told["PREFECT_SERVER_API_AUTH_STRING"] == auth
     assert "*" not in told["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"]
 
@@ -104,3 +106,12 @@ def test_up_does_not_go_on_with_a_server_without_our_password(monkeypatch):
             local_server._check_password("http://127.0.0.1:4200/api", "avsep:x")
     given.update({False: False, True: True})
     local_server._check_password("http://127.0.0.1:4200/api", "avsep:x")
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_server_that_is_slow_to_answer_is_asked_again_while_it_runs(monkeypatch, runs):
+    given = iter([None, None, False, None, False, True])
+    monkeypatch.setattr(access, "answers", lambda *_: next(given))
+    monkeypatch.setattr(access, "POLL_S", 0.0)
+    looks = iter([True, True, runs])
+    assert access.is_guarded("http://127.0.0.1:4200/api", "avsep:x", lambda: next(looks)) == runs

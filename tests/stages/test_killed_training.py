@@ -21,13 +21,13 @@ from avsep.workspace import Workspace
 from pipeline.config import load_config
 from pipeline.execution import training_run
 from tests.stages.test_train_stage import PARAMS, fit
+from tests.support.prefect_api import free_port
 from tests.support.stage_run import run_stage
 from tests.support.synthetic_workspace import make_workspace
 
 ROOT = Path(__file__).parents[2]
 MODEL = "vovit-s1"
 STEPS = 16  # several kills fit into them
-PORT = 29_517
 # Of the ranks of the stage too: other threads round otherwise.
 THERE = {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
 LIMIT_S = 240  # of a training that takes 10 s on an idle machine
@@ -211,7 +211,8 @@ def test_two_machines_train_by_hand_and_the_stage_publishes(unbroken, tmp_path, 
     shutil.copytree(project.space.root, other.root)
     last = project.space.work("train") / MODEL / "last.ckpt"
 
-    nodes = [start_node(space, i, PORT) for i, space in enumerate((project.space, other))]
+    port = free_port()
+    nodes = [start_node(space, i, port) for i, space in enumerate((project.space, other))]
     deadline = time.monotonic() + LIMIT_S
     while not last.with_name(PREVIOUS).exists() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -223,7 +224,8 @@ def test_two_machines_train_by_hand_and_the_stage_publishes(unbroken, tmp_path, 
         node.communicate(timeout=60)
     assert 0 < read_checkpoint(last)["avsep"]["steps_done"] < STEPS
 
-    nodes = [start_node(space, i, PORT) for i, space in enumerate((project.space, other))]
+    port = free_port()
+    nodes = [start_node(space, i, port) for i, space in enumerate((project.space, other))]
     said = [node.communicate(timeout=LIMIT_S)[0] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], said
     assert "as in the checkpoint that is resumed" in said[0]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flows.access import basic, server_command, server_environment
-from flows.loopback import HOST, is_healthy
+from flows.loopback import HOST, is_healthy, listen, port_of
 from tests.support.processes import LIMIT_S
 
 
@@ -26,15 +26,16 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def prefect_server(home: Path, port: int = 0) -> Iterator[dict[str, str]]:
+def prefect_server(home: Path) -> Iterator[dict[str, str]]:
     """A server; yields the variables with which a flow uses it."""
-    port, auth = port or free_port(), "avsep:test"
-    process = subprocess.Popen(
-        server_command(port, page=False),
-        env=os.environ | server_environment(port, auth) | {"PREFECT_HOME": str(home)},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    url = f"http://{HOST}:{port}/api"
+    auth = "avsep:test"
+    with listen() as listening:
+        process = subprocess.Popen(
+            server_command(listening, page=False), pass_fds=[listening.fileno()],
+            env=os.environ | server_environment(listening, auth) | {"PREFECT_HOME": str(home)},
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        url = f"http://{HOST}:{port_of(listening)}/api"
     deadline = time.monotonic() + LIMIT_S
     try:
         while not is_healthy(url):
