@@ -5,6 +5,7 @@ A run goes on from its last checkpoint, and then leaves the same files as an unb
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -45,13 +47,14 @@ from avsep.training.loggers import make_loggers
 from avsep.training.logs import RunFiles, TrainingProgress
 from avsep.training.precision import Precision, PrecisionChoice, time_precisions
 from avsep.training.process import pick_device
-from avsep.training.ranks import rank_and_ranks, ranks_here
+from avsep.training.ranks import MEETING, rank_and_ranks, ranks_here
 from avsep.training.samples import Samples, on_device
 from avsep.training.step_log import StepLog
 from avsep.training.step_times import StepTimes
 from avsep.training.task import FitTask
 
 LOADER_TIMEOUT_S = 300  # for one batch
+RANKS_TIMEOUT = timedelta(minutes=10)
 
 
 def fit(
@@ -280,10 +283,28 @@ def _trainer(
 def _strategy(device: torch.device) -> Strategy:
     if rank_and_ranks()[1] == 1:
         return SingleDeviceStrategy(device=device)
-    return DDPStrategy(
-        process_group_backend="nccl" if device.type == "cuda" else "gloo",
-        timeout=timedelta(minutes=10),
-    )
+    return _Ranks("nccl" if device.type == "cuda" else "gloo")
+
+
+class _Ranks(DDPStrategy):
+    """Several ranks. Those that the stage starts meet by a file that only their user can open.
+
+    By address, rank 0 would listen on all interfaces of the machine, to anybody.
+    """
+
+    def __init__(self, backend: str) -> None:
+        self._how: dict[str, Any] = {"backend": backend, "timeout": RANKS_TIMEOUT}
+        super().__init__(process_group_backend=backend, timeout=RANKS_TIMEOUT)
+
+    def setup_distributed(self) -> None:
+        if path := os.environ.get(MEETING):
+            rank, ranks = rank_and_ranks()
+            torch.distributed.init_process_group(
+                **self._how, init_method=f"file://{path}", rank=rank, world_size=ranks
+            )
+            if self._how["backend"] == "nccl":  # as Lightning does for a group of its own
+                atexit.register(torch.distributed.destroy_process_group)
+        super().setup_distributed()
 
 
 def _environment() -> ClusterEnvironment:

@@ -9,6 +9,7 @@ from collections.abc import MutableMapping
 from avsep.errors import CheckError
 
 BASE_PORT = 15_000
+MEETING = "AVSEP_RANKS_MEET"  # the file by which the ranks of one machine find each other
 
 
 def rank_and_ranks() -> tuple[int, int]:

@@ -25,8 +25,8 @@ from avsep.errors import AvsepError, Reason, disk_item_error, printable
 from avsep.interrupts import keep_exit_code
 from avsep.processes import is_interrupted, short_temp_folder
 from avsep.progress import BAR_ABOVE, STEP_LINE, STEP_LINES, can_show_bar
+from avsep.training.ranks import MEETING
 
-LOCALHOST = "127.0.0.1"
 POLL_S = 0.1
 WAITING_EVERY_S = 15.0  # between the lines that say that nothing has been heard yet
 KEPT_LINES = 30
@@ -272,15 +272,7 @@ def _environment(devices: int, temp: str) -> dict[str, str]:
     interface = {"GLOO_SOCKET_IFNAME": loopback, "TP_SOCKET_IFNAME": loopback} if loopback else {}
     # Several ranks on one CPU: one thread each, and no hints about that and about DDP.
     quiet = {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-    # By address: the name of the host need not resolve, and asking for it can take minutes.
-    meet = {"MASTER_ADDR": LOCALHOST, "MASTER_PORT": str(_free_port())}
-    return quiet | kept | interface | meet
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOCALHOST, 0))
-        return int(probe.getsockname()[1])
+    return quiet | kept | interface | {MEETING: f"{temp}/ranks"}
 
 
 def _sentence(lines: Sequence[str]) -> str:

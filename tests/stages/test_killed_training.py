@@ -130,6 +130,9 @@ def kill(project, victim, number, code, sentence):
     process, below = project.start_and_wait()
     ranks = [child for child in below if child.ppid() == process.pid and trains(child)]
     loaders = [child for child in below if child.ppid() in {rank.pid for rank in ranks}]
+    for rank in ranks:  # to nobody on other machines
+        listening = [c for c in rank.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+        assert {c.laddr.ip for c in listening} <= {"127.0.0.1"}
     target = {"rank": ranks, "loader": loaders, "stage": [process]}[victim][-1]
     target.send_signal(number)
     wait_for_the_end(below)

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from avsep.training.ranks import MEETING
 from pipeline.execution.launch import ChildError, launch
 from tests.support.processes import all_end
 
@@ -128,7 +129,7 @@ def test_nothing_of_a_training_outlives_a_rank_that_was_killed(trainee):
 
 
 @pytest.mark.slow
-def test_ranks_meet_on_the_loopback_address_whatever_is_around(trainee, monkeypatch):
+def test_ranks_meet_in_their_own_folder_whatever_is_around(trainee, monkeypatch):
     for name, value in {
         "MASTER_ADDR": "far.invalid", "RANK": "5", "WORLD_SIZE": "8", "NODE_RANK": "1",
         "TORCHELASTIC_RUN_ID": "x", "TMPDIR": str(trainee / ("x" * 118)),
@@ -141,7 +142,7 @@ def test_ranks_meet_on_the_loopback_address_whatever_is_around(trainee, monkeypa
     ranks = [json.loads(line) for line in sorted(lines) if line.startswith("{")]
     assert sorted(rank["RANK"] for rank in ranks) == ["0", "1"]
     for rank in ranks:
-        assert rank["MASTER_ADDR"] == "127.0.0.1"
+        assert rank[MEETING] == f"{rank['TMPDIR']}/ranks"
         assert rank["GLOO_SOCKET_IFNAME"] in ("lo", "lo0")
         assert (rank["WORLD_SIZE"], rank["NODE_RANK"]) == ("2", "0")
         assert "TORCHELASTIC_RUN_ID" not in rank
