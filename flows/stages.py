@@ -13,12 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-# Loading Prefect and ending it take seconds, in which Ctrl-C has nothing to clean up: it ends the
-# process at once, as SIGTERM does then, instead of with a traceback out of some module.
-_OURS = __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-if _OURS:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
 from flows.processes import end_with_dvc
 
 if __name__ == "__main__":
@@ -43,6 +37,8 @@ with large_imports():
     from flows.engine import ENDED, asked, stage_flow
     from flows.server import api_settings, check_api
 
+# Ctrl-C may end this process at once while it loads and after its end; not where it is ignored.
+_OURS = __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.SIG_DFL
 RESULTS_FOLLOW = "AVSEP_RESULTS_FOLLOW"  # set by `make demo`, which shows the results itself
 
 FLOWS = {name: stage_flow(name) for name in STAGES}

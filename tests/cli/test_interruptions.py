@@ -91,11 +91,36 @@ def test_an_interruption_within_an_exec_has_the_exit_code_of_all(tmp_path, proce
     assert "Traceback" not in done.stderr
 
 
+PRESSED_WHILE_IT_LOADS = """
+import os, signal, sys
+
+class Pressed:
+    def find_spec(self, name, *_):
+        if name == os.environ["PRESSED_AT"]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Pressed())
+"""
+
+
+@pytest.mark.parametrize("program", ["stages", "side_by_side", "local_server"])
+@pytest.mark.parametrize("pressed_at", ["flows.loopback", "flows.processes", "argparse"])
+def test_ctrl_c_while_a_program_loads_ends_it_without_a_traceback(tmp_path, program, pressed_at):
+    (tmp_path / "sitecustomize.py").write_text(PRESSED_WHILE_IT_LOADS)
+    done = subprocess.run(
+        [sys.executable, "-m", f"flows.{program}", "up"],
+        capture_output=True, text=True, cwd=tmp_path,
+        env=ENVIRONMENT | {"PYTHONPATH": f"{tmp_path}:{ROOT}", "PRESSED_AT": pressed_at},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
 PRESSED_AT_THE_END = """
 import atexit, os, runpy, signal, sys
-sys.argv[:] = [sys.argv[1], "--help"]
+module = sys.argv[1]
+sys.argv[:] = ["-m", "--help"]  # as Python sets it
 atexit.register(os.kill, os.getpid(), signal.SIGINT)
-runpy.run_module(sys.argv[0], run_name="__main__")
+runpy.run_module(module, run_name="__main__")
 """
 
 
