@@ -62,6 +62,19 @@ def is_exclusively_held(descriptor: int) -> bool:
     return not _try_lock(descriptor, shared=True)
 
 
+def knows_locks(folder: Path) -> bool:
+    """Whether the disk of a folder that can be written to knows locks."""
+    path = folder / "lock"
+    try:
+        with path.open("a") as handle:
+            fcntl.flock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        path.unlink(missing_ok=True)
+    return True
+
+
 def _try_lock(descriptor: int, *, shared: bool) -> bool:
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

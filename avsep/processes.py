@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from avsep.errors import CheckError, ItemError, Reason, disk_item_error
+from avsep.file_lock import knows_locks
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +63,14 @@ def follow_parent(parent: int, temp: Path | None = None) -> None:
 
 
 @contextmanager
-def short_temp_folder() -> Iterator[Path]:
+def short_temp_folder(*, locks: bool = False) -> Iterator[Path]:
     """A new temporary folder with a path short enough for sockets, removed at the end.
 
     The kernel limits the path of a socket to 107 bytes. Batch systems set TMPDIR to longer ones,
     with which loader processes could not send what they have loaded.
+
+    Args:
+        locks: whether its disk must know file locks, as some network disks do not.
 
     Raises:
         CheckError: there is no short folder that can be written to.
@@ -77,9 +81,11 @@ def short_temp_folder() -> Iterator[Path]:
             continue
         try:
             folder = Path(tempfile.mkdtemp(prefix="avsep-", dir=base))
-            break
         except OSError:
             continue
+        if not locks or knows_locks(folder):
+            break
+        folder.rmdir()
     else:
         raise CheckError(
             f"no folder for sockets: {usual} is longer than {MAX_TEMP_BYTES} bytes or cannot be"

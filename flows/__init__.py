@@ -11,8 +11,8 @@ import sys
 
 # A program of this package (`python -m flows.stages`) loads for seconds, in which Ctrl-C has
 # nothing to clean up: it ends the process at once, as SIGTERM does then, instead of with a
-# traceback out of some module. Those that want to hear of it later say so. Python has `-m` for the
-# name of the program while it loads this.
+# traceback out of some module. Those that clean up hear of it once they have loaded. Python has
+# `-m` for the name of the program while it loads this.
 if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -68,7 +68,7 @@ def basic(auth: str) -> dict[str, str]:
     return {"authorization": "Basic " + base64.b64encode(auth.encode("ascii")).decode("ascii")}
 
 
-def is_guarded(url: str, auth: str, runs: Callable[[], bool] = lambda: True) -> bool:
+def is_guarded(url: str, auth: str, runs: Callable[[], bool]) -> bool | None:
     """Whether the API at a URL asks for a password and takes ours; older versions asked for none.
 
     It is told our password: the caller knows that the process behind the URL is ours. A machine
@@ -78,13 +78,18 @@ def is_guarded(url: str, auth: str, runs: Callable[[], bool] = lambda: True) -> 
         url: of the API.
         auth: the password.
         runs: whether the process behind the URL still runs.
+
+    Returns:
+        None where it runs and does not answer within two minutes.
     """
     limit = time.monotonic() + ANSWER_TIMEOUT_S
     while runs():
         open_to_all = answers(f"{url}/version")
         takes_ours = None if open_to_all else answers(f"{url}/version", basic(auth))
-        if open_to_all or None not in (open_to_all, takes_ours) or time.monotonic() > limit:
-            return open_to_all is False and takes_ours is True
+        if open_to_all or None not in (open_to_all, takes_ours):
+            return not open_to_all and takes_ours is True
+        if time.monotonic() > limit:
+            return None
         time.sleep(POLL_S)
     return False
 

@@ -22,6 +22,7 @@ from avsep.errors import AvsepError, CheckError
 from avsep.files import read_json, write_json
 from avsep.workspace import Workspace
 from flows.access import (
+    ANSWER_TIMEOUT_S,
     PASSWORD_FILE,
     basic,
     is_guarded,
@@ -36,7 +37,6 @@ POOL = "local"
 PORT = 4200
 START_TIMEOUT_S = 600.0  # it takes 15 s, but a machine may be busy with its work
 GRACE_S = 15.0
-ANSWER_TIMEOUT_S = 120.0
 PARTS = ("server", "worker")
 # How the worker starts a run. Nothing in it is a variable, so that whoever starts one can choose
 # its parameters, and neither its command, its environment nor its folder.
@@ -71,7 +71,7 @@ def up(root: Path, port: int) -> str:
         known["server"] = made | {"port": port}
         write_json(state / "local_server.json", known)
     _wait_for(url, known["server"]["pid"], state / "server.log")
-    _check_password(url, auth)
+    _check_password(url, auth, known["server"]["pid"])
     template = state / "job_template.json"
     write_json(template, JOB_TEMPLATE)
     words = ("--type", "process", "--base-job-template", str(template), "--overwrite")
@@ -155,13 +155,16 @@ def _wait_for(url: str, pid: int | str, log: Path) -> None:
         time.sleep(0.5)
 
 
-def _check_password(url: str, auth: str) -> None:
+def _check_password(url: str, auth: str, pid: int | str) -> None:
     """Pass where the server asks for a password, and takes ours.
 
     Raises:
         CheckError: it does not; that of an older version asked for none.
     """
-    if not is_guarded(url, auth):
+    guarded = is_guarded(url, auth, lambda: bool(started(int(pid))))
+    if guarded is None or not started(int(pid)):
+        raise CheckError(f"the Prefect server at {url} does not answer; try again.")
+    if not guarded:
         raise CheckError(
             f"the Prefect server at {url} was started with another password or without one; run"
             " `avsep down`, then `avsep up`."

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -48,21 +50,42 @@ def end_with_dvc() -> None:
 
     if above:
         threading.Thread(target=watch, daemon=True).start()
-    elif OF_DVC in os.environ and _is_cut_off():
+    elif OF_DVC in os.environ and not _dvc_of_another_name():
+        with contextlib.suppress(OSError):
+            print("avsep: its dvc has gone; the stage ends.", file=sys.stderr, flush=True)
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _is_cut_off() -> bool:
-    """Whether the process that leads our session is no longer above us: one between has gone.
+def _dvc_of_another_name() -> bool:
+    """Whether a process above, in our session, was not itself started by DVC: it may be DVC.
 
-    A program that uses DVC as a library is above us, and may have any name.
+    A program that uses DVC as a library may have any name. What has lost its `dvc` has a process
+    of another session above it, and at most a shell that the `dvc` had started.
     """
-    leader, process = os.getsid(0), psutil.Process()
-    return leader not in {process.pid, *(parent.pid for parent in process.parents())}
+    for process in _above():
+        try:
+            if os.getsid(process.pid) == os.getsid(0) and OF_DVC not in process.environ():
+                return True
+        except (psutil.NoSuchProcess, ProcessLookupError):
+            continue
+        except (psutil.AccessDenied, PermissionError):
+            return True
+    return False
+
+
+def _above() -> list[psutil.Process]:
+    """The processes above this one, as far as they do not end while they are looked at."""
+    found = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process().parent()
+        while process is not None:
+            found.append(process)
+            process = process.parent()
+    return found
 
 
 def _dvcs_above() -> list[int]:
-    return [process.pid for process in psutil.Process().parents() if _is_dvc(process)]
+    return [process.pid for process in _above() if _is_dvc(process)]
 
 
 def _is_dvc(process: psutil.Process) -> bool:

@@ -46,7 +46,7 @@ def api_settings(state_dir: Path) -> dict[str, Any]:
 
     Raises:
         UsageError: see `check_proxy`.
-        CheckError: the server did not come up; the message names its log.
+        CheckError: the server did not come up, or does not answer; the message names its log.
     """
     if url := os.environ.get("PREFECT_API_URL"):
         check_proxy(dict(os.environ))
@@ -56,7 +56,13 @@ def api_settings(state_dir: Path) -> dict[str, Any]:
         _register(state_dir, outermost_dvc())
         auth = password(state_dir)
         url = _running(state_dir)
-        if url is None or not is_guarded(url, auth, lambda: _running(state_dir) == url):
+        guarded = url is not None and is_guarded(url, auth, lambda: _running(state_dir) == url)
+        if guarded is None:
+            raise CheckError(
+                f"the Prefect server at {url}, which the stages share, runs and does not answer;"
+                f" run it again, or look into {state_dir / 'server.log'}."
+            )
+        if url is None or not guarded:
             url = _start(state_dir)
     return {"api.url": url, "api.auth_string": auth, "home": state_dir / "home"}
 

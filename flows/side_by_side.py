@@ -179,8 +179,9 @@ def _ended_with_us(running: Mapping[Job, subprocess.Popen[str]]) -> Iterator[Non
 
     def end(number: int, _: FrameType | None) -> None:
         for child in psutil.Process().children():  # one may have been born just now
-            with suppress(psutil.NoSuchProcess):
-                child.terminate()
+            with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                if os.getsid(child.pid) == os.getsid(0):  # the Prefect server ends by itself
+                    child.terminate()
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, end)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,13 @@ def recorded_table(folders: Sequence[Path]) -> dict[str, Any] | None:
         CheckError: a folder has no scores, or they are damaged.
     """
     rows = [_row(folder) for folder in folders]
-    labels = Counter((row.name, folder.name) for row, folder in zip(rows, folders, strict=True))
-    for number, (row, folder) in enumerate(zip(rows, folders, strict=True)):
-        repeated = labels[row.name, folder.name] > 1
-        label = f"{folder.parent.name}/{folder.name}" if repeated else folder.name
-        rows[number] = replace(row, note=f"{label}: {row.note}")
+    by_model = defaultdict(set)
+    for row, folder in zip(rows, folders, strict=True):
+        by_model[row.name].add(folder)
+    rows = [
+        replace(row, note=f"{_label(folder, by_model[row.name])}: {row.note}")
+        for row, folder in zip(rows, folders, strict=True)
+    ]
     names = [name for name in COLUMNS if any(row.cells[name] != NO_FIGURE for row in rows)]
     if not rows:
         return None
@@ -50,6 +52,14 @@ def recorded_table(folders: Sequence[Path]) -> dict[str, Any] | None:
         "titles": [COLUMNS[name].title for name in names],
         "rows": [(row, [row.cells[name] for name in names]) for row in rows],
     }
+
+
+def _label(folder: Path, among: Collection[Path]) -> str:
+    """The end of the path of a folder, as long as it takes to tell it from others."""
+    parts = 1
+    while sum(other.parts[-parts:] == folder.parts[-parts:] for other in among) > 1:
+        parts += 1
+    return "/".join(folder.parts[-parts:])
 
 
 def _row(folder: Path) -> TableRow:

@@ -9,13 +9,13 @@ import atexit
 import contextlib
 import logging
 import os
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -283,7 +283,9 @@ def _trainer(
 def _strategy(device: torch.device) -> Strategy:
     if rank_and_ranks()[1] == 1:
         return SingleDeviceStrategy(device=device)
-    return _Ranks("nccl" if device.type == "cuda" else "gloo")
+    return _Ranks(
+        process_group_backend="nccl" if device.type == "cuda" else "gloo", timeout=RANKS_TIMEOUT
+    )
 
 
 class _Ranks(DDPStrategy):
@@ -292,19 +294,28 @@ class _Ranks(DDPStrategy):
     By address, rank 0 would listen on all interfaces of the machine, to anybody.
     """
 
-    def __init__(self, backend: str) -> None:
-        self._how: dict[str, Any] = {"backend": backend, "timeout": RANKS_TIMEOUT}
-        super().__init__(process_group_backend=backend, timeout=RANKS_TIMEOUT)
-
     def setup_distributed(self) -> None:
         if path := os.environ.get(MEETING):
             rank, ranks = rank_and_ranks()
+            on_gpu = self.root_device.type != "cpu"
             torch.distributed.init_process_group(
-                **self._how, init_method=f"file://{path}", rank=rank, world_size=ranks
+                self.process_group_backend,
+                store=torch.distributed.FileStore(path, ranks),
+                rank=rank,
+                world_size=ranks,
+                timeout=RANKS_TIMEOUT,
+                device_id=self.root_device if on_gpu else None,
             )
-            if self._how["backend"] == "nccl":  # as Lightning does for a group of its own
-                atexit.register(torch.distributed.destroy_process_group)
-        super().setup_distributed()
+            if on_gpu:
+                atexit.register(_leave_ranks)
+        super().setup_distributed()  # which leaves a group alone that is there
+
+
+def _leave_ranks() -> None:
+    """PyTorch warns of a group of GPUs that is there at the end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _environment() -> ClusterEnvironment:

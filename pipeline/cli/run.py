@@ -16,7 +16,6 @@ from avsep.workspace import PARAMS, Workspace, find_project
 from pipeline.config import find_stage, for_model, load_configs
 from pipeline.execution import training_run
 from pipeline.execution.launch import ChildError, launch
-from pipeline.execution.markers import retry
 from pipeline.execution.stage import Stage, run_stage
 from pipeline.stages import STAGES
 from pipeline.stages.report import NAME as REPORT
@@ -48,8 +47,6 @@ def run(
             raise UsageError("--find trains nothing; leave out --retry-failed and --restart.")
         _find(found, model, find, workspace)
         return
-    if retry_failed:
-        retry(stage, workspace, trained=found.trained(config))
     if restart:
         if not found.resumes:
             raise UsageError(f"--restart is for pretrain and train, not for {stage}.")
@@ -57,7 +54,8 @@ def run(
             if place := training_run.restart(workspace, stage, batch):
                 echo(f"the old run of {batch.name} is in {place}")
     echo(heading(found, model))
-    echo_wrapped(run_stage(found, config, workspace, progress=show_progress).sentence())
+    report = run_stage(found, config, workspace, progress=show_progress, retry_failed=retry_failed)
+    echo_wrapped(report.sentence())
     if stage == REPORT:
         show_results(workspace)
 

@@ -80,7 +80,7 @@ def launch(
         KeyboardInterrupt: interrupted, or a rank was.
         SystemExit: ended by SIGTERM.
     """
-    with short_temp_folder() as temp, _sigterm_raises():
+    with short_temp_folder(locks=devices > 1) as temp, _sigterm_raises():
         environment = _environment(devices, str(temp))
         if on_step:
             environment[STEP_LINES] = BAR_ABOVE if can_show_bar() else "lines"
@@ -272,6 +272,8 @@ def _environment(devices: int, temp: str) -> dict[str, str]:
     interface = {"GLOO_SOCKET_IFNAME": loopback, "TP_SOCKET_IFNAME": loopback} if loopback else {}
     # Several ranks on one CPU: one thread each, and no hints about that and about DDP.
     quiet = {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    if loopback:
+        quiet["NCCL_SOCKET_IFNAME"] = f"={loopback}"
     return quiet | kept | interface | {MEETING: f"{temp}/ranks"}
 
 

@@ -76,7 +76,10 @@ def known_outcomes(workspace: Workspace, stage: str, batch: Batch) -> list[Outco
 
 
 def clear_failures(
-    stage: str, workspace: Workspace, reasons: Collection[Reason] | None = None
+    stage: str,
+    workspace: Workspace,
+    reasons: Collection[Reason] | None = None,
+    batches: Iterable[Batch] | None = None,
 ) -> int:
     """Take failed items out of the markers, so that they are tried again.
 
@@ -86,12 +89,15 @@ def clear_failures(
         stage: its name.
         workspace: the project's folders.
         reasons: reasons of the failures to clear; None for all.
+        batches: those to look at; None for all of the stage, also those that others work on.
 
     Returns:
         The number of items taken out.
     """
     count = 0
-    for path in sorted(workspace.work(stage).glob(f"*{SUFFIX}")):
+    every = sorted(workspace.work(stage).glob(f"*{SUFFIX}"))
+    some = [marker_path(workspace, stage, batch.name) for batch in batches or ()]
+    for path in every if batches is None else some:
         content = _content(path)
         if content is None:
             continue
@@ -154,7 +160,7 @@ def failures_of(kind: str) -> tuple[Reason, ...]:
     )
 
 
-def retry(stage: str, workspace: Workspace, kind: str = "", trained: str = "") -> int:
+def retry(stage: str, workspace: Workspace, kind: str = "") -> int:
     """Let the next run of a stage try failed items again; returns how many.
 
     What was done or dropped is not touched.
@@ -163,14 +169,13 @@ def retry(stage: str, workspace: Workspace, kind: str = "", trained: str = "") -
         stage: its name.
         workspace: the project's folders.
         kind: see `failures_of`.
-        trained: see `Stage.trained`; empty to wait for all stages.
 
     Raises:
         UsageError: see `failures_of`.
         CheckError: a stage is at work, which relies on its markers.
     """
     reasons = failures_of(kind)
-    with own_turn(workspace, stage, trained):
+    with own_turn(workspace, stage):
         Ledger(workspace.ledger).reset_failed_sources(stage, reasons)
         return clear_failures(stage, workspace, reasons)
 

@@ -20,7 +20,7 @@ from avsep.progress import Progress, StepProgress, duration, hidden_progress
 from avsep.workspace import Workspace
 from pipeline.disk import check_space
 from pipeline.execution.ledger import Ledger
-from pipeline.execution.markers import clear_failures
+from pipeline.execution.markers import clear_failures, failures_of
 from pipeline.execution.turn import own_turn
 
 # Failures that say nothing about the item. A clip that kills its worker or never ends would do so
@@ -106,10 +106,6 @@ class Stage:
     purpose: str = ""
     on_one_gpu: Callable[[Any], Any] = lambda _config: None
 
-    def trained(self, config: Any) -> str:
-        """The model that a run is about, beside which others may work; empty for all data."""
-        return str(config.model) if self.per_model else self.trains
-
 
 Submit = Callable[[Batch, Progress], Callable[[], list[Outcome]]]
 """Starts a batch; what it returns waits for the outcomes."""
@@ -122,6 +118,7 @@ def run_stage(
     *,
     progress: StepProgress = hidden_progress,
     submit: Submit | None = None,
+    retry_failed: bool = False,
 ) -> StageReport:
     """Run a stage: plan, work on every batch, finish.
 
@@ -131,24 +128,34 @@ def run_stage(
         workspace: folders of the project.
         progress: shows progress under a title, given the number of items.
         submit: sends batches elsewhere; None works on them here, one after the other.
+        retry_failed: whether to try items again that failed.
 
     Raises:
         CheckError: another stage is at work, the disk cannot hold the result, too many items
             failed, or the stage itself cannot go on.
     """
     submit = submit or partial(_here, stage, config, workspace)
-    with own_turn(workspace, stage.name, stage.trained(config)) as alone:
+    trained = config.model if stage.per_model else stage.trains
+    with own_turn(workspace, stage.name, trained) as alone:
         if alone:
             _remove_leftovers(stage, workspace)
-        return _run(stage, config, workspace, progress, submit)
+        return _run(stage, config, workspace, progress, submit, retry_failed)
 
 
 def _run(
-    stage: Stage, config: Any, workspace: Workspace, progress: StepProgress, submit: Submit
+    stage: Stage,
+    config: Any,
+    workspace: Workspace,
+    progress: StepProgress,
+    submit: Submit,
+    retry_failed: bool,
 ) -> StageReport:
     started = time.monotonic()
-    clear_failures(stage.name, workspace, None if stage.resumes else HEALED_BY_A_RESTART)
     batches = stage.plan(config, workspace)
+    if retry_failed:
+        Ledger(workspace.ledger).reset_failed_sources(stage.name, failures_of(""))
+    reasons = None if stage.resumes or retry_failed else HEALED_BY_A_RESTART
+    clear_failures(stage.name, workspace, reasons, batches)
     check_space(stage.name, config, workspace, batches)
     outcomes: list[Outcome] = []
     title = f"{stage.name} {config.model}" if stage.per_model else stage.name

@@ -187,10 +187,14 @@ def test_what_runs_below_a_killed_dvc_is_asked_to_end(tmp_path, while_loading):
     (tmp_path / "stage.py").write_text(stage)
     words = f"{sys.executable} {tmp_path / 'stage.py'}; true"
     fake = tmp_path / "dvc"
-    fake.write_text(f"import subprocess\nsubprocess.run([{words!r}], shell=True)\n")
+    fake.write_text(
+        "import os, subprocess\n"
+        f"environment = os.environ | {{{OF_DVC!r}: 'extract'}}\n"
+        f"subprocess.run([{words!r}], shell=True, env=environment)\n"
+    )
     dvc = subprocess.Popen(
         [sys.executable, str(fake), "repro"], stdout=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), OF_DVC: "extract"}, start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True,
     )  # fmt: skip
     try:
         pid = int(dvc.stdout.readline())
@@ -206,14 +210,24 @@ def test_what_runs_below_a_killed_dvc_is_asked_to_end(tmp_path, while_loading):
         dvc.stdout.close()
 
 
-def test_a_program_that_uses_dvc_as_a_library_may_have_any_name():
+@pytest.mark.parametrize("leads", [True, False])
+def test_a_program_that_uses_dvc_as_a_library_may_have_any_name(leads):
+    """It may lead its session, or have been left by its leader, as by a terminal that has gone."""
     below = "from flows.processes import end_with_dvc; end_with_dvc(); print('goes on')"
-    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {below!r}], check=True)"
+    code = f"""
+import os, subprocess, sys, time
+if {not leads} and (leader := os.getpid()) and os.fork():
+    os._exit(0)
+while {not leads} and os.getppid() == leader:
+    time.sleep(0.01)
+environment = os.environ | {{{OF_DVC!r}: "extract"}}
+subprocess.run([sys.executable, "-c", {below!r}], env=environment, check=True)
+"""
     done = subprocess.run(
         [sys.executable, "-c", code], start_new_session=True, check=True, capture_output=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), OF_DVC: "extract"}, timeout=120,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=120,
     )  # fmt: skip
-    assert done.stdout == b"goes on\n"
+    assert (done.stdout, done.stderr) == (b"goes on\n", b"")
 
 
 def test_threads_of_a_process_do_one_batch_at_a_time():

@@ -188,6 +188,16 @@ def test_a_running_server_is_reused_where_it_takes_our_password(tmp_path, monkey
     assert used == (url if known else "http://of.our.own/api")
 
 
+def test_no_second_server_starts_beside_one_that_runs_and_does_not_answer(tmp_path, monkeypatch):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(server, "_start", lambda _state: pytest.fail("a second one"))
+    monkeypatch.setattr(server, "is_guarded", lambda _url, _auth, runs: None if runs() else False)
+    facts = {"url": "http://x/api", "pid": os.getpid(), "started": started(os.getpid())}
+    write_json(tmp_path / "server.json", facts)
+    with pytest.raises(CheckError, match="runs and does not answer"):
+        server.api_settings(tmp_path)
+
+
 def test_a_run_belongs_to_the_dvc_above_it(tmp_path: Path):
     code = (
         "from flows.processes import outermost_dvc; import os; print(outermost_dvc(), os.getppid())"

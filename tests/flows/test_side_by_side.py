@@ -285,13 +285,16 @@ def test_when_it_is_ended_it_ends_what_it_has_started(tmp_path):
 
 def test_it_ends_what_was_started_in_the_moment_of_the_signal():
     code = """
-import os, signal, sys
+import os, signal, subprocess, sys
 from flows import side_by_side
 side_by_side.DVC = (sys.executable, "-c", "import time; time.sleep(300)")
 start = side_by_side._start
 def struck(*words, **options):
     process = start(*words, **options)
     print(process.pid, flush=True)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen(side_by_side.DVC, start_new_session=True, **quiet)
+    print(server.pid, flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
     return process
 side_by_side._start = struck
@@ -306,7 +309,11 @@ side_by_side.run([side_by_side.Job()])
         check=False,
     )
     assert (ended.returncode, ended.stderr) == (143, "")
-    wait_for_the_end([int(ended.stdout)])
+    dvc, server = map(int, ended.stdout.split())
+    try:
+        wait_for_the_end([dvc])
+    finally:
+        os.kill(server, signal.SIGKILL)  # it ends by itself, when nobody needs it
 
 
 def wait_for_the_end(pids):

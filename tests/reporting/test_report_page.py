@@ -158,9 +158,11 @@ def test_recorded_mixtures_have_a_table_of_the_folders_that_are_named(full_works
     ):  # fmt: skip
         assert words in page.words
     assert "NISQA" not in page.words  # nothing measured it
-    shutil.copytree(tmp_path / "far", tmp_path / "again" / "far")
-    page = Page(render(full_workspace, recordings=[tmp_path / "far", tmp_path / "again" / "far"]))
-    for label in (f"{tmp_path.name}/far", "again/far"):
+    folders = [tmp_path / name / "far" for name in ("", "again", "1/same", "2/same")]
+    for folder in folders[1:]:
+        shutil.copytree(tmp_path / "far", folder)
+    page = Page(render(full_workspace, recordings=folders))
+    for label in (f"{tmp_path.name}/far", "again/far", "1/same/far", "2/same/far"):
         assert f"{label}: 3 recordings" in page.words
     assert "Recorded mixtures" not in Page(render(full_workspace)).words
     with pytest.raises(CheckError, match=r"names .*elsewhere, which has no metrics_full\.json"):

@@ -98,14 +98,19 @@ def test_who_starts_a_run_cannot_choose_its_command_environment_or_folder(variab
 
 
 def test_up_does_not_go_on_with_a_server_without_our_password(monkeypatch):
-    given = {}
+    url, given = "http://127.0.0.1:4200/api", {}
     monkeypatch.setattr(access, "answers", lambda _url, headers=None: given[bool(headers)])
     for without, with_it in ((True, True), (False, False)):
         given.update({False: without, True: with_it})
         with pytest.raises(CheckError, match="run `avsep down`, then `avsep up`"):
-            local_server._check_password("http://127.0.0.1:4200/api", "avsep:x")
+            local_server._check_password(url, "avsep:x", os.getpid())
     given.update({False: False, True: True})
-    local_server._check_password("http://127.0.0.1:4200/api", "avsep:x")
+    local_server._check_password(url, "avsep:x", os.getpid())
+    monkeypatch.setattr(access, "ANSWER_TIMEOUT_S", -1.0)
+    given.update({False: None, True: None})
+    for pid in (os.getpid(), 0):  # it runs, or it has gone meanwhile
+        with pytest.raises(CheckError, match="does not answer"):
+            local_server._check_password(url, "avsep:x", pid)
 
 
 @pytest.mark.parametrize("runs", [True, False])
@@ -114,4 +119,5 @@ def test_a_server_that_is_slow_to_answer_is_asked_again_while_it_runs(monkeypatc
     monkeypatch.setattr(access, "answers", lambda *_: next(given))
     monkeypatch.setattr(access, "POLL_S", 0.0)
     looks = iter([True, True, runs])
-    assert access.is_guarded("http://127.0.0.1:4200/api", "avsep:x", lambda: next(looks)) == runs
+    guarded = access.is_guarded("http://127.0.0.1:4200/api", "avsep:x", lambda: next(looks))
+    assert guarded is runs

@@ -1,8 +1,10 @@
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from avsep.processes import short_temp_folder
 from avsep.training.ranks import MEETING
 from pipeline.execution.launch import ChildError, launch
 from tests.support.processes import all_end
@@ -144,6 +147,7 @@ def test_ranks_meet_in_their_own_folder_whatever_is_around(trainee, monkeypatch)
     for rank in ranks:
         assert rank[MEETING] == f"{rank['TMPDIR']}/ranks"
         assert rank["GLOO_SOCKET_IFNAME"] in ("lo", "lo0")
+        assert rank["NCCL_SOCKET_IFNAME"] == f"={rank['GLOO_SOCKET_IFNAME']}"
         assert (rank["WORLD_SIZE"], rank["NODE_RANK"]) == ("2", "0")
         assert "TORCHELASTIC_RUN_ID" not in rank
         assert len(rank["TMPDIR"]) <= 107 - len("/pymp-12345678/listener-12345678")
@@ -178,3 +182,22 @@ def test_steps_are_told_and_not_shown(trainee):
     launch("trainee", ["steps"], on_line=lines.append, on_step=lambda *step: steps.append(step))
     assert lines == ["hello steps"]
     assert steps == [(1, 4), (2, 4)]
+
+
+def test_ranks_meet_on_a_disk_that_knows_locks(monkeypatch):
+    usual = Path(tempfile.gettempdir())
+    places = []
+
+    def no_locks(descriptor: int, _how: int) -> None:
+        places.append(Path(f"/proc/self/fd/{descriptor}").resolve().parent)
+        if places[-1].parent in (usual, Path("/tmp")):
+            raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with short_temp_folder(locks=True) as folder:
+        assert folder == places[-1]
+        assert folder.parent not in (usual, Path("/tmp"))
+        assert not any(place.exists() for place in places[:-1])
+        assert not list(folder.iterdir())
+    with short_temp_folder() as folder:
+        assert folder.parent == usual
