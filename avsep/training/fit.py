@@ -295,7 +295,7 @@ class _Ranks(DDPStrategy):
     """
 
     def setup_distributed(self) -> None:
-        if path := os.environ.get(MEETING):
+        if (path := os.environ.get(MEETING)) and not torch.distributed.is_initialized():
             rank, ranks = rank_and_ranks()
             on_gpu = self.root_device.type != "cpu"
             torch.distributed.init_process_group(
