@@ -95,9 +95,11 @@ def clear_failures(
         The number of items taken out.
     """
     count = 0
-    every = sorted(workspace.work(stage).glob(f"*{SUFFIX}"))
-    some = [marker_path(workspace, stage, batch.name) for batch in batches or ()]
-    for path in every if batches is None else some:
+    if batches is None:
+        paths = sorted(workspace.work(stage).glob(f"*{SUFFIX}"))
+    else:
+        paths = [marker_path(workspace, stage, batch.name) for batch in batches]
+    for path in paths:
         content = _content(path)
         if content is None:
             continue
